@@ -1,0 +1,34 @@
+"""Time and space of a HunyuanVideo latent video: how frames, latents and sections relate.
+
+The VAE is causal with strides 4 in time and 8 in space: frame 0 is latent 0, frames 4i-3..4i are latent i.
+Source: the HunyuanVideo VAE (arXiv 2412.03603) and the FramePack paper (arXiv 2504.12626).
+"""
+
+import math
+
+FPS = 30
+"""Frames a second of the model itself; another rate is resampling of its output."""
+TEMPORAL_STRIDE = 4
+SPATIAL_STRIDE = 8
+SIZE_MULTIPLE = 16
+"""Pixel sizes are multiples of VAE stride 8 times the transformer's patch 2."""
+
+
+def section_count(seconds: float, window: int) -> int:
+    """Sections a video of `seconds` takes with `window` latents each (Python's round, at least one)."""
+    return max(round(seconds * FPS / (TEMPORAL_STRIDE * window)), 1)
+
+
+def frames_of(latents: int) -> int:
+    """Frames that `latents` >= 1 latents decode to: 1 + 4 (latents - 1)."""
+    return TEMPORAL_STRIDE * (latents - 1) + 1
+
+
+def latent_of_frame(frame: int) -> int:
+    """Index of the latent that holds `frame`."""
+    return math.ceil(frame / TEMPORAL_STRIDE)
+
+
+def video_seconds(seconds: float, window: int) -> float:
+    """The duration really delivered for a wish of `seconds`."""
+    return frames_of(section_count(seconds, window) * window + 1) / FPS

@@ -1,0 +1,144 @@
+"""Properties every plan has, and the exact index layouts of the two public orders."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framepack.spec.plan import HISTORY, SectionPlan, plan
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
+from framepack.spec.shapes import frames_of, section_count
+
+MODELS = st.sampled_from(["mini", "mini-f1"])
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> GenerationRequest:
+    window = draw(st.integers(1, 33))
+    sections = draw(st.integers(1, 12))
+    seconds = sections * window * 4 / 30
+    times = draw(st.lists(st.floats(0.05, 0.99), max_size=3))
+    frames = [GuideFrame(image="k.png", second=t * seconds, strength=draw(st.floats(0, 1))) for t in times]
+    end = draw(st.none() | st.builds(EndFrame, image=st.just("e.png"), strength=st.floats(0, 1)))
+    model = draw(MODELS)
+    return GenerationRequest(
+        image="a.png", model=model, seconds=seconds, window=window, frames=tuple(frames), end_frame=end
+    )
+
+
+@given(requests())
+def test_every_plan_tiles_the_timeline_once(request_: GenerationRequest):
+    sections = plan(request_)
+    total = section_count(request_.seconds, request_.window) * request_.window
+    made = [i for s in sections for i in s.latents]
+    assert sorted(made) == list(range(1, total + 1))
+    assert all(1 <= len(s.latents) <= request_.window for s in sections)
+
+
+@given(requests())
+def test_every_plan_delivers_each_frame_once(request_: GenerationRequest):
+    total = section_count(request_.seconds, request_.window) * request_.window
+    video = 0
+    for s in plan(request_):
+        assert s.overlap <= video
+        video += frames_of(s.decode_latents) - s.overlap
+        assert s.unsettled <= video
+    assert s.unsettled == 0
+    assert video == 4 * total + 1
+
+
+@given(requests())
+def test_no_section_decodes_latents_that_do_not_exist_yet(request_: GenerationRequest):
+    exists = 0
+    for s in plan(request_):
+        exists += s.settled
+        assert s.decode_latents <= exists
+    assert exists == section_count(request_.seconds, request_.window) * request_.window + 1
+
+
+@given(requests())
+def test_history_is_always_nineteen_latents_and_the_start_is_always_seen(request_: GenerationRequest):
+    for s in plan(request_):
+        history = [i for span in s.context if span.source == "history" for i in span.take]
+        assert sorted(history) == list(range(HISTORY))
+        assert s.context[0].source == "start"
+        assert all(len(span.take) == len(span.at) for span in s.context)
+
+
+@given(requests())
+def test_image_mix_weights_sum_to_one(request_: GenerationRequest):
+    for s in plan(request_):
+        assert sum(w for _, w in s.image) == pytest.approx(1, abs=1e-5)
+        assert all(0 < w <= 1 + 1e-6 for _, w in s.image)
+
+
+@given(requests())
+def test_a_guide_of_strength_zero_plans_like_no_guide(request_: GenerationRequest):
+    muted = [f.model_copy(update={"strength": 0.0}) for f in request_.frames]
+    silent = request_.model_copy(update={"frames": tuple(muted), "end_frame": None})
+    without = request_.model_copy(update={"frames": (), "end_frame": None})
+    assert plan(silent) == plan(without)
+
+
+def paddings(sections: tuple[SectionPlan, ...], window: int) -> list[float]:
+    return [(s.at.start - 1) / window for s in sections]
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [(1, [0]), (2, [1, 0]), (4, [3, 2, 1, 0]), (5, [3, 2, 2, 1, 0]), (8, [3, 2, 2, 2, 2, 2, 1, 0])],
+)
+@pytest.mark.parametrize("window", [1, 9, 33])
+def test_inverted_paddings_are_the_public_ones(n: int, expected: list[int], window: int):
+    request = GenerationRequest(image="a.png", seconds=n * window * 4 / 30, window=window)
+    assert paddings(plan(request), window) == expected
+
+
+def test_inverted_layout_matches_the_table():
+    section = plan(GenerationRequest(image="a.png", seconds=2.4))[0]
+    assert section.at == range(10, 19)
+    assert [(c.source, c.take, c.at, c.scale) for c in section.context] == [
+        ("start", range(1), range(1), 1),
+        ("history", range(1), range(19, 20), 1),
+        ("history", range(1, 3), range(20, 22), 2),
+        ("history", range(3, 19), range(22, 38), 4),
+    ]
+
+
+def test_forward_layout_is_the_same_in_each_section():
+    for section in plan(GenerationRequest(image="a.png", model="mini-f1", seconds=6)):
+        assert section.at == range(20, 29)
+        assert [(c.source, list(c.take), c.at, c.scale) for c in section.context] == [
+            ("start", [0], range(1), 1),
+            ("history", [0], range(19, 20), 1),
+            ("history", [2, 1], range(17, 19), 2),
+            ("history", list(range(18, 2, -1)), range(1, 17), 4),
+        ]
+
+
+def test_a_section_begins_right_after_an_inner_guide_and_sees_it_there():
+    request = GenerationRequest(image="a.png", seconds=3.6, frames=(GuideFrame(image="k.png", second=1.0),))
+    right = next(s for s in plan(request) if s.latents.start == 9)
+    span = next(c for c in right.context if c.source == "frame:0")
+    assert span.at == range(right.at.start - 1, right.at.start)
+
+
+def test_an_end_frame_opens_the_inverted_history_and_is_not_shown():
+    first = plan(GenerationRequest(image="a.png", end_frame=EndFrame(image="e.png", strength=0.5)))[0]
+    assert [(a.source, a.weight, a.shown) for a in first.before] == [("end", 0.5, False)]
+
+
+def test_forward_order_sees_the_guide_right_after_the_section_before_it():
+    request = GenerationRequest(
+        image="a.png", model="mini-f1", seconds=3.6, frames=(GuideFrame(image="k.png", second=1.0),)
+    )
+    before = next(s for s in plan(request) if s.latents[-1] == 7)
+    span = next(c for c in before.context if c.source == "frame:0")
+    assert span.at == range(before.at.stop, before.at.stop + 1)
+
+
+def test_a_timed_prompt_holds_from_its_second_on():
+    request = GenerationRequest(
+        image="a.png", prompt="walk", seconds=3.6, prompts=(TimedPrompt(second=1.2, text="run"),)
+    )
+    by_time = sorted(plan(request), key=lambda s: s.latents.start)
+    assert [s.prompt for s in by_time] == ["walk", "run", "run"]

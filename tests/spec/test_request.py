@@ -1,0 +1,68 @@
+"""The request is lossless as JSON and refuses with the value, the bound and the way out."""
+
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings, TimedPrompt, explain
+
+FULL = GenerationRequest(
+    image="a b/ü.png",
+    prompt="a cat 🐈",
+    negative_prompt="blur",
+    seconds=3.6,
+    seed=2**40,
+    cfg=2.5,
+    cfg_rescale=0.7,
+    width=96,
+    height=64,
+    frames=(GuideFrame(image="k.png", second=1.0, strength=0.3),),
+    end_frame=EndFrame(image="e.png"),
+    prompts=(TimedPrompt(second=2.0, text="it rains"),),
+    output=OutputSettings(path="out.mkv", format="mkv", fps=24),
+)
+
+
+def test_json_round_trip_loses_nothing():
+    assert GenerationRequest.model_validate_json(FULL.model_dump_json()) == FULL
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"seconds": math.nan}, ["seconds", "0.01..36000", "nan"]),
+        ({"guidance": math.inf}, ["guidance", "inf"]),
+        ({"window": 40}, ["window must be 1..33, got 40"]),
+        ({"steps": 0}, ["steps", "1..200"]),
+        ({"steps": 2.5}, ["steps", "2.5"]),
+        ({"width": 100, "height": 64}, ["multiple of 16", "96 or 112"]),
+        ({"width": 96}, ["go together"]),
+        ({"width": 96, "height": 64, "resolution": 512}, ["not both"]),
+        ({"resolution": 100}, ["multiple of 16"]),
+        ({"model": "sora"}, ["model must be one of", "framepack-f1"]),
+        ({"sampler": "ddim"}, ["sampler", "unipc"]),
+        ({"stepz": 3}, ["no setting called stepz"]),
+        ({"frames": [{"image": "k.png", "second": 60}]}, ["60 s", "lengthen"]),
+        ({"frames": [{"image": "k.png", "second": 0}]}, ["after 0"]),
+        ({"end_frame": {"image": "e.png", "strength": 2}}, ["strength must be 0..1, got 2"]),
+        ({"model": "framepack-f1", "end_frame": {"image": "e.png"}}, ["use model framepack"]),
+        ({"prompts": [{"second": 60, "text": "x"}]}, ["timed prompt"]),
+        ({"output": {"crf": 0}}, ["crf must be 1..51"]),
+    ],
+)
+def test_a_bad_value_is_explained_in_one_sentence(fields: dict, words: list[str]):
+    with pytest.raises(ValidationError) as caught:
+        GenerationRequest.model_validate({"image": "a.png", **fields})
+    sentence = explain(caught.value)
+    assert "\n" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+def test_an_empty_prompt_is_allowed():
+    assert GenerationRequest(image="a.png").prompt == ""
+
+
+def test_a_muted_end_frame_is_accepted_by_the_forward_checkpoint():
+    GenerationRequest(image="a.png", model="framepack-f1", end_frame=EndFrame(image="e.png", strength=0))
