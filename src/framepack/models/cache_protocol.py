@@ -1,7 +1,7 @@
 """What the transformer asks of a block cache.
 
-Boundary: only the questions. The answers (TeaCache, MagCache, first-block) live in `framepack.caching`; all state of a run is theirs, the
-transformer keeps nothing. One cache serves one branch (positive or negative) of one section at a time.
+Boundary: only the questions. The answers (TeaCache, MagCache, first-block) live in `framepack.caching`; all state of a
+run is theirs, the transformer keeps nothing. One cache serves one branch (positive or negative) of one section.
 """
 
 from typing import Protocol
@@ -19,7 +19,7 @@ class BlockCache(Protocol):
         if residual is None: run the other blocks; cache.store(their output - their input)
         else:                output = their input + residual
 
-    L_noisy counts the tokens of the noisy window, L_video the context tokens and the noisy ones, in the order [4x, 2x, 1x, noisy].
+    L_noisy counts the tokens of the noisy window, L_video those and the context's, in the order [4x, 2x, 1x, noisy].
     """
 
     @property
@@ -30,14 +30,14 @@ class BlockCache(Protocol):
     def lookup(self, step: int, signal: Tensor) -> Tensor | None:
         """Return the residual to reuse, (B, L_noisy, D), or None to let the blocks run.
 
-        `step` is the step's index in the job's schedule. `signal` is (B, L_video, D): with `probe_blocks` 0 block 0's modulated norm1 of the
-        embedded video tokens (TeaCache), else what the probe blocks added to the video tokens.
+        `step` is the step's index in the job's schedule. `signal` is (B, L_video, D): with `probe_blocks` 0 block 0's
+        modulated norm1 of the embedded video tokens (TeaCache), else what the probe blocks added to the video tokens.
         """
         ...
 
     def store(self, residual: Tensor) -> None:
-        """Keep what the blocks after the probe added to the noisy tokens, (B, L_noisy, D): only these reach the output projection.
+        """Keep what the blocks after the probe added to the noisy tokens, (B, L_noisy, D).
 
-        Called once after each `lookup` that returned None.
+        Only these tokens reach the output projection. Called once after each `lookup` that returned None.
         """
         ...

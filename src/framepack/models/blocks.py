@@ -1,0 +1,165 @@
+"""The two kinds of transformer block over the joint sequence [video, image and text].
+
+Boundary: a block turns tokens into tokens. Modulation, RoPE and the way to compute come as arguments; a block reads no
+weight but its own and never its AdaLN linear, whose output `condition` computes once a job. Attribute names are the
+checkpoint's parameter names. Shapes: B batch, L tokens, D width, K modulation vectors, V video tokens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from framepack.models.attention import Attention, RMSNorm, normalise_and_rotate, project_heads, sdpa
+from framepack.models.config import TransformerConfig
+from framepack.models.layers import FeedForward, Modulation, gated_add, gelu_tanh, modulated_norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a forward is computed; changes memory and speed, not the result (but for rounding)."""
+
+    attention: Attention = sdpa
+    rows: int | None = None
+    """Tokens at a time in the MLPs; None takes all at once. 4096 saves 0.8 GB at 544x704 in bf16."""
+    checkpointing: bool = False
+    """Recompute each block in the backward pass instead of keeping its activations (training)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint:
+    """What every block of one forward shares."""
+
+    rope: Tensor
+    """(L, 1, E / 2) complex; 1 for image and text, which are not turned."""
+    video: int
+    """V: the first V tokens are the video's, context and noisy."""
+    bias: Tensor | None
+    """(B or 1, 1, 1, L): added to the logits of each key (float), or which keys exist (bool)."""
+    execution: Execution
+
+
+def by_rows(function: Callable[[Tensor], Tensor], rows: int | None, tokens: Tensor) -> Tensor:
+    """Apply a token-wise function to a few tokens at a time: (B, L, D) to (B, L, D')."""
+    if rows is None or tokens.shape[1] <= rows:
+        return function(tokens)
+    return torch.cat([function(part) for part in tokens.split(rows, dim=1)], dim=1)
+
+
+class JointAttentionWeights(nn.Module):
+    """Parameters of a double block's attention: `to_*` for video, `add_*` for image and text."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width, head = config.width, config.attention_head_dim
+        self.heads = config.num_attention_heads
+        self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
+        self.add_q_proj, self.add_k_proj, self.add_v_proj = (nn.Linear(width, width) for _ in range(3))
+        self.norm_q, self.norm_k = RMSNorm(head), RMSNorm(head)
+        self.norm_added_q, self.norm_added_k = RMSNorm(head), RMSNorm(head)
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+        self.to_add_out = nn.Linear(width, width)
+
+    def forward(self, video: Tensor, text: Tensor, joint: Joint) -> tuple[Tensor, Tensor]:
+        """Mix both streams: (B, V, D) and (B, L - V, D), normed and modulated, to the same shapes."""
+        query, key, value = project_heads(video, (self.to_q, self.to_k, self.to_v), self.heads)
+        query_text, key_text, value_text = project_heads(
+            text, (self.add_q_proj, self.add_k_proj, self.add_v_proj), self.heads
+        )
+        query = normalise_and_rotate(query, self.norm_q.weight, joint.rope[: joint.video])
+        key = normalise_and_rotate(key, self.norm_k.weight, joint.rope[: joint.video])
+        query_text = normalise_and_rotate(query_text, self.norm_added_q.weight, None)
+        key_text = normalise_and_rotate(key_text, self.norm_added_k.weight, None)
+        mixed = joint.execution.attention(
+            torch.cat([query, query_text], dim=1),
+            torch.cat([key, key_text], dim=1),
+            torch.cat([value, value_text], dim=1),
+            joint.bias,
+        ).flatten(2)
+        count = video.shape[1]
+        return self.to_out[0](mixed[:, :count]), self.to_add_out(mixed[:, count:])
+
+
+class DoubleBlock(nn.Module):
+    """Video and text attend to each other with weights of their own, then an MLP each (MMDiT)."""
+
+    vectors = 12
+    """K: shift, scale, gate for attention and for the MLP, of the video, then of image and text."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.norm1 = Modulation(config.width, 6, scales=(1, 4))
+        self.norm1_context = Modulation(config.width, 6, scales=(1, 4))
+        self.attn = JointAttentionWeights(config)
+        self.ff = FeedForward(config.width, config.mlp_ratio, gelu_tanh)
+        self.ff_context = FeedForward(config.width, config.mlp_ratio, gelu_tanh)
+
+    @property
+    def modulations(self) -> tuple[Modulation, ...]:
+        """The AdaLN modules whose outputs, one after the other, are this block's K vectors."""
+        return self.norm1, self.norm1_context
+
+    def forward(self, tokens: Tensor, modulation: Tensor, joint: Joint) -> Tensor:
+        """(B, L, D) and (B, 12, D) to (B, L, D)."""
+        video, text = tokens.tensor_split([joint.video], dim=1)
+        shift, scale, gate, *video_mlp = modulation[:, :6].unbind(dim=1)
+        text_shift, text_scale, text_gate, *text_mlp = modulation[:, 6:].unbind(dim=1)
+        mixed, mixed_text = self.attn(
+            modulated_norm(video, shift, scale), modulated_norm(text, text_shift, text_scale), joint
+        )
+        video = self._mlp(self.ff, gated_add(video, gate, mixed), video_mlp, joint)
+        text = self._mlp(self.ff_context, gated_add(text, text_gate, mixed_text), text_mlp, joint)
+        return torch.cat([video, text], dim=1)
+
+    def _mlp(self, mlp: nn.Module, tokens: Tensor, modulation: list[Tensor], joint: Joint) -> Tensor:
+        shift, scale, gate = modulation
+        return by_rows(
+            lambda part: gated_add(part, gate, mlp(modulated_norm(part, shift, scale))), joint.execution.rows, tokens
+        )
+
+
+class AttentionWeights(nn.Module):
+    """Parameters of a single block's attention, which has no output projection of its own."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width, head = config.width, config.attention_head_dim
+        self.heads = config.num_attention_heads
+        self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
+        self.norm_q, self.norm_k = RMSNorm(head), RMSNorm(head)
+
+    def forward(self, tokens: Tensor, joint: Joint) -> Tensor:
+        """Mix normed and modulated tokens: (B, L, D) to (B, L, D)."""
+        query, key, value = project_heads(tokens, (self.to_q, self.to_k, self.to_v), self.heads)
+        query = normalise_and_rotate(query, self.norm_q.weight, joint.rope)
+        key = normalise_and_rotate(key, self.norm_k.weight, joint.rope)
+        return joint.execution.attention(query, key, value, joint.bias).flatten(2)
+
+
+class SingleBlock(nn.Module):
+    """One set of weights for all tokens, attention and MLP side by side."""
+
+    vectors = 3
+    """K: shift, scale, gate."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        hidden = int(config.width * config.mlp_ratio)
+        self.norm = Modulation(config.width, 3, scales=(1,))
+        self.attn = AttentionWeights(config)
+        self.proj_mlp = nn.Linear(config.width, hidden)
+        self.proj_out = nn.Linear(config.width + hidden, config.width)
+
+    @property
+    def modulations(self) -> tuple[Modulation, ...]:
+        """The AdaLN modules whose outputs, one after the other, are this block's K vectors."""
+        return (self.norm,)
+
+    def forward(self, tokens: Tensor, modulation: Tensor, joint: Joint) -> Tensor:
+        """(B, L, D) and (B, 3, D) to (B, L, D)."""
+        shift, scale, gate = modulation.unbind(dim=1)
+        normed = modulated_norm(tokens, shift, scale)
+        mixed = self.attn(normed, joint)
+        hidden = gelu_tanh(self.proj_mlp(normed))
+        return gated_add(tokens, gate, self.proj_out(torch.cat([mixed, hidden], dim=-1)))

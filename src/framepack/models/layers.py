@@ -1,0 +1,121 @@
+"""Small layers that the blocks and the refiner share.
+
+Boundary: one tensor in, one out; knows nothing of sections, steps or checkpoints, except that attribute names are the
+checkpoint's parameter names. Shapes: B batch, L tokens, D width, K modulation vectors.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FREQUENCIES = 256
+"""Channels of the sinusoidal embedding of timestep and guidance."""
+
+
+class Modulation(nn.Module):
+    """AdaLN's linear: from the conditioning vector to the vectors that shift, scale and gate the tokens.
+
+    Its output depends on timestep, guidance and prompt alone, so it is computed once a job, never in a block's forward.
+    """
+
+    def __init__(self, width: int, vectors: Literal[2, 3, 6], scales: tuple[int, ...]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, vectors * width)
+        self.vectors = vectors
+        self.scales = scales
+
+    def forward(self, conditioning: Tensor) -> Tensor:
+        """(..., D) to (..., K, D); each scale has its 1 already added."""
+        vectors = list(self.linear(F.silu(conditioning)).chunk(self.vectors, dim=-1))
+        for index in self.scales:
+            vectors[index] = vectors[index] + 1
+        return torch.stack(vectors, dim=-2)
+
+
+def modulated_norm(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Layer norm without weights, then scale and shift: (B, L, D) with (B, D) each.
+
+    For one sample scale and shift are the norm's weight and bias, so all of it is one kernel.
+    """
+    shape = tokens.shape[-1:]
+    if len(tokens) == 1:
+        return F.layer_norm(tokens, shape, scale[0], shift[0], eps=1e-6)
+    return torch.addcmul(shift.unsqueeze(1), F.layer_norm(tokens, shape, eps=1e-6), scale.unsqueeze(1))
+
+
+def gated_add(tokens: Tensor, gate: Tensor, update: Tensor) -> Tensor:
+    """`tokens + gate * update`: (B, L, D), gate (B, D)."""
+    return torch.addcmul(tokens, update, gate.unsqueeze(1))
+
+
+class Activated(nn.Module):
+    """A linear and an activation; the name `proj` is the checkpoint's."""
+
+    def __init__(self, inputs: int, outputs: int, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.proj = nn.Linear(inputs, outputs)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.proj(x))
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU in its tanh form, as the checkpoints were trained."""
+    return F.gelu(x, approximate="tanh")
+
+
+class FeedForward(nn.Module):
+    """Widen, activate, narrow. Parameters `net.0.proj` and `net.2`."""
+
+    def __init__(self, width: int, ratio: float, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        hidden = int(width * ratio)
+        self.net = nn.Sequential(Activated(width, hidden, activation), nn.Identity(), nn.Linear(hidden, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class EmbeddingMLP(nn.Module):
+    """Linear, SiLU, linear: for timestep, guidance and pooled text."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(inputs, width)
+        self.linear_2 = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear_2(F.silu(self.linear_1(x)))
+
+
+class ImageProjection(nn.Module):
+    """SigLIP features to tokens: (B, N, I) to (B, N, D) through three times the width."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(inputs, 3 * width)
+        self.down = nn.Linear(3 * width, width)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.down(F.silu(self.up(image)))
+
+
+def sinusoids(values: Tensor) -> Tensor:
+    """Cosines, then sines, of each value at geometric frequencies: (N,) to (N, 256), float32 (DDPM, cos first)."""
+    half = FREQUENCIES // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=values.device) * (-math.log(10000) / half)
+    angles = values.float().unsqueeze(-1) * exponents.exp()
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+class ExactLinear(nn.Linear):
+    """A linear that computes in float32 whatever its weights' dtype: the last layer before the sampler."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.float()
+        return F.linear(x.float(), self.weight.float(), bias)
