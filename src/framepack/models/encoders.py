@@ -1,0 +1,268 @@
+"""Prompt and picture -> features: Llama and CLIP for text, SigLIP for images (transformers' classes, our loader).
+
+The only file that imports transformers. Knows folders of the public repositories' layout; knows nothing of pipelines.
+Template and crop are HunyuanVideo's (arXiv 2412.03603); the layer taken is the third from last hidden state.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AutoTokenizer as AnyTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    LlamaConfig,
+    LlamaModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+from framepack.models.checkpoint import (
+    FIX,
+    CheckpointError,
+    NameRules,
+    check_weights,
+    load_weights,
+    on_meta,
+    read_config,
+    read_json,
+)
+
+TEMPLATE_PREFIX = (
+    "<|start_header_id|>system<|end_header_id|>\n\nDescribe the video by detailing the following aspects: "
+    "1. The main content and theme of the video."
+    "2. The color, shape, size, texture, quantity, text, and spatial relationships of the objects."
+    "3. Actions, events, behaviors temporal relationships, physical movement changes of the objects."
+    "4. background environment, light, style and atmosphere."
+    "5. camera angles, movements, and transitions used in the video:<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\n"
+)
+"""What the model was trained to read before every prompt; its tokens are cropped from the features."""
+TEMPLATE_SUFFIX = "<|eot_id|>"
+PREFIX_TOKENS = 95
+PROMPT_TOKENS = 256
+HIDDEN_STATE = -3
+"""Of Llama's hidden states (embeddings first): the last two layers and the final norm are never run, nor loaded."""
+
+CLIP_RULES = NameRules(prefixes=("text_model.",), ignored=("position_ids", "text_projection."))
+SIGLIP_RULES = NameRules(prefixes=("vision_model.",), ignored=("position_ids", "head.", "text_model.", "logit_"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFeatures:
+    """What the transformer hears of a prompt."""
+
+    text: Tensor
+    """(1, L, D) float32, Llama's."""
+    pooled: Tensor
+    """(1, P) float32, CLIP's."""
+    text_cut: int
+    """Tokens at the prompt's end that Llama did not read."""
+    pooled_cut: int
+    """Tokens at the prompt's end that CLIP did not read."""
+
+    def notice(self) -> str | None:
+        """One sentence for the user when the prompt was too long, else None."""
+        if self.text_cut:
+            return (
+                f"The prompt is {self.text_cut} tokens longer than the {PROMPT_TOKENS} the model reads: "
+                "its end was left out. Shorten it, or put what matters first."
+            )
+        if self.pooled_cut:
+            return (
+                f"The summary of the prompt (CLIP) leaves out its last {self.pooled_cut} tokens; "
+                "the detailed text encoder read all of it. Put what matters first."
+            )
+        return None
+
+
+class TextEncoder(nn.Module):
+    """Llama (without the layers nobody reads) and CLIP's text tower, with their tokenizers."""
+
+    def __init__(self, llama: LlamaModel, clip: CLIPTextModel, tokenizer: Tokenizer, tokenizer_2: Tokenizer) -> None:
+        super().__init__()
+        self.llama = llama
+        self.clip = clip
+        self.tokenizer = tokenizer
+        self.tokenizer_2 = tokenizer_2
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Llama's layers in the order they run, for a memory manager that streams them."""
+        return list(self.llama.layers)
+
+    @torch.no_grad()
+    def encode(self, prompt: str) -> TextFeatures:
+        """Features of one prompt, without padding (masked later anyway). An empty prompt is a prompt."""
+        llama_ids, text_cut = tokenize(
+            self.tokenizer, TEMPLATE_PREFIX + prompt + TEMPLATE_SUFFIX, PREFIX_TOKENS + PROMPT_TOKENS
+        )
+        clip_ids, pooled_cut = tokenize(self.tokenizer_2, prompt, self.clip.config.max_position_embeddings)
+        text = self.llama(self._ids(llama_ids), use_cache=False).last_hidden_state[:, PREFIX_TOKENS:]
+        pooled = self.clip(self._ids(clip_ids)).pooler_output
+        return TextFeatures(text=text.float(), pooled=pooled.float(), text_cut=text_cut, pooled_cut=pooled_cut)
+
+    def _ids(self, ids: list[int]) -> Tensor:
+        embeddings: Any = self.llama.get_input_embeddings()
+        return torch.tensor([ids], device=embeddings.weight.device)
+
+
+class ImageEncoder(nn.Module):
+    """SigLIP's vision tower with its preprocessing (PIL, no torchvision)."""
+
+    def __init__(self, siglip: SiglipVisionModel, preprocessor: dict[str, Any]) -> None:
+        super().__init__()
+        self.siglip = siglip
+        self.preprocessor = preprocessor
+
+    @torch.no_grad()
+    def encode(self, image: np.ndarray) -> Tensor:
+        """Features (1, N, I) float32 of an RGB picture, uint8 (H, W, 3), of any size and shape."""
+        weight = self.siglip.embeddings.patch_embedding.weight
+        pixels = torch.from_numpy(preprocess(image, self.preprocessor))[None]
+        return self.siglip(pixels.to(weight.device, weight.dtype)).last_hidden_state.float()
+
+
+def tokenize(tokenizer: Tokenizer, text: str, limit: int) -> tuple[list[int], int]:
+    """(ids, tokens cut): at most `limit` ids, special ones (start, end) kept, and how many had no room."""
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    room = limit - tokenizer.num_special_tokens_to_add(is_pair=False)
+    cut = max(len(encoding.ids) - room, 0)
+    encoding.truncate(room)
+    return tokenizer.post_process(encoding).ids, cut
+
+
+def preprocess(image: np.ndarray, config: dict[str, Any]) -> np.ndarray:
+    """uint8 (H, W, 3) -> float32 (3, h, w), as the folder's `preprocessor_config.json` says."""
+    if config.get("do_resize", True):
+        height, width = config["size"]["height"], config["size"]["width"]
+        resample = Image.Resampling(config.get("resample", Image.Resampling.BICUBIC))
+        image = np.asarray(Image.fromarray(image).resize((width, height), resample))
+    pixels = image.astype(np.float32)
+    if config.get("do_rescale", True):
+        pixels *= np.float32(config.get("rescale_factor", 1 / 255))
+    if config.get("do_normalize", True):
+        pixels = (pixels - np.float32(config["image_mean"])) / np.float32(config["image_std"])
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def load_text_encoder(base: Path, dtype: torch.dtype | None = None) -> TextEncoder:
+    """Both text towers from the folder that holds `text_encoder`, `text_encoder_2`, `tokenizer` and `tokenizer_2`.
+
+    Tokenizers first: they are small, and a wrong one is found before gigabytes are read.
+    """
+    tokenizer, tokenizer_2 = load_tokenizers(base)
+    llama, rules = empty_llama(base / "text_encoder")
+    rotary = type(llama.rotary_emb)(llama.config)
+    frequencies = {f"rotary_emb.{name}": buffer for name, buffer in rotary.named_buffers()}
+    load_weights(llama, base / "text_encoder", dtype, rules, frequencies)
+    clip, rules = empty_clip(base / "text_encoder_2")
+    load_weights(clip, base / "text_encoder_2", dtype, rules, _position_ids(clip))
+    return TextEncoder(llama, clip, tokenizer, tokenizer_2).eval()
+
+
+def load_image_encoder(vision: Path, dtype: torch.dtype | None = None) -> ImageEncoder:
+    """SigLIP from the folder that holds `image_encoder` and `feature_extractor`."""
+    preprocessor = load_preprocessor(vision)
+    siglip, rules = empty_siglip(vision / "image_encoder")
+    load_weights(siglip, vision / "image_encoder", dtype, rules, _position_ids(siglip))
+    return ImageEncoder(siglip, preprocessor).eval()
+
+
+def check_text_encoder(base: Path) -> None:
+    """Opens tokenizers and all weight files' headers; CheckpointError when anything is missing or does not fit."""
+    load_tokenizers(base)
+    for folder, empty in ((base / "text_encoder", empty_llama), (base / "text_encoder_2", empty_clip)):
+        module, rules = empty(folder)
+        check_weights(module, folder, rules)
+
+
+def check_image_encoder(vision: Path) -> None:
+    """As `check_text_encoder`, for SigLIP."""
+    load_preprocessor(vision)
+    module, rules = empty_siglip(vision / "image_encoder")
+    check_weights(module, vision / "image_encoder", rules)
+
+
+def empty_llama(folder: Path) -> tuple[LlamaModel, NameRules]:
+    """Llama on the meta device, cut after the layer that makes `HIDDEN_STATE`, and what its files may hold besides."""
+    config = LlamaConfig.from_dict(read_config(folder))
+    layers = config.num_hidden_layers
+    config.num_hidden_layers = layers + HIDDEN_STATE + 1
+    llama = on_meta(lambda: LlamaModel(config), folder)
+    llama.norm = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]  # the wanted state is not normed
+    never_run = tuple(f"layers.{i}." for i in range(config.num_hidden_layers, layers))
+    return llama, NameRules(
+        prefixes=("model.",), ignored=(*never_run, "norm.weight", "lm_head.", "rotary_emb.inv_freq")
+    )
+
+
+def empty_clip(folder: Path) -> tuple[CLIPTextModel, NameRules]:
+    """CLIP's text tower on the meta device."""
+    config = CLIPTextConfig.from_dict(read_config(folder))
+    return on_meta(lambda: CLIPTextModel(config), folder), CLIP_RULES
+
+
+def empty_siglip(folder: Path) -> tuple[SiglipVisionModel, NameRules]:
+    """SigLIP's vision tower on the meta device, without the pooling head that nobody reads."""
+    config = SiglipVisionConfig.from_dict(read_config(folder))
+    config.vision_use_head = False
+    return on_meta(lambda: SiglipVisionModel(config), folder), SIGLIP_RULES
+
+
+def _position_ids(module: nn.Module) -> dict[str, Tensor]:
+    """The buffers that building on the meta device leaves empty and no file holds."""
+    names = [(name, buffer) for name, buffer in module.named_buffers() if name.endswith("position_ids")]
+    return {name: torch.arange(buffer.shape[-1])[None] for name, buffer in names}
+
+
+def load_preprocessor(vision: Path) -> dict[str, Any]:
+    """`feature_extractor/preprocessor_config.json`, with the keys `preprocess` needs."""
+    path = vision / "feature_extractor" / "preprocessor_config.json"
+    config = read_json(path)
+    if missing := [key for key in ("size", "image_mean", "image_std") if key not in config]:
+        raise CheckpointError(f"{path} lacks {', '.join(missing)}; {FIX}")
+    return config
+
+
+def load_tokenizers(base: Path) -> tuple[Tokenizer, Tokenizer]:
+    """Llama's and CLIP's tokenizers; CheckpointError unless the template's prefix is `PREFIX_TOKENS` tokens long."""
+    tokenizer = load_tokenizer(base / "tokenizer")
+    count = len(tokenizer.encode(TEMPLATE_PREFIX).ids)
+    if count != PREFIX_TOKENS:
+        raise CheckpointError(
+            f"{base / 'tokenizer'} makes {count} tokens of the prompt template, must be {PREFIX_TOKENS}: "
+            f"it is not the model's tokenizer; {FIX}"
+        )
+    return tokenizer, load_tokenizer(base / "tokenizer_2")
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The folder's `tokenizer.json` exactly as it is, or, without one, the tokenizer its vocabulary describes.
+
+    transformers' own classes rebuild the tokenizer and drop the file's pre-tokenizer, which eats spaces in silence.
+    """
+    path = folder / "tokenizer.json"
+    try:
+        if path.is_file():
+            tokenizer = Tokenizer.from_file(str(path))
+        elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+            tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
+        elif folder.is_dir():
+            tokenizer = AnyTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
+        else:
+            raise CheckpointError(f"{folder} is missing: the checkpoint is incomplete; {FIX}")
+    except CheckpointError:
+        raise
+    except Exception as error:  # what tokenizers raises is a bare Exception
+        raise CheckpointError(f"{folder} holds no readable tokenizer ({error}); {FIX}") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer

@@ -1,0 +1,205 @@
+"""Where a variant's folders are: bundled, below `--models-dir`, or in the Hugging Face cache. Looks, never fetches.
+
+Boundary: knows repositories, folders and sizes; opens no weights, reads neither the environment nor the network.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from huggingface_hub import constants, try_to_load_from_cache
+
+from framepack.models.checkpoint import CheckpointError, read_config, weight_files
+from framepack.spec.variants import VARIANTS, Variant
+
+BUNDLED = Path(__file__).parent.parent / "assets"
+"""Each bundled model is a folder here, laid out like a `--models-dir`."""
+
+WITH_WEIGHTS = ("", "text_encoder", "text_encoder_2", "vae", "image_encoder")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer_config.json")
+
+Where = Literal["bundled", "models-dir", "cache", "nowhere"]
+
+
+class MissingModelError(ValueError):
+    """A variant whose folders are nowhere, or not complete; the message says which and how to get them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """Where models may be, and how the hub is asked for them. Filled by the application from flags and settings."""
+
+    models_dir: Path | None = None
+    """A folder of `<organisation>/<repository>` folders; looked at before the Hugging Face cache."""
+    cache_dir: Path | None = None
+    """The Hugging Face cache; None: where huggingface_hub keeps it."""
+    revision: str | None = None
+    """Branch, tag or commit of the transformer's repository; None: its main branch."""
+    offline: bool = False
+    """Never ask the hub (HF_HUB_OFFLINE has the same effect)."""
+    endpoint: str | None = None
+    """Another hub than huggingface.co, such as a mirror."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """What a variant takes from one repository."""
+
+    repo: str
+    folders: tuple[str, ...]
+    """Folders in it that are needed; `""` is its root."""
+    revision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where one repository was found."""
+
+    repository: Repository
+    where: Where
+    path: Path | None
+    missing: tuple[str, ...]
+    """What is not there, a phrase each; empty when it is complete."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk of the folders needed."""
+        return sum(file.stat().st_size for file in self.files)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files in the folders needed, shards of weights and small ones."""
+        if self.path is None:
+            return []
+        folders = [self.path / folder for folder in self.repository.folders]
+        return sorted(file for folder in folders if folder.is_dir() for file in folder.iterdir() if file.is_file())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow:
+    """A line of `framepack models list`."""
+
+    variant: str
+    repo: str
+    where: Where
+    path: Path | None
+    size: int
+    """Bytes on disk; 0 when it is nowhere."""
+    missing: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything needed is there."""
+        return not self.missing
+
+
+def repositories(variant: Variant, revision: str | None = None) -> tuple[Repository, Repository, Repository]:
+    """The three repositories of a variant: transformer, base (text encoders and VAE), vision."""
+    return (
+        Repository(repo=variant.transformer, folders=("",), revision=revision),
+        Repository(repo=variant.base, folders=("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")),
+        Repository(repo=variant.vision, folders=("feature_extractor", "image_encoder")),
+    )
+
+
+def locate(variant: Variant, source: ModelSource) -> tuple[Place, Place, Place]:
+    """Where each of `repositories(variant)` is. The first complete place wins, else the first that has any of it.
+
+    A bundled variant brings its own small text encoders and VAE under the names of the public ones, so all of its
+    repositories come from one root: `--models-dir` when the transformer is there, else the package.
+    """
+    wanted = repositories(variant, source.revision)
+    if not variant.bundled:
+        return _each(_locate_one(repository, source) for repository in wanted)
+    if source.models_dir is not None and (source.models_dir / variant.transformer).is_dir():
+        root, where = source.models_dir, "models-dir"
+    else:
+        root, where = BUNDLED / Path(variant.transformer).name, "bundled"
+    return _each(_place(repository, where, root / repository.repo) for repository in wanted)
+
+
+def _each(places) -> tuple[Place, Place, Place]:  # noqa: ANN001
+    transformer, base, vision = places
+    return transformer, base, vision
+
+
+def require(variant: Variant, source: ModelSource) -> tuple[Path, Path, Path]:
+    """The folders of transformer, base and vision; MissingModelError when something is not there."""
+    places = locate(variant, source)
+    if lacking := [place for place in places if place.missing]:
+        what = "; ".join(f"{place.repository.repo} ({', '.join(place.missing)})" for place in lacking)
+        looked = f"{source.models_dir} and " if source.models_dir is not None else ""
+        raise MissingModelError(
+            f"model {variant.name!r} is not complete in {looked}the Hugging Face cache: {what}. "
+            f"Run `framepack models download {variant.name}`, or name a folder that holds it with --models-dir."
+        )
+    transformer, base, vision = (place.path for place in places)
+    assert transformer and base and vision
+    return transformer, base, vision
+
+
+def list_models(source: ModelSource) -> list[ModelRow]:
+    """One row for each repository of each variant."""
+    return [
+        ModelRow(
+            variant=variant.name,
+            repo=place.repository.repo,
+            where=place.where,
+            path=place.path,
+            size=place.size,
+            missing=place.missing,
+        )
+        for variant in VARIANTS.values()
+        for place in locate(variant, source)
+    ]
+
+
+def _locate_one(repository: Repository, source: ModelSource) -> Place:
+    found = []
+    if source.models_dir is not None and (folder := source.models_dir / repository.repo).is_dir():
+        found.append(_place(repository, "models-dir", folder))
+    if (folder := cached(repository, source.cache_dir)) is not None:
+        found.append(_place(repository, "cache", folder))
+    nowhere = Place(repository=repository, where="nowhere", path=None, missing=("not found",))
+    return next((place for place in found if not place.missing), found[0] if found else nowhere)
+
+
+def cached(repository: Repository, cache_dir: Path | None) -> Path | None:
+    """The repository's snapshot in the Hugging Face cache, complete or not; None when nothing of it is there."""
+    names = ("config.json", "tokenizer_config.json", "preprocessor_config.json")
+    for folder in repository.folders:
+        for name in names:
+            file = try_to_load_from_cache(
+                repository.repo,
+                f"{folder}/{name}" if folder else name,
+                cache_dir=cache_dir or constants.HF_HUB_CACHE,
+                revision=repository.revision,
+            )
+            if isinstance(file, str):
+                return Path(file).parent.parent if folder else Path(file).parent
+    return None
+
+
+def _place(repository: Repository, where: Where, path: Path) -> Place:
+    missing = []
+    for folder in repository.folders:
+        try:
+            _demand(path / folder, folder)
+        except CheckpointError as error:
+            reason = str(error).split("; ")[0]
+            missing.append(reason.replace(f"{path}/", ""))
+    return Place(repository=repository, where=where, path=path, missing=tuple(missing))
+
+
+def _demand(path: Path, folder: str) -> None:
+    """CheckpointError unless the folder has the files that its kind needs."""
+    if not path.is_dir():
+        raise CheckpointError(f"{folder or path} is missing")
+    if folder in WITH_WEIGHTS:
+        read_config(path)
+        weight_files(path)
+    elif folder == "feature_extractor":
+        if not (path / "preprocessor_config.json").is_file():
+            raise CheckpointError(f"{folder}/preprocessor_config.json is missing")
+    elif not any((path / name).is_file() for name in TOKENIZER_FILES):
+        raise CheckpointError(f"{folder}/tokenizer.json is missing")
