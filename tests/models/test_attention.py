@@ -1,0 +1,83 @@
+"""Attention backends agree, and call the optional packages as these want to be called."""
+
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from oracle import case, distance, our_velocity, pair
+
+from framepack.models import attention
+from framepack.models.attention import BACKENDS, normalise_and_rotate
+from framepack.models.blocks import Execution
+
+
+def heads(seed: int = 0):
+    g = torch.Generator().manual_seed(seed)
+    return [torch.randn(2, 13, 3, 8, generator=g) for _ in range(3)]
+
+
+@pytest.mark.parametrize("bias", [None, "mask", "weights"])
+def test_chunked_attention_equals_sdpa(monkeypatch, bias):
+    monkeypatch.setattr(attention, "CHUNK_ROWS", 4)
+    biases = {"mask": (torch.arange(13) < 9).expand(2, 1, 1, 13), "weights": torch.randn(1, 1, 1, 13)}
+    bias = biases.get(bias)
+    expected = BACKENDS["sdpa"](*heads(), bias)
+    torch.testing.assert_close(BACKENDS["sdpa-chunked"](*heads(), bias), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_backend_is_used_by_every_block():
+    ours = pair()[1]
+    plain = our_velocity(ours, case())
+    calls = []
+
+    def counting(query, key, value, bias):
+        calls.append(query.shape)
+        return BACKENDS["sdpa"](query, key, value, bias)
+
+    ours.execution = Execution(attention=counting)
+    assert distance(our_velocity(ours, case()), plain) == 0
+    assert len(calls) == len(ours.blocks)
+
+
+def plain_attention(query, key, value):
+    logits = torch.einsum("blhe,bmhe->bhlm", query, key) / query.shape[-1] ** 0.5
+    return torch.einsum("bhlm,bmhe->blhe", logits.softmax(-1), value)
+
+
+STAND_INS = {
+    "flash-attn": ("flash_attn", "flash_attn_func"),
+    "sage": ("sageattention", "sageattn"),
+    "xformers": ("xformers.ops", "memory_efficient_attention"),
+}
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_optional_backends_hand_over_tokens_before_heads(monkeypatch, name):
+    package, function = STAND_INS[name]
+    seen = {}
+
+    def stand_in(query, key, value, **options):
+        seen.update(options)
+        return plain_attention(query, key, value)
+
+    module = ModuleType(package)
+    setattr(module, function, stand_in)
+    monkeypatch.setitem(sys.modules, package.split(".")[0], ModuleType(package.split(".")[0]))
+    monkeypatch.setitem(sys.modules, package, module)
+    torch.testing.assert_close(BACKENDS[name](*heads(), None), BACKENDS["sdpa"](*heads(), None), rtol=1e-5, atol=1e-6)
+    assert seen == ({"tensor_layout": "NHD"} if name == "sage" else {})
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_optional_backends_leave_biased_calls_to_sdpa(name):
+    mask = (torch.arange(13) < 9).expand(2, 1, 1, 13)
+    torch.testing.assert_close(BACKENDS[name](*heads(), mask), BACKENDS["sdpa"](*heads(), mask))
+
+
+def test_rotation_keeps_lengths_and_the_norm_makes_them_one():
+    x = torch.randn(2, 5, 3, 8) * 7
+    rope = torch.polar(torch.ones(5, 1, 4), torch.randn(5, 1, 4))
+    turned = normalise_and_rotate(x, torch.ones(8), rope)
+    torch.testing.assert_close(turned.square().mean(-1), torch.ones(2, 5, 3), rtol=1e-4, atol=1e-4)
+    assert (turned - normalise_and_rotate(x, torch.ones(8), None)).abs().max() > 0.1
