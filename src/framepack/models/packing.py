@@ -31,7 +31,7 @@ class ContextLatents:
     latents: Tensor
     """(B, C, t, h, w)"""
     at: Sequence[int]
-    """Frame index of each of the t latents, for RoPE. Text is not turned, so the origin matters too, not only distances."""
+    """Frame index of each of the t latents, for RoPE. Text is not turned: the origin matters, not distances alone."""
     scale: Literal[1, 2, 4]
     """1: full detail; 2 and 4: that many latents a side become one."""
     weight: float = 1.0
