@@ -5,7 +5,7 @@ Boundary: knows repositories, folders and sizes; opens no weights, reads neither
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from huggingface_hub import constants, try_to_load_from_cache
 
@@ -51,6 +51,16 @@ class Repository:
     revision: str | None = None
 
 
+class Folders(NamedTuple):
+    """A variant's repositories on disk, complete."""
+
+    transformer: Path
+    base: Path
+    """Holds text_encoder, text_encoder_2, tokenizer, tokenizer_2, vae."""
+    vision: Path
+    """Holds feature_extractor and image_encoder."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where one repository was found."""
@@ -58,6 +68,7 @@ class Place:
     repository: Repository
     where: Where
     path: Path | None
+    """None only when something is missing."""
     missing: tuple[str, ...]
     """What is not there, a phrase each; empty when it is complete."""
 
@@ -93,7 +104,7 @@ class ModelRow:
         return not self.missing
 
 
-def repositories(variant: Variant, revision: str | None = None) -> tuple[Repository, Repository, Repository]:
+def repositories(variant: Variant, revision: str | None = None) -> tuple[Repository, ...]:
     """The three repositories of a variant: transformer, base (text encoders and VAE), vision."""
     return (
         Repository(repo=variant.transformer, folders=("",), revision=revision),
@@ -102,7 +113,7 @@ def repositories(variant: Variant, revision: str | None = None) -> tuple[Reposit
     )
 
 
-def locate(variant: Variant, source: ModelSource) -> tuple[Place, Place, Place]:
+def locate(variant: Variant, source: ModelSource) -> tuple[Place, ...]:
     """Where each of `repositories(variant)` is. The first complete place wins, else the first that has any of it.
 
     A bundled variant brings its own small text encoders and VAE under the names of the public ones, so all of its
@@ -110,32 +121,26 @@ def locate(variant: Variant, source: ModelSource) -> tuple[Place, Place, Place]:
     """
     wanted = repositories(variant, source.revision)
     if not variant.bundled:
-        return _each(_locate_one(repository, source) for repository in wanted)
+        return tuple(_locate_one(repository, source) for repository in wanted)
     if source.models_dir is not None and (source.models_dir / variant.transformer).is_dir():
         root, where = source.models_dir, "models-dir"
     else:
         root, where = BUNDLED / Path(variant.transformer).name, "bundled"
-    return _each(_place(repository, where, root / repository.repo) for repository in wanted)
+    return tuple(_place(repository, where, root / repository.repo) for repository in wanted)
 
 
-def _each(places) -> tuple[Place, Place, Place]:  # noqa: ANN001
-    transformer, base, vision = places
-    return transformer, base, vision
-
-
-def require(variant: Variant, source: ModelSource) -> tuple[Path, Path, Path]:
+def require(variant: Variant, source: ModelSource) -> Folders:
     """The folders of transformer, base and vision; MissingModelError when something is not there."""
     places = locate(variant, source)
     if lacking := [place for place in places if place.missing]:
         what = "; ".join(f"{place.repository.repo} ({', '.join(place.missing)})" for place in lacking)
-        looked = f"{source.models_dir} and " if source.models_dir is not None else ""
-        raise MissingModelError(
-            f"model {variant.name!r} is not complete in {looked}the Hugging Face cache: {what}. "
-            f"Run `framepack models download {variant.name}`, or name a folder that holds it with --models-dir."
-        )
-    transformer, base, vision = (place.path for place in places)
-    assert transformer and base and vision
-    return transformer, base, vision
+        if variant.bundled:
+            fix = "Install the package again, or name a folder that holds it with --models-dir."
+        else:
+            fix = f"Run `framepack models download {variant.name}`, or name a folder that holds it with --models-dir."
+        looked = f" in {source.models_dir} or elsewhere" if source.models_dir is not None else ""
+        raise MissingModelError(f"Model {variant.name!r} is not complete{looked}: {what}. {fix}")
+    return Folders(*(place.path for place in places if place.path is not None))
 
 
 def list_models(source: ModelSource) -> list[ModelRow]:
@@ -194,7 +199,7 @@ def _place(repository: Repository, where: Where, path: Path) -> Place:
 def _demand(path: Path, folder: str) -> None:
     """CheckpointError unless the folder has the files that its kind needs."""
     if not path.is_dir():
-        raise CheckpointError(f"{folder or path} is missing")
+        raise CheckpointError(f"{folder or path.name} is missing")
     if folder in WITH_WEIGHTS:
         read_config(path)
         weight_files(path)

@@ -1,0 +1,167 @@
+"""A variant's folders -> modules, each on demand, so that one at a time need be in memory; and their checks.
+
+Boundary: loads to the CPU and leaves moving to the memory manager. A new architecture is a row in TRANSFORMERS.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from framepack.models.checkpoint import FIX, CheckpointError, check_weights, load_weights, on_meta, read_config
+from framepack.models.config import TransformerConfig
+from framepack.models.encoders import (
+    ImageEncoder,
+    TextEncoder,
+    check_image_encoder,
+    check_text_encoder,
+    load_image_encoder,
+    load_text_encoder,
+)
+from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.vae import VideoVAE, check_vae, load_vae
+from framepack.pipeline.hub import known_sha256, sha256
+from framepack.pipeline.sources import Folders, ModelSource, Place, locate, require
+from framepack.spec.variants import Variant
+
+
+def _packed(config: dict[str, Any]) -> HunyuanVideoTransformer3DModelPacked:
+    return HunyuanVideoTransformer3DModelPacked(TransformerConfig.from_dict(config))
+
+
+TRANSFORMERS: dict[str, Callable[[dict[str, Any]], HunyuanVideoTransformer3DModelPacked]] = {
+    "HunyuanVideoTransformer3DModelPacked": _packed,
+    "HunyuanVideoFramepackTransformer3DModel": _packed,
+}
+"""By the `_class_name` in config.json; the second is diffusers' name for the same weights."""
+
+DTYPES = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dtypes:
+    """What each part computes in."""
+
+    transformer: torch.dtype
+    encoders: torch.dtype
+    vae: torch.dtype
+
+
+def choose_dtypes(device: torch.device | str, name: str | None = None) -> Dtypes:
+    """The public app's dtypes on a GPU; on a CPU float32, and bfloat16 blocks where the processor computes in it.
+
+    `name` (a key of DTYPES, None for these defaults) sets the transformer's; float32 sets all three.
+    Raises ValueError for another name.
+    """
+    if name is not None and name not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}")
+    on_cpu = torch.device(device).type == "cpu"
+    wanted = DTYPES[name] if name else torch.bfloat16 if not on_cpu or cpu_has_bfloat16() else torch.float32
+    rest = torch.float32 if on_cpu or name in ("float32", "fp32") else torch.float16
+    return Dtypes(transformer=wanted, encoders=rest, vae=rest)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (AVX512-BF16, AMX or Arm's BF16): else it is slower."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16"))
+
+
+class Loader:
+    """The modules of one variant. Each call reads the disk again: who keeps a module is the memory manager's matter.
+
+    loader = Loader(VARIANTS["mini"], ModelSource(), choose_dtypes("cpu"))
+    memory.add("vae", loader.vae)
+    """
+
+    def __init__(self, variant: Variant, source: ModelSource, dtypes: Dtypes) -> None:
+        self.variant = variant
+        self.source = source
+        self.dtypes = dtypes
+
+    @cached_property
+    def folders(self) -> Folders:
+        """Where the parts are; MissingModelError when one is not there."""
+        return require(self.variant, self.source)
+
+    def transformer(self) -> HunyuanVideoTransformer3DModelPacked:
+        """The transformer; CheckpointError when its files are damaged or another model's."""
+        module = empty_transformer(self.folders.transformer)
+        load_weights(module, self.folders.transformer, self.dtypes.transformer)
+        return module
+
+    def text(self) -> TextEncoder:
+        """Llama and CLIP with their tokenizers."""
+        return load_text_encoder(self.folders.base, self.dtypes.encoders)
+
+    def image(self) -> ImageEncoder:
+        """SigLIP with its preprocessing."""
+        return load_image_encoder(self.folders.vision, self.dtypes.encoders)
+
+    def vae(self) -> VideoVAE:
+        """The video VAE with its preview map."""
+        return load_vae(self.folders.base / "vae", self.dtypes.vae)
+
+
+def empty_transformer(folder: Path) -> HunyuanVideoTransformer3DModelPacked:
+    """The transformer that a folder's config.json describes, on the meta device."""
+    config = read_config(folder)
+    name = config.get("_class_name")
+    if name not in TRANSFORMERS:
+        raise CheckpointError(
+            f"{folder / 'config.json'} names the class {name!r}, known are {', '.join(TRANSFORMERS)}; {FIX}"
+        )
+    return on_meta(lambda: TRANSFORMERS[name](config), folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What `verify` found about one part of a variant."""
+
+    part: str
+    path: Path | None
+    problem: str | None
+    """None: all files open, names and shapes fit, and every known checksum is right."""
+    checked_sums: int
+    """Files whose checksum the hub gave and that were read to the end."""
+
+
+def verify(variant: Variant, source: ModelSource) -> Iterator[Verdict]:
+    """Checks a variant part by part: headers of all files against the classes, then checksums where they are known."""
+    transformer, base, vision = locate(variant, source)
+    yield _verdict("transformer", transformer, lambda path: check_weights(empty_transformer(path), path))
+    yield _verdict("text encoders and VAE", base, _check_base)
+    yield _verdict("image encoder", vision, check_image_encoder)
+
+
+def _check_base(path: Path) -> None:
+    check_text_encoder(path)
+    check_vae(path / "vae")
+
+
+def _verdict(part: str, place: Place, check: Callable[[Path], object]) -> Verdict:
+    if place.path is None:
+        return Verdict(part=part, path=None, problem=f"{place.repository.repo} is nowhere", checked_sums=0)
+    sums = 0
+    try:
+        check(place.path)
+        for file in place.files:
+            if (known := known_sha256(file)) is not None:
+                sums += 1
+                if sha256(file) != known:
+                    raise CheckpointError(
+                        f"{file} is not what the hub holds: its checksum differs; delete it and {FIX}"
+                    )
+    except CheckpointError as error:
+        return Verdict(part=part, path=place.path, problem=str(error), checked_sums=sums)
+    return Verdict(part=part, path=place.path, problem=None, checked_sums=sums)
