@@ -1,0 +1,75 @@
+"""Files appear whole or not at all: written beside their final name, then moved there in one step."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from framepack.media.errors import DiskFullError, MediaError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class AtomicFile:
+    """A temporary file in the folder of `path`; `publish` moves it there, `discard` removes it.
+
+    Whatever writes to `.temporary` may fail at any point: nothing is ever seen under `path` but a finished file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.is_dir():
+            raise MediaError(f"'{path}' is a folder: name a file in it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+    def publish(self) -> None:
+        """Make the finished file visible under its name, replacing what was there."""
+        with self.temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        self.temporary.replace(self.path)
+
+    def discard(self) -> None:
+        """Remove what was written so far; harmless when nothing was, or after `publish`."""
+        self.temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def guard(self, needed: int | None = None) -> Iterator[None]:
+        """Around anything that writes: an error removes the temporary file, and a full disk says so (DiskFullError)."""
+        try:
+            yield
+        except OSError as error:
+            free = free_bytes(self.path.parent)
+            self.discard()
+            if error.errno in FULL:
+                raise DiskFullError(self.path, free=free, needed=needed) from error
+            raise
+        except BaseException:
+            self.discard()
+            raise
+
+
+@contextmanager
+def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
+    """Yields the temporary path to write to; it becomes `path` when the block ends without an error."""
+    file = AtomicFile(path)
+    with file.guard(needed):
+        if needed is not None:
+            require_space(path, needed)
+        yield file.temporary
+        file.publish()
+
+
+def require_space(path: Path, needed: int) -> None:
+    """Raises DiskFullError when the folder of `path` has less than `needed` bytes free."""
+    free = free_bytes(path.parent)
+    if free < needed:
+        raise DiskFullError(path, free=free, needed=needed)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes of the disk that holds `folder`."""
+    return shutil.disk_usage(folder).free

@@ -1,0 +1,24 @@
+"""What goes wrong with pictures and videos, said in one sentence that names the way out."""
+
+from pathlib import Path
+
+
+class MediaError(ValueError):
+    """A file that cannot be used: missing, damaged, too large or of an unknown kind. Its text is for the user."""
+
+
+class DiskFullError(OSError):
+    """No room for an output. `free` and `needed` are bytes; `needed` is None where it is not known beforehand."""
+
+    def __init__(self, path: Path, *, free: int, needed: int | None = None) -> None:
+        self.path, self.free, self.needed = path, free, needed
+        wanted = f"{megabytes(needed)} needed, " if needed is not None else ""
+        super().__init__(
+            f"the disk is full: {wanted}{megabytes(free)} free in '{path.parent}' for '{path.name}': "
+            "make room or choose another folder"
+        )
+
+
+def megabytes(size: int) -> str:
+    """`size` bytes for a person, as 12.3 MB."""
+    return f"{size / 1e6:.1f} MB"

@@ -1,0 +1,197 @@
+"""The request inside the file: one JSON object as text, in every format we write, read back exactly.
+
+Where it is: mp4 the `comment` tag (what ffprobe and players show, and what survives a remux), mkv and webm the tag
+COMMENT, png an iTXt chunk, gif a comment extension, webp an EXIF UserComment, zip a file `request.json`.
+Reading treats every file as hostile: bounded, parsed as JSON and nothing else.
+"""
+
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+
+from framepack.media.errors import MediaError
+from framepack.media.source import Source, kind_of, name_of, open_source
+
+MAX_BYTES = 1_000_000
+PNG_KEYWORD = b"framepack"
+ZIP_NAME = "request.json"
+EXIF_HEADER = b"MM\0*\0\0\0\x08" + struct.pack(">HHHIII", 1, 0x8769, 4, 1, 26, 0) + struct.pack(">HHH", 1, 0x9286, 7)
+"""A TIFF header, IFD 0 with the Exif pointer alone, and the Exif IFD up to the length of its one entry, UserComment."""
+AV_FORMATS = {"mp4": "mov", "mkv": "matroska", "avi": "avi"}
+"""Our name of a container and the one FFmpeg demuxer that may read it; none of them opens another file or address."""
+
+
+def read_metadata(source: Source) -> dict[str, Any] | None:
+    """The JSON object inside `source`, or None where there is none (a file from elsewhere may have any comment).
+
+    Raises MediaError: no such file, damaged, of an unknown kind, or metadata beyond 1 MB. It is data from a stranger:
+    validate it before use.
+    """
+    with open_source(source) as file:
+        text = _read_text(file, name_of(source))
+    if text is None or not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_metadata_text(source: Source) -> str | None:
+    """As `read_metadata`, but the text as it was written, whatever it is."""
+    with open_source(source) as file:
+        return _read_text(file, name_of(source))
+
+
+def check_metadata(text: str) -> bytes:
+    """`text` as UTF-8, fit to be stored. Raises ValueError unless it is a JSON object of at most 1 MB."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            "metadata has half a character in it: write it with json.dumps(..., ensure_ascii=True)"
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"metadata must be at most {MAX_BYTES} bytes, got {len(data)}: shorten the prompts")
+    if "\0" in text or not isinstance(json.loads(text), dict):
+        raise ValueError(f"metadata must be a JSON object, got {text[:40]!r}")
+    return data
+
+
+def embed_metadata(path: Path, text: str) -> None:
+    """Writes `text` into a finished gif or webp file, in place; the caller publishes it (see `atomic`)."""
+    data = check_metadata(text)
+    content = path.read_bytes()
+    insert = {b"GIF8": _gif_with, b"RIFF": _webp_with}[content[:4]]
+    path.write_bytes(insert(content, data))
+
+
+def png_chunk(text: str) -> bytes:
+    """`text` as the iTXt chunk of a PNG, uncompressed."""
+    body = b"iTXt" + PNG_KEYWORD + b"\0\0\0\0\0" + check_metadata(text)
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def _read_text(file: BinaryIO, name: str) -> str | None:
+    kind = kind_of(file)
+    if kind == "unknown":
+        raise MediaError(f"{name} is neither a video nor an image that can be read: drop one of FramePack's own files")
+    reader: Callable[[BinaryIO], bytes | str | None] | None = READERS.get(kind)
+    if reader is None:
+        return None
+    try:
+        data = reader(file)
+    except Exception as error:  # a damaged file may raise anything
+        raise MediaError(f"{name} is damaged or cut off ({error}): copy or download it again") from error
+    if data is None:
+        return None
+    if len(data) > MAX_BYTES:
+        raise MediaError(
+            f"{name} has {len(data)} bytes of metadata, the limit is {MAX_BYTES}: it is not one of FramePack's"
+        )
+    return data if isinstance(data, str) else data.decode("utf-8", "replace")
+
+
+def _read_container(file: BinaryIO) -> str | None:
+    with av.open(file, format=AV_FORMATS[kind_of(file)]) as container:
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+    return tags.get("comment")
+
+
+def _read_png(file: BinaryIO) -> bytes | None:
+    file.seek(8)
+    while len(header := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        if kind == b"iTXt" and length <= MAX_BYTES + 100:
+            keyword, _, rest = file.read(length).partition(b"\0")
+            if keyword == PNG_KEYWORD and rest[:4] == b"\0\0\0\0":
+                return rest[4:]
+            file.seek(4, 1)
+        else:
+            file.seek(length + 4, 1)
+    return None
+
+
+def _read_webp(file: BinaryIO) -> bytes | None:
+    file.seek(12)
+    while len(header := file.read(8)) == 8:
+        kind, length = struct.unpack("<4sI", header)
+        if kind == b"EXIF" and length <= MAX_BYTES + 100:
+            data = file.read(length)
+            start = len(EXIF_HEADER) + 20
+            return data[start:] if data.startswith(EXIF_HEADER) else None
+        file.seek(length + length % 2, 1)
+    return None
+
+
+def _read_gif(file: BinaryIO) -> bytes | None:
+    head = file.read(13)
+    file.seek(_colours(head[10]), 1)
+    while (mark := file.read(1)) in (b"!", b","):
+        if mark == b"!":
+            label = file.read(1)
+            blocks = b"".join(_gif_blocks(file, MAX_BYTES + 1 if label == b"\xfe" else 0))
+            if label == b"\xfe":
+                return blocks
+        else:
+            file.seek(_colours(file.read(9)[8]) + 1, 1)  # a local palette, and LZW's code size
+            for _ in _gif_blocks(file, 0):
+                pass
+    return None
+
+
+def _gif_blocks(file: BinaryIO, keep: int) -> Iterator[bytes]:
+    """The sub-blocks at the file's position, while fewer than `keep` bytes came; the rest is skipped."""
+    kept = 0
+    while (size := file.read(1)) not in (b"", b"\0"):
+        if kept < keep:
+            block = file.read(size[0])
+            kept += len(block)
+            yield block
+        else:
+            file.seek(size[0], 1)
+
+
+def _colours(flags: int) -> int:
+    """Bytes of the palette that a GIF's flags announce."""
+    return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
+
+
+def _read_zip(file: BinaryIO) -> bytes | None:
+    with zipfile.ZipFile(file) as archive:
+        if ZIP_NAME not in archive.namelist():
+            return None
+        with archive.open(ZIP_NAME) as entry:
+            return entry.read(MAX_BYTES + 1)
+
+
+def _gif_with(content: bytes, data: bytes) -> bytes:
+    start = 13 + _colours(content[10])
+    blocks = b"".join(bytes([len(part)]) + part for part in (data[at : at + 255] for at in range(0, len(data), 255)))
+    return b"GIF89a" + content[6:start] + b"!\xfe" + blocks + b"\0" + content[start:]
+
+
+def _webp_with(content: bytes, data: bytes) -> bytes:
+    comment = b"\0" * 8 + data  # eight zeros: an encoding of one's own, here UTF-8
+    exif = EXIF_HEADER + struct.pack(">II", len(comment), 44) + b"\0\0\0\0" + comment
+    chunk = b"EXIF" + struct.pack("<I", len(exif)) + exif + b"\0" * (len(exif) % 2)
+    has_exif = 0x08
+    flags = bytes([content[20] | has_exif])
+    return content[:4] + struct.pack("<I", len(content) - 8 + len(chunk)) + content[8:20] + flags + content[21:] + chunk
+
+
+READERS: dict[str, Callable[[BinaryIO], bytes | str | None]] = {
+    "mp4": _read_container,
+    "mkv": _read_container,
+    "png": _read_png,
+    "webp": _read_webp,
+    "gif": _read_gif,
+    "zip": _read_zip,
+}

@@ -1,0 +1,240 @@
+"""Videos in: what is in a file, and its frames one by one, upright RGB.
+
+One demuxer is named for each kind of file, so that no playlist or reference inside it opens another file or address.
+"""
+
+import zipfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import ColorRange, Colorspace
+from PIL import Image
+
+from framepack.media.errors import MediaError
+from framepack.media.image import load_image
+from framepack.media.metadata import AV_FORMATS, read_metadata
+from framepack.media.sinks import EXACT, Frame
+from framepack.media.source import VIDEO_KINDS, Source, kind_of, name_of, open_source
+
+DEMUXERS = AV_FORMATS | {"gif": "gif"}
+MAX_FRAME_PIXELS = 40_000_000
+"""8K is 33 megapixels."""
+READABLE = "mp4, mov, mkv, webm, avi, gif, animated webp, or a zip of PNGs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What is in a video file: `duration` in seconds, `codec` FFmpeg's name, `format` what the file is by content."""
+
+    frames: int
+    fps: Fraction
+    width: int
+    height: int
+    duration: float
+    format: str
+    codec: str
+    has_metadata: bool
+
+
+def probe(source: Source) -> VideoInfo:
+    """Counts the frames without decoding them. Raises MediaError: no such file, not a video, damaged."""
+    with _reading(source) as (file, kind):
+        probed = {"zip": _probe_zip, "webp": _probe_webp}.get(kind, _probe_container)(file)
+        frames, duration, rate, (width, height), codec = probed
+    if frames == 0 or duration <= 0:
+        raise MediaError(f"{name_of(source)} has no video in it: use {READABLE}")
+    fps = rate or _whole_rate(frames / duration)
+    return VideoInfo(
+        frames=frames,
+        fps=fps,
+        width=width,
+        height=height,
+        duration=duration,
+        format=kind,
+        codec=codec,
+        has_metadata=read_metadata(source) is not None,
+    )
+
+
+def read_video(source: Source, *, fps: Fraction | float | None = None) -> Iterator[Frame]:
+    """The frames of `source`, each (H, W, 3) uint8; one at a time is in memory.
+
+    With `fps`, each frame's own time stamp decides: the output's frame j is the one shown at j / fps. Turned upright
+    where a phone stored them lying. Raises MediaError: no such file, not a video, damaged.
+    """
+    with _reading(source) as (file, kind):
+        frames = {"zip": _zip_frames, "webp": _webp_frames}.get(kind, _container_frames)(file)
+        yield from (frame for _, frame in frames) if fps is None else _at_rate(frames, Fraction(fps))
+
+
+def read_tail(source: Source, count: int, *, fps: Fraction | float | None = None) -> np.ndarray:
+    """The last `count` frames (fewer when there are fewer): (T, H, W, 3) uint8. Reads through, keeps only those."""
+    return np.stack(deque(read_video(source, fps=fps), maxlen=count))
+
+
+@contextmanager
+def open_container(file: BinaryIO) -> Iterator[tuple[InputContainer, Any]]:
+    """The container in `file` and its first video stream. Raises MediaError when there is none."""
+    with av.open(file, "r", format=DEMUXERS[kind_of(file)]) as container:
+        if not container.streams.video:
+            raise MediaError("it has sound but no picture")
+        stream = container.streams.video[0]
+        _check_size(stream.width, stream.height)
+        yield container, stream
+
+
+@contextmanager
+def _reading(source: Source) -> Iterator[tuple[BinaryIO, str]]:
+    """Turns whatever a decoder says into one sentence about `source`."""
+    name = name_of(source)
+    with open_source(source) as file:
+        kind = kind_of(file)
+        if kind not in VIDEO_KINDS:
+            raise MediaError(f"{name} is not a video that can be read: use {READABLE}")
+        try:
+            yield file, kind
+        except Exception as error:  # a decoder fed a damaged file may raise anything
+            raise MediaError(f"{name} is damaged or cannot be decoded ({error}): copy or download it again") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_FRAME_PIXELS:
+        raise MediaError(f"frames of {width}x{height} are beyond {MAX_FRAME_PIXELS // 1_000_000} megapixels")
+
+
+def _whole_rate(fps: float) -> Fraction:
+    """Pictures last whole milliseconds or hundredths: a rate within 1% of a whole number is that number."""
+    near = max(round(fps), 1)
+    return Fraction(near) if abs(fps - near) < 0.01 * near else Fraction(fps).limit_denominator(1001)
+
+
+Probed = tuple[int, float, Fraction | None, tuple[int, int], str]
+"""Frames, seconds, frames a second where the file says so, (width, height), codec."""
+
+
+def _probe_container(file: BinaryIO) -> Probed:
+    with open_container(file) as (container, stream):
+        frames, end, first = 0, 0, None
+        for packet in container.demux(stream):
+            if packet.pts is not None:
+                frames += 1
+                first = packet.pts if first is None else min(first, packet.pts)
+                end = max(end, packet.pts + (packet.duration or 0))
+        fixed = stream.average_rate if container.format.name != "gif" else None
+        duration = float((end - (first or 0)) * stream.time_base)
+        duration = duration if duration > 0 else frames / (fixed or 30)
+        return frames, duration, fixed, (stream.width, stream.height), stream.codec_context.name
+
+
+def _probe_webp(file: BinaryIO) -> Probed:
+    with Image.open(file, formats=["WEBP"]) as image:
+        count, duration = getattr(image, "n_frames", 1), 0.0
+        for index in range(count):
+            image.seek(index)
+            image.load()  # only then is the duration known
+            duration += _webp_seconds(image)
+        return count, duration, None, image.size, "webp"
+
+
+def _probe_zip(file: BinaryIO) -> Probed:
+    with zipfile.ZipFile(file) as archive:
+        names = _pictures(archive)
+        fps = _zip_rate(archive)
+        height, width = _zip_picture(archive, names[0]).shape[:2] if names else (0, 0)
+        return len(names), len(names) / float(fps), fps, (width, height), "png"
+
+
+def _container_frames(file: BinaryIO) -> Iterator[tuple[float, Frame]]:
+    with open_container(file) as (container, stream):
+        rate, shown = stream.average_rate or Fraction(30), 0.0
+        for picture in container.decode(stream):
+            _check_size(picture.width, picture.height)
+            shown = shown + float(1 / rate) if picture.time is None else picture.time
+            yield shown, _rgb(picture)
+
+
+UNTAGGED = (0, 2, 3)
+"""Matrix codes that say nothing: RGB (impossible here), unspecified, reserved (ITU-T H.273)."""
+
+
+def _rgb(picture: av.VideoFrame) -> Frame:
+    """(H, W, 3), upright. An untagged file is BT.601 when small and BT.709 else, as players assume."""
+    untagged = Colorspace.ITU709 if picture.height >= 720 else Colorspace.ITU601
+    is_yuv = not picture.format.is_rgb and picture.format.name != "pal8"
+    if is_yuv:
+        space = untagged if picture.colorspace in UNTAGGED else picture.colorspace
+        full = picture.color_range == ColorRange.JPEG or picture.format.name.startswith("yuvj")
+        picture = picture.reformat(
+            format="rgb24",
+            src_colorspace=space,
+            dst_colorspace=space,
+            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+            interpolation=EXACT,
+            threads=1,
+        )
+    array: Any = picture.to_ndarray(format="rgb24")
+    turns = round(getattr(picture, "rotation", 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(array, turns)) if turns else array
+
+
+def _webp_frames(file: BinaryIO) -> Iterator[tuple[float, Frame]]:
+    start = 0.0
+    with Image.open(file, formats=["WEBP"]) as image:
+        _check_size(*image.size)
+        for index in range(getattr(image, "n_frames", 1)):
+            image.seek(index)
+            image.load()
+            yield start, np.asarray(image.convert("RGB"))
+            start += _webp_seconds(image)
+
+
+def _webp_seconds(image: Image.Image) -> float:
+    """How long the frame that was just loaded is shown; a still has no duration."""
+    return (image.info.get("duration") or 1000 / 30) / 1000
+
+
+def _zip_frames(file: BinaryIO) -> Iterator[tuple[float, Frame]]:
+    with zipfile.ZipFile(file) as archive:
+        rate = _zip_rate(archive)
+        for index, name in enumerate(_pictures(archive)):
+            yield float(index / rate), _zip_picture(archive, name)
+
+
+def _pictures(archive: zipfile.ZipFile) -> list[str]:
+    return sorted(name for name in archive.namelist() if name.lower().endswith(".png"))
+
+
+def _zip_picture(archive: zipfile.ZipFile, name: str) -> Frame:
+    if archive.getinfo(name).file_size > 4 * MAX_FRAME_PIXELS:
+        raise MediaError(f"{name} in it is too large")
+    return load_image(archive.read(name))
+
+
+def _zip_rate(archive: zipfile.ZipFile) -> Fraction:
+    number = archive.comment.partition(b" fps")[0].decode("ascii", "replace")
+    try:
+        rate = Fraction(number)
+    except (ValueError, ZeroDivisionError):
+        return Fraction(30)
+    return rate if 1 <= rate <= 240 else Fraction(30)
+
+
+def _at_rate(frames: Iterator[tuple[float, Frame]], fps: Fraction) -> Iterator[Frame]:
+    """Of frames with their start in seconds, those shown at 0, 1 / fps, 2 / fps ... up to the last one's start."""
+    period, begin, index, shown = float(1 / fps), None, 0, None
+    for start, frame in frames:
+        begin = start if begin is None else begin
+        while shown is not None and begin + index * period < start - 1e-6:
+            yield shown
+            index += 1
+        shown = frame
+    if shown is not None:
+        yield shown

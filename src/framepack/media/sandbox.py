@@ -1,0 +1,145 @@
+"""Files from strangers, decoded in a child process with limits; this is the parent's half.
+
+A decoder that crashes, hangs, or eats memory takes the child with it and nothing else. The child gets the open file and
+no other (`sandbox_child`), and answers with one line of JSON and raw bytes: nothing is unpickled.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from framepack.media.errors import MediaError
+from framepack.media.image import MAX_PIXELS, ImageRGB
+from framepack.media.read import VideoInfo
+from framepack.media.source import name_of, open_source
+
+HEADER_BYTES = 2_000_000
+"""The longest answer but for pixels: 1 MB of metadata, escaped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a child may use; beyond it, it is stopped and the file refused."""
+
+    seconds: int = 20
+    memory_bytes: int = 2 << 30
+    """Address space, so libraries count: 0.5 GB of it is used before decoding."""
+    output_bytes: int = 3 * MAX_PIXELS
+
+
+DEFAULT = Limits()
+
+
+def decode_untrusted_image(source: Path | str | bytes, limits: Limits = DEFAULT) -> ImageRGB:
+    """As `image.load_image`, in a child: (H, W, 3) uint8. Raises MediaError for whatever goes wrong."""
+    answer, pixels = _ask("image", source, limits)
+    return _array(answer["shape"], pixels, name_of(source))
+
+
+def probe_untrusted_video(source: Path | str | bytes, limits: Limits = DEFAULT) -> VideoInfo:
+    """As `read.probe`, in a child."""
+    answer, _ = _ask("probe", source, limits)
+    return VideoInfo(**{**answer, "fps": Fraction(answer["fps"])})
+
+
+def read_untrusted_metadata(source: Path | str | bytes, limits: Limits = DEFAULT) -> dict[str, Any] | None:
+    """As `metadata.read_metadata`, in a child. The result is a stranger's data: validate it before use."""
+    answer, _ = _ask("metadata", source, limits)
+    return answer["metadata"]
+
+
+def decode_untrusted_video(
+    source: Path | str | bytes,
+    *,
+    count: int,
+    tail: bool = False,
+    fps: float | None = None,
+    size: tuple[int, int] | None = None,
+    limits: Limits = DEFAULT,
+) -> np.ndarray:
+    """The first `count` frames (with `tail` the last) of a video, in a child: (T, H, W, 3) uint8.
+
+    `fps` resamples by time stamps; `size` (width, height) crops each frame as `image.bucket_crop` does.
+    """
+    answer, pixels = _ask("video", source, limits, count=count, tail=tail, fps=fps, size=size)
+    return _array(answer["shape"], pixels, name_of(source))
+
+
+def _ask(task: str, source: Path | str | bytes, limits: Limits, **arguments: Any) -> tuple[dict[str, Any], bytes]:
+    """Runs `task` in a child on `source`: its answer, and the bytes after it."""
+    name = name_of(source)
+    order = json.dumps({"task": task, "name": name, "limits": asdict(limits), "arguments": arguments})
+    with ExitStack() as stack:
+        if isinstance(source, bytes):
+            file: Any = stack.enter_context(tempfile.TemporaryFile())
+            file.write(source)
+            file.flush()
+        else:
+            file = stack.enter_context(open_source(source))
+        file.seek(0)
+        output, code, late = _run(order, file, limits)
+    line, found, pixels = output.partition(b"\n")
+    if late:
+        raise MediaError(f"{name} took more than {limits.seconds} s to decode: make it smaller or use another file")
+    if not found or len(output) > limits.output_bytes + HEADER_BYTES:
+        raise MediaError(
+            f"{name} could not be decoded within the limits (decoder stopped, code {code}): use another file"
+        )
+    answer = json.loads(line)
+    if "error" in answer:
+        raise MediaError(str(answer["error"]))
+    return answer, pixels
+
+
+def _run(order: str, file: Any, limits: Limits) -> tuple[bytes, int, bool]:
+    """The child's output (at most what the limits allow, and one byte), its exit code, and whether time ran out."""
+    command = [sys.executable, "-P", "-s", "-m", "framepack.media.sandbox_child", order]
+    with subprocess.Popen(
+        command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(), close_fds=True
+    ) as child:
+        assert child.stdout is not None
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            child.kill()
+
+        timer = threading.Timer(limits.seconds, stop)
+        timer.start()
+        try:
+            output = child.stdout.read(limits.output_bytes + HEADER_BYTES + 1)
+        finally:
+            timer.cancel()
+            child.kill()
+    return output, child.returncode, late.is_set()
+
+
+def _environment() -> Mapping[str, str]:
+    """Enough to start Python and to find this package; no secrets of the server's environment."""
+    kept = {
+        name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ
+    }
+    root = str(Path(__file__).resolve().parents[2])
+    return kept | {
+        "PYTHONPATH": root,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def _array(shape: list[int], pixels: bytes, name: str) -> np.ndarray:
+    if len(pixels) != int(np.prod(shape, dtype=np.int64)) or not pixels:
+        raise MediaError(f"{name} could not be decoded (its decoder stopped half-way): use another file")
+    return np.frombuffer(pixels, np.uint8).reshape(shape)

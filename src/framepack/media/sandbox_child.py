@@ -1,0 +1,101 @@
+"""The child's half of `sandbox`: limits first, then one task on the file that is its standard input, then out.
+
+Started as `python -m framepack.media.sandbox_child ORDER`. Answers on standard output: one line of JSON, then pixels.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import islice
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from framepack.media.errors import MediaError
+
+Answer = tuple[dict[str, Any], Any]
+"""What goes into the line, and the array whose bytes follow, or None."""
+
+
+def main() -> None:
+    """Reads the order, does it, answers; an error that is not the user's ends the process without an answer."""
+    order = json.loads(sys.argv[1])
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints must not become part of the answer
+    limit(order["limits"])
+    file = os.fdopen(os.dup(0), "rb")
+    try:
+        answer, pixels = TASKS[order["task"]](file, **order["arguments"])
+    except MediaError as error:
+        answer, pixels = {"error": str(error).replace("the file", order["name"], 1)}, None
+    except MemoryError:
+        answer, pixels = {"error": f"{order['name']} needs too much memory to decode: make it smaller"}, None
+    answers.write(json.dumps(answer).encode() + b"\n")
+    if pixels is not None:
+        answers.write(np.ascontiguousarray(pixels).data)
+    answers.flush()
+    os._exit(0)  # no clean-up of a library that a hostile file has been through
+
+
+def limit(limits: dict[str, int]) -> None:
+    """Memory, processor time, no files written, no core dumps. Windows has none of these, only the time limit."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    bounds = {
+        resource.RLIMIT_AS: limits["memory_bytes"],
+        resource.RLIMIT_CPU: limits["seconds"],
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, bound in bounds.items():
+        with suppress(ValueError, OSError):  # macOS refuses some of them
+            resource.setrlimit(kind, (bound, bound))
+
+
+def image(file: BinaryIO) -> Answer:
+    """Pixels (H, W, 3)."""
+    from framepack.media.image import load_image
+
+    pixels = load_image(file)
+    return {"shape": pixels.shape}, pixels
+
+
+def probe(file: BinaryIO) -> Answer:
+    """The fields of VideoInfo, fps as text."""
+    from framepack.media import read
+
+    info = read.probe(file)
+    return asdict(info) | {"fps": str(info.fps)}, None
+
+
+def metadata(file: BinaryIO) -> Answer:
+    """The JSON object in the file, or None."""
+    from framepack.media.metadata import read_metadata
+
+    return {"metadata": read_metadata(file)}, None
+
+
+def video(file: BinaryIO, count: int, tail: bool, fps: float | None, size: tuple[int, int] | None) -> Answer:
+    """Pixels (T, H, W, 3)."""
+    from collections import deque
+
+    from framepack.media.image import bucket_crop
+    from framepack.media.read import read_video
+
+    cropped: Iterator[Any] = (bucket_crop(frame, *size) if size else frame for frame in read_video(file, fps=fps))
+    frames = list(deque(cropped, maxlen=count) if tail else islice(cropped, count))
+    if not frames:
+        raise MediaError("the file has no frames: use another video")
+    pixels = np.stack(frames)
+    return {"shape": pixels.shape}, pixels
+
+
+TASKS: dict[str, Callable[..., Answer]] = {"image": image, "probe": probe, "metadata": metadata, "video": video}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Opening what a user names, and telling what it is by its first bytes, never by its suffix.
+
+Every reader of this room goes through here, so a wrong path always gets the same sentence.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from framepack.media.errors import MediaError
+
+Source = Path | str | bytes | BinaryIO
+"""A path, the file's bytes, or a seekable binary file (which stays open)."""
+
+VIDEO_KINDS = ("mp4", "mkv", "avi", "gif", "webp", "zip")
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+AVIF_BRANDS = {b"avif", b"avis"}
+
+
+def name_of(source: Source) -> str:
+    """What to call `source` in a sentence: its path in quotes, or "the file"."""
+    return f"'{source}'" if isinstance(source, Path | str) else "the file"
+
+
+@contextmanager
+def open_source(source: Source) -> Iterator[BinaryIO]:
+    """A readable, seekable file for `source`, at its beginning. Raises MediaError when there is none or it is empty."""
+    name = name_of(source)
+    if isinstance(source, Path | str):
+        with _open_path(Path(source), name) as file:
+            yield file
+        return
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    file.seek(0)
+    if not file.read(1):
+        raise MediaError(f"{name} is empty (0 bytes): copy or download it again")
+    file.seek(0)
+    yield file
+
+
+@contextmanager
+def _open_path(path: Path, name: str) -> Iterator[BinaryIO]:
+    if path.is_dir():
+        raise MediaError(f"{name} is a folder: name one file in it")
+    if not path.exists():
+        raise MediaError(f"no such file: {name}: check the path")
+    if not path.is_file():
+        raise MediaError(f"{name} is not a regular file: copy it to one")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{name} is empty (0 bytes): copy or download it again")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise MediaError(f"{name} cannot be opened ({error.strerror}): check its permissions") from error
+    with file:
+        yield file
+
+
+def kind_of(file: BinaryIO) -> str:
+    """mp4 | mkv | avi | gif | webp | png | jpeg | heic | avif | zip | unknown.
+
+    `mp4` is any ISO or QuickTime container, `mkv` any Matroska. Other pictures (TIFF, BMP) are `unknown` here.
+    """
+    file.seek(0)
+    head = file.read(16)
+    file.seek(0)
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        return "avif" if brand in AVIF_BRANDS else "heic" if brand in HEIC_BRANDS else "mp4"
+    if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return "mp4"
+    if head[:4] == b"RIFF":
+        return {b"WEBP": "webp", b"AVI ": "avi"}.get(head[8:12], "unknown")
+    signatures = {
+        b"\x1aE\xdf\xa3": "mkv",
+        b"GIF8": "gif",
+        b"\x89PNG": "png",
+        b"\xff\xd8\xff": "jpeg",
+        b"PK\x03\x04": "zip",
+    }
+    return next((kind for signature, kind in signatures.items() if head.startswith(signature)), "unknown")
