@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepack.spec.plan import HISTORY, SectionPlan, plan
+from framepack.spec.plan import HISTORY, SectionPlan, plan, settled_frames
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
 from framepack.spec.shapes import frames_of, section_count
 
@@ -142,3 +142,11 @@ def test_a_timed_prompt_holds_from_its_second_on():
     )
     by_time = sorted(plan(request), key=lambda s: s.latents.start)
     assert [s.prompt for s in by_time] == ["walk", "run", "run"]
+
+
+@given(requests())
+def test_every_frame_of_the_video_settles_exactly_once(request_: GenerationRequest):
+    sections = plan(request_)
+    total = section_count(request_.seconds, request_.window) * request_.window
+    frames = [f for settled in settled_frames(sections) for f in settled]
+    assert sorted(frames) == list(range(4 * total + 1))

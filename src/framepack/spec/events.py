@@ -42,13 +42,13 @@ class StepDone:
 
 @dataclass(frozen=True, kw_only=True)
 class SectionDone:
-    """A section ended: `frames` exist by now, and `file` plays all of them."""
+    """A section ended: `file` plays the `frames` that exist by now; None where the first ones are still to settle."""
 
     section: int
     sections: int
     frames: int
     seconds: float
-    file: Path
+    file: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -241,3 +241,16 @@ def image_mix(guides: list[Guide], latents: range) -> tuple[tuple[str, float], .
     mix = {g.key: w * g.strength for g, w in ((past, 1 - share), (future, share)) if g}
     rest = 1.0 - sum(mix.values())
     return tuple((key, weight) for key, weight in {"start": rest, **mix}.items() if weight > 1e-6)
+
+
+def settled_frames(sections: tuple[SectionPlan, ...]) -> list[range]:
+    """For each section, the frames of the final video that settle with it; together they are every frame once."""
+    total = sum(frames_of(s.decode_latents) - s.overlap for s in sections)
+    made, edge, settled = 0, 0, []
+    for section in sections:
+        made += frames_of(section.decode_latents) - section.overlap
+        count = made - section.unsettled - edge
+        first = edge if section.grows == "forward" else total - edge - count
+        settled.append(range(first, first + count))
+        edge += count
+    return settled

@@ -13,9 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from framepack.spec.shapes import SIZE_MULTIPLE, video_seconds
 from framepack.spec.variants import VARIANTS
 
-Format = Literal["mp4", "mkv"]
-SamplerName = Literal["unipc", "unipc-bh2", "euler"]
-CacheName = Literal["none", "teacache"]
+Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
+SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
+CacheName = Literal["none", "teacache", "first-block"]
 
 
 def within(low: float, high: float) -> AfterValidator:

@@ -1,0 +1,1 @@
+"""What people touch: command line, page, HTTP; and the one file that wires the house (runtime)."""

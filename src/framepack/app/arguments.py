@@ -1,0 +1,49 @@
+"""Parses what a shell hands over: guide frames, timed prompts, output formats. ValueError says what was wrong."""
+
+from pathlib import Path
+
+from framepack.media.video import format_of
+from framepack.spec.request import EndFrame, GuideFrame, OutputSettings, TimedPrompt
+
+
+
+def guide_frame(text: str) -> GuideFrame:
+    """FILE@SECONDS[:STRENGTH], for example `door.png@1.5:0.8`; the file's own name may contain @ and colons."""
+    file, at, rest = text.rpartition("@")
+    seconds, _, strength = rest.partition(":")
+    if not file or not at:
+        raise ValueError(f"--frame is FILE@SECONDS[:STRENGTH], such as door.png@1.5:0.8, got {text!r}")
+    return GuideFrame(
+        image=Path(file), second=number(seconds, "--frame", text), strength=number(strength or "1", "--frame", text)
+    )
+
+
+def end_frame(text: str) -> EndFrame:
+    """FILE[:STRENGTH]; a trailing number after a colon is the strength."""
+    file, colon, strength = text.rpartition(":")
+    if colon and file and strength.replace(".", "", 1).isdigit():
+        return EndFrame(image=Path(file), strength=float(strength))
+    return EndFrame(image=Path(text))
+
+
+def timed_prompt(text: str) -> TimedPrompt:
+    """SECONDS:TEXT, for example `2.4:it starts to rain`."""
+    seconds, colon, prompt = text.partition(":")
+    if not colon:
+        raise ValueError(f"--then is SECONDS:TEXT, such as '2.4:it starts to rain', got {text!r}")
+    return TimedPrompt(second=number(seconds, "--then", text), text=prompt.strip())
+
+
+def output_settings(file: Path | None, **settings: object) -> OutputSettings:
+    """The format follows the file's suffix; a suffix we cannot write is refused."""
+    if file is None:
+        return OutputSettings.model_validate(settings)
+    return OutputSettings.model_validate({**settings, "path": file, "format": format_of(file)})
+
+
+def number(text: str, option: str, whole: str) -> float:
+    """A number inside an option's value."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{option}: {text!r} is not a number in {whole!r}") from None

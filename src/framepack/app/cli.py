@@ -1,0 +1,133 @@
+"""The command line. Parses, shows, and turns errors into one sentence; torch loads only when a command needs it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from framepack import __version__
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+models_app = typer.Typer(no_args_is_help=True, help="List, download and check models.")
+app.add_typer(models_app, name="models")
+
+ModelsDir = Annotated[
+    Path | None,
+    typer.Option("--models-dir", help="Folder with the public repositories' layout. [env: FRAMEPACK_MODELS_DIR]"),
+]
+Revision = Annotated[str | None, typer.Option(help="Revision of the repositories on the hub.")]
+
+
+@app.callback()
+def framepack() -> None:
+    """Turn a picture and a sentence into a long, coherent video."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@app.command()
+def generate(
+    image: Annotated[Path, typer.Argument(help="The picture to start from.")],
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What should happen.")] = "",
+    negative: Annotated[str, typer.Option(help="What should not; used where --cfg is not 1.")] = "",
+    model: Annotated[str, typer.Option(help="mini, mini-f1, framepack or framepack-f1.")] = "mini",
+    seconds: Annotated[float, typer.Option("--seconds", "-s", help="Length; rounded to whole sections.")] = 5.0,
+    steps: Annotated[int, typer.Option(help="Denoising steps a section.")] = 25,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same video.")] = 31337,
+    guidance: Annotated[float, typer.Option(help="Distilled guidance scale.")] = 10.0,
+    cfg: Annotated[float, typer.Option(help="Classifier-free guidance; other than 1 doubles the time.")] = 1.0,
+    cfg_rescale: Annotated[float, typer.Option(help="Draws cfg's contrast back, 0..1.")] = 0.0,
+    window: Annotated[int, typer.Option(help="Latents a section, 1..33; the models were trained with 9.")] = 9,
+    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16; together with --height.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side of the square with the video's area.")] = None,
+    sampler: Annotated[str, typer.Option(help="unipc, unipc-bh2, dpm++2m or euler.")] = "unipc",
+    cache: Annotated[str, typer.Option(help="none, teacache or first-block: faster, slightly different.")] = "none",
+    cache_threshold: Annotated[float, typer.Option(help="How much change the cache lets pass.")] = 0.15,
+    frame: Annotated[
+        list[str] | None, typer.Option(help="FILE@SECONDS[:STRENGTH], a picture on the way; repeatable.")
+    ] = None,
+    end_frame: Annotated[str | None, typer.Option(help="FILE[:STRENGTH], the picture to end on.")] = None,
+    then: Annotated[list[str] | None, typer.Option(help="SECONDS:TEXT, another prompt from there on.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File ending in .mp4 or .mkv (lossless).")
+    ] = None,
+    crf: Annotated[int, typer.Option(help="mp4 quality, 1..51, smaller is better.")] = 16,
+    fps: Annotated[float, typer.Option(help="Frames a second of the file.")] = 30.0,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    work: Annotated[
+        Path | None, typer.Option(help="Keep the work in this folder; the same command goes on from there.")
+    ] = None,
+    models_dir: ModelsDir = None,
+    revision: Revision = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never ask the network.")] = False,
+) -> None:
+    """Make a video from IMAGE."""
+    from framepack.app import arguments
+    from framepack.app.run import run
+    from framepack.spec.request import GenerationRequest
+
+    request = GenerationRequest.model_validate(
+        {
+            "image": image,
+            "prompt": prompt,
+            "negative_prompt": negative,
+            "model": model,
+            "seconds": seconds,
+            "steps": steps,
+            "seed": seed,
+            "guidance": guidance,
+            "cfg": cfg,
+            "cfg_rescale": cfg_rescale,
+            "window": window,
+            "width": width,
+            "height": height,
+            "resolution": resolution,
+            "sampler": sampler,
+            "cache": cache,
+            "cache_threshold": cache_threshold,
+            "frames": [arguments.guide_frame(text) for text in frame or []],
+            "end_frame": arguments.end_frame(end_frame) if end_frame else None,
+            "prompts": [arguments.timed_prompt(text) for text in then or []],
+            "output": arguments.output_settings(output, crf=crf, fps=fps),
+        }
+    )
+    raise typer.Exit(
+        run(
+            request,
+            dtype=dtype,
+            device=device,
+            work=work,
+            models_dir=models_dir,
+            revision=revision,
+            offline=offline,
+        )
+    )
+
+
+def main() -> None:
+    """Entry point. A user's mistake is one sentence on stderr and exit code 2; never a traceback."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        print(f"framepack: {sentence(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the user of an error."""
+    from pydantic import ValidationError
+
+    from framepack.spec.request import explain
+
+    if isinstance(error, ValidationError):
+        return explain(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return str(error)

@@ -1,0 +1,57 @@
+"""The terminal's progress display: one bar for the whole job with stage, section, step and time left."""
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from framepack.app.tracker import Tracker
+from framepack.spec.events import Event, Notice, SectionDone
+
+
+class Display:
+    """A context manager around a run; feed it the run's events."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.tracker = Tracker()
+        self.progress = Progress(
+            TextColumn("{task.fields[stage]}", style="bold"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[where]}", style="cyan"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}", style="dim"),
+            console=console,
+        )
+        self.task: TaskID = self.progress.add_task("", total=1.0, stage="starting", where="", left="")
+
+    def __enter__(self) -> "Display":
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.progress.stop()
+
+    def show(self, event: Event) -> None:
+        """Update the bar; what must stay on screen is printed above it."""
+        tracker = self.tracker
+        tracker.see(event)
+        left = tracker.seconds_left
+        steps = f"section {min(tracker.section + 1, tracker.sections)}/{tracker.sections} step {tracker.step}"
+        self.progress.update(
+            self.task,
+            completed=tracker.fraction,
+            stage=tracker.stage,
+            where=f"{steps}/{tracker.steps}" if tracker.sections else "",
+            left=f"about {clock(left)} left" if left is not None else "",
+        )
+        if isinstance(event, Notice):
+            self.console.print(f"[yellow]note:[/] {event.message}", highlight=False)
+        if isinstance(event, SectionDone) and event.section + 1 < event.sections:
+            self.console.print(f"{event.frames} frames so far: {event.file}", highlight=False, soft_wrap=True)
+
+
+def clock(seconds: float) -> str:
+    """1:02:03, 2:03 or 0:03."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

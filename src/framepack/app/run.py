@@ -1,0 +1,56 @@
+"""`framepack generate`: runs one request in the terminal. Ctrl-C stops within a step and keeps what is finished."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from framepack.app.display import Display, clock
+from framepack.app.runtime import open_framepack
+from framepack.app.settings import Settings
+from framepack.spec.events import Finished, SectionDone
+from framepack.spec.request import GenerationRequest
+
+INTERRUPTED = 130
+"""Exit code of a process that Ctrl-C ended, by the shells' custom."""
+
+
+def run(
+    request: GenerationRequest,
+    *,
+    dtype: str,
+    device: str,
+    work: Path | None,
+    models_dir: Path | None,
+    revision: str | None,
+    offline: bool,
+) -> int:
+    """Make the video, showing progress; return the exit code."""
+    settings = Settings.from_environment()
+    console = Console(stderr=True)
+    so_far: SectionDone | None = None
+    try:
+        with Display(console) as display:
+            framepack = open_framepack(
+                request.model,
+                models_dir=models_dir or settings.models_dir,
+                dtype=dtype,
+                device=device,
+                revision=revision,
+                offline=offline,
+            )
+            for event in framepack.generate(request, outputs=settings.outputs, work=work):
+                display.show(event)
+                if isinstance(event, SectionDone):
+                    so_far = event
+                if isinstance(event, Finished):
+                    console.print(
+                        f"[green]done[/] {event.frames} frames in {clock(event.seconds)}", highlight=False
+                    )
+                    print(event.file)
+    except KeyboardInterrupt:
+        kept = f"{so_far.frames} frames are in {so_far.file}" if so_far else "no section was finished yet"
+        console.print(f"[yellow]stopped[/]: {kept}", highlight=False, soft_wrap=True)
+        if work is not None:
+            console.print(f"the same command with --work {work} goes on from there", highlight=False, soft_wrap=True)
+        return INTERRUPTED
+    return 0

@@ -1,0 +1,43 @@
+"""The one file that wires the house: from names and flags to a FramePack whose models are lent by a memory manager."""
+
+from pathlib import Path
+
+import torch
+
+from framepack.memory import MemoryManager
+from framepack.pipeline.framepack import FramePack
+from framepack.pipeline.loader import Loader, choose_dtypes
+from framepack.pipeline.sources import ModelSource
+from framepack.spec.variants import VARIANTS
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first CUDA device, else Apple's GPU, else the CPU. ValueError for a device that is not here."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device must be auto, cpu, cuda, cuda:1 or mps, got {name!r}") from None
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not here.get(device.type, False):
+        raise ValueError(f"this machine has no {device.type} device; leave out --device, or use cpu")
+    return device
+
+
+def open_framepack(
+    model: str,
+    *,
+    models_dir: Path | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    revision: str | None = None,
+    offline: bool = False,
+) -> FramePack:
+    """Find `model` and prepare to load its parts on demand. ValueError where something is missing."""
+    where = choose_device(device)
+    dtypes = choose_dtypes(where, None if dtype == "auto" else dtype)
+    loader = Loader(VARIANTS[model], ModelSource(models_dir=models_dir, revision=revision, offline=offline), dtypes)
+    return FramePack.from_loader(loader, MemoryManager(where))

@@ -1,0 +1,1 @@
+"""The story: from a request to a video file, told in events."""

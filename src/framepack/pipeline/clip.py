@@ -1,0 +1,52 @@
+"""Joins decoded clips at the growing edge: cross-fades their overlap and hands on the frames that are settled.
+
+Frames are float32 (T, H, W, 3), nominally -1..1, until they settle; each settles once.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+class ClipJoiner:
+    """Holds only the frames that the next clip will still blend.
+
+    The weight of the clip that lies earlier in time runs linspace(1, 0, overlap), as in the public application.
+    """
+
+    def __init__(self, grows: Literal["backward", "forward"]) -> None:
+        self.backward = grows == "backward"
+        self.unsettled: Tensor | None = None
+
+    def join(self, clip: Tensor, overlap: int, unsettled: int) -> Tensor:
+        """Blend `clip` in over `overlap` frames; return what is settled now, keep `unsettled` frames at the edge."""
+        if overlap:
+            assert self.unsettled is not None
+            assert len(self.unsettled) == overlap
+            if self.backward:
+                clip = torch.cat([clip[:-overlap], crossfade(clip[-overlap:], self.unsettled)])
+            else:
+                clip = torch.cat([crossfade(self.unsettled, clip[:overlap]), clip[overlap:]])
+        self.hold(clip, unsettled)
+        if self.backward:
+            return clip[unsettled:]
+        return clip[: len(clip) - unsettled]
+
+    def hold(self, clip: Tensor, unsettled: int) -> None:
+        """Keep a copy of the `unsettled` frames of `clip` at the growing edge."""
+        if self.backward:
+            self.unsettled = clip[:unsettled].clone()
+        else:
+            self.unsettled = clip[len(clip) - unsettled :].clone()
+
+
+def crossfade(earlier: Tensor, later: Tensor) -> Tensor:
+    """Blend two clips (T, H, W, 3) of the same frames, from the earlier one to the later one."""
+    weight = torch.linspace(1, 0, len(earlier), dtype=earlier.dtype).view(-1, 1, 1, 1)
+    return weight * earlier + (1 - weight) * later
+
+
+def to_uint8(frames: Tensor) -> Tensor:
+    """-1..1 to 0..255, truncated as the public application does."""
+    return (frames.float().clamp(-1, 1) * 127.5 + 127.5).to(torch.uint8)

@@ -1,0 +1,110 @@
+"""What a job's pictures and prompts become: latents, features, and the transformer's tables. Computed once a job.
+
+Leases each encoder in turn, so at most one of them is on the device.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from framepack.media.image import bucket_crop, load_image
+from framepack.memory import MemoryManager
+from framepack.models.conditioning import ConditionTable
+from framepack.models.encoders import TextFeatures
+from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.sampling import needs_negative
+from framepack.spec.buckets import find_bucket
+from framepack.spec.plan import SectionPlan
+from framepack.spec.request import GenerationRequest
+from framepack.spec.variants import VARIANTS
+
+NOISE_SCALE = 1000.0
+"""Timesteps and guidance enter the model times 1000."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Encoded inputs. Keys of `bank` and `features` are the plan's: "start", "end", "frame:0" ..."""
+
+    bank: dict[str, Tensor]
+    """(1, C, 1, h, w) float32 latents of the pictures."""
+    features: dict[str, Tensor]
+    """(1, N, I) SigLIP features of the pictures."""
+    texts: dict[str, TextFeatures]
+    """By prompt."""
+
+
+def load_pictures(request: GenerationRequest) -> dict[str, np.ndarray]:
+    """All pictures of a request, cropped to the video's size: uint8 (H, W, 3) by bank key."""
+    start = load_image(request.image)
+    if request.width is not None and request.height is not None:
+        width, height = request.width, request.height
+    else:
+        base = request.resolution or VARIANTS[request.model].bucket_base
+        width, height = find_bucket(start.shape[1], start.shape[0], base)
+    files = {f"frame:{i}": frame.image for i, frame in enumerate(request.frames) if frame.strength > 0}
+    if request.end_frame is not None and request.end_frame.strength > 0:
+        files["end"] = request.end_frame.image
+    pictures = {"start": start, **{key: load_image(Path(file)) for key, file in files.items()}}
+    return {key: bucket_crop(picture, width, height) for key, picture in pictures.items()}
+
+
+def prompts_of(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> list[str]:
+    """Every text that must be encoded, once each; the negative one only where it has a say."""
+    prompts = [section.prompt for section in sections]
+    if needs_negative(request.cfg):
+        prompts.append(request.negative_prompt)
+    return list(dict.fromkeys(prompts))
+
+
+def encode_inputs(memory: MemoryManager, pictures: dict[str, np.ndarray], prompts: list[str]) -> Inputs:
+    """Run the text encoders, the image encoder and the VAE's encoder."""
+    with memory.lease("text") as text_encoder:
+        texts = {prompt: text_encoder.encode(prompt) for prompt in prompts}
+    with memory.lease("image") as image_encoder:
+        features = {key: image_encoder.encode(picture) for key, picture in pictures.items()}
+    with memory.lease("vae") as vae:
+        bank = {key: vae.encode(picture[None]) for key, picture in pictures.items()}
+    return Inputs(bank=bank, features=features, texts=texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """The condition tables of a job: modulation and text by prompt, image tokens by mix of pictures."""
+
+    by_prompt: dict[str, ConditionTable]
+    by_mix: dict[tuple[tuple[str, float], ...], Tensor]
+
+    def table(self, prompt: str, section: SectionPlan) -> ConditionTable:
+        """The table for `prompt` with the section's mix of pictures."""
+        return replace(self.by_prompt[prompt], image=self.by_mix[section.image])
+
+
+def make_tables(
+    transformer: HunyuanVideoTransformer3DModelPacked,
+    inputs: Inputs,
+    sections: tuple[SectionPlan, ...],
+    sigmas: Tensor,
+    guidance: float,
+    device: torch.device,
+) -> Tables:
+    """Everything that step, prompt and picture decide, for all steps and sections of the job."""
+    timesteps = (sigmas[:-1] * NOISE_SCALE).to(device)
+    scale = torch.tensor([guidance * NOISE_SCALE], device=device)
+    mixes = {section.image: mix_features(inputs.features, section.image).to(device) for section in sections}
+    any_mix = next(iter(mixes.values()))
+    tables = {
+        prompt: transformer.condition(timesteps, scale, text.pooled.to(device), text.text.to(device), None, any_mix)
+        for prompt, text in inputs.texts.items()
+    }
+    return Tables(by_prompt=tables, by_mix={mix: transformer.project_image(value) for mix, value in mixes.items()})
+
+
+def mix_features(features: dict[str, Tensor], mix: tuple[tuple[str, float], ...]) -> Tensor:
+    """Weighted mean of the pictures' features; a single picture's are passed on untouched."""
+    if len(mix) == 1:
+        return features[mix[0][0]]
+    return torch.stack([features[key] * weight for key, weight in mix]).sum(0)

@@ -1,0 +1,99 @@
+"""The story of one video: encode, plan, prepare, then section after section, told as events.
+
+A generator: closing it cancels within a step. All state of a run is local to `generate`; memory does not grow with
+the video's length. Source of the method: FramePack (arXiv 2504.12626).
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from framepack.memory import MemoryManager
+from framepack.pipeline.conditioning import Inputs, encode_inputs, load_pictures, prompts_of
+from framepack.pipeline.loader import Loader, choose_dtypes
+from framepack.pipeline.output import VideoOutput
+from framepack.pipeline.run import Run
+from framepack.pipeline.sources import ModelSource
+from framepack.pipeline.work import WorkFolder
+from framepack.spec.events import Event, Finished, Notice, StageStarted
+from framepack.spec.plan import plan
+from framepack.spec.request import GenerationRequest
+from framepack.spec.variants import VARIANTS
+
+
+class FramePack:
+    """A loaded model. `FramePack.load("mini").generate(request)` yields events; one generation at a time."""
+
+    def __init__(self, model: str, memory: MemoryManager) -> None:
+        """Use `load`; `memory` lends "text", "image", "vae" and "transformer"."""
+        self.model = model
+        self.memory = memory
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "mini",
+        *,
+        models_dir: Path | None = None,
+        dtype: str | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Self:
+        """Find `model` (a key of VARIANTS) and prepare to load its parts when they are first needed.
+
+        dtype: float32, bfloat16 or float16; None is what suits the device. Raises ValueError where files are missing.
+        """
+        if model not in VARIANTS:
+            raise ValueError(f"model must be one of {', '.join(VARIANTS)}, got {model!r}")
+        loader = Loader(VARIANTS[model], ModelSource(models_dir=models_dir), choose_dtypes(device, dtype))
+        return cls.from_loader(loader, MemoryManager(device))
+
+    @classmethod
+    def from_loader(cls, loader: Loader, memory: MemoryManager) -> Self:
+        """Put a loader's parts into the care of `memory`. Checks that all files are there, reads none yet."""
+        _ = loader.folders
+        memory.add("text", loader.text, blocks=lambda text: text.blocks)
+        memory.add("image", loader.image)
+        memory.add("vae", loader.vae)
+        memory.add(
+            "transformer", loader.transformer, blocks=lambda model: model.blocks, once=lambda model: model.once_per_job
+        )
+        return cls(loader.variant.name, memory)
+
+    @torch.inference_mode()
+    def generate(
+        self, request: GenerationRequest, *, outputs: Path = Path("outputs"), work: Path | None = None
+    ) -> Iterator[Event]:
+        """Make the video of `request`, yielding events; the last one is `Finished`.
+
+        outputs: where a request without a path puts its file. work: a folder that keeps each finished section; the
+        same request with the same folder goes on after the last of them, to the same latents.
+        Raises ValueError for what the user can mend (a file, a size, another model), OSError for a full disk.
+        """
+        if request.model != self.model:
+            raise ValueError(f"this is {self.model}, the request asks for {request.model}: load that model instead")
+        began = time.monotonic()
+        yield StageStarted(stage="encode", message="reading pictures and prompt")
+        sections = plan(request)
+        pictures = load_pictures(request)
+        with WorkFolder.open(work, request) as folder, VideoOutput.open(request, outputs, folder, sections) as video:
+            inputs = encode_inputs(self.memory, pictures, prompts_of(request, sections))
+            folder.save_conditioning(inputs.bank["start"], inputs.texts[sections[0].prompt], inputs.features["start"])
+            yield from notices(inputs)
+            yield StageStarted(stage="prepare", message="preparing all steps")
+            run = Run(self.memory, request, sections, inputs, folder, video)
+            finished = run.take_over()
+            for section in sections[finished:]:
+                yield from run.section(section)
+            yield StageStarted(stage="finish", message="finishing the file")
+            file, frames = video.finish()
+        yield Finished(file=file, frames=frames, seconds=time.monotonic() - began)
+
+
+def notices(inputs: Inputs) -> Iterator[Notice]:
+    """What the encoders had to leave out."""
+    for text in inputs.texts.values():
+        if message := text.notice():
+            yield Notice(message=message)

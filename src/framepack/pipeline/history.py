@@ -1,0 +1,38 @@
+"""The latents made so far, seen from the edge the video grows at. Knows neither variant nor section.
+
+Only what a later section can still read is kept, so memory is constant in the video's length.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+class History:
+    """A window of `keep` latents (1, C, keep, h, w) in timeline order, zeros where nothing was made yet.
+
+    Those zeros are real inputs of the model (FramePack, arXiv 2504.12626): a first section sees them as context.
+    """
+
+    def __init__(self, grows: Literal["backward", "forward"], empty: Tensor, keep: int) -> None:
+        """Begin with `keep` times `empty`, a (1, C, 1, h, w) latent of zeros."""
+        self.backward = grows == "backward"
+        self.keep = keep
+        self.latents = torch.zeros_like(empty).repeat(1, 1, keep, 1, 1)
+
+    def add(self, latents: Tensor) -> None:
+        """Let (1, C, T, h, w) in timeline order join at the growing edge."""
+        if self.backward:
+            self.latents = torch.cat([latents, self.latents], 2)[:, :, : self.keep].contiguous()
+        else:
+            self.latents = torch.cat([self.latents, latents], 2)[:, :, -self.keep :].contiguous()
+
+    def take(self, distances: range) -> Tensor:
+        """The latents at these distances from the growing edge (0 = nearest), in the order asked for."""
+        last = self.latents.shape[2] - 1
+        return self.latents[:, :, [d if self.backward else last - d for d in distances]]
+
+    def edge(self, count: int) -> Tensor:
+        """The `count` latents nearest the growing edge, in timeline order: a clip to decode."""
+        return self.latents[:, :, :count] if self.backward else self.latents[:, :, -count:]

@@ -1,0 +1,146 @@
+"""One run of the section loop: everything a job holds between its sections, and nothing that outlives it."""
+
+import time
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from framepack.caching import CACHES
+from framepack.memory import MemoryManager
+from framepack.models.packing import ContextLatents, PackedTokens
+from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.pipeline.clip import ClipJoiner, to_uint8
+from framepack.pipeline.conditioning import Inputs, make_tables
+from framepack.pipeline.denoiser import Branch, draw_noise, make_denoiser
+from framepack.pipeline.history import History
+from framepack.pipeline.output import VideoOutput
+from framepack.pipeline.work import WorkFolder
+from framepack.sampling import SAMPLERS, make_sigmas, needs_negative
+from framepack.spec.events import Event, SectionDone, StageStarted, StepDone
+from framepack.spec.plan import HISTORY, SectionPlan
+from framepack.spec.request import GenerationRequest
+
+
+class Run:
+    """History, joiner, noise and tables of one job."""
+
+    def __init__(
+        self,
+        memory: MemoryManager,
+        request: GenerationRequest,
+        sections: tuple[SectionPlan, ...],
+        inputs: Inputs,
+        folder: WorkFolder,
+        video: VideoOutput,
+    ) -> None:
+        start = inputs.bank["start"]
+        height, width = start.shape[-2:]
+        self.memory, self.request, self.sections = memory, request, sections
+        self.folder, self.video = folder, video
+        self.device = memory.device
+        self.bank = {key: latent.to(self.device) for key, latent in inputs.bank.items()}
+        self.history = History(sections[0].grows, self.bank["start"], max(HISTORY, *(s.decode_latents for s in sections)))
+        self.joiner = ClipJoiner(sections[0].grows)
+        self.noise = torch.Generator("cpu").manual_seed(request.seed)
+        self.sigmas = make_sigmas(request.steps, request.window * (height // 2) * (width // 2))
+        with memory.lease("transformer", once=True) as transformer:
+            self.tables = make_tables(transformer, inputs, sections, self.sigmas, request.guidance, self.device)
+        with memory.lease("vae") as vae:
+            self.preview = vae.preview_map()
+
+    def section(self, section: SectionPlan) -> Generator[Event]:
+        """Make one section: sample it, decode it, hand on what is settled, and write it down."""
+        began = time.monotonic()
+        noise = self.begin(section)
+        yield StageStarted(stage="section", message="sampling", section=section.index)
+        latents = yield from self.sample(section, noise)
+        yield StageStarted(stage="decode", message="decoding", section=section.index)
+        self.remember(section, latents)
+        settled = self.joiner.join(self.decode(section), section.overlap, section.unsettled)
+        self.video.write(section.index, to_uint8(settled).numpy())
+        self.folder.save_section(section.index, latents)
+        file, frames = self.video.publish(section.index, to_uint8(self.joiner.unsettled).numpy())
+        yield SectionDone(
+            section=section.index,
+            sections=len(self.sections),
+            frames=frames,
+            seconds=time.monotonic() - began,
+            file=file,
+        )
+
+    def take_over(self) -> int:
+        """Pick up the sections that an earlier run finished; return how many."""
+        finished = 0
+        for section in self.sections:
+            latents = self.folder.load_section(section.index)
+            if latents is None:
+                break
+            self.begin(section)
+            self.remember(section, latents.to(self.device))
+            finished += 1
+        if 0 < finished < len(self.sections):
+            last = self.sections[finished - 1]
+            self.joiner.hold(self.decode(last), last.unsettled)
+        return finished
+
+    def begin(self, section: SectionPlan) -> Tensor:
+        """Draw the section's noise and let what comes before it join the history."""
+        noise = draw_noise(self.noise, self.bank["start"], len(section.latents)).to(self.device)
+        for anchor in section.before:
+            self.history.add(self.bank[anchor.source] * anchor.weight)
+        return noise
+
+    def sample(self, section: SectionPlan, noise: Tensor) -> Generator[StepDone, None, Tensor]:
+        """Denoise one window: (1, C, T, h, w) float32."""
+        request = self.request
+        steps = request.steps
+        prompts = [section.prompt, request.negative_prompt][: 2 if needs_negative(request.cfg) else 1]
+        branches = [
+            Branch(
+                table=self.tables.table(prompt, section),
+                cache=CACHES[request.cache](steps=steps, threshold=request.cache_threshold),
+            )
+            for prompt in prompts
+        ]
+        denoised = noise
+        with self.memory.lease("transformer") as transformer:
+            packed = self.pack(transformer, section, noise)
+            denoiser = make_denoiser(transformer, packed, self.sigmas, branches, request.cfg, request.cfg_rescale)
+            for step in SAMPLERS[request.sampler](denoiser, noise, self.sigmas):
+                denoised = step.denoised
+                yield StepDone(
+                    section=section.index,
+                    sections=len(self.sections),
+                    step=step.index,
+                    steps=steps,
+                    preview=self.preview(denoised),
+                )
+        return denoised
+
+    def pack(
+        self, transformer: HunyuanVideoTransformer3DModelPacked, section: SectionPlan, noise: Tensor
+    ) -> PackedTokens:
+        """Gather the section's context from history and bank."""
+        context = [
+            ContextLatents(
+                latents=self.history.take(span.take) if span.source == "history" else self.bank[span.source],
+                at=span.at,
+                scale=span.scale,
+                weight=span.weight,
+            )
+            for span in section.context
+        ]
+        frames, height, width = noise.shape[-3:]
+        return transformer.pack(context, section.at, (frames, height, width))
+
+    def remember(self, section: SectionPlan, latents: Tensor) -> None:
+        """Let the section's latents, and those that close it, join the history."""
+        self.history.add(latents)
+        for anchor in section.after:
+            self.history.add(self.bank[anchor.source] * anchor.weight)
+
+    def decode(self, section: SectionPlan) -> Tensor:
+        """The clip at the growing edge, float32 (T, H, W, 3)."""
+        with self.memory.lease("vae") as vae:
+            return vae.decode_float(self.history.edge(section.decode_latents))
