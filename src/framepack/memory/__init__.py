@@ -1,5 +1,23 @@
 """Where weights are. Knows `nn.Module` and bytes; names no model."""
 
+from framepack.memory.budget import Budget, parse_bytes
+from framepack.memory.dynamic_swap import DynamicSwapInstaller
+from framepack.memory.ladder import Effort, MemoryExhaustedError
 from framepack.memory.manager import MemoryManager
+from framepack.memory.mapped import FileSlice, map_weights
+from framepack.memory.probe import Machine, probe
+from framepack.memory.report import MemoryReport
 
-__all__ = ["MemoryManager"]
+__all__ = [
+    "Budget",
+    "DynamicSwapInstaller",
+    "Effort",
+    "FileSlice",
+    "Machine",
+    "MemoryExhaustedError",
+    "MemoryManager",
+    "MemoryReport",
+    "map_weights",
+    "parse_bytes",
+    "probe",
+]

@@ -4,22 +4,51 @@
     memory.add("vae", load_vae)
     with memory.lease("vae") as vae: ...
 
+A module stays on the device after its lease until another needs the room. One that does not fit streams its blocks.
 Boundary: decides where weights are and is the only one to move them; knows `nn.Module`, names no model.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+from framepack.memory.budget import HIGH_VRAM, Budget
+from framepack.memory.disk import DiskReader
+from framepack.memory.group import Group
+from framepack.memory.ladder import KNOBS, Effort, Ladder
+from framepack.memory.lanes import Lane, lane_for
+from framepack.memory.mapped import FileSlice
+from framepack.memory.placement import Resident, place
+from framepack.memory.probe import resident_ram
+from framepack.memory.report import MemoryReport, ModuleReport
+from framepack.memory.units import Unit, split
+
+T = TypeVar("T")
 Load = Callable[[], nn.Module]
-Parts = Sequence[nn.Module] | Callable[[Any], Sequence[nn.Module]]
+Parts = Sequence[nn.Module] | nn.ModuleList | Callable[[Any], Sequence[nn.Module]]
+Files = Mapping[str, FileSlice]
+
+
+@dataclass(eq=False)
+class Managed:
+    """A module in the manager's charge."""
+
+    load: Load
+    reloads: bool
+    """Whether `load` would make it anew, so that it may be forgotten in between."""
+    blocks: Parts
+    once: Parts
+    files: Files
+    module: nn.Module | None = None
+    groups: dict[str, Group] = field(default_factory=dict)
 
 
 class MemoryManager:
-    """One per process. On a CPU every module simply stays where it was loaded and a lease is free."""
+    """One per process. On a CPU without limits every module stays where it was loaded, and a lease is free."""
 
     def __init__(
         self,
@@ -29,35 +58,188 @@ class MemoryManager:
         ram_limit: int | None = None,
         preserve: int | None = None,
         high_vram: bool | None = None,
+        lane: Lane | None = None,
     ) -> None:
-        """Limits in bytes. `preserve` is what weights leave free for activations."""
-        self.device = torch.device(device)
-        self._loads: dict[str, Load] = {}
-        self._modules: dict[str, nn.Module] = {}
+        """Limits in bytes; see `Budget`. high_vram: nothing ever leaves the device; None decides by what is free.
 
-    def add(self, name: str, module: nn.Module | Load, *, blocks: Parts = (), once: Parts = ()) -> None:
-        """Take charge of a module, or of the function that will load it at its first lease.
+        On a CPU, vram_limit makes a pretended device of that size, for tests and rehearsals.
+        """
+        self.device = torch.device(device)
+        self.budget = Budget(device=self.device, vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
+        self.lane = lane or lane_for(self.device)
+        self.reader = DiskReader(self.lane)
+        roomy = not self.budget.in_ram and self.budget.capacity() > HIGH_VRAM
+        self.high_vram = roomy if high_vram is None else high_vram
+        self.ladder = Ladder(self._give_back)
+        self._managed: dict[str, Managed] = {}
+        self._clock = 0
+
+    def add(
+        self,
+        name: str,
+        module: nn.Module | Load,
+        *,
+        blocks: Parts = (),
+        once: Parts = (),
+        files: Files | None = None,
+    ) -> None:
+        """Take charge of a module, or of the function that will load it, on the CPU, at its first lease.
 
         blocks: its blocks in the order they run, so that they can be streamed. once: the modules, in or beside the
-        blocks, that only a `lease(name, once=True)` needs. Both may be functions of the loaded module.
+        blocks, that only a `lease(name, once=True)` uses. Each must be used by calling it; both may be functions of the
+        loaded module. files: where weights lie on disk (`map_weights`); it is read after the module was loaded.
         """
-        if name in self._loads:
+        if name in self._managed:
             raise ValueError(f"memory already has a module named {name!r}: remove it first, or choose another name")
-        self._loads[name] = (lambda: module) if isinstance(module, nn.Module) else module
+        load, reloads = (lambda: module, False) if isinstance(module, nn.Module) else (module, True)
+        self._managed[name] = Managed(load, reloads, blocks, once, {} if files is None else files)
 
     @contextmanager
     def lease(self, name: str, *, once: bool = False, activations: int = 0) -> Iterator[Any]:
-        """The module, ready to compute on the device until the `with` ends.
+        """The module, ready to compute on the device until the `with` ends. Its weights are read-only.
 
-        once: its once-a-job modules, instead of its blocks. activations: bytes the work itself will need, if known.
+        once: with its once-a-job modules instead of its blocks. activations: bytes the work itself will need, where
+        that is known; without it, the preserved amount is left free.
         """
-        if name not in self._loads:
-            raise ValueError(f"memory has no module {name!r}; it has {', '.join(sorted(self._loads)) or 'none'}")
-        if name not in self._modules:
-            self._modules[name] = self._loads[name]().requires_grad_(False).eval().to(self.device)
-        yield self._modules[name]
+        managed = self._open(name)
+        part = managed.groups["once" if once else "blocks"]
+        groups = [managed.groups["rest"], part]
+        self._clock += 1
+        settled = part.in_use > 0
+        for group in groups:
+            group.in_use += 1
+            group.last_use = self._clock
+        try:
+            if not (self.budget.unlimited or settled):
+                self._bring(groups, activations)
+            yield managed.module
+        finally:
+            for group in groups:
+                group.in_use -= 1
+            if once and not part.in_use:
+                part.leave()
+            self._forget_if_crowded(managed)
+
+    def attempt(
+        self, phase: str, work: Callable[[Effort], T], *, heeds: Collection[str] = KNOBS, consent: bool = False
+    ) -> T:
+        """Do `work`, and do it again with less memory whenever it runs out; see `Ladder.climb`.
+
+        Take leases inside the work: placements follow its effort.
+        """
+        return self.ladder.climb(phase, work, heeds=heeds, consent=consent)
 
     def remove(self, name: str) -> None:
-        """Forget a module and its weights; unknown names are fine."""
-        self._loads.pop(name, None)
-        self._modules.pop(name, None)
+        """Forget a module; whoever still holds it finds its weights on the host. Unknown names are fine."""
+        managed = self._managed.pop(name, None)
+        for group in managed.groups.values() if managed else ():
+            group.forget()
+
+    def free(self) -> None:
+        """Take everything that is not on loan off the device."""
+        for group in self._groups():
+            if not group.in_use:
+                group.leave()
+        self.lane.trim()
+
+    def close(self) -> None:
+        """Forget all modules and let go of files and buffers."""
+        for name in list(self._managed):
+            self.remove(name)
+        self.reader.close()
+        self.lane.trim()
+
+    def report(self) -> MemoryReport:
+        """Where everything is now."""
+        modules = {name: ModuleReport.of(managed.groups) for name, managed in self._managed.items()}
+        return MemoryReport(
+            device=str(self.device),
+            capacity=self.budget.capacity(),
+            held=sum(group.held for group in self._groups()),
+            host=sum(group.host_bytes for group in self._groups()),
+            bytes_copied=sum(group.bytes_copied for group in self._groups()),
+            bytes_read=self.reader.bytes_read,
+            modules=modules,
+        )
+
+    def _open(self, name: str) -> Managed:
+        """The managed module, loaded."""
+        if name not in self._managed:
+            raise ValueError(f"memory has no module {name!r}; it has {', '.join(sorted(self._managed)) or 'none'}")
+        managed = self._managed[name]
+        if managed.module is None:
+            module = managed.load()
+            blocks, once = _parts(managed.blocks, module), _parts(managed.once, module)
+            units = split(module, blocks, once, managed.files)
+            managed.groups = {
+                "rest": self._group([units.rest], [module]),
+                "blocks": self._group(units.blocks, blocks, pin=True),
+                "once": self._group(units.once, once),
+            }
+            managed.module = module
+        return managed
+
+    def _group(self, units: Sequence[Unit], modules: Sequence[nn.Module], pin: bool = False) -> Group:
+        """Units that can move. Where the device is the host, what no file holds is where it must be already."""
+        pairs = [
+            (unit, module)
+            for unit, module in zip(units, modules, strict=True)
+            if unit.nbytes and (unit.on_disk or not self.budget.in_ram)
+        ]
+        return Group([unit for unit, _ in pairs], [module for _, module in pairs], self.lane, self.reader, pin)
+
+    def _bring(self, groups: Sequence[Group], activations: int) -> None:
+        """Bring a rest and its blocks to where the room allows, at the cost of those not in use."""
+        rest, blocks = groups
+        effort = self.ladder.current
+        idle = [group for group in self._groups() if not group.in_use]
+        room = self._room(groups, activations)
+        room_for_blocks = int((room - rest.size) * effort.resident)
+        whole = Resident(device_bytes=blocks.size)
+        placement = whole if self.high_vram and effort.resident == 1 else place(blocks.sizes, room_for_blocks)
+        self._evict(idle, rest.size + placement.device_bytes + sum(group.held for group in idle) - room)
+        rest.settle(Resident(device_bytes=rest.size), self._may_pin)
+        blocks.settle(placement, self._may_pin)
+
+    def _room(self, groups: Sequence[Group], activations: int) -> int:
+        """Bytes that `groups` may hold if all that is not in use leaves."""
+        every = self._groups()
+        weights = sum(group.held for group in every)
+        lent = sum(group.held for group in every if group.in_use and group not in groups)
+        return self.budget.capacity() - self.budget.others(weights) - self.budget.reserve(activations) - lent
+
+    def _may_pin(self, nbytes: int) -> bool:
+        return not self.ladder.current.disk and nbytes <= self.budget.host_room()
+
+    def _evict(self, idle: Sequence[Group], nbytes: int) -> None:
+        """Free bytes on the device, from the group that was used longest ago on."""
+        freed = 0
+        for group in sorted(idle, key=lambda group: group.last_use):
+            freed += group.shrink(nbytes - freed)
+        if freed:
+            self.lane.trim()
+
+    def _give_back(self, effort: Effort) -> None:
+        """Free what an interrupted phase left, before it is tried again."""
+        self.free()
+        for group in self._groups() if effort.disk else ():
+            if not group.in_use:
+                group.unpin()
+
+    def _forget_if_crowded(self, managed: Managed) -> None:
+        """Where RAM is limited, a module that can be loaded again and is not in use makes room for the next."""
+        limit = self.budget.ram_limit
+        idle = not any(group.in_use for group in managed.groups.values())
+        if limit is not None and idle and managed.reloads and resident_ram() > limit:
+            for group in managed.groups.values():
+                group.forget()
+            managed.module, managed.groups = None, {}
+
+    def _groups(self) -> list[Group]:
+        return [group for managed in self._managed.values() for group in managed.groups.values()]
+
+
+def _parts(parts: Parts, module: nn.Module) -> Sequence[nn.Module]:
+    if isinstance(parts, Sequence | nn.ModuleList):
+        return list(parts)
+    return list(parts(module))

@@ -1,0 +1,93 @@
+"""How many bytes the weights may take, on the device and on the host.
+
+Boundary: asks the system and does the sums; moves nothing.
+"""
+
+import re
+from dataclasses import dataclass
+
+import torch
+
+from framepack.memory.probe import available_ram, device_memory, resident_ram
+
+GB = 1_000_000_000
+HIGH_VRAM = 60 * GB
+"""Free bytes above which every module stays on the device (the public application's threshold)."""
+SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+
+
+def parse_bytes(text: str) -> int:
+    """`6GB`, `6 GiB`, `512mb`, `6000000000` as bytes; ValueError for anything else."""
+    match = SIZE.fullmatch(text)
+    if not match:
+        raise ValueError(f"a size must look like 6GB, 512MB or 6GiB, got {text!r}")
+    number, prefix, binary = match.groups()
+    power = " kmgt".index(prefix.lower() or " ")
+    return int(float(number) * (1024 if binary else 1000) ** power)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The limits a user set and what follows from them. All sizes in bytes."""
+
+    device: torch.device
+    vram_limit: int | None = None
+    """Most the process may hold on the device. On a CPU it makes a pretended device of this size in RAM."""
+    ram_limit: int | None = None
+    """Most the process may hold in RAM: weights that do not fit are read from disk when they are needed."""
+    preserve: int | None = None
+    """What weights leave free for activations and others; None decides."""
+
+    def __post_init__(self) -> None:
+        for name in ("vram_limit", "ram_limit", "preserve"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name.replace('_', '-')} must be at least 0 bytes, got {value}")
+
+    @property
+    def unlimited(self) -> bool:
+        """Weights are used where they are: the device is the host, and nothing limits it."""
+        return self.in_ram and self.ram_limit is None
+
+    @property
+    def in_ram(self) -> bool:
+        """The device is the host: what is in RAM is on the device."""
+        return self.device.type == "cpu" and self.vram_limit is None
+
+    def capacity(self) -> int:
+        """Bytes the process may use on the device now, weights and all."""
+        if self.in_ram:
+            return self.ram_limit if self.ram_limit is not None else available_ram() + resident_ram()
+        if self.device.type in ("cpu", "meta"):
+            return self.vram_limit or 0
+        memory = device_memory(self.device)
+        return memory.usable if self.vram_limit is None else min(self.vram_limit, memory.usable)
+
+    def others(self, weights: int) -> int:
+        """Bytes the process holds on the device beside `weights`."""
+        if self.in_ram:
+            return max(0, resident_ram() - weights)
+        if self.device.type in ("cpu", "meta"):
+            return 0
+        return max(0, device_memory(self.device).allocated - weights)
+
+    def reserve(self, activations: int) -> int:
+        """What weights must leave free for work that needs `activations` bytes, 0 if that is not known."""
+        if self.preserve is not None:
+            return max(self.preserve, activations)
+        return activations or default_preserve(self.capacity())
+
+    def host_room(self) -> int:
+        """Bytes of RAM that weights may still take."""
+        if self.in_ram:
+            return 0
+        if self.ram_limit is None:
+            return available_ram() * 9 // 10
+        return min(self.ram_limit - resident_ram(), available_ram())
+
+
+def default_preserve(capacity: int) -> int:
+    """6 GB on cards of 12 to 24 GB, as in the public application; half of smaller ones, a quarter of larger, to 12 GB."""
+    if capacity < 12 * GB:
+        return capacity // 2
+    return min(max(6 * GB, capacity // 4), 12 * GB)

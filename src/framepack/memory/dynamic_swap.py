@@ -1,0 +1,164 @@
+"""Streams blocks through a few slots of device memory, each copied ahead of its use.
+
+The blocks run in a circle (step after step), so the circle is what is fetched ahead: across the borders of steps and
+sections alike. A block that runs out of turn (a cache skipped some) is fetched on the spot. Nothing waits on the host
+unless a disk is slower than the computation. Boundary: knows blocks only as modules that are called; inference only.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from framepack.memory.disk import Arrival, DiskReader
+from framepack.memory.lanes import Lane, Mark, lane_for
+from framepack.memory.placement import SLOTS
+from framepack.memory.units import Unit, split
+
+
+def nothing() -> None:
+    """The arrival of what is already there."""
+
+
+@dataclass(eq=False)
+class Slot:
+    """Device memory for one block at a time."""
+
+    flat: Tensor
+    free: Mark
+    """Until here the computation reads what the slot held last."""
+    holds: int | None = None
+    busy: bool = False
+    arrive: Arrival = nothing
+
+    def land(self) -> None:
+        """Let the computation wait for what is on its way; if that failed, the slot is empty."""
+        arrive, self.arrive = self.arrive, nothing
+        holds, self.holds = self.holds, None
+        arrive()
+        self.holds = holds
+
+
+class DynamicSwapInstaller:
+    """Installs streaming on blocks; `uninstall`, or the end of a `with`, leaves them as they were.
+
+    Each block must be used by calling it. Its tensors must be read by nothing else, and not after it returns.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        lane: Lane | torch.device | str,
+        *,
+        units: Sequence[Unit] | None = None,
+        slots: int = SLOTS,
+        reader: DiskReader | None = None,
+    ) -> None:
+        """units: the tensors of each block that are to be streamed; None takes all, and pins them."""
+        if slots < 1:
+            raise ValueError(f"slots must be at least 1, got {slots}")
+        self.blocks = tuple(blocks)
+        self.lane: Lane = lane_for(lane) if isinstance(lane, torch.device | str) else lane
+        self.reader = reader or DiskReader(self.lane)
+        self.units = tuple(units) if units is not None else self._own_units()
+        self.slots: list[Slot] = []
+        self.bytes_copied = 0
+        self._wanted_slots = min(slots, len(self.units))
+        self._views: dict[tuple[int, int], list[Tensor]] = {}
+        self._hooks: list[Any] = []
+
+    def _own_units(self) -> tuple[Unit, ...]:
+        units = split(nn.ModuleList(self.blocks), self.blocks).blocks
+        for unit in units:
+            unit.pin(self.lane, self.reader)
+        return units
+
+    @property
+    def device_bytes(self) -> int:
+        """What the slots take."""
+        return sum(slot.flat.numel() for slot in self.slots)
+
+    def install(self) -> Self:
+        """Allocate the slots, begin to fill them and hook the blocks; a second call does nothing."""
+        if self._hooks:
+            return self
+        size = max((unit.nbytes for unit in self.units), default=0)
+        self.slots = [Slot(self.lane.buffer(size), self.lane.mark()) for _ in range(self._wanted_slots)]
+        for index, block in enumerate(self.blocks):
+            self._hooks.append(block.register_forward_pre_hook(partial(self._before, index)))
+            self._hooks.append(block.register_forward_hook(partial(self._after, index), always_call=True))
+        self._prefetch(0, len(self.slots))
+        return self
+
+    def uninstall(self) -> None:
+        """Unhook the blocks, point them at their homes and free the slots; a second call does nothing."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        for slot in self.slots:
+            with suppress(OSError):
+                slot.land()  # its memory must not be lent again under a copy in flight
+        for unit in self.units:
+            unit.point(unit.home)
+        self.slots = []
+        self._views.clear()
+
+    def __enter__(self) -> Self:
+        return self.install()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.uninstall()
+
+    def _before(self, index: int, block: nn.Module, args: tuple[Any, ...]) -> None:
+        differentiable = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
+        assert not differentiable, "a streamed block's weights are gone before a backward pass would read them"
+        slot = self._slot_with(index) or self._fill(index, self._victim(index))
+        slot.busy = True
+        self._prefetch(index + 1, len(self.slots) - 1)
+        slot.land()
+        self.units[index].point(self._views_in(slot, index))
+
+    def _after(self, index: int, block: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        slot = self._slot_with(index)
+        if slot is None:
+            return
+        self.units[index].point(self.units[index].home)
+        slot.free, slot.busy = self.lane.mark(), False
+        self._prefetch(index + 1, len(self.slots))
+
+    def _prefetch(self, start: int, count: int) -> None:
+        """See that the `count` blocks from `start` on, in the circle, are in slots or on their way."""
+        wanted = [(start + step) % len(self.units) for step in range(count)]
+        spare = [slot for slot in self.slots if not slot.busy and slot.holds not in wanted]
+        for index in wanted:
+            if self._slot_with(index) is None and spare:
+                self._fill(index, spare.pop(0))
+
+    def _fill(self, index: int, slot: Slot) -> Slot:
+        slot.land()
+        slot.holds = index
+        slot.arrive = self.units[index].fill(slot.flat, self.lane, self.reader, slot.free)
+        self.bytes_copied += self.units[index].nbytes
+        return slot
+
+    def _victim(self, index: int) -> Slot:
+        """The free slot whose block is due last."""
+
+        def due(slot: Slot) -> int:
+            return len(self.units) if slot.holds is None else (slot.holds - index) % len(self.units)
+
+        return max((slot for slot in self.slots if not slot.busy), key=due)
+
+    def _slot_with(self, index: int) -> Slot | None:
+        return next((slot for slot in self.slots if slot.holds == index), None)
+
+    def _views_in(self, slot: Slot, index: int) -> list[Tensor]:
+        key = (self.slots.index(slot), index)
+        if key not in self._views:
+            self._views[key] = self.units[index].layout.views(slot.flat)
+        return self._views[key]

@@ -1,0 +1,114 @@
+"""What to do when memory runs out: free, give up a little speed, and do the interrupted work again.
+
+    latents = ladder.climb("step", lambda effort: denoise(x, step, rows=effort.rows))
+
+Every rung but `tiled` computes the same result, and that one is taken only with the caller's consent. A rung once taken
+is kept for the phase. Boundary: knows errors and rungs; the work is a closure that can be called again.
+"""
+
+import gc
+import traceback
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED", "not enough memory")
+"""What out-of-memory errors say that are not of torch's own class for them (CPU, MPS, cuBLAS)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How to compute, on one rung. Each field is a knob that a phase may heed."""
+
+    rung: str
+    resident: float = 1.0
+    """Share of the room for blocks that blocks may stay in; 0 streams all of them."""
+    rows: int | None = None
+    """Tokens at a time in the transformer's MLPs."""
+    tiled: bool = False
+    """Decode and encode in spatial tiles, which changes the picture a little."""
+    disk: bool = False
+    """Pinned host buffers are given back where files hold the same weights."""
+
+
+LADDER = (
+    Effort(rung="as planned"),
+    Effort(rung="fewer resident blocks", resident=0.5),
+    Effort(rung="chunked", resident=0.5, rows=4096),
+    Effort(rung="tiled", resident=0.5, rows=4096, tiled=True),
+    Effort(rung="streamed", resident=0.0, rows=1024, tiled=True),
+    Effort(rung="disk", resident=0.0, rows=1024, tiled=True, disk=True),
+)
+KNOBS = frozenset({"resident", "rows", "tiled", "disk"})
+
+
+class MemoryExhaustedError(RuntimeError):
+    """Memory ran out on the last rung; the message says where and what would help."""
+
+
+class Ladder:
+    """The rung each phase of the work is on."""
+
+    def __init__(self, free: Callable[[Effort], None]) -> None:
+        """free: gives back what it can before a phase is tried again with an effort."""
+        self._free = free
+        self._rungs: dict[str, int] = {}
+        self.current = LADDER[0]
+        """The effort of the phase that is being tried."""
+
+    def effort(self, phase: str) -> Effort:
+        """The rung a phase is on."""
+        return LADDER[self._rungs.get(phase, 0)]
+
+    def climb(
+        self, phase: str, work: Callable[[Effort], T], *, heeds: Collection[str] = KNOBS, consent: bool = False
+    ) -> T:
+        """Do the work; when memory runs out, free, step down and do it again.
+
+        heeds: the knobs that mean something to this work; rungs that turn no other are passed over. consent: the result
+        may change (`tiled`). Raises MemoryExhaustedError below the last rung; other errors pass.
+        """
+        knobs = set(heeds) if consent else set(heeds) - {"tiled"}
+        if unknown := knobs - KNOBS:
+            raise ValueError(f"knobs are {', '.join(sorted(KNOBS))}; got {', '.join(sorted(unknown))}")
+        while True:
+            before, self.current = self.current, _heeded(self.effort(phase), knobs)
+            try:
+                return work(self.current)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                traceback.clear_frames(error.__traceback__)  # their tensors are what must be freed
+                said = str(error)
+            finally:
+                self.current = before
+            self._step_down(phase, knobs, said)
+            gc.collect()
+            self._free(self.effort(phase))
+
+    def _step_down(self, phase: str, knobs: set[str], said: str) -> None:
+        now = self.effort(phase)
+        for index in range(self._rungs.get(phase, 0) + 1, len(LADDER)):
+            if any(getattr(LADDER[index], knob) != getattr(now, knob) for knob in knobs):
+                self._rungs[phase] = index
+                return
+        raise MemoryExhaustedError(
+            f"memory ran out in {phase}, with all that can be done to save it ({now.rung}): "
+            f"choose a smaller size or window, or close other programs that use the device ({said.splitlines()[0]})"
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that device or host memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+def _heeded(effort: Effort, knobs: set[str]) -> Effort:
+    """The effort with the knobs that were not agreed to left alone."""
+    plain = {knob: getattr(LADDER[0], knob) for knob in KNOBS - knobs}
+    return replace(effort, **plain)

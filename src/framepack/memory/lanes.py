@@ -1,0 +1,160 @@
+"""How bytes reach a device: in line where host and device share one queue, on a stream of their own on CUDA.
+
+A mark is a point in the compute or the copy queue. `copy` and `wait` never block the host; `finish` does.
+Boundary: copies flat tensors; knows nothing of modules.
+"""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+PAGE = 4096
+Mark = Any
+"""An event on CUDA; None where everything happens in order anyway."""
+
+
+class Lane(Protocol):
+    """Copies to one device, ordered by marks."""
+
+    device: torch.device
+
+    def buffer(self, nbytes: int) -> Tensor:
+        """Uninitialised bytes on the device, (nbytes,) uint8."""
+        ...
+
+    def host(self, nbytes: int) -> Tensor:
+        """Uninitialised bytes on the host that the device can fetch at full rate, (nbytes,) uint8."""
+        ...
+
+    def free_host(self, flat: Tensor) -> None:
+        """Undo `host`, after all copies from it."""
+        ...
+
+    def mark(self) -> Mark:
+        """The present end of the compute queue."""
+        ...
+
+    def copy(self, target: Tensor, source: Tensor, after: Mark) -> Mark:
+        """Copy once `after` is reached, beside the computation; the mark is the copy's end."""
+        ...
+
+    def wait(self, mark: Mark) -> None:
+        """Let the computation that follows start after `mark`."""
+        ...
+
+    def finish(self, mark: Mark) -> None:
+        """Block the host until `mark` is reached."""
+        ...
+
+    def trim(self) -> None:
+        """Give memory that no tensor uses back to the system."""
+        ...
+
+
+def page_aligned(nbytes: int) -> Tensor:
+    """Uninitialised host bytes that begin at a page, exactly as many as asked."""
+    with torch.inference_mode(False):
+        raw = torch.empty(nbytes + PAGE, dtype=torch.uint8)
+    start = -raw.data_ptr() % PAGE
+    return raw[start : start + nbytes]
+
+
+class HostLane:
+    """CPU, MPS and meta: a copy is done when `copy` returns, so there is nothing to wait for."""
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+
+    def buffer(self, nbytes: int) -> Tensor:
+        if self.device.type == "cpu":
+            return page_aligned(nbytes)
+        with torch.inference_mode(False):
+            return torch.empty(nbytes, dtype=torch.uint8, device=self.device)
+
+    def host(self, nbytes: int) -> Tensor:
+        return self.buffer(nbytes) if self.device.type == "meta" else page_aligned(nbytes)
+
+    def free_host(self, flat: Tensor) -> None:
+        pass
+
+    def mark(self) -> Mark:
+        return None
+
+    def copy(self, target: Tensor, source: Tensor, after: Mark) -> Mark:
+        target.copy_(source)
+
+    def wait(self, mark: Mark) -> None:
+        pass
+
+    def finish(self, mark: Mark) -> None:
+        pass
+
+    def trim(self) -> None:
+        if self.device.type == "mps":
+            torch.mps.empty_cache()
+
+
+class CudaLane:
+    """A copy stream beside the compute stream, ordered by events.
+
+    Host memory is registered, not taken from torch's pinned allocator, which rounds every request up to a power of two
+    (a 453 MB block would hold 512 MB).
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        index = torch.device(device).index
+        self.device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
+        self.stream = torch.cuda.Stream(self.device)
+        self.registered: set[int] = set()
+
+    def buffer(self, nbytes: int) -> Tensor:
+        with torch.inference_mode(False):
+            return torch.empty(nbytes, dtype=torch.uint8, device=self.device)
+
+    def host(self, nbytes: int) -> Tensor:
+        flat = page_aligned(nbytes)
+        if nbytes and int(torch.cuda.cudart().cudaHostRegister(flat.data_ptr(), nbytes, 0)) == 0:  # pyright: ignore
+            self.registered.add(flat.data_ptr())
+        elif nbytes:
+            self._forget_error()
+        return flat
+
+    def _forget_error(self) -> None:
+        """A refused registration (a limit on pinned memory) leaves its code to be raised by the next kernel."""
+        try:
+            torch.zeros(1, device=self.device).add_(1)
+        except RuntimeError:
+            return
+
+    def free_host(self, flat: Tensor) -> None:
+        if flat.data_ptr() in self.registered:
+            self.stream.synchronize()
+            self.registered.discard(flat.data_ptr())
+            torch.cuda.cudart().cudaHostUnregister(flat.data_ptr())  # pyright: ignore
+
+    def mark(self) -> Mark:
+        return torch.cuda.current_stream(self.device).record_event()
+
+    def copy(self, target: Tensor, source: Tensor, after: Mark) -> Mark:
+        with torch.cuda.stream(self.stream):
+            if after is not None:
+                self.stream.wait_event(after)
+            target.copy_(source, non_blocking=True)
+            return self.stream.record_event()
+
+    def wait(self, mark: Mark) -> None:
+        if mark is not None:
+            torch.cuda.current_stream(self.device).wait_event(mark)
+
+    def finish(self, mark: Mark) -> None:
+        if mark is not None:
+            mark.synchronize()
+
+    def trim(self) -> None:
+        torch.cuda.empty_cache()
+
+
+def lane_for(device: torch.device | str) -> Lane:
+    """The lane that fits a device."""
+    return CudaLane(device) if torch.device(device).type == "cuda" else HostLane(device)

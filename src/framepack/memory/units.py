@@ -1,0 +1,157 @@
+"""Tensors that travel together: a block, a once-a-job module, or what is left of a module.
+
+A unit's tensors keep their identity; only what they point to changes. Weights are read-only while on loan: leaving the
+device drops the copy there. Boundary: one unit at a time; who goes where is decided elsewhere.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from framepack.memory.buffers import Layout
+from framepack.memory.disk import Arrival, DiskReader
+from framepack.memory.lanes import Lane, Mark
+from framepack.memory.mapped import FileSlice
+
+
+@dataclass(eq=False)
+class Unit:
+    """Some tensors, where they live on the host, and their copy on the device while there is one."""
+
+    tensors: tuple[Tensor, ...]
+    files: tuple[FileSlice | None, ...]
+    """The bytes on disk behind each tensor, where they are still the same."""
+    home: list[Tensor] = field(init=False)
+    layout: Layout = field(init=False)
+    host: Tensor | None = field(default=None, init=False)
+    """One flat pinned buffer for all tensors, once they are to be copied often."""
+    device: Tensor | None = field(default=None, init=False)
+    origin: list[Tensor] = field(init=False)
+    """Its first home, kept where it is a map of files, which costs nothing."""
+
+    def __post_init__(self) -> None:
+        self.home = [tensor.data for tensor in self.tensors]
+        self.origin = self.home if all(self.files) else []
+        self.layout = Layout.of(self.home)
+
+    @property
+    def nbytes(self) -> int:
+        return self.layout.nbytes
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the host need not hold it: it can be read from its files at any time."""
+        return self.host is None and all(self.files)
+
+    def point(self, where: Sequence[Tensor]) -> None:
+        """Let the module compute with the tensors `where`."""
+        for tensor, data in zip(self.tensors, where, strict=True):
+            tensor.data = data
+
+    def fill(self, flat: Tensor, lane: Lane, reader: DiskReader, after: Mark) -> Arrival:
+        """Begin to bring all bytes to `flat`, on the device, once `after` is reached."""
+        if self.host is not None:
+            mark = lane.copy(flat[: self.nbytes], self.host, after)
+            return lambda: lane.wait(mark)
+        reads, copies = [], []
+        for view, piece, home, file in zip(
+            self.layout.views(flat), self.layout.pieces, self.home, self.files, strict=True
+        ):
+            if file is not None:
+                reads.append((file, piece.offset))
+            else:
+                copies.append((view, home))
+        marks = [lane.copy(view, home, after) for view, home in copies]
+        arrive = reader.read(reads, flat, after)
+
+        def arrive_all() -> None:
+            for mark in marks:
+                lane.wait(mark)
+            arrive()
+
+        return arrive_all
+
+    def fetch(self, lane: Lane, reader: DiskReader) -> Arrival:
+        """Begin to bring it to the device to stay; the module may compute with it after the arrival is called."""
+        if self.device is not None:
+            return lambda: None
+        self.device = flat = lane.buffer(self.nbytes)
+        arrive = self.fill(flat, lane, reader, lane.mark())
+        self.point(self.layout.views(flat))
+        return arrive
+
+    def drop(self) -> int:
+        """Leave the device; the bytes freed."""
+        if self.device is None:
+            return 0
+        self.point(self.home)
+        self.device = None
+        return self.nbytes
+
+    def pin(self, lane: Lane, reader: DiskReader) -> None:
+        """Move its home into one flat pinned buffer, so that it travels in one copy, at full rate."""
+        if self.host is not None:
+            return
+        host = lane.host(self.nbytes)
+        self.fill(host, lane, reader, lane.mark())()
+        self._settle(self.layout.views(host), host)
+
+    def unpin(self, lane: Lane) -> int:
+        """Give the pinned buffer back where the files still hold the same bytes; the host bytes freed."""
+        host = self.host
+        if host is None or not all(self.files):
+            return 0
+        self._settle(self.origin, None)
+        lane.free_host(host)
+        return self.nbytes
+
+    def _settle(self, home: list[Tensor], host: Tensor | None) -> None:
+        self.home, self.host = home, host
+        if self.device is None:
+            self.point(home)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A module's tensors, each in exactly one unit."""
+
+    rest: Unit
+    """What every use needs."""
+    blocks: tuple[Unit, ...]
+    once: tuple[Unit, ...]
+
+
+def split(
+    module: nn.Module,
+    blocks: Sequence[nn.Module] = (),
+    once: Sequence[nn.Module] = (),
+    files: Mapping[str, FileSlice] | None = None,
+) -> Split:
+    """Cut a module into units. A tensor of a once-a-job module is not its block's; a shared one is the rest's."""
+    slices = _slices(module, files or {})
+    claims = Counter(id(tensor) for part in once for tensor in _tensors(part))
+    taken = set(claims)
+    claims += Counter(id(tensor) for part in blocks for tensor in _tensors(part) if id(tensor) not in taken)
+    taken = {key for key, count in claims.items() if count == 1}
+    in_once = {id(tensor) for part in once for tensor in _tensors(part)}
+
+    def unit(tensors: Sequence[Tensor]) -> Unit:
+        return Unit(tuple(tensors), tuple(slices.get(id(tensor)) for tensor in tensors))
+
+    return Split(
+        rest=unit([t for t in _tensors(module) if id(t) not in taken]),
+        blocks=tuple(unit([t for t in _tensors(b) if id(t) in taken and id(t) not in in_once]) for b in blocks),
+        once=tuple(unit([t for t in _tensors(part) if id(t) in taken]) for part in once),
+    )
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    """Parameters and buffers, each once, in the order of their names' appearance."""
+    return [*module.parameters(), *module.buffers()]
+
+
+def _slices(module: nn.Module, files: Mapping[str, FileSlice]) -> dict[int, FileSlice]:
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {id(t): files[name] for name, t in tensors.items() if name in files and files[name].holds(t)}
