@@ -67,7 +67,7 @@ class VideoVAE(nn.Module):
         """
         self._tile(spatial=spatial_tiling, framewise=not one_pass)
         weight = self.autoencoder.encoder.conv_in.conv.weight
-        pixels = rearrange(torch.from_numpy(frames), "T H W C -> 1 C T H W").to(weight.device)
+        pixels = rearrange(torch.tensor(frames), "T H W C -> 1 C T H W").to(weight.device)
         pixels = (pixels.float() / 127.5 - 1).to(weight.dtype)
         posterior: Any = self.autoencoder.encode(pixels)
         return posterior.latent_dist.mode().float() * self.scaling_factor

@@ -131,6 +131,8 @@ def locate(variant: Variant, source: ModelSource) -> tuple[Place, ...]:
 
 def require(variant: Variant, source: ModelSource) -> Folders:
     """The folders of transformer, base and vision; MissingModelError when something is not there."""
+    if source.models_dir is not None and not source.models_dir.is_dir():
+        raise MissingModelError(f"{source.models_dir} is not a folder: --models-dir must name one that holds models")
     places = locate(variant, source)
     if lacking := [place for place in places if place.missing]:
         what = "; ".join(f"{place.repository.repo} ({', '.join(place.missing)})" for place in lacking)

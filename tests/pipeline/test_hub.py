@@ -1,0 +1,134 @@
+"""Plans and downloads against a hub on this machine."""
+
+import dataclasses
+import shutil
+
+import pytest
+from fake_hub import serve
+from huggingface_hub import constants
+from tiny_checkpoints import BASE, VISION
+
+from framepack.pipeline.hub import HubError, download, known_sha256, plan_download, sha256
+from framepack.pipeline.loader import verify
+from framepack.pipeline.sources import ModelSource, list_models, require
+from framepack.spec.variants import VARIANTS
+
+FRAMEPACK = VARIANTS["framepack"]
+
+
+@pytest.fixture
+def hub(tiny_models_dir, tmp_path):
+    root = shutil.copytree(tiny_models_dir, tmp_path / "hub")
+    (root / BASE / "transformer").mkdir()
+    (root / BASE / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"not needed")
+    (root / BASE / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"not needed")
+    (root / FRAMEPACK.transformer / "README.md").write_text("not needed")
+    with serve(root) as hub:
+        yield hub
+
+
+@pytest.fixture
+def source(hub, tmp_path) -> ModelSource:
+    return ModelSource(cache_dir=tmp_path / "cache", endpoint=hub.url)
+
+
+def test_a_plan_names_all_that_is_needed_and_nothing_else(hub, source, tiny_models_dir):
+    plan = plan_download(FRAMEPACK, source)
+    names = {f"{p.repository.repo}/{file.name}" for p in plan.repositories for file in p.files}
+    repos = (FRAMEPACK.transformer, BASE, VISION)
+    needed = {
+        str(f.relative_to(tiny_models_dir)) for r in repos for f in (tiny_models_dir / r).rglob("*") if f.is_file()
+    }
+    assert names == needed
+    assert plan.total == plan.to_fetch == sum((tiny_models_dir / name).stat().st_size for name in needed)
+    assert plan.free > 0
+    assert plan.target == source.cache_dir
+    assert hub.fetched == []
+
+
+def test_a_download_into_the_cache_is_found_complete_and_right(source):
+    seen = []
+    plan = plan_download(FRAMEPACK, source)
+    download(plan, source, lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert seen[-1] == (plan.to_fetch, plan.to_fetch)
+    verdicts = list(verify(FRAMEPACK, source))
+    assert [v.problem for v in verdicts] == [None, None, None]
+    assert all(v.checked_sums > 0 for v in verdicts)
+    assert {row.where for row in list_models(source) if row.variant == "framepack"} == {"cache"}
+    assert plan_download(FRAMEPACK, source).to_fetch == 0
+
+
+def test_a_download_into_models_dir_has_its_layout(source, tmp_path):
+    source = dataclasses.replace(source, models_dir=tmp_path / "models")
+    download(plan_download(FRAMEPACK, source), source)
+    assert require(FRAMEPACK, source).base == tmp_path / "models" / BASE
+    assert all(v.problem is None and v.checked_sums > 0 for v in verify(FRAMEPACK, source))
+    assert plan_download(FRAMEPACK, source).to_fetch == 0
+
+
+def test_a_revision_is_that_of_the_transformer(source):
+    source = dataclasses.replace(source, revision="v2")
+    download(plan_download(FRAMEPACK, source), source)
+    assert require(FRAMEPACK, source)
+    with pytest.raises(ValueError, match="not found"):
+        require(FRAMEPACK, dataclasses.replace(source, revision=None))
+    with pytest.raises(HubError, match="no revision 'nope'"):
+        plan_download(FRAMEPACK, dataclasses.replace(source, revision="nope"))
+
+
+def test_what_is_there_is_not_fetched_again(hub, source):
+    download(plan_download(FRAMEPACK, source), source)
+    hub.fetched.clear()
+    f1 = VARIANTS["framepack-f1"]
+    plan = plan_download(f1, source)
+    assert {p.repository.repo for p in plan.repositories if p.to_fetch} == {f1.transformer}
+    download(plan, source)
+    assert all(name.startswith(f1.transformer) for name in hub.fetched)
+
+
+def test_a_damaged_download_is_found_by_its_checksum(source):
+    download(plan_download(FRAMEPACK, source), source)
+    file = require(FRAMEPACK, source).transformer / "diffusion_pytorch_model-00002-of-00003.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.resolve().write_bytes(content)
+    assert known_sha256(file) != sha256(file)
+    problem = next(iter(verify(FRAMEPACK, source))).problem
+    assert "00002-of-00003.safetensors is not what the hub holds" in str(problem)
+
+
+def test_a_broken_connection_goes_on_where_it_stopped(hub, source, monkeypatch):
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
+    hub.break_after = 50_000
+    download(plan_download(FRAMEPACK, source), source)
+    assert any("@" in name for name in hub.fetched)
+    assert [v.problem for v in verify(FRAMEPACK, source)] == [None] * 3
+
+
+def test_a_full_disk_is_told_before_anything_is_fetched(hub, source):
+    plan = dataclasses.replace(plan_download(FRAMEPACK, source), free=1000)
+    with pytest.raises(HubError, match=r"has 0.0 GB free, the download needs"):
+        download(plan, source)
+    assert hub.fetched == []
+
+
+def test_a_repository_that_is_not_there_is_named(source):
+    variant = dataclasses.replace(FRAMEPACK, transformer="nobody/nothing")
+    with pytest.raises(HubError, match="nobody/nothing is not on"):
+        plan_download(variant, source)
+
+
+def test_no_connection_is_one_sentence_with_a_way_out(source):
+    with pytest.raises(HubError, match=r"could not be fetched.*--models-dir"):
+        plan_download(FRAMEPACK, dataclasses.replace(source, endpoint="http://127.0.0.1:9"))
+
+
+def test_offline_mode_asks_nobody(hub, source):
+    with pytest.raises(HubError, match="offline mode is on"):
+        plan_download(FRAMEPACK, dataclasses.replace(source, offline=True))
+
+
+def test_a_bundled_model_needs_no_download(source):
+    with pytest.raises(HubError, match="ships inside the package"):
+        plan_download(VARIANTS["mini"], source)

@@ -1,0 +1,125 @@
+"""From a variant to its modules: the right classes, dtypes and numbers, and one clear sentence when files are bad."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from tiny_checkpoints import BASE
+
+from framepack.models.checkpoint import CheckpointError
+from framepack.pipeline.loader import Dtypes, Loader, choose_dtypes, cpu_has_bfloat16, verify
+from framepack.pipeline.sources import MissingModelError, ModelSource
+from framepack.spec.variants import VARIANTS
+
+FRAMEPACK = VARIANTS["framepack"]
+FLOAT32 = choose_dtypes("cpu", "float32")
+
+
+@pytest.fixture(scope="module")
+def loader(tiny_models_dir):
+    return Loader(FRAMEPACK, ModelSource(models_dir=tiny_models_dir), FLOAT32)
+
+
+@pytest.fixture
+def damaged(tiny_models_dir, tmp_path):
+    return ModelSource(models_dir=shutil.copytree(tiny_models_dir, tmp_path / "models"), cache_dir=tmp_path)
+
+
+def test_every_part_loads_and_fits_the_others(loader):
+    text, image = loader.text().encode("a ball"), loader.image().encode(np.zeros((32, 48, 3), np.uint8))
+    latent = loader.vae().encode(np.zeros((1, 32, 48, 3), np.uint8))
+    table = loader.transformer().condition(
+        torch.tensor([1000.0]), torch.tensor([10000.0]), text.pooled, text.text, None, image
+    )
+    assert latent.shape == (1, 16, 1, 4, 6)
+    assert torch.isfinite(table.final).all()
+
+
+def test_transformer_weights_are_the_files(loader, tiny_models_dir):
+    from safetensors.torch import load_file
+
+    state = loader.transformer().state_dict()
+    for file in (tiny_models_dir / FRAMEPACK.transformer).glob("*.safetensors"):
+        assert all(torch.equal(state.pop(name), tensor) for name, tensor in load_file(file).items())
+    assert not state
+
+
+def test_each_part_gets_its_own_dtype(tiny_models_dir):
+    dtypes = Dtypes(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float32)
+    loader = Loader(FRAMEPACK, ModelSource(models_dir=tiny_models_dir), dtypes)
+    for part, dtype in {"transformer": torch.bfloat16, "text": torch.float16, "image": torch.float16}.items():
+        assert {p.dtype for p in getattr(loader, part)().parameters()} == {dtype}, part
+    assert {p.dtype for p in loader.vae().parameters()} == {torch.float32}
+
+
+def test_a_gpu_gets_the_public_applications_dtypes():
+    assert choose_dtypes("cuda") == Dtypes(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float16)
+
+
+def test_a_cpu_gets_bfloat16_only_where_it_has_it(monkeypatch):
+    assert isinstance(cpu_has_bfloat16(), bool)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert choose_dtypes("cpu") == Dtypes(transformer=torch.bfloat16, encoders=torch.float32, vae=torch.float32)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert choose_dtypes("cpu") == Dtypes(transformer=torch.float32, encoders=torch.float32, vae=torch.float32)
+
+
+def test_float32_is_for_everything_and_another_dtype_for_the_transformer():
+    assert choose_dtypes("cuda", "float32") == FLOAT32
+    assert choose_dtypes("cuda", "fp16") == Dtypes(transformer=torch.float16, encoders=torch.float16, vae=torch.float16)
+    with pytest.raises(ValueError, match=r"dtype must be one of float32, .*got 'int8'"):
+        choose_dtypes("cuda", "int8")
+
+
+def test_nothing_is_looked_for_before_it_is_needed(tmp_path):
+    loader = Loader(FRAMEPACK, ModelSource(models_dir=tmp_path, cache_dir=tmp_path), FLOAT32)
+    with pytest.raises(MissingModelError, match="not complete"):
+        loader.vae()
+
+
+def test_another_architecture_is_refused_by_name(damaged):
+    config = damaged.models_dir / FRAMEPACK.transformer / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"_class_name": "WanTransformer3DModel"}))
+    with pytest.raises(CheckpointError, match=r"names the class 'WanTransformer3DModel', known are"):
+        Loader(FRAMEPACK, damaged, FLOAT32).transformer()
+
+
+@pytest.mark.parametrize("change", [{"num_layers": 2}, {"num_layers": "two"}, {"colour": 1}, {"qk_norm": None}])
+def test_a_config_that_does_not_fit_the_weights_is_a_checkpoint_error(damaged, change):
+    config = damaged.models_dir / FRAMEPACK.transformer / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(CheckpointError, match="FramePackI2V_HY"):
+        Loader(FRAMEPACK, damaged, FLOAT32).transformer()
+
+
+def test_verify_finds_good_parts_good(tiny_models_dir):
+    verdicts = list(verify(FRAMEPACK, ModelSource(models_dir=tiny_models_dir)))
+    assert [(v.part, v.problem) for v in verdicts] == [
+        ("transformer", None),
+        ("text encoders and VAE", None),
+        ("image encoder", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "part"),
+    [
+        (f"{FRAMEPACK.transformer}/diffusion_pytorch_model-00001-of-00003.safetensors", 0),
+        (f"{BASE}/vae/diffusion_pytorch_model.safetensors", 1),
+        (f"{BASE}/text_encoder_2/model.safetensors", 1),
+        (f"{FRAMEPACK.vision}/image_encoder/model.safetensors", 2),
+    ],
+)
+def test_verify_names_the_damaged_file(damaged, file, part):
+    path = damaged.models_dir / file
+    path.write_bytes(path.read_bytes()[:-100])
+    problems = [v.problem for v in verify(FRAMEPACK, damaged)]
+    assert f"{path} is damaged or cut short" in str(problems.pop(part))
+    assert problems == [None, None]
+
+
+def test_verify_tells_what_is_nowhere(tmp_path):
+    verdict = next(iter(verify(FRAMEPACK, ModelSource(models_dir=tmp_path, cache_dir=tmp_path))))
+    assert verdict.problem == f"{FRAMEPACK.transformer} is nowhere"

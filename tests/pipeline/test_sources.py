@@ -1,0 +1,102 @@
+"""Where models are looked for, and what is said when they are not there."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_checkpoints import BASE, VISION
+
+from framepack.pipeline import sources
+from framepack.pipeline.sources import MissingModelError, ModelSource, list_models, locate, require
+from framepack.spec.variants import VARIANTS
+
+FRAMEPACK, MINI = VARIANTS["framepack"], VARIANTS["mini"]
+
+
+@pytest.fixture
+def source(tmp_path) -> ModelSource:
+    """Nothing is anywhere yet."""
+    (tmp_path / "models").mkdir()
+    return ModelSource(models_dir=tmp_path / "models", cache_dir=tmp_path / "cache")
+
+
+@pytest.fixture
+def filled(source, tiny_models_dir) -> ModelSource:
+    assert source.models_dir is not None
+    shutil.copytree(tiny_models_dir, source.models_dir, dirs_exist_ok=True)
+    return source
+
+
+@pytest.fixture
+def bundled(tiny_models_dir, tmp_path, monkeypatch) -> Path:
+    """A package with the tiny models in place of the bundled ones."""
+    monkeypatch.setattr(sources, "BUNDLED", tmp_path / "assets")
+    return shutil.copytree(tiny_models_dir, tmp_path / "assets" / "mini")
+
+
+def test_a_models_dir_is_found_whole(filled, tiny_models_dir):
+    folders = require(FRAMEPACK, filled)
+    root = filled.models_dir
+    assert folders == (root / FRAMEPACK.transformer, root / BASE, root / VISION)
+    rows = [row for row in list_models(filled) if row.variant == "framepack"]
+    assert all(row.complete and row.where == "models-dir" for row in rows)
+    assert rows[2].size == sum(f.stat().st_size for f in (tiny_models_dir / VISION).rglob("*") if f.is_file())
+
+
+def test_what_is_nowhere_is_listed_and_refused_with_a_way_out(source):
+    row = next(row for row in list_models(source) if row.variant == "framepack")
+    assert (row.where, row.path, row.size, row.complete) == ("nowhere", None, 0, False)
+    with pytest.raises(MissingModelError, match=r"FramePackI2V_HY \(not found\).*framepack models download framepack"):
+        require(FRAMEPACK, source)
+
+
+@pytest.mark.parametrize(
+    ("gone", "told"),
+    [
+        (f"{BASE}/tokenizer", "tokenizer is missing"),
+        (f"{BASE}/vae/config.json", "vae/config.json is missing"),
+        (f"{BASE}/text_encoder_2/model.safetensors", "text_encoder_2 holds no"),
+        (f"{VISION}/feature_extractor/preprocessor_config.json", "preprocessor_config.json is missing"),
+        (f"{FRAMEPACK.transformer}/diffusion_pytorch_model-00002-of-00003.safetensors", "lacks 1 of 3 files"),
+    ],
+)
+def test_each_missing_part_is_named(filled, gone, told):
+    path = filled.models_dir / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(MissingModelError, match=told):
+        require(FRAMEPACK, filled)
+
+
+def test_a_bundled_model_comes_from_the_package_with_its_own_encoders(bundled, filled):
+    shutil.rmtree(filled.models_dir / MINI.transformer)
+    assert require(MINI, filled) == (bundled / MINI.transformer, bundled / BASE, bundled / VISION)
+
+
+def test_the_packages_small_encoders_never_serve_a_large_model(bundled, source):
+    with pytest.raises(MissingModelError):
+        require(FRAMEPACK, source)
+
+
+def test_a_models_dir_replaces_a_bundled_model_as_a_whole(bundled, filled):
+    root = filled.models_dir
+    assert require(MINI, filled) == (root / MINI.transformer, root / BASE, root / VISION)
+    shutil.rmtree(root / VISION)
+    with pytest.raises(MissingModelError, match="image_encoder is missing"):
+        require(MINI, filled)
+
+
+def test_an_incomplete_place_gives_way_to_a_complete_one(filled, tmp_path):
+    """As after `framepack models download`, with a half-copied --models-dir."""
+    snapshot = tmp_path / "cache" / f"models--{VISION.replace('/', '--')}" / "snapshots" / "c0ffee"
+    shutil.copytree(filled.models_dir / VISION, snapshot)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("c0ffee")
+    assert locate(FRAMEPACK, filled)[2].where == "models-dir"
+    (filled.models_dir / VISION / "image_encoder" / "model.safetensors").unlink()
+    place = locate(FRAMEPACK, filled)[2]
+    assert (place.where, place.path) == ("cache", snapshot)
+
+
+def test_a_models_dir_that_is_no_folder_is_told(tmp_path):
+    with pytest.raises(MissingModelError, match="typo is not a folder: --models-dir"):
+        require(FRAMEPACK, ModelSource(models_dir=tmp_path / "typo"))
