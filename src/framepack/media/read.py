@@ -129,8 +129,12 @@ def _probe_container(file: BinaryIO) -> Probed:
                 end = max(end, packet.pts + (packet.duration or 0))
         fixed = stream.average_rate if container.format.name != "gif" else None
         duration = float((end - (first or 0)) * stream.time_base)
-        duration = duration if duration > 0 else frames / (fixed or 30)
-        return frames, duration, fixed, (stream.width, stream.height), stream.codec_context.name
+        duration = duration if duration > 0 else frames / float(fixed or 30)
+        codec = stream.codec_context.name
+    with open_container(file) as (container, stream):
+        picture = next(container.decode(stream))  # only a frame knows which way is up
+        upright = (picture.height, picture.width) if _turns(picture) % 2 else (picture.width, picture.height)
+    return frames, duration, fixed, upright, codec
 
 
 def _probe_webp(file: BinaryIO) -> Probed:
@@ -167,6 +171,7 @@ UNTAGGED = (0, 2, 3)
 def _rgb(picture: av.VideoFrame) -> Frame:
     """(H, W, 3), upright. An untagged file is BT.601 when small and BT.709 else, as players assume."""
     untagged = Colorspace.ITU709 if picture.height >= 720 else Colorspace.ITU601
+    turns = _turns(picture)
     is_yuv = not picture.format.is_rgb and picture.format.name != "pal8"
     if is_yuv:
         space = untagged if picture.colorspace in UNTAGGED else picture.colorspace
@@ -181,8 +186,12 @@ def _rgb(picture: av.VideoFrame) -> Frame:
             threads=1,
         )
     array: Any = picture.to_ndarray(format="rgb24")
-    turns = round(getattr(picture, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(array, turns)) if turns else array
+
+
+def _turns(picture: av.VideoFrame) -> int:
+    """Quarter turns to the left that put a frame upright, as phones store them: 0..3."""
+    return round(picture.rotation / 90) % 4
 
 
 def _webp_frames(file: BinaryIO) -> Iterator[tuple[float, Frame]]:

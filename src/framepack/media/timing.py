@@ -10,7 +10,6 @@ from math import ceil, floor
 import numpy as np
 from numpy.typing import NDArray
 
-HALF = Fraction(1, 2)
 
 
 def crossfade(earlier: NDArray, later: NDArray, overlap: int) -> NDArray:
@@ -45,11 +44,11 @@ def resample_fps(
     start: int = 0,
     blend: bool = False,
 ) -> Iterator[NDArray[np.uint8]]:
-    """`frames` (H, W, 3) at another rate, over the same time: output j is the input nearest to j / fps_out.
+    """`frames` (H, W, 3) at another rate, over the same time: output j is the input on screen at j / fps_out.
 
     `start` is the number of the first frame in its whole video: parts of a video resampled each with its own start are,
     put together, the whole resampled. `blend` mixes the two inputs around j / fps_out instead (then a part's last frame
-    is held, not mixed with the next part's first). Two frames are in memory, whatever the length.
+    is held, not mixed with the next part's first). At most two frames are in memory, whatever the length.
     """
     step = _check(fps_in) / _check(fps_out)
     if step == 1:
@@ -57,16 +56,16 @@ def resample_fps(
     elif blend:
         yield from _blended(frames, step, start)
     else:
-        index = ceil((start - HALF) / step)
+        index = ceil(start / step)
         for number, frame in enumerate(frames, start):
-            while floor(index * step + HALF) == number:
+            while floor(index * step) == number:
                 yield frame
                 index += 1
 
 
 def resampled_count(frames: int, fps_in: Fraction | float, fps_out: Fraction | float) -> int:
     """How many frames `resample_fps` makes of `frames`."""
-    return max(ceil((frames - HALF) * _check(fps_out) / _check(fps_in)), 0) if frames else 0
+    return ceil(frames * _check(fps_out) / _check(fps_in))
 
 
 def _blended(frames: Iterable[NDArray[np.uint8]], step: Fraction, start: int) -> Iterator[NDArray[np.uint8]]:
