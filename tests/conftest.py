@@ -1,8 +1,12 @@
 """What all tests may use."""
 
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests of every room find tiny_checkpoints
+
 from tiny_checkpoints import write_tiny_models_dir
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
