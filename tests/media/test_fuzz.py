@@ -31,7 +31,9 @@ def mutated(data, seed):
             case 3:
                 result[at:at] = result[at : at + length]
             case _:
-                result[at : at + 4] = dice.choice([b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\x01"])
+                result[at : at + 4] = dice.choice(
+                    [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\x01"]
+                )
     return bytes(result)
 
 
@@ -40,9 +42,11 @@ def survives(read, data):
     try:
         read(data)
     except MediaError as error:
-        assert str(error).isprintable(), str(error)
-        return False
-    return True
+        message = str(error)
+    else:
+        return True
+    assert message.isprintable(), message
+    return False
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF"])

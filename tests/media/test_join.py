@@ -1,5 +1,6 @@
 import shutil
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -12,7 +13,7 @@ from framepack.media.read import probe, read_video
 from framepack.media.video import FORMATS, VideoWriter
 
 LENGTHS = (37, 1, 2, 36, 3)
-"""One to three frames have no B-frames, so their decoding times start elsewhere: the seams that are easy to get wrong."""
+"""One to three frames have no B-frames, so their decoding times start elsewhere: seams that are easy to get wrong."""
 COPIED = ["mp4", "mkv", "webm"]
 
 
@@ -51,7 +52,7 @@ def test_decoding_times_rise_and_every_frame_is_shown_at_its_own(tmp_path, clip,
         stream = container.streams.video[0]
         packets = [packet for packet in container.demux(stream) if packet.size]
         assert any(packet.pts != packet.dts for packet in packets) == (name == "mp4")  # x264's B-frames are there
-        assert all(earlier.dts < later.dts for earlier, later in zip(packets, packets[1:], strict=False))
+        assert all(earlier.dts < later.dts for earlier, later in pairwise(packets))
         assert all(packet.dts <= packet.pts for packet in packets)
         shown = sorted(packet.pts * stream.time_base for packet in packets)
     assert shown == pytest.approx([Fraction(number, 30) for number in range(len(shown))], abs=0.0006)
@@ -72,7 +73,9 @@ def test_every_segment_of_the_whole_can_be_jumped_to(tmp_path, clip):
     join_segments(segments(tmp_path, clip, ".mp4"), tmp_path / "whole.mp4")
     with av.open(tmp_path / "whole.mp4") as container:
         keys = {
-            round(packet.pts * packet.time_base * 30) for packet in container.demux(video=0) if packet.size and packet.is_keyframe
+            round(packet.pts * packet.time_base * 30)
+            for packet in container.demux(video=0)
+            if packet.size and packet.is_keyframe
         }
     assert {0, 37, 38, 40, 76} <= keys
 

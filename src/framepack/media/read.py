@@ -71,7 +71,14 @@ def read_video(source: Source, *, fps: Fraction | float | None = None) -> Iterat
     """
     with _reading(source) as (file, kind):
         frames = {"zip": _zip_frames, "webp": _webp_frames}.get(kind, _container_frames)(file)
-        yield from (frame for _, frame in frames) if fps is None else _at_rate(frames, Fraction(fps))
+        shape = None
+        for frame in (frame for _, frame in frames) if fps is None else _at_rate(frames, Fraction(fps)):
+            shape = shape or frame.shape
+            if frame.shape != shape:
+                raise MediaError("its frames change their size on the way")
+            yield frame
+        if shape is None:
+            raise MediaError("it has no frames")
 
 
 def read_tail(source: Source, count: int, *, fps: Fraction | float | None = None) -> np.ndarray:
@@ -237,13 +244,15 @@ def _zip_rate(archive: zipfile.ZipFile) -> Fraction:
 
 
 def _at_rate(frames: Iterator[tuple[float, Frame]], fps: Fraction) -> Iterator[Frame]:
-    """Of frames with their start in seconds, those shown at 0, 1 / fps, 2 / fps ... up to the last one's start."""
-    period, begin, index, shown = float(1 / fps), None, 0, None
-    for start, frame in frames:
-        begin = start if begin is None else begin
-        while shown is not None and begin + index * period < start - 1e-6:
+    """Of frames with their start in seconds, those on screen at 0, 1 / fps ...; the last is as long as its neighbour."""
+    period, begin, index, shown, start, length = float(1 / fps), None, 0, None, 0.0, 0.0
+    for time, frame in frames:
+        begin = time if begin is None else begin
+        while shown is not None and begin + index * period < time - 1e-6:
             yield shown
             index += 1
-        shown = frame
-    if shown is not None:
+        length = time - start if shown is not None else period
+        shown, start = frame, time
+    while shown is not None and begin is not None and begin + index * period < start + length - 1e-6:
         yield shown
+        index += 1

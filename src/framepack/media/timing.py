@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-
 def crossfade(earlier: NDArray, later: NDArray, overlap: int) -> NDArray:
     """Two clips as one, whose last and first `overlap` frames are the same moments: (T1 + T2 - overlap, H, W, C).
 
