@@ -244,7 +244,7 @@ def _zip_rate(archive: zipfile.ZipFile) -> Fraction:
 
 
 def _at_rate(frames: Iterator[tuple[float, Frame]], fps: Fraction) -> Iterator[Frame]:
-    """Of frames with their start in seconds, those on screen at 0, 1 / fps ...; the last is as long as its neighbour."""
+    """Of frames with their start in seconds, those seen at 0, 1 / fps ...; the last lasts as long as the one before."""
     period, begin, index, shown, start, length = float(1 / fps), None, 0, None, 0.0, 0.0
     for time, frame in frames:
         begin = time if begin is None else begin
