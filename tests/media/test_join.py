@@ -94,6 +94,8 @@ def test_a_joined_file_can_be_joined_again(tmp_path, clip):
     join_segments([first, second], tmp_path / "pair.mp4")
     join_segments([tmp_path / "pair.mp4", third], tmp_path / "whole.mp4")
     assert np.array_equal(decoded([tmp_path / "whole.mp4"]), decoded([first, second, third]))
+    join_segments([tmp_path / "pair.mp4", third], tmp_path / "pair.mp4")  # it may replace one of its parts
+    assert np.array_equal(decoded([tmp_path / "pair.mp4"]), decoded([first, second, third]))
 
 
 def test_the_whole_has_its_own_metadata_and_starts_fast(tmp_path, clip):

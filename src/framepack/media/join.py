@@ -17,7 +17,7 @@ import av
 from framepack.media.atomic import atomic_write
 from framepack.media.errors import MediaError
 from framepack.media.metadata import check_metadata
-from framepack.media.read import open_container, probe, read_video
+from framepack.media.read import open_container, read_video, reading
 from framepack.media.sinks import Codec
 from framepack.media.source import open_source
 from framepack.media.video import FORMATS, VideoWriter, check_format, format_of
@@ -47,8 +47,9 @@ def join_segments(
     """Writes the frames of `segments`, in that order, to `path`; returns their number.
 
     Copies packets when the segments are what the format holds (mp4, mkv and webm made by VideoWriter with equal
-    settings); for gif, webp and png, or from lossless segments to another format, encodes once. `format` is a key of
-    FORMATS, by default that of the suffix. The file appears whole or not at all.
+    settings). A joined file can be joined again: a growing video costs two files a time, however many its parts were.
+    For gif, webp and png, or from lossless segments to another format, it encodes once. `format` is a key of FORMATS,
+    by default that of the suffix. The file appears whole or not at all, and may be one of the segments.
 
     Raises ValueError for no segments, MediaError for one that is damaged or does not match, DiskFullError.
     """
@@ -78,14 +79,15 @@ DECODED_BY = {"libx264": "h264", "ffv1": "ffv1", "libvpx-vp9": "vp9"}
 
 def _scan(path: Path) -> _Segment:
     """Counts the packets of `path` and how far they are reordered: the most places a packet comes before its turn."""
-    info = probe(path)
-    with open_source(path) as file, open_container(file) as (container, stream):
-        shown = [_frame_number(packet, info.fps) for packet in container.demux(stream) if packet.size]
-        header = stream.codec_context.extradata or b""
-    if sorted(shown) != list(range(len(shown))):
+    with reading(path) as (file, _), open_container(file) as (container, stream):
+        fps = stream.average_rate
+        shown = [_frame_number(packet, fps) for packet in container.demux(stream) if packet.size]
+        codec, header = stream.codec_context.name, stream.codec_context.extradata or b""
+        size = stream.width, stream.height
+    if not shown or sorted(shown) != list(range(len(shown))):
         raise MediaError(f"'{path}' has gaps or doubles between its frames: it is not a segment written here")
     reorder = max(index - number for index, number in enumerate(shown))
-    return _Segment(path, len(shown), reorder, info.codec, header, (info.width, info.height), info.fps)
+    return _Segment(path, len(shown), reorder, codec, header, size, fps)
 
 
 def _check_match(first: _Segment, segment: _Segment) -> None:

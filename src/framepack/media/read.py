@@ -45,7 +45,7 @@ class VideoInfo:
 
 def probe(source: Source) -> VideoInfo:
     """Counts the frames without decoding them. Raises MediaError: no such file, not a video, damaged."""
-    with _reading(source) as (file, kind):
+    with reading(source) as (file, kind):
         probed = {"zip": _probe_zip, "webp": _probe_webp}.get(kind, _probe_container)(file)
         frames, duration, rate, (width, height), codec = probed
     if frames == 0 or duration <= 0:
@@ -69,7 +69,7 @@ def read_video(source: Source, *, fps: Fraction | float | None = None) -> Iterat
     With `fps`, each frame's own time stamp decides: the output's frame j is the one shown at j / fps. Turned upright
     where a phone stored them lying. Raises MediaError: no such file, not a video, damaged.
     """
-    with _reading(source) as (file, kind):
+    with reading(source) as (file, kind):
         frames = {"zip": _zip_frames, "webp": _webp_frames}.get(kind, _container_frames)(file)
         shape = None
         for frame in (frame for _, frame in frames) if fps is None else _at_rate(frames, Fraction(fps)):
@@ -98,7 +98,7 @@ def open_container(file: BinaryIO) -> Iterator[tuple[InputContainer, Any]]:
 
 
 @contextmanager
-def _reading(source: Source) -> Iterator[tuple[BinaryIO, str]]:
+def reading(source: Source) -> Iterator[tuple[BinaryIO, str]]:
     """Turns whatever a decoder says into one sentence about `source`."""
     name = name_of(source)
     with open_source(source) as file:
@@ -139,6 +139,7 @@ def _probe_container(file: BinaryIO) -> Probed:
         duration = duration if duration > 0 else frames / float(fixed or 30)
         codec = stream.codec_context.name
     with open_container(file) as (container, stream):
+        stream.codec_context.thread_count = 1  # threads would decode ahead
         picture = next(container.decode(stream))  # only a frame knows which way is up
         upright = (picture.height, picture.width) if _turns(picture) % 2 else (picture.width, picture.height)
     return frames, duration, fixed, upright, codec
