@@ -1,10 +1,10 @@
 """Parses what a shell hands over: guide frames, timed prompts, output formats. ValueError says what was wrong."""
 
+import re
 from pathlib import Path
 
 from framepack.media.video import format_of
-from framepack.spec.request import EndFrame, GuideFrame, OutputSettings, TimedPrompt
-
+from framepack.spec.request import EndFrame, GuideFrame, Lora, OutputSettings, TimedPrompt
 
 
 def guide_frame(text: str) -> GuideFrame:
@@ -24,6 +24,14 @@ def end_frame(text: str) -> EndFrame:
     if colon and file and strength.replace(".", "", 1).isdigit():
         return EndFrame(image=Path(file), strength=float(strength))
     return EndFrame(image=Path(text))
+
+
+def lora(text: str) -> Lora:
+    """FILE[:STRENGTH]; a trailing number after a colon is the strength."""
+    file, colon, strength = text.rpartition(":")
+    if colon and file and re.fullmatch(r"[+-]?\d*\.?\d+", strength):
+        return Lora(file=Path(file), strength=float(strength))
+    return Lora(file=Path(text))
 
 
 def timed_prompt(text: str) -> TimedPrompt:

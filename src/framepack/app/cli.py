@@ -54,6 +54,9 @@ def generate(
     ] = None,
     end_frame: Annotated[str | None, typer.Option(help="FILE[:STRENGTH], the picture to end on.")] = None,
     then: Annotated[list[str] | None, typer.Option(help="SECONDS:TEXT, another prompt from there on.")] = None,
+    lora: Annotated[
+        list[str] | None, typer.Option(help="FILE[:STRENGTH], a LoRA's .safetensors, strength -4..4; repeatable.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File ending in .mp4 or .mkv (lossless).")
     ] = None,
@@ -95,6 +98,7 @@ def generate(
             "frames": [arguments.guide_frame(text) for text in frame or []],
             "end_frame": arguments.end_frame(end_frame) if end_frame else None,
             "prompts": [arguments.timed_prompt(text) for text in then or []],
+            "loras": [arguments.lora(text) for text in lora or []],
             "output": arguments.output_settings(output, crf=crf, fps=fps),
         }
     )

@@ -6,6 +6,7 @@ the video's length. Source of the method: FramePack (arXiv 2504.12626).
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -20,17 +21,22 @@ from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.events import Event, Finished, Notice, StageStarted
 from framepack.spec.plan import plan
-from framepack.spec.request import GenerationRequest
+from framepack.spec.request import GenerationRequest, Lora
 from framepack.spec.variants import VARIANTS
 
 
 class FramePack:
     """A loaded model. `FramePack.load("mini").generate(request)` yields events; one generation at a time."""
 
-    def __init__(self, model: str, memory: MemoryManager) -> None:
+    def __init__(self, loader: Loader, memory: MemoryManager) -> None:
         """Use `load`; `memory` lends "text", "image", "vae" and "transformer"."""
-        self.model = model
+        self.model = loader.variant.name
+        self.loader = loader
         self.memory = memory
+        self.loras: tuple[Lora, ...] = ()
+        """What the transformer's weights hold beside their own."""
+        self.lora_times: tuple[int, ...] = ()
+        """When these files were last changed, nanoseconds."""
 
     @classmethod
     def load(
@@ -57,10 +63,31 @@ class FramePack:
         memory.add("text", loader.text, blocks=lambda text: text.blocks)
         memory.add("image", loader.image)
         memory.add("vae", loader.vae)
-        memory.add(
-            "transformer", loader.transformer, blocks=lambda model: model.blocks, once=lambda model: model.once_per_job
+        framepack = cls(loader, memory)
+        framepack.add_transformer()
+        return framepack
+
+    def add_transformer(self) -> None:
+        """Put the transformer, with the LoRAs in use, into the care of `memory`; it is loaded when first needed."""
+        self.memory.add(
+            "transformer",
+            partial(self.loader.transformer, self.loras),
+            blocks=lambda model: model.blocks,
+            once=lambda model: model.once_per_job,
         )
-        return cls(loader.variant.name, memory)
+
+    def use_loras(self, loras: tuple[Lora, ...]) -> None:
+        """Let the transformer hold these LoRAs and no others: where they differ, it will be loaded anew.
+
+        Raises LoraError for one that does not fit, OSError for one that is not there.
+        """
+        loras = tuple(lora for lora in loras if lora.strength != 0)
+        times = tuple(lora.file.stat().st_mtime_ns for lora in loras)
+        if (loras, times) != (self.loras, self.lora_times):
+            self.loader.check_loras(loras)
+            self.memory.remove("transformer")
+            self.loras, self.lora_times = loras, times
+            self.add_transformer()
 
     @torch.inference_mode()
     def generate(
@@ -76,6 +103,7 @@ class FramePack:
             raise ValueError(f"this is {self.model}, the request asks for {request.model}: load that model instead")
         began = time.monotonic()
         yield StageStarted(stage="encode", message="reading pictures and prompt")
+        self.use_loras(request.loras)
         sections = plan(request)
         pictures = load_pictures(request)
         with WorkFolder.open(work, request) as folder, VideoOutput.open(request, outputs, folder, sections) as video:

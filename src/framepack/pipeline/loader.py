@@ -21,10 +21,12 @@ from framepack.models.encoders import (
     load_image_encoder,
     load_text_encoder,
 )
+from framepack.models.lora import check_lora, fuse_loras
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.vae import VideoVAE, check_vae, load_vae
 from framepack.pipeline.hub import known_sha256, sha256
 from framepack.pipeline.sources import Folders, ModelSource, Place, locate, require
+from framepack.spec.request import Lora
 from framepack.spec.variants import Variant
 
 
@@ -94,11 +96,22 @@ class Loader:
         """Where the parts are; MissingModelError when one is not there."""
         return require(self.variant, self.source)
 
-    def transformer(self) -> HunyuanVideoTransformer3DModelPacked:
-        """The transformer; CheckpointError when its files are damaged or another model's."""
+    def transformer(self, loras: tuple[Lora, ...] = ()) -> HunyuanVideoTransformer3DModelPacked:
+        """The transformer with LoRA files added to its weights.
+
+        CheckpointError when its files are damaged or another model's, LoraError when a LoRA does not fit.
+        """
         module = empty_transformer(self.folders.transformer)
         load_weights(module, self.folders.transformer, self.dtypes.transformer)
+        fuse_loras(module, [(lora.file, lora.strength) for lora in loras])
         return module
+
+    def check_loras(self, loras: tuple[Lora, ...]) -> None:
+        """LoraError when a file does not fit the transformer; reads headers only."""
+        if loras:
+            module = empty_transformer(self.folders.transformer)
+            for lora in loras:
+                check_lora(module, lora.file)
 
     def text(self) -> TextEncoder:
         """Llama and CLIP with their tokenizers."""

@@ -86,6 +86,13 @@ class TimedPrompt(Model):
     text: str
 
 
+class Lora(Model):
+    """A LoRA file added to the transformer's weights; several add up, strength 0 leaves it out."""
+
+    file: Path
+    strength: Annotated[float, within(-4, 4)] = 1.0
+
+
 class OutputSettings(Model):
     """The file to write. `path` None means a dated name in the outputs folder."""
 
@@ -128,6 +135,7 @@ class GenerationRequest(Model):
     frames: tuple[GuideFrame, ...] = ()
     end_frame: EndFrame | None = None
     prompts: tuple[TimedPrompt, ...] = ()
+    loras: tuple[Lora, ...] = ()
     output: OutputSettings = Field(default_factory=OutputSettings)
 
     @model_validator(mode="after")

@@ -1,0 +1,68 @@
+"""A request's LoRAs reach the transformer, leave it again, and a wrong one is refused before anything is encoded."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from framepack import FramePack, GenerationRequest
+from framepack.models.lora import LoraError
+from framepack.spec.request import Lora
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(tmp_path / "start.png")
+    return tmp_path / "start.png"
+
+
+@pytest.fixture
+def lora(tmp_path: Path) -> Path:
+    g = torch.Generator().manual_seed(0)
+    name = "transformer.single_transformer_blocks.0.attn.to_v"
+    tensors = {f"{name}.lora_A.weight": torch.randn(2, 64, generator=g)}
+    tensors |= {f"{name}.lora_B.weight": torch.randn(64, 2, generator=g)}
+    save_file(tensors, tmp_path / "lora.safetensors")
+    return tmp_path / "lora.safetensors"
+
+
+def latents(framepack: FramePack, picture: Path, work: Path, *loras: Lora) -> torch.Tensor:
+    request = GenerationRequest(
+        image=picture, seconds=0.1, window=2, steps=2, width=64, height=64, loras=loras, output={"path": work / "v.mkv"}
+    )
+    list(framepack.generate(request, work=work))
+    return load_file(work / "section-0000.safetensors")["latents"]
+
+
+def test_a_lora_changes_the_video_and_leaves_when_it_is_no_longer_asked_for(tiny_models_dir, picture, lora, tmp_path):
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    plain = latents(framepack, picture, tmp_path / "a")
+    changed = latents(framepack, picture, tmp_path / "b", Lora(file=lora, strength=2))
+    again = latents(framepack, picture, tmp_path / "c")
+    off = latents(framepack, picture, tmp_path / "d", Lora(file=lora, strength=0))
+    assert not torch.allclose(plain, changed, atol=1e-3)
+    assert torch.equal(plain, again)
+    assert torch.equal(plain, off)
+
+
+def test_a_lora_for_another_model_is_refused_and_the_next_request_works(tiny_models_dir, picture, lora, tmp_path):
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    save_file({"lora_unet_nowhere.lora_up.weight": torch.ones(2, 2)}, tmp_path / "wrong.safetensors")
+    with pytest.raises(LoraError, match="lora_unet_nowhere"):
+        latents(framepack, picture, tmp_path / "a", Lora(file=tmp_path / "wrong.safetensors"))
+    latents(framepack, picture, tmp_path / "b", Lora(file=lora))
+
+
+def test_a_file_trained_anew_is_read_anew(tiny_models_dir, picture, lora, tmp_path):
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    first = latents(framepack, picture, tmp_path / "a", Lora(file=lora))
+    tensors = {name: 3 * tensor for name, tensor in load_file(lora).items()}
+    save_file(tensors, lora)
+    assert not torch.allclose(first, latents(framepack, picture, tmp_path / "b", Lora(file=lora)), atol=1e-3)
+
+
+def test_strength_has_bounds():
+    with pytest.raises(ValueError, match=r"strength must be -4\.\.4, got 5"):
+        Lora(file=Path("a"), strength=5)
