@@ -1,0 +1,126 @@
+"""One worker's attempt at one job: follows its stream, keeps the queue and the listeners informed, passes wishes on.
+
+Decides nothing about workers; `pool` does.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from framepack.jobs.claims import Claims, LostClaim
+from framepack.jobs.feed import Feed, News
+from framepack.jobs.job import Job, Progress, Wish
+from framepack.jobs.line import Line
+from framepack.jobs.stream import AsyncStream, Command, Ended
+from framepack.spec.events import Cancelled, Event, Finished, SectionDone, StepDone
+from framepack.spec.events_json import strip_png
+
+LISTEN = 0.25
+"""Seconds between looks at the worker while it is silent."""
+REPORT = 1.0
+"""Seconds between reports to the queue."""
+COMMANDS: dict[Wish, Command] = {"cancel": Command.CANCEL, "stop": Command.STOP, "pause": Command.PAUSE}
+
+
+class Tracks(Protocol):
+    """Estimates how far a job is from its events."""
+
+    stage: str
+    section: int
+    sections: int
+    step: int
+    steps: int
+
+    def see(self, event: Event) -> None:
+        """Take one event into account."""
+        ...
+
+    @property
+    def fraction(self) -> float:
+        """0..1 over the whole job."""
+        ...
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None while unknown."""
+        ...
+
+
+class Attempt:
+    """A claimed job on its way. `job` is its state with the newest progress, `preview` the last step's picture."""
+
+    def __init__(self, job: Job, line: Line, tracker: Tracks, claims: Claims, feed: Feed) -> None:
+        self.job = job
+        self.began = False
+        """Whether the worker has said anything about this job yet."""
+        self.preview: bytes | None = None
+        """The expected window of the last step: one PNG with its frames below each other."""
+        self.preview_frames = 0
+        self._line, self._tracker, self._claims, self._feed = line, tracker, claims, feed
+        self._section_began = time.monotonic()
+
+    def follow(self, stream: AsyncStream, alive: Callable[[], bool]) -> Ended:
+        """Until the stream ends, or the job is no longer ours."""
+        looked = reported = -REPORT
+        try:
+            while True:
+                item = stream.get(LISTEN)
+                if isinstance(item, Ended):
+                    return item
+                if item is not None:
+                    self._see(item)
+                now = time.monotonic()
+                if isinstance(item, SectionDone) or now - reported >= REPORT:
+                    reported = now
+                    self._report()
+                if now - looked >= LISTEN:
+                    looked = now
+                    alive()
+                    self._pass_on_wish(stream)
+        except LostClaim as lost:
+            return Ended(how="lost", message=str(lost))
+
+    def _see(self, event: Event) -> None:
+        self._tracker.see(event)
+        self.began = True
+        progress, outputs = self.job.progress, self.job.outputs
+        if isinstance(event, StepDone) and event.preview is not None:
+            self.preview, self.preview_frames = strip_png(event.preview), event.preview.shape[0]
+        if isinstance(event, SectionDone):
+            took = time.monotonic() - self._section_began
+            self._section_began = time.monotonic()
+            progress = replace(progress, frames=event.frames, section_seconds=(*progress.section_seconds, took))
+        if isinstance(event, SectionDone | Finished | Cancelled) and event.file:
+            outputs = (event.file,)
+        self.job = replace(self.job, progress=self._progress(progress), outputs=outputs)
+        self._feed.publish(News(job=self.job, event=event))
+
+    def _progress(self, before: Progress) -> Progress:
+        now = self._tracker
+        return replace(
+            before,
+            stage=now.stage,
+            section=now.section if now.sections else before.section,
+            sections=now.sections or before.sections,
+            step=now.step,
+            steps=now.steps or before.steps,
+            fraction=now.fraction if now.sections else before.fraction,
+            seconds_left=now.seconds_left,
+            memory=self._line.memory,
+        )
+
+    def _report(self) -> None:
+        with suppress(sqlite3.OperationalError):
+            self._claims.beat(self.job.id, self.job.claim or "", self.job.progress, self.job.outputs)
+
+    def _pass_on_wish(self, stream: AsyncStream) -> None:
+        with suppress(sqlite3.OperationalError):
+            wish = self._claims.wish(self.job.id, self.job.claim or "")
+            self.job = replace(self.job, wish=wish)
+            if wish is None:
+                stream.take_back()
+            else:
+                stream.send(COMMANDS[wish])

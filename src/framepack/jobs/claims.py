@@ -1,0 +1,124 @@
+"""The queue as workers see it: claim, beat, settle, die.
+
+A claim token names one attempt. Only its holder may report on the job, so a worker that was given up for dead can no
+longer change what its successor does.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from framepack.jobs.database import Database
+from framepack.jobs.job import DEATHS_ALLOWED, ENDED, Job, Progress, Wish
+
+Outcome = Literal["done", "failed", "cancelled", "paused", "queued"]
+
+
+class LostClaim(Exception):  # noqa: N818 - it is news, not an error
+    """The job is someone else's by now, or ended, or deleted."""
+
+
+class Claims:
+    """The workers' side of the queue in `database`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, worker: str) -> Job | None:
+        """Claim the next queued job for `worker`, or None; no other call gets the same one."""
+        waiting = "SELECT * FROM job WHERE status = 'queued' ORDER BY position LIMIT 1"
+        if not self._database.rows(waiting):
+            return None
+        return self._database.change_first(waiting, lambda job: claimed(job, worker))
+
+    def beat(self, job: str, claim: str, progress: Progress, outputs: Sequence[Path] = ()) -> None:
+        """Report life and progress. One more section forgives earlier deaths."""
+        now = time.time()
+
+        def decide(job: Job) -> dict[str, Any]:
+            held(job, claim)
+            values: dict[str, Any] = {"heartbeat": now, "ran": ran(job, now), "progress": progress}
+            if progress.section > job.progress.section:
+                values["deaths"] = 0
+            return {**values, "outputs": outputs} if outputs else values
+
+        self._database.change(job, decide)
+
+    def wish(self, job: str, claim: str) -> Wish | None:
+        """What a person wishes of the job."""
+        rows = self._database.rows("SELECT wish FROM job WHERE id = ? AND claim = ?", job, claim)
+        if not rows:
+            raise LostClaim(f"job {job} is no longer this worker's")
+        return rows[0]["wish"]
+
+    def settle(self, job: str, claim: str, outcome: Outcome, **facts: Any) -> Job:
+        """End an attempt. Facts: reason, traceback, outputs, waits_for, progress."""
+        now = time.time()
+
+        def decide(job: Job) -> dict[str, Any]:
+            held(job, claim)
+            ended = {"finished": now if outcome in ENDED else None, "ran": ran(job, now)}
+            return {"status": outcome, **LET_GO, "reason": "", "traceback": "", "waits_for": None, **ended, **facts}
+
+        return self._database.change(job, decide)
+
+    def died(self, job: str, claim: str, reason: str, traceback: str = "", *, blame: bool = True) -> Job:
+        """Return the job to the queue at its old place, or set it aside when too many workers died on it.
+
+        `blame=False`: the job had no part in it. A wish the worker took to its grave is granted.
+        """
+        now = time.time()
+
+        def decide(job: Job) -> dict[str, Any]:
+            held(job, claim)
+            deaths = job.deaths + blame
+            values: dict[str, Any] = {**LET_GO, "deaths": deaths, "traceback": traceback, "ran": ran(job, now)}
+            if job.wish in ("cancel", "stop"):
+                return {**values, "status": "cancelled", "finished": now}
+            if deaths >= DEATHS_ALLOWED:
+                why = f"set aside: {deaths} workers died on it without finishing a section; the last one {reason}"
+                return {**values, "status": "failed", "finished": now, "reason": why}
+            again = f"the worker {reason}; it goes on after the last finished section"
+            return {**values, "status": "paused" if job.wish == "pause" else "queued", "reason": again}
+
+        return self._database.change(job, decide)
+
+    def recover(self) -> list[Job]:
+        """Return every running job to the queue: for a service that starts and has the queue to itself."""
+        running = self._database.jobs("SELECT * FROM job WHERE status = 'running'")
+        return [
+            self.died(job.id, job.claim or "", "ended with the service", blame=(job.claim or "").startswith(IN_PROCESS))
+            for job in running
+        ]
+
+
+IN_PROCESS = "thread"
+"""How the names of workers begin that live in the service itself, and so can take it with them."""
+LET_GO = {"claim": None, "heartbeat": None, "wish": None}
+
+
+def claimed(job: Job, worker: str) -> dict[str, Any]:
+    """The values of a job that `worker` takes now."""
+    now = time.time()
+    return {
+        "status": "running",
+        "claim": f"{worker}:{secrets.token_hex(4)}",
+        "heartbeat": now,
+        "started": job.started or now,
+        "attempts": job.attempts + 1,
+        "wish": None,
+        "waits_for": None,
+    }
+
+
+def held(job: Job, claim: str) -> None:
+    """LostClaim unless the claim still holds."""
+    if job.status != "running" or job.claim != claim:
+        raise LostClaim(f"job {job.id} is {job.status} and no longer this worker's")
+
+
+def ran(job: Job, now: float) -> float:
+    """Seconds of work so far; a clock that was set back counts as none."""
+    return job.ran + max(0.0, now - (job.heartbeat or now))

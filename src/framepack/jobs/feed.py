@@ -1,0 +1,97 @@
+"""News of jobs for any number of listeners, each at its own pace. Knows no transport.
+
+A slow listener never holds up a worker: of step events that follow each other it gets the last one.
+"""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from framepack.jobs.job import Job
+from framepack.spec.events import Event, StepDone
+
+LIMIT = 1000
+"""News a listener may be behind before the oldest are dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """A job's state as it is now, with what happened to it, or None where only the state changed.
+
+    `deleted`: there is no such job any more.
+    """
+
+    job: Job
+    event: Event | None = None
+    deleted: bool = False
+
+
+class Listener:
+    """One listener's mailbox. Close it, or use it in a `with`."""
+
+    def __init__(self, feed: "Feed", job: str | None) -> None:
+        self._feed = feed
+        self.job = job
+        self._news: deque[News] = deque(maxlen=LIMIT)
+        self._arrived = threading.Condition()
+
+    def put(self, news: News) -> None:
+        """Called by the feed."""
+        with self._arrived:
+            if self._news and replaces(news, self._news[-1]):
+                self._news.pop()
+            self._news.append(news)
+            self._arrived.notify()
+
+    def get(self, timeout: float | None = None) -> News | None:
+        """The next news, None when `timeout` seconds passed without any."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._news, timeout)
+            return self._news.popleft() if self._news else None
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._feed.leave(self)
+
+    def __enter__(self) -> "Listener":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Feed:
+    """Gives each piece of news to everyone who listens."""
+
+    def __init__(self) -> None:
+        self._listeners: tuple[Listener, ...] = ()
+        self._lock = threading.Lock()
+
+    def listen(self, job: str | None = None) -> Listener:
+        """Hear of one job, or of all."""
+        listener = Listener(self, job)
+        with self._lock:
+            self._listeners += (listener,)
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Called by Listener.close."""
+        with self._lock:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+    def publish(self, news: News) -> None:
+        """Tell everyone."""
+        for listener in self._listeners:
+            if listener.job in (None, news.job.id):
+                listener.put(news)
+
+
+def replaces(new: News, old: News) -> bool:
+    """Whether nobody needs `old` once `new` is there."""
+    same = new.job.id == old.job.id
+    return same and not old.deleted and (old.event is None or isinstance(old.event, StepDone)) and passing(new)
+
+
+def passing(news: News) -> bool:
+    """Whether the news is only how far a job is."""
+    return news.event is None or isinstance(news.event, StepDone)

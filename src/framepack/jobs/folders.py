@@ -1,0 +1,87 @@
+"""Where a service keeps things: finished videos in `outputs`, everything else in `home`. Says when there is no room."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from framepack.jobs.job import Job
+from framepack.jobs.wire import Errand
+
+RESERVE = 256 * 2**20
+"""Bytes that must be free before a job is begun."""
+GAIN = 64 * 2**20
+"""Bytes that must have become free before a job that found the disk full goes on."""
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes free on the disk that holds `folder`."""
+    return shutil.disk_usage(folder).free
+
+
+@dataclass
+class Folders:
+    """Made when they are missing. `free` says how much room a folder's disk has."""
+
+    outputs: Path
+    home: Path
+    reserve: int = RESERVE
+    free: Callable[[Path], int] = free_bytes
+    _needed: int = 0
+
+    def __post_init__(self) -> None:
+        self.outputs, self.home = self.outputs.resolve(), self.home.resolve()
+        for folder in (self.outputs, self.home, self.uploads, self.home / "work", self.home / "logs"):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def queue(self) -> Path:
+        """The queue's file."""
+        return self.home / "queue.sqlite"
+
+    @property
+    def uploads(self) -> Path:
+        """Pictures and videos that were handed in."""
+        return self.home / "uploads"
+
+    def work(self, job: str) -> Path:
+        """A job's unfinished work."""
+        return self.home / "work" / job
+
+    def log(self, worker: str) -> Path:
+        """What a worker wrote on standard error."""
+        return self.home / "logs" / f"{worker}.log"
+
+    def errand(self, job: Job) -> Errand:
+        """The job for a worker. Its file is named after its day and id, the same in every attempt."""
+        request = job.request
+        if request.output.path is None:
+            day = time.strftime("%Y%m%d-%H%M%S", time.localtime(job.created))
+            path = self.outputs / f"{day}-{job.id}.{request.output.format}"
+            request = request.model_copy(update={"output": request.output.model_copy(update={"path": path})})
+        work = self.work(job.id)
+        work.mkdir(parents=True, exist_ok=True)
+        return Errand(job=job.id, request=request, outputs=self.outputs, work=work)
+
+    def clear(self, job: str) -> None:
+        """Drop a job's unfinished work."""
+        shutil.rmtree(self.work(job), ignore_errors=True)
+
+    def sweep(self, wanted: set[str]) -> None:
+        """Drop the unfinished work of all jobs but the wanted ones."""
+        for folder in (self.home / "work").iterdir():
+            if folder.name not in wanted:
+                self.clear(folder.name)
+
+    def room(self) -> int:
+        """Bytes free where it is tightest."""
+        return min(self.free(self.outputs), self.free(self.home))
+
+    def found_full(self) -> None:
+        """A job found no space: others wait until there is more of it."""
+        self._needed = self.room() + GAIN
+
+    def full(self) -> bool:
+        """Whether no job should be begun for want of space."""
+        return self.room() < max(self.reserve, self._needed)

@@ -1,0 +1,77 @@
+"""A job as data: one request's place in the queue, how far it is and what came of it. Pure; `store` keeps it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from framepack.spec.request import GenerationRequest
+
+Status = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
+Wish = Literal["cancel", "stop", "pause"]
+"""What a person asked of a running job: end now, end after this section, pause after this section."""
+
+UNFINISHED: tuple[Status, ...] = ("queued", "running", "paused")
+ENDED: tuple[Status, ...] = ("done", "failed", "cancelled")
+DEATHS_ALLOWED = 3
+"""Workers that may die on a job without it finishing a section in between, before it is set aside."""
+
+
+class UnknownJob(ValueError):  # noqa: N818 - reads as the sentence it is
+    """There is no such job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a job stands. `fraction` is 0..1 over the whole job, seconds are estimates or None while unknown."""
+
+    stage: str = ""
+    section: int = 0
+    sections: int = 0
+    step: int = 0
+    steps: int = 0
+    fraction: float = 0.0
+    seconds_left: float | None = None
+    frames: int = 0
+    """Frames that exist and play by now."""
+    section_seconds: tuple[float, ...] = ()
+    memory: dict[str, int] = field(default_factory=dict)
+    """Bytes in use by the worker, by kind: `ram`, and `vram` where there is a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One row of the queue. Times are seconds since 1970; `request_json` is the whole request as it was given."""
+
+    id: str
+    status: Status
+    position: int
+    request_json: str
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    ran: float = 0.0
+    """Seconds workers spent on it, over all attempts."""
+    attempts: int = 0
+    deaths: int = 0
+    """Workers that died on it since its last finished section."""
+    claim: str | None = None
+    """Names the one attempt that may report on this job."""
+    heartbeat: float | None = None
+    wish: Wish | None = None
+    waits_for: Literal["space"] | None = None
+    """Why a paused job will go on by itself."""
+    reason: str = ""
+    """One sentence: why it failed, was paused or set aside."""
+    traceback: str = ""
+    outputs: tuple[Path, ...] = ()
+    """The video to play first; of an unfinished job, what exists so far."""
+    progress: Progress = Progress()
+    batch: str | None = None
+    label: str = ""
+    """What tells it from the others of its batch, such as `seed=3`."""
+    revision: int = 0
+
+    @property
+    def request(self) -> GenerationRequest:
+        """The request, validated by today's rules."""
+        return GenerationRequest.model_validate_json(self.request_json)

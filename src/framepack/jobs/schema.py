@@ -1,0 +1,111 @@
+"""The queue's tables: a version, the steps from each version to the next, and a backup before any of them.
+
+The DELETE journal is deliberate: SQLite before 3.51.3 can lose a write when several connections reset a WAL.
+"""
+
+import sqlite3
+from pathlib import Path
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE job (
+            id TEXT PRIMARY KEY,
+            status TEXT NOT NULL
+                CHECK (status IN ('queued', 'running', 'paused', 'done', 'failed', 'cancelled')),
+            position INTEGER NOT NULL,
+            request_json TEXT NOT NULL,
+            created REAL NOT NULL,
+            started REAL,
+            finished REAL,
+            ran REAL NOT NULL DEFAULT 0,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            deaths INTEGER NOT NULL DEFAULT 0,
+            claim TEXT,
+            heartbeat REAL,
+            wish TEXT,
+            waits_for TEXT,
+            reason TEXT NOT NULL DEFAULT '',
+            traceback TEXT NOT NULL DEFAULT '',
+            outputs TEXT NOT NULL DEFAULT '[]',
+            progress TEXT NOT NULL DEFAULT '{}',
+            batch TEXT,
+            label TEXT NOT NULL DEFAULT '',
+            revision INTEGER NOT NULL DEFAULT 0
+        )""",
+        "CREATE INDEX job_order ON job (status, position)",
+        "CREATE INDEX job_batch ON job (batch)",
+        "CREATE INDEX job_revision ON job (revision)",
+        "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+        "INSERT INTO counter VALUES ('revision', 0)",
+        """CREATE TRIGGER job_added AFTER INSERT ON job BEGIN
+            UPDATE counter SET value = value + 1 WHERE name = 'revision';
+            UPDATE job SET revision = (SELECT value FROM counter WHERE name = 'revision') WHERE id = NEW.id;
+        END""",
+        """CREATE TRIGGER job_changed AFTER UPDATE ON job WHEN NEW.revision = OLD.revision BEGIN
+            UPDATE counter SET value = value + 1 WHERE name = 'revision';
+            UPDATE job SET revision = (SELECT value FROM counter WHERE name = 'revision') WHERE id = NEW.id;
+        END""",
+    ),
+)
+"""Statements that lead from version i to version i + 1. Only ever appended to."""
+
+
+def connect(file: Path, *, timeout: float = 30.0) -> sqlite3.Connection:
+    """A connection to the queue in `file`, brought to today's version; ValueError where that cannot be."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(file, timeout=timeout, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = FULL")
+        migrate(connection, file)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        raise ValueError(f"{file} is not a job queue ({error}); move it away or name another folder") from error
+    except ValueError:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, file: Path, steps: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
+    """Apply the steps the file has not had, all or none; an existing queue is copied beside itself before."""
+    if version_of(connection) == len(steps):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = version_of(connection)
+        if version > len(steps):
+            raise ValueError(
+                f"{file} was written by a newer FramePack (schema {version}, this one knows {len(steps)}); update it"
+            )
+        if 0 < version < len(steps):
+            back_up(file, version)
+        for statements in steps[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(steps)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The schema version the file says it has; 0 is an empty file."""
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def back_up(file: Path, version: int) -> Path:
+    """Copy the queue to `NAME.vVERSION.bak`, through SQLite so that the copy is whole."""
+    copy = file.with_name(f"{file.name}.v{version}.bak")
+    copy.unlink(missing_ok=True)
+    source, target = sqlite3.connect(file), sqlite3.connect(copy)
+    try:
+        source.backup(target)
+    finally:
+        source.close()
+        target.close()
+    return copy

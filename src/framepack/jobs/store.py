@@ -1,0 +1,191 @@
+"""The queue as people see it: submit, look, cancel, pause, resume, retry, move, edit, delete.
+
+Every change is one transaction in SQLite, so it survives a kill at any moment, and any process may make it: the
+command line and the service speak to the same file. The workers' side is `claims`.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from framepack.jobs.claims import Claims
+from framepack.jobs.database import Database
+from framepack.jobs.job import Job, Progress, Status, Wish
+from framepack.spec.request import GenerationRequest
+
+WAITING: tuple[Status, ...] = ("queued", "paused")
+
+
+class JobStore:
+    """The queue in `file`. Unknown ids raise UnknownJob, impossible wishes ValueError."""
+
+    def __init__(self, file: Path) -> None:
+        self._database = Database(file)
+        self.claims = Claims(self._database)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def get(self, job: str) -> Job:
+        """The job called `job`."""
+        return self._database.get(job)
+
+    def find(self, start: str) -> Job:
+        """The one job whose id begins with `start`."""
+        sql = "SELECT * FROM job WHERE substr(id, 1, ?) = ? LIMIT 2"
+        found = self._database.jobs(sql, len(start), start) if start else []
+        if len(found) > 1:
+            raise ValueError(f"several jobs begin with {start!r}; give more of the id")
+        return found[0] if found else self.get(start)
+
+    def jobs(
+        self,
+        *,
+        status: Iterable[Status] | None = None,
+        batch: str | None = None,
+        search: str = "",
+        limit: int = 1000,
+        offset: int = 0,
+    ) -> list[Job]:
+        """Unfinished jobs in their order, then ended ones, newest first; `search` is text of the request."""
+        where, values = ["1"], []
+        if status is not None:
+            names = list(status)
+            where.append(f"status IN ({', '.join('?' * len(names))})")
+            values += names
+        if batch is not None:
+            where.append("batch = ?")
+            values.append(batch)
+        if search:
+            where.append("instr(lower(request_json || ' ' || label || ' ' || id), lower(?)) > 0")
+            values.append(search)
+        order = "finished IS NOT NULL, CASE WHEN finished IS NULL THEN position END, finished DESC, created DESC"
+        sql = f"SELECT * FROM job WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
+        return self._database.jobs(sql, *values, limit, offset)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs have each status."""
+        return {row[0]: row[1] for row in self._database.rows("SELECT status, count(*) FROM job GROUP BY status")}
+
+    def revision(self) -> int:
+        """A number that grows with every change, by whichever process."""
+        return self._database.rows("SELECT value FROM counter WHERE name = 'revision'")[0][0]
+
+    def changed_since(self, revision: int) -> list[Job]:
+        """Jobs changed after `revision`, oldest change first."""
+        return self._database.jobs("SELECT * FROM job WHERE revision > ? ORDER BY revision", revision)
+
+    def submit(
+        self, requests: Sequence[GenerationRequest], *, batch: str | None = None, labels: Sequence[str] = ()
+    ) -> list[Job]:
+        """Queue the requests behind all others: all of them or, on an error, none."""
+        now, ids = time.time(), [secrets.token_hex(6) for _ in requests]
+        with self._database.transaction() as connection:
+            last = connection.execute("SELECT coalesce(max(position), 0) FROM job").fetchone()[0]
+            rows = [
+                (job, last + 1 + index, request.model_dump_json(), now, batch, labels[index] if labels else "")
+                for index, (job, request) in enumerate(zip(ids, requests, strict=True))
+            ]
+            connection.executemany(
+                "INSERT INTO job (id, status, position, request_json, created, batch, label) "
+                "VALUES (?, 'queued', ?, ?, ?, ?, ?)",
+                rows,
+            )
+        return [self.get(job) for job in ids]
+
+    def cancel(self, job: str) -> Job:
+        """End it: at once while it waits, within a step while it runs."""
+        return self._ask(job, "cancel", WAITING, {"status": "cancelled", "finished": time.time(), "waits_for": None})
+
+    def pause(self, job: str) -> Job:
+        """Hold it: at once while it waits, after the section being made while it runs."""
+        return self._ask(job, "pause", ("queued",), {"status": "paused"})
+
+    def stop(self, job: str) -> Job:
+        """End a running job after the section being made; what is finished stays playable."""
+        return self._ask(job, "stop", (), {})
+
+    def _ask(self, job: str, wish: Wish, at_once: tuple[Status, ...], values: dict[str, Any]) -> Job:
+        def decide(now: Job) -> dict[str, Any]:
+            if now.status == "running":
+                return {"wish": wish}
+            if now.status in at_once:
+                return values
+            raise ValueError(f"only a {' or '.join(('running', *at_once))} job can {wish}, {job} is {now.status}")
+
+        return self._database.change(job, decide)
+
+    def resume(self, job: str) -> Job:
+        """Let a paused job go on, or take back the wish to pause."""
+
+        def decide(now: Job) -> dict[str, Any]:
+            if now.status == "running" and now.wish == "pause":
+                return {"wish": None}
+            must_be(now, ("paused",), "resume")
+            return {"status": "queued", "waits_for": None, "reason": ""}
+
+        return self._database.change(job, decide)
+
+    def retry(self, job: str) -> Job:
+        """Queue a failed or cancelled job again, behind the others; it goes on after its last finished section."""
+
+        def decide(now: Job) -> dict[str, Any]:
+            must_be(now, ("failed", "cancelled"), "be retried")
+            last = self._database.rows("SELECT max(position) FROM job")[0][0]
+            fresh = {"deaths": 0, "reason": "", "traceback": "", "wish": None, "finished": None}
+            return {"status": "queued", "position": last + 1, **fresh}
+
+        return self._database.change(job, decide)
+
+    def move(self, job: str, place: int) -> Job:
+        """Put a waiting job at `place` of the waiting ones, 0 is next; beyond the end means last."""
+        if place < 0:
+            raise ValueError(f"place must be 0 or more, got {place}; 0 is next")
+        with self._database.transaction() as connection:
+            must_be(self.get(job), WAITING, "be moved")
+            waiting = self._database.jobs("SELECT * FROM job WHERE status IN ('queued', 'paused') ORDER BY position")
+            order = [other.id for other in waiting if other.id != job]
+            order.insert(place, job)
+            for old, name in zip(waiting, order, strict=True):
+                if old.id != name:
+                    connection.execute("UPDATE job SET position = ? WHERE id = ?", (old.position, name))
+        return self.get(job)
+
+    def edit(self, job: str, request: GenerationRequest) -> Job:
+        """Give a waiting job another request; one with finished sections keeps its own."""
+
+        def decide(now: Job) -> dict[str, Any]:
+            must_be(now, WAITING, "be edited")
+            if now.progress.section:
+                raise ValueError(f"job {job} has finished sections already; cancel it and submit a new one")
+            return {"request_json": request.model_dump_json(), "progress": Progress()}
+
+        return self._database.change(job, decide)
+
+    def delete(self, job: str) -> Job:
+        """Forget a job that does not run; returns what it was."""
+        with self._database.transaction() as connection:
+            old = self.get(job)
+            if old.status == "running":
+                raise ValueError(f"job {job} is running; cancel it before deleting it")
+            connection.execute("DELETE FROM job WHERE id = ?", (job,))
+        return old
+
+    def room_again(self) -> list[Job]:
+        """Queue the jobs again that waited for disk space."""
+        waiting = self._database.jobs("SELECT * FROM job WHERE status = 'paused' AND waits_for = 'space'")
+        return [self._database.change(job.id, has_room) for job in waiting]
+
+
+def has_room(job: Job) -> dict[str, Any]:
+    """A job that waited for space may go on; one that someone changed meanwhile is left alone."""
+    return {"status": "queued", "waits_for": None, "reason": ""} if job.waits_for == "space" else {}
+
+
+def must_be(job: Job, allowed: tuple[Status, ...], what: str) -> None:
+    """ValueError unless the job has one of the statuses."""
+    if job.status not in allowed:
+        raise ValueError(f"only a {' or '.join(allowed)} job can {what}, {job.id} is {job.status}")

@@ -1,0 +1,67 @@
+"""A queue with workers that run the fake."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from framepack.app.tracker import Tracker
+from framepack.jobs.feed import Feed
+from framepack.jobs.folders import Folders
+from framepack.jobs.job import ENDED, Job
+from framepack.jobs.pool import Crew, Pool
+from framepack.jobs.store import JobStore
+from fake_generator import TARGET
+
+
+@dataclass
+class Bench:
+    """A pool and all it works on."""
+
+    store: JobStore
+    feed: Feed
+    folders: Folders
+    pool: Pool
+
+    def wait(self, until: Callable[[], bool], seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not until():
+            assert time.monotonic() < end, [(j.id, j.status, j.reason) for j in self.store.jobs()]
+            time.sleep(0.02)
+
+    def ended(self, *jobs: Job, seconds: float = 60.0) -> list[Job]:
+        self.wait(lambda: all(self.store.get(job.id).status in ENDED for job in jobs), seconds)
+        return [self.store.get(job.id) for job in jobs]
+
+    def step(self, job: Job) -> int:
+        attempt = self.pool.attempt_at(job.id)
+        return attempt.job.progress.step if attempt else 0
+
+    def busy_pids(self) -> list[int]:
+        slots = [(slot.worker, slot.attempt) for slot in self.pool.slots]
+        return [worker.pid for worker, attempt in slots if worker and attempt and attempt.began and worker.alive()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bench]]:
+    """Call it to start a pool."""
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    made: list[Bench] = []
+
+    def start(workers: int = 1, *, in_process: bool = False, settings: dict | None = None, **folders) -> Bench:
+        where = Folders(tmp_path / "outputs", tmp_path / "home", **{"reserve": 0, **folders})
+        store, feed = JobStore(where.queue), Feed()
+        crew = Crew(target=TARGET, workers=[settings or {}] * workers, in_process=in_process)
+        pool = Pool(store, feed, where, crew, Tracker)
+        pool.start()
+        made.append(Bench(store, feed, where, pool))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.pool.close()
+        each.store.close()

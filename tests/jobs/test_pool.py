@@ -1,0 +1,196 @@
+"""The pool with real worker processes that run the fake generator."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from fake_generator import ask, expected
+
+
+def test_a_job_runs_to_its_end_and_its_unfinished_work_is_cleared(bench):
+    pool = bench()
+    request = ask(seed=4)
+    (job,) = pool.ended(*pool.store.submit([request]))
+    assert (job.status, job.attempts, job.deaths) == ("done", 1, 0)
+    assert job.outputs[0].read_bytes() == expected(request)
+    assert job.outputs[0].parent == pool.folders.outputs
+    pool.wait(lambda: not pool.folders.work(job.id).exists())
+    assert (job.progress.sections, job.progress.frames, job.progress.fraction) == (3, 108, 1.0)
+    assert len(job.progress.section_seconds) == 3
+    assert job.started and job.finished and job.ran > 0
+
+
+def test_jobs_run_in_order(bench):
+    pool = bench()
+    jobs = pool.store.submit([ask(seed=i, sections=1) for i in range(4)])
+    pool.store.move(jobs[3].id, 0)
+    times = [job.finished for job in pool.ended(*jobs)]
+    assert sorted(times[:3]) == times[:3]
+    assert times[3] < times[2]
+
+
+@pytest.mark.parametrize(
+    ("fail", "says"),
+    [
+        ("kill", "killed"),
+        ("exit", "ended by itself with code 7"),
+        ("segfault", "SIGSEGV"),
+        ("freeze", "no sign of life"),
+        ("deadlock", "no sign of life"),
+    ],
+)
+def test_a_worker_that_dies_is_replaced_and_the_job_ends_as_if_nothing_had_happened(bench, fail, says):
+    pool = bench()
+    request = ask(seed=7, fail=fail, section=1, step=2)
+    (job,) = pool.store.submit([request])
+    listener = pool.feed.listen(job.id)
+    pool.wait(lambda: "worker" in pool.store.get(job.id).reason or pool.store.get(job.id).status == "done", 15)
+    assert says in pool.store.get(job.id).reason
+    (job,) = pool.ended(job, seconds=20)
+    assert (job.status, job.attempts) == ("done", 2)
+    assert job.outputs[0].read_bytes() == expected(request)
+    sections = []
+    while (news := listener.get(0)) is not None:
+        if type(news.event).__name__ == "SectionDone":
+            sections.append(news.event.section)
+    assert sections == [0, 1, 2], "the finished section was not made again"
+
+
+def test_a_job_that_kills_three_workers_is_set_aside_and_the_next_one_runs(bench):
+    pool = bench()
+    bad, good = pool.store.submit([ask(fail="segfault", section=1, step=1, times=99), ask(seed=3)])
+    bad, good = pool.ended(bad, good)
+    assert (bad.status, bad.attempts, bad.deaths) == ("failed", 3, 3)
+    assert "set aside: 3 workers died on it" in bad.reason
+    assert "SIGSEGV" in bad.reason
+    assert "Segmentation fault" in bad.traceback
+    assert "fake_generator.py" in bad.traceback
+    assert good.status == "done"
+
+
+def test_an_error_fails_the_job_with_a_sentence_and_a_traceback_and_retry_goes_on(bench):
+    pool = bench()
+    request = ask(fail="error", section=2, step=0)
+    (job,) = pool.ended(*pool.store.submit([request]))
+    assert (job.status, job.reason) == ("failed", "the picture is too small; use a larger one")
+    assert "misbehave" in job.traceback
+    pool.store.retry(job.id)
+    (job,) = pool.ended(job)
+    assert (job.status, job.traceback, job.attempts) == ("done", "", 2)
+    assert job.outputs[0].read_bytes() == expected(request)
+
+
+def test_cancel_takes_effect_within_a_step_and_keeps_what_is_finished(bench):
+    pool = bench()
+    (job,) = pool.store.submit([ask(sections=50, pause=0.02)])
+    pool.wait(lambda: pool.store.get(job.id).progress.section >= 2)
+    began = time.monotonic()
+    pool.store.cancel(job.id)
+    (job,) = pool.ended(job)
+    assert time.monotonic() - began < 3
+    assert job.status == "cancelled"
+    assert len(job.outputs[0].read_bytes()) == job.progress.section * 800
+    assert 2 <= job.progress.section < 50
+
+
+def test_stop_finishes_the_section_and_pause_can_be_resumed_or_taken_back(bench):
+    pool = bench()
+    request = ask(sections=6, steps=20, pause=0.02)
+    stopped, paused = pool.store.submit([request, request])
+    pool.wait(lambda: pool.store.get(stopped.id).status == "running")
+    pool.store.stop(stopped.id)
+    (stopped,) = pool.ended(stopped)
+    assert (stopped.status, stopped.reason) == ("cancelled", "stopped after section 1 of 6, as asked")
+    assert len(stopped.outputs[0].read_bytes()) == 800
+    pool.wait(lambda: pool.step(paused) > 2)
+    pool.store.pause(paused.id)
+    pool.wait(lambda: pool.store.get(paused.id).status == "paused")
+    assert pool.store.get(paused.id).reason == "paused after section 1 of 6, as asked"
+    pool.store.resume(paused.id)
+    pool.wait(lambda: pool.store.get(paused.id).status == "running")
+    pool.store.pause(paused.id)
+    pool.store.resume(paused.id)
+    (paused,) = pool.ended(paused)
+    assert (paused.status, paused.attempts) == ("done", 2)
+    assert paused.outputs[0].read_bytes() == expected(request)
+
+
+def test_a_full_disk_pauses_the_job_and_it_goes_on_when_there_is_space(bench):
+    free = 10**9
+    pool = bench(free=lambda _: free)
+    request = ask(fail="full", section=1, step=1)
+    (job,) = pool.store.submit([request])
+    pool.wait(lambda: pool.store.get(job.id).status == "paused")
+    job = pool.store.get(job.id)
+    assert (job.waits_for, job.deaths) == ("space", 0)
+    assert "full" in job.reason
+    assert not list(pool.folders.outputs.glob("[!.]*[!t].mp4"))
+    time.sleep(1.5)
+    assert pool.store.get(job.id).status == "paused"
+    free = 2 * 10**9
+    (job,) = pool.ended(job)
+    assert job.status == "done"
+    assert job.outputs[0].read_bytes() == expected(request)
+
+
+def test_no_job_begins_without_the_reserve(bench):
+    free = 10
+    pool = bench(free=lambda _: free, reserve=100)
+    (job,) = pool.store.submit([ask()])
+    time.sleep(1)
+    assert pool.store.get(job.id).attempts == 0
+    free = 200
+    assert pool.ended(job)[0].status == "done"
+
+
+def test_a_worker_that_cannot_start_costs_no_job(bench):
+    pool = bench(settings={"broken": True})
+    (job,) = pool.store.submit([ask()])
+    pool.wait(lambda: bool(pool.pool.slots[0].trouble))
+    job = pool.store.get(job.id)
+    assert job.status in ("queued", "running")
+    assert job.deaths == 0
+    assert "no such device" in pool.pool.slots[0].trouble
+
+
+def test_closing_gives_running_jobs_back_at_once(bench):
+    first = bench()
+    request = ask(sections=4, steps=50, pause=0.01)
+    (job,) = first.store.submit([request])
+    first.wait(lambda: first.store.get(job.id).progress.section >= 1)
+    first.pool.close()
+    job = first.store.get(job.id)
+    assert (job.status, job.deaths) == ("queued", 0)
+    second = bench()
+    (job,) = second.ended(job)
+    assert job.outputs[0].read_bytes() == expected(request)
+
+
+def test_a_thread_can_do_the_work_too(bench):
+    pool = bench(in_process=True)
+    request = ask(seed=9)
+    (job,) = pool.ended(*pool.store.submit([request]))
+    assert job.status == "done"
+    assert job.outputs[0].read_bytes() == expected(request)
+    (long,) = pool.store.submit([ask(sections=50, pause=0.02)])
+    pool.wait(lambda: pool.store.get(long.id).progress.section >= 1)
+    pool.store.cancel(long.id)
+    assert pool.ended(long)[0].status == "cancelled"
+
+
+def test_kill_9_at_20_random_moments_leaves_every_output_identical(bench):
+    pool = bench(workers=2)
+    requests = [ask(seed=seed, sections=10, steps=5, pause=0.01) for seed in range(10)]
+    jobs = pool.store.submit(requests)
+    chance, kills = random.Random(5), 0
+    while kills < 20 and not all(pool.store.get(job.id).status == "done" for job in jobs):
+        time.sleep(chance.uniform(0.02, 0.3))
+        for pid in pool.busy_pids()[:1]:
+            os.kill(pid, signal.SIGKILL)
+            kills += 1
+    assert kills == 20
+    for job, request in zip(pool.ended(*jobs), requests, strict=True):
+        assert (job.status, job.reason) == ("done", "")
+        assert job.outputs[0].read_bytes() == expected(request)

@@ -1,0 +1,225 @@
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from fake_generator import ask
+
+from framepack.jobs import schema
+from framepack.jobs.claims import LostClaim
+from framepack.jobs.job import Progress, UnknownJob
+from framepack.jobs.store import JobStore
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    store = JobStore(tmp_path / "queue.sqlite")
+    yield store
+    store.close()
+
+
+def test_a_job_keeps_its_whole_request(store):
+    request = ask(seed=77, pause=0.5)
+    (job,) = store.submit([request], batch="b", labels=["seed=77"])
+    again = store.get(job.id)
+    assert again.request == request
+    assert (again.status, again.batch, again.label) == ("queued", "b", "seed=77")
+
+
+def test_submitting_is_all_or_nothing(store, monkeypatch):
+    class Unspeakable:
+        def model_dump_json(self):
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        store.submit([ask(), Unspeakable()])
+    assert store.jobs() == []
+
+
+def test_no_two_claims_get_the_same_job(store, tmp_path):
+    jobs = store.submit([ask(seed=i) for i in range(40)])
+    stores = [JobStore(tmp_path / "queue.sqlite") for _ in range(4)]
+    taken: list[str] = []
+
+    def take(mine: JobStore) -> None:
+        while job := mine.claims.take("w"):
+            taken.append(job.id)
+
+    threads = [threading.Thread(target=take, args=(s,)) for s in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(job.id for job in jobs)
+    for each in stores:
+        each.close()
+
+
+def test_only_the_holder_of_a_claim_may_report(store):
+    store.submit([ask()])
+    first = store.claims.take("a")
+    store.claims.died(first.id, first.claim, "was killed")
+    second = store.claims.take("b")
+    for late in (
+        lambda: store.claims.beat(first.id, first.claim, Progress()),
+        lambda: store.claims.settle(first.id, first.claim, "done"),
+        lambda: store.claims.died(first.id, first.claim, "again"),
+        lambda: store.claims.wish(first.id, first.claim),
+    ):
+        with pytest.raises(LostClaim):
+            late()
+    assert store.claims.settle(second.id, second.claim, "done").status == "done"
+
+
+def test_three_deaths_without_a_finished_section_set_a_job_aside_but_progress_forgives(store):
+    (job,) = store.submit([ask()])
+    for section in range(1, 6):
+        claimed = store.claims.take("w")
+        store.claims.beat(job.id, claimed.claim, Progress(section=section, sections=9))
+        assert store.claims.died(job.id, claimed.claim, "was killed").status == "queued"
+    assert store.get(job.id).deaths == 1
+    for status in ("queued", "failed"):
+        claimed = store.claims.take("w")
+        died = store.claims.died(job.id, claimed.claim, "was killed", "stack")
+        assert died.status == status
+    assert died.reason.startswith("set aside: 3 workers died on it")
+    assert died.traceback == "stack"
+    assert store.retry(job.id).deaths == 0
+
+
+def test_a_wish_the_worker_took_to_its_grave_is_granted(store):
+    for wish, status in (("cancel", "cancelled"), ("stop", "cancelled"), ("pause", "paused")):
+        (job,) = store.submit([ask()])
+        claimed = store.claims.take("w")
+        getattr(store, wish)(job.id)
+        assert store.claims.wish(job.id, claimed.claim) == wish
+        assert store.claims.died(job.id, claimed.claim, "was killed").status == status
+
+
+def test_a_service_that_starts_takes_back_what_ran_and_blames_only_jobs_that_ran_inside_the_last_one(store):
+    store.submit([ask(), ask()])
+    outside, inside = store.claims.take("process-0"), store.claims.take("thread-0")
+    store.claims.recover()
+    assert (store.get(outside.id).status, store.get(outside.id).deaths) == ("queued", 0)
+    assert (store.get(inside.id).status, store.get(inside.id).deaths) == ("queued", 1)
+
+
+def test_jobs_move_among_the_waiting_ones(store):
+    a, b, c, d = [job.id for job in store.submit([ask() for _ in range(4)])]
+    store.claims.take("w")
+    store.move(d, 0)
+    assert [job.id for job in store.jobs()] == [a, d, b, c]
+    store.move(d, 99)
+    store.move(b, 1)
+    assert [job.id for job in store.jobs(status=["queued"])] == [c, b, d]
+    with pytest.raises(ValueError, match="is running"):
+        store.move(a, 0)
+    with pytest.raises(ValueError, match="place must be 0 or more"):
+        store.move(b, -1)
+
+
+@pytest.mark.parametrize(
+    ("status", "refused"),
+    [
+        ("done", ["cancel", "pause", "stop", "resume", "retry"]),
+        ("queued", ["stop", "resume", "retry"]),
+        ("cancelled", ["cancel", "pause", "stop", "resume"]),
+        ("paused", ["pause", "stop", "retry"]),
+    ],
+)
+def test_what_a_job_cannot_do_is_refused_with_its_state(store, status, refused):
+    (job,) = store.submit([ask()])
+    if status != "queued":
+        claimed = store.claims.take("w")
+        store.claims.settle(job.id, claimed.claim, status)
+    for wish in refused:
+        with pytest.raises(ValueError, match=f"{job.id} is {status}"):
+            getattr(store, wish)(job.id)
+        assert store.get(job.id).status == status
+
+
+def test_unknown_and_shortened_ids(store):
+    (job,) = store.submit([ask()])
+    assert store.find(job.id[:6]) == job
+    for start in ("", "zz", "' OR 1 --", "%", "_"):
+        with pytest.raises(UnknownJob):
+            store.find(start)
+    with pytest.raises(UnknownJob):
+        store.cancel("nothing")
+
+
+def test_a_waiting_job_can_be_edited_until_it_has_finished_sections(store):
+    (job,) = store.submit([ask(seed=1)])
+    assert store.edit(job.id, ask(seed=2)).request.seed == 2
+    claimed = store.claims.take("w")
+    with pytest.raises(ValueError, match="is running"):
+        store.edit(job.id, ask())
+    store.claims.settle(job.id, claimed.claim, "paused", progress=Progress(section=1))
+    with pytest.raises(ValueError, match="finished sections"):
+        store.edit(job.id, ask())
+
+
+def test_listing_finds_by_text_status_and_batch(store):
+    store.submit([ask(word="harbour"), ask(word="forest")], batch="b1")
+    store.submit([ask(word="harbour")])
+    assert len(store.jobs(search="HARBOUR")) == 2
+    assert len(store.jobs(search="harbour", batch="b1")) == 1
+    assert len(store.jobs(status=["done"])) == 0
+    assert len(store.jobs(limit=1, offset=2)) == 1
+    assert store.counts() == {"queued": 3}
+
+
+def test_changes_by_another_process_are_seen_by_their_revision(store, tmp_path):
+    before = store.revision()
+    other = JobStore(tmp_path / "queue.sqlite")
+    (job,) = other.submit([ask()])
+    other.cancel(job.id)
+    other.close()
+    assert [changed.id for changed in store.changed_since(before)] == [job.id]
+    assert store.changed_since(store.revision()) == []
+
+
+def test_a_running_job_cannot_be_deleted(store):
+    (job,) = store.submit([ask()])
+    claimed = store.claims.take("w")
+    with pytest.raises(ValueError, match="cancel it"):
+        store.delete(job.id)
+    store.claims.settle(job.id, claimed.claim, "done")
+    store.delete(job.id)
+    assert store.jobs() == []
+
+
+def test_a_migration_keeps_the_jobs_and_makes_a_backup_before(store, tmp_path):
+    (job,) = store.submit([ask()])
+    store.close()
+    file = tmp_path / "queue.sqlite"
+    connection = sqlite3.connect(file, isolation_level=None)
+    steps = (*schema.MIGRATIONS, ("ALTER TABLE job ADD COLUMN colour TEXT",))
+    schema.migrate(connection, file, steps)
+    assert connection.execute("SELECT id, colour FROM job").fetchall() == [(job.id, None)]
+    assert schema.version_of(connection) == len(steps)
+    backup = sqlite3.connect(tmp_path / f"queue.sqlite.v{len(schema.MIGRATIONS)}.bak")
+    assert schema.version_of(backup) == len(schema.MIGRATIONS)
+    assert backup.execute("SELECT id FROM job").fetchall() == [(job.id,)]
+    backup.close()
+    connection.close()
+    with pytest.raises(ValueError, match="newer FramePack"):
+        JobStore(file)
+
+
+def test_a_migration_that_fails_changes_nothing(store, tmp_path):
+    store.submit([ask()])
+    file = tmp_path / "queue.sqlite"
+    connection = sqlite3.connect(file, isolation_level=None)
+    with pytest.raises(sqlite3.OperationalError):
+        schema.migrate(connection, file, (*schema.MIGRATIONS, ("DELETE FROM job", "NOT SQL")))
+    connection.close()
+    assert len(store.jobs()) == 1
+
+
+def test_a_file_that_is_no_queue_is_refused_and_left_alone(tmp_path):
+    file = tmp_path / "queue.sqlite"
+    file.write_bytes(b"holiday pictures" * 100)
+    with pytest.raises(ValueError, match="is not a job queue"):
+        JobStore(file)
+    assert file.read_bytes() == b"holiday pictures" * 100
