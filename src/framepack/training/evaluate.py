@@ -1,0 +1,189 @@
+"""How well a model does what it is asked: prompt following, nearness, sharpness, keyframe reach, drift.
+
+Everything is asked of a `Maker`, which for a model is its whole pipeline (`pipeline_maker`), so that what is measured
+is what a user gets; tests put known videos in its place. Boundary: measures and counts; shows and writes nothing.
+Method: the true continuation of a picture is known for each motion, so a video is said to follow its prompt when, of
+all motions' true videos ("still" included), the nearest by PSNR is the prompt's. Drift: FramePack, arXiv 2504.12626.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from framepack.spec.shapes import TEMPORAL_STRIDE
+from framepack.spec.variants import VARIANTS
+from framepack.training.evaluate_cases import Scene, photo_scenes, procedural_scenes, prompt_for
+from framepack.training.evaluate_metrics import Video, course, drift, psnr, sharpness, ssim
+from framepack.training.evaluate_rows import (
+    Ask,
+    Codec,
+    Coded,
+    Drifted,
+    Evaluation,
+    Followed,
+    Maker,
+    Reached,
+    Row,
+    Sample,
+    Settings,
+)
+from framepack.training.motions import MOTIONS
+
+REPETITION = "repetition"
+"""The order that drift compares with: each section starts anew from the last frame of the one before."""
+KEYED = ("pan left", "zoom in", "roll clockwise", "darken", "pan down", "zoom out")
+"""Motions whose frames are given as key frames, one after the other."""
+
+
+def evaluate(
+    settings: Settings, make: Maker, code: Codec, *, on_row: Callable[[Row], None] = lambda _: None
+) -> Evaluation:
+    """Make all videos and measure them; `on_row` hears each result at once."""
+    result = Evaluation(settings=settings)
+    kinds = {
+        "procedural": procedural_scenes(settings.procedural, settings.size),
+        "photos": photo_scenes(settings.photos, settings.size),
+    }
+    if len(kinds["photos"]) < settings.photos:
+        result.notices.append(
+            f"{len(kinds['photos'])} of {settings.photos} photos are here: scikit-image and scikit-learn bring more"
+        )
+    for kind, scenes in kinds.items():
+        for row in _rows(settings, kind, scenes, make, code, result.samples):
+            getattr(result, _LISTS[type(row)]).append(row)
+            on_row(row)
+    return result
+
+
+_LISTS = {Followed: "following", Reached: "keyframes", Drifted: "drift", Coded: "codec"}
+
+
+def _rows(
+    settings: Settings, kind: str, scenes: Sequence[Scene], make: Maker, code: Codec, samples: list[Sample]
+) -> Iterator[Row]:
+    for index, scene in enumerate(scenes):
+        if "codec" in settings.parts:
+            yield _codec(settings, kind, scene, code)
+        if "following" in settings.parts:
+            yield from _following(settings, kind, index, scene, make, samples)
+        if "keyframes" in settings.parts:
+            yield from _keyframes(settings, kind, index, scene, make)
+        if "drift" in settings.parts and index < settings.drift_scenes:
+            yield from _drifting(settings, kind, index, scene, make, samples)
+        scene.forget()
+
+
+def nearest_motion(video: Video, scene: Scene) -> str:
+    """The motion whose true video is nearest by PSNR, "still" included; the start frame has no say."""
+    frames = len(video)
+    return max(MOTIONS, key=lambda motion: psnr(video[1:], scene.truth(motion, frames)[1:]))
+
+
+def _following(
+    settings: Settings, kind: str, index: int, scene: Scene, make: Maker, samples: list[Sample]
+) -> Iterator[Followed]:
+    for model in settings.models:
+        for number, motion in enumerate(settings.motions):
+            prompt = prompt_for(motion, index)
+            seed = settings.seed + 1000 * index + number
+            video = make(Ask(model=model, picture=scene.picture, prompt=prompt, seed=seed))
+            truth = scene.truth(motion, len(video))
+            row = Followed(
+                model=model,
+                kind=kind,
+                scene=scene.name,
+                motion=motion,
+                prompt=prompt,
+                nearest=nearest_motion(video, scene),
+                psnr=psnr(video[1:], truth[1:]),
+                ssim=ssim(video[1:], truth[1:]),
+                still_psnr=psnr(scene.still(len(video))[1:], truth[1:]),
+                sharpness=_ratio(video, truth),
+            )
+            label = f"{prompt} -> {row.nearest}" if not row.hit else prompt
+            shown = (scene.picture, video[len(video) // 2], video[-1], truth[-1])
+            samples.append(Sample(sheet=f"following-{model}-{kind}-{index}", label=label, frames=shown))
+            yield row
+
+
+def _keyframes(settings: Settings, kind: str, index: int, scene: Scene, make: Maker) -> Iterator[Reached]:
+    motion = KEYED[index % len(KEYED)]
+    section = TEMPORAL_STRIDE * settings.window
+    for model in settings.inverted:
+        for place, sections, frame in (("end", 1, section), ("middle", 2, section)):
+            key = scene.truth(motion, section + 1)[frame]
+            ask = {"model": model, "picture": scene.picture, "prompt": "", "sections": sections}
+            ask["seed"] = settings.seed + 1000 * index
+            guided = {"end": key} if place == "end" else {"keyframes": ((settings.seconds, key),)}
+            given, without = make(Ask(**ask, **guided)), make(Ask(**ask))  # pyright: ignore[reportArgumentType]
+            yield Reached(
+                model=model,
+                kind=kind,
+                scene=scene.name,
+                place=place,
+                given=psnr(given[frame], key),
+                without=psnr(without[frame], key),
+            )
+
+
+def _drifting(
+    settings: Settings, kind: str, index: int, scene: Scene, make: Maker, samples: list[Sample]
+) -> Iterator[Drifted]:
+    seed = settings.seed + 1000 * index
+    for motion in settings.drifting:
+        ask = Ask(
+            model=settings.models[0],
+            picture=scene.picture,
+            prompt=prompt_for(motion, index),
+            sections=settings.sections,
+            seed=seed,
+        )
+        for order, video in _long_videos(settings, ask, make):
+            yield _drifted(settings, order, kind, scene, motion, video)
+            ends = np.array_split(np.arange(len(video)), settings.sections)
+            frames = (video[0], *(video[part[-1]] for part in ends))
+            samples.append(Sample(sheet=f"drift-{kind}-{index}", label=f"{order}: {ask.prompt}", frames=frames))
+        frames_made = TEMPORAL_STRIDE * settings.window * settings.sections + 1
+        yield _drifted(settings, "truth", kind, scene, motion, scene.truth(motion, frames_made))
+
+
+def _long_videos(settings: Settings, ask: Ask, make: Maker) -> Iterator[tuple[str, Video]]:
+    """The same video in each order there is a model for, and by plain repetition of image-to-video."""
+    planners = {VARIANTS[model].planner: model for model in reversed(settings.models)}
+    for planner, model in sorted(planners.items(), reverse=True):
+        yield planner, make(replace(ask, model=model))
+    pieces: list[Video] = []
+    for section in range(ask.sections):
+        picture = pieces[-1][-1] if pieces else ask.picture
+        piece = make(replace(ask, picture=picture, sections=1, seed=ask.seed + section))
+        pieces.append(piece if section == 0 else piece[1:])
+    yield REPETITION, np.concatenate(pieces)
+
+
+def _drifted(settings: Settings, order: str, kind: str, scene: Scene, motion: str, video: Video) -> Drifted:
+    return Drifted(
+        order=order,
+        kind=kind,
+        scene=scene.name,
+        motion=motion,
+        drift=drift(video, settings.sections),
+        sharpness=course(video, settings.sections),
+    )
+
+
+def _codec(settings: Settings, kind: str, scene: Scene, code: Codec) -> Coded:
+    clip = scene.truth("pan left", TEMPORAL_STRIDE * settings.window + 1)
+    image, coded = code(clip[:1]), code(clip)
+    return Coded(
+        kind=kind,
+        scene=scene.name,
+        image_psnr=psnr(image, clip[:1]),
+        clip_psnr=psnr(coded, clip),
+        sharpness=_ratio(coded, clip),
+    )
+
+
+def _ratio(video: Video, truth: Video) -> float:
+    """Sharpness of one over that of the other."""
+    return float(sharpness(video[1:])[0] / max(sharpness(truth[1:])[0], 1e-6))

@@ -1,0 +1,105 @@
+"""What an evaluation asks for: pictures no training has seen, prompts, and the true video of each motion.
+
+Boundary: pictures and warps, no model. Photos are read from the scikit-image and scikit-learn packages where these are
+installed; they serve as test pictures only.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from framepack.media.image import bucket_crop, load_image
+from framepack.training.evaluate_metrics import Video
+from framepack.training.grammar import PHRASES
+from framepack.training.images import draw_image
+from framepack.training.motions import MOTIONS, render, state_at
+
+Picture = NDArray[np.uint8]
+
+HELD_OUT = 0x48454C44
+"""First number of the seeds of held-out pictures; training's begin with its recipe's seed."""
+PHOTOS = {
+    "skimage": (
+        "data/astronaut.png",
+        "data/chelsea.png",
+        "data/coffee.png",
+        "data/rocket.jpg",
+        "data/motorcycle_left.png",
+        "data/camera.png",
+        "data/hubble_deep_field.jpg",
+    ),
+    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
+}
+"""Package and file of each photo."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One start picture, (H, W, 3) uint8, and how its motions truly look."""
+
+    name: str
+    picture: Picture
+
+    def truth(self, motion: str, frames: int) -> Video:
+        """The picture moved as a prompt says, at normal speed: (frames, H, W, 3), the first one the picture."""
+        if frames not in self._truths:
+            self._truths[frames] = {}
+        made = self._truths[frames]
+        if motion not in made:
+            made[motion] = true_video(self.picture, motion, frames)
+        return made[motion]
+
+    def still(self, frames: int) -> Video:
+        """The picture, not moving."""
+        return np.repeat(self.picture[None], frames, axis=0)
+
+    def forget(self) -> None:
+        """Free the true videos."""
+        self._truths.clear()
+
+    @cached_property
+    def _truths(self) -> dict[int, dict[str, Video]]:
+        return {}
+
+
+def true_video(picture: Picture, motion: str, frames: int) -> Video:
+    """`picture` moved by `motion` (a key of MOTIONS) at normal speed, (frames, H, W, 3) uint8."""
+    image = torch.tensor(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+    rates = MOTIONS[motion].row()[None]
+    state = state_at(torch.arange(frames), rates, rates, torch.zeros(1))
+    levels = (render(image, state)[0].permute(1, 2, 3, 0) * 127.5 + 127.5).round().clamp(0, 255)
+    return levels.to(torch.uint8).numpy()
+
+
+def prompt_for(motion: str, index: int) -> str:
+    """One of the motion's phrasings, another one for each index."""
+    phrases = PHRASES[motion]
+    return phrases[index % len(phrases)]
+
+
+def procedural_scenes(count: int, size: tuple[int, int]) -> list[Scene]:
+    """Held-out procedural pictures of `size` = (width, height)."""
+    return [
+        Scene(f"procedural {i}", bucket_crop(draw_image(np.random.default_rng((HELD_OUT, i)), 2 * max(size)), *size))
+        for i in range(count)
+    ]
+
+
+def photo_scenes(count: int, size: tuple[int, int]) -> list[Scene]:
+    """Up to `count` photos cropped to `size` = (width, height); fewer, or none, where the packages are missing."""
+    return [Scene(file.stem, bucket_crop(load_image(file), *size)) for file in photo_files()[:count]]
+
+
+def photo_files() -> list[Path]:
+    """The photos that are on this machine, alternating between the packages."""
+    found = []
+    for package, names in PHOTOS.items():
+        spec = find_spec(package)
+        folder = Path(spec.origin).parent if spec and spec.origin else None
+        found += [(i, folder / name) for i, name in enumerate(names) if folder and (folder / name).is_file()]
+    return [file for _, file in sorted(found, key=lambda entry: entry[0])]

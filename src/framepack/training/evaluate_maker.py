@@ -1,0 +1,72 @@
+"""A model's own pipeline as an evaluation's `Maker` and `Codec`: a request in, the file's frames out.
+
+Boundary: asks `FramePack.generate` like anybody else; videos go through lossless files in a temporary folder.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from framepack.media.read import read_video
+from framepack.pipeline.framepack import FramePack
+from framepack.spec.events import Finished
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings
+from framepack.training.evaluate_cases import Picture
+from framepack.training.evaluate_metrics import Video
+from framepack.training.evaluate_rows import Ask, Codec, Maker, Settings
+
+
+def pipeline_maker(framepacks: Mapping[str, FramePack], settings: Settings) -> Maker:
+    """Makes each `Ask` with the model of its name."""
+
+    def make(ask: Ask) -> Video:
+        with tempfile.TemporaryDirectory(prefix="framepack-eval-") as folder:
+            request = request_of(ask, settings, Path(folder))
+            events = list(framepacks[ask.model].generate(request))
+            finished = events[-1]
+            assert isinstance(finished, Finished)
+            return np.stack(list(read_video(finished.file)))
+
+    return make
+
+
+def pipeline_codec(framepack: FramePack) -> Codec:
+    """Encodes and decodes with the model's VAE."""
+
+    @torch.inference_mode()
+    def code(video: Video) -> Video:
+        with framepack.memory.lease("vae") as vae:
+            return vae.decode(vae.encode(video))
+
+    return code
+
+
+def request_of(ask: Ask, settings: Settings, folder: Path) -> GenerationRequest:
+    """The request of an `Ask`; its pictures and its video go into `folder`."""
+    width, height = settings.size
+    return GenerationRequest(
+        image=_save(ask.picture, folder / "start.png"),
+        prompt=ask.prompt,
+        model=ask.model,
+        seconds=settings.seconds * ask.sections,
+        seed=ask.seed,
+        steps=settings.steps,
+        window=settings.window,
+        width=width,
+        height=height,
+        end_frame=None if ask.end is None else EndFrame(image=_save(ask.end, folder / "end.png")),
+        frames=tuple(
+            GuideFrame(image=_save(picture, folder / f"key-{i}.png"), second=second)
+            for i, (second, picture) in enumerate(ask.keyframes)
+        ),
+        output=OutputSettings(path=folder / "video.mkv", format="mkv", live=False),
+    )
+
+
+def _save(picture: Picture, file: Path) -> Path:
+    Image.fromarray(picture).save(file, compress_level=1)
+    return file

@@ -1,0 +1,179 @@
+"""What an evaluation is asked for and what it says: settings, one video's order, one row for each result.
+
+Boundary: data only; `evaluate` fills it, `evaluate_report` shows it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from framepack.spec.shapes import FPS, TEMPORAL_STRIDE
+from framepack.spec.variants import VARIANTS
+from framepack.training.evaluate_cases import Picture
+from framepack.training.evaluate_metrics import Drift, Video
+from framepack.training.motions import MOTIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One video to make."""
+
+    model: str
+    picture: Picture
+    prompt: str
+    sections: int = 1
+    end: Picture | None = None
+    keyframes: tuple[tuple[float, Picture], ...] = ()
+    """Seconds and picture."""
+    seed: int = 0
+
+
+Maker = Callable[[Ask], Video]
+Codec = Callable[[Video], Video]
+"""What is left of a video after the VAE's encoder and decoder: the bound of what the model can show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to evaluate, and how much of it."""
+
+    models: tuple[str, ...] = ("mini", "mini-f1")
+    procedural: int = 4
+    photos: int = 4
+    motions: tuple[str, ...] = tuple(MOTIONS)
+    """Prompts that are given; the nearest one is always sought among all motions."""
+    size: tuple[int, int] = (128, 128)
+    """Width and height, multiples of 16."""
+    steps: int = 8
+    sections: int = 6
+    """Length of the videos that drift is measured on."""
+    drifting: tuple[str, ...] = ("pan left", "roll clockwise")
+    drift_scenes: int = 2
+    """Scenes of each kind that drift is measured on."""
+    window: int = 9
+    seed: int = 7
+    parts: tuple[str, ...] = ("following", "keyframes", "drift", "codec")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for names that are not there."""
+        checks = (
+            ("model", self.models, tuple(VARIANTS)),
+            ("motion", (*self.motions, *self.drifting), tuple(MOTIONS)),
+            ("part", self.parts, ("following", "keyframes", "drift", "codec")),
+        )
+        for what, names, known in checks:
+            if unknown := [name for name in names if name not in known]:
+                raise ValueError(f"{what} must be one of {', '.join(known)}, got {unknown[0]!r}")
+        if any(side % 16 or side < 32 for side in self.size):
+            raise ValueError(f"size must be multiples of 16 and at least 32, got {self.size[0]}x{self.size[1]}")
+
+    @property
+    def seconds(self) -> float:
+        """Of one section."""
+        return TEMPORAL_STRIDE * self.window / FPS
+
+    @property
+    def inverted(self) -> tuple[str, ...]:
+        """Models that take key frames."""
+        return tuple(name for name in self.models if VARIANTS[name].planner == "inverted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """One prompt on one picture."""
+
+    model: str
+    kind: str
+    scene: str
+    motion: str
+    prompt: str
+    nearest: str
+    psnr: float
+    ssim: float
+    still_psnr: float
+    """Of a video that does not move."""
+    sharpness: float
+    """Over the sharpness of the true video."""
+
+    @property
+    def hit(self) -> bool:
+        """Whether the prompt was followed."""
+        return self.nearest == self.motion
+
+    @property
+    def gain(self) -> float:
+        """dB over the video that does not move."""
+        return self.psnr - self.still_psnr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """One key frame: PSNR to it at its time, given and not given."""
+
+    model: str
+    kind: str
+    scene: str
+    place: str
+    """"end" or "middle"."""
+    given: float
+    without: float
+
+    @property
+    def gain(self) -> float:
+        """dB the key frame brings."""
+        return self.given - self.without
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drifted:
+    """One long video in one order; `order` is "inverted", "forward", "repetition" or "truth"."""
+
+    order: str
+    kind: str
+    scene: str
+    motion: str
+    drift: dict[str, Drift]
+    sharpness: list[float]
+    """Section by section."""
+
+    @property
+    def sharpness_loss(self) -> float:
+        """Share of the sharpness that is lost from the first 15% to the last."""
+        measured = self.drift["sharpness"]
+        return 1 - measured.last / measured.first if measured.first else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coded:
+    """What the VAE alone leaves of one picture and of its moving clip."""
+
+    kind: str
+    scene: str
+    image_psnr: float
+    clip_psnr: float
+    sharpness: float
+    """Over the true clip's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Frames to look at: a row of a contact sheet."""
+
+    sheet: str
+    label: str
+    frames: tuple[Picture, ...]
+
+
+Row = Followed | Reached | Drifted | Coded
+
+
+@dataclass(kw_only=True)
+class Evaluation:
+    """All rows so far."""
+
+    settings: Settings
+    notices: list[str] = field(default_factory=list)
+    following: list[Followed] = field(default_factory=list)
+    keyframes: list[Reached] = field(default_factory=list)
+    drift: list[Drifted] = field(default_factory=list)
+    codec: list[Coded] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)

@@ -1,0 +1,163 @@
+"""The evaluation tells known videos apart: true ones score everything, still ones chance, blurred ones drift."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from framepack.training import evaluate_cases
+from framepack.training.evaluate import evaluate, nearest_motion
+from framepack.training.evaluate_cases import Scene, photo_scenes, procedural_scenes, true_video
+from framepack.training.evaluate_report import confusion, summary, write_report
+from framepack.training.evaluate_rows import Ask, Settings
+from framepack.training.grammar import PHRASES
+from framepack.training.motions import MOTIONS
+
+SMALL = Settings(
+    procedural=1,
+    photos=0,
+    size=(64, 48),
+    window=3,
+    sections=3,
+    drift_scenes=1,
+    drifting=("pan left",),
+    models=("mini",),
+)
+MOTION_OF = {phrase: motion for motion, phrases in PHRASES.items() for phrase in phrases}
+
+
+def frames_of(ask: Ask) -> int:
+    return 4 * SMALL.window * ask.sections + 1
+
+
+def perfect(ask: Ask) -> np.ndarray:
+    """What an ideal model makes: the true video, and the key frames where they were asked for."""
+    video = true_video(ask.picture, MOTION_OF.get(ask.prompt, "still"), frames_of(ask)).copy()
+    if ask.end is not None:
+        video[-1] = ask.end
+    for second, picture in ask.keyframes:
+        video[round(second * 30)] = picture
+    return video
+
+
+def still(ask: Ask) -> np.ndarray:
+    return np.repeat(ask.picture[None], frames_of(ask), axis=0)
+
+
+def exact(video: np.ndarray) -> np.ndarray:
+    return video
+
+
+def test_the_true_videos_follow_every_prompt():
+    result = evaluate(SMALL, perfect, exact)
+    (line,) = summary(result)["following"]
+    assert line["followed"] == 1
+    assert line["psnr"] == 100
+    assert line["ssim"] == pytest.approx(1, abs=1e-4)
+    assert line["sharpness of VAE bound"] == pytest.approx(1)
+    assert line["gain over still"] > 30
+    assert np.array_equal(confusion(result), np.eye(len(MOTIONS)))
+
+
+def test_a_video_that_never_moves_scores_chance_and_gains_nothing():
+    result = evaluate(replace(SMALL, parts=("following",)), still, exact)
+    (line,) = summary(result)["following"]
+    assert line["followed"] == pytest.approx(1 / len(MOTIONS))
+    assert line["gain over still"] == 0
+    assert {row.nearest for row in result.following} == {"still"}
+
+
+def test_a_noisy_and_dimmed_true_video_is_still_recognised():
+    scene = procedural_scenes(1, (64, 64))[0]
+    random = np.random.default_rng(0)
+    for motion in ("pan up", "roll clockwise", "zoom out", "sway"):
+        video = scene.truth(motion, 29) * 0.95 + random.normal(0, 8, (29, 64, 64, 3))
+        assert nearest_motion(video.clip(0, 255).astype(np.uint8), scene) == motion
+
+
+def test_a_key_frame_that_is_shown_is_reached_and_one_that_is_not_gains_nothing():
+    reached = evaluate(replace(SMALL, parts=("keyframes",)), perfect, exact).keyframes
+    assert {(row.place, row.given) for row in reached} == {("end", 100), ("middle", 100)}
+    assert all(row.gain > 20 for row in reached)
+    ignored = evaluate(replace(SMALL, parts=("keyframes",)), still, exact).keyframes
+    assert [row.gain for row in ignored] == [0, 0]
+
+
+def test_orders_without_later_frames_are_not_asked_for_key_frames():
+    assert Settings(models=("mini", "mini-f1", "framepack-f1")).inverted == ("mini",)
+
+
+def test_plain_repetition_starts_each_section_from_the_last_frame_of_the_one_before():
+    asks: list[Ask] = []
+
+    def darker(ask: Ask) -> np.ndarray:
+        asks.append(ask)
+        video = still(ask)
+        video[1:] = video[1:] // 2
+        return video
+
+    rows = evaluate(replace(SMALL, parts=("drift",)), darker, exact).drift
+    assert [row.order for row in rows] == ["inverted", "repetition", "truth"]
+    brightness = [int(ask.picture.mean()) for ask in asks[1:]]
+    assert [ask.sections for ask in asks] == [3, 1, 1, 1]
+    assert brightness[0] > 1.8 * brightness[1] > 3 * brightness[2] > 0
+    colour = {row.order: row.drift["colour mean"] for row in rows}
+    assert colour["repetition"].difference > 2 * colour["inverted"].difference
+    assert colour["repetition"].slope > colour["inverted"].slope
+
+
+def test_held_out_pictures_are_the_same_each_time_and_differ_from_each_other():
+    one, two = procedural_scenes(2, (48, 32))
+    again = procedural_scenes(1, (48, 32))[0]
+    assert one.picture.shape == (32, 48, 3)
+    assert np.array_equal(one.picture, again.picture)
+    assert not np.array_equal(one.picture, two.picture)
+
+
+def test_missing_photos_are_told_and_skipped(monkeypatch):
+    monkeypatch.setattr(evaluate_cases, "PHOTOS", {"no_such_package_here": ("a.png",)})
+    result = evaluate(replace(SMALL, photos=2, procedural=0), perfect, exact)
+    assert result.following == []
+    assert "0 of 2 photos are here" in result.notices[0]
+
+
+def test_photos_come_from_the_packages(tmp_path, monkeypatch):
+    pytest.importorskip("skimage")
+    scene = photo_scenes(1, (64, 48))[0]
+    assert scene.picture.shape == (48, 64, 3)
+    assert scene.picture.std() > 20
+
+
+def test_the_report_is_written(tmp_path: Path):
+    result = evaluate(replace(SMALL, models=("mini", "mini-f1"), motions=("pan left", "still")), perfect, exact)
+    files = {file.name for file in write_report(result, tmp_path)}
+    assert {"evaluation.json", "following-mini-procedural-0.png", "drift-procedural-0.png"} <= files
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    assert [line["order"] for line in content["summary"]["drift"]] == ["inverted", "forward", "repetition", "truth"]
+    with Image.open(tmp_path / "following-mini-procedural-0.png") as sheet:
+        assert sheet.width > 4 * 64
+    pytest.importorskip("matplotlib")
+    assert {"confusion.png", "drift.png"} <= files
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"models": ("maxi",)}, "model must be one of mini, .* got 'maxi'"),
+        ({"motions": ("pan sideways",)}, "motion must be one of .* got 'pan sideways'"),
+        ({"size": (100, 64)}, "multiples of 16"),
+        ({"parts": ("beauty",)}, "part must be one of following"),
+    ],
+)
+def test_settings_say_what_there_is(change, words):
+    with pytest.raises(ValueError, match=words):
+        replace(SMALL, **change)
+
+
+def test_a_scene_renders_each_truth_once():
+    scene = Scene("grey", np.full((32, 32, 3), 90, np.uint8))
+    assert scene.truth("zoom in", 5) is scene.truth("zoom in", 5)
+    assert np.array_equal(scene.truth("zoom in", 5)[0], scene.picture)
