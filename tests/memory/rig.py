@@ -1,6 +1,7 @@
 """A small module with blocks, and a lane that behaves as badly as a real copy stream may."""
 
 import random
+import threading
 
 import torch
 from safetensors.torch import save_file
@@ -88,6 +89,7 @@ class RacyLane(HostLane):
     def __init__(self, seed: int) -> None:
         super().__init__("cpu")
         self.random = random.Random(seed)
+        self.lock = threading.Lock()
         self.queue = []
         self.clock = 0
         self.done = 0
@@ -105,17 +107,18 @@ class RacyLane(HostLane):
         return ("compute", self.clock)
 
     def copy(self, target, source, after):
-        assert after is not None
         assert after[1] >= self.last_use.get(target.untyped_storage().data_ptr(), 0), "overwrites what is in use"
-        target.fill_(255)
-        self.issued += 1
-        self.queue.append((target, source, self.issued))
-        self._run(self.random.randint(0, len(self.queue)))
-        return ("copy", self.issued)
+        with self.lock:
+            target.fill_(255)
+            self.issued += 1
+            self.queue.append((target, source, self.issued))
+            self._run(self.random.randint(0, len(self.queue)))
+            return ("copy", self.issued)
 
     def wait(self, mark) -> None:
-        if mark[0] == "copy":
-            self._run(mark[1] - self.done)
+        if mark is not None and mark[0] == "copy":
+            with self.lock:
+                self._run(mark[1] - self.done)
 
     def finish(self, mark) -> None:
         self.host_waits += 1

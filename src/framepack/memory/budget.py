@@ -45,11 +45,6 @@ class Budget:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 0 bytes, got {value}")
 
     @property
-    def unlimited(self) -> bool:
-        """Weights are used where they are: the device is the host, and nothing limits it."""
-        return self.in_ram and self.ram_limit is None
-
-    @property
     def in_ram(self) -> bool:
         """The device is the host: what is in RAM is on the device."""
         return self.device.type == "cpu" and self.vram_limit is None
@@ -57,7 +52,8 @@ class Budget:
     def capacity(self) -> int:
         """Bytes the process may use on the device now, weights and all."""
         if self.in_ram:
-            return self.ram_limit if self.ram_limit is not None else available_ram() + resident_ram()
+            all_of_it = available_ram() * 9 // 10 + resident_ram()
+            return all_of_it if self.ram_limit is None else min(self.ram_limit, all_of_it)
         if self.device.type in ("cpu", "meta"):
             return self.vram_limit or 0
         memory = device_memory(self.device)
@@ -87,7 +83,7 @@ class Budget:
 
 
 def default_preserve(capacity: int) -> int:
-    """6 GB on cards of 12 to 24 GB, as in the public application; half of smaller ones, a quarter of larger, to 12 GB."""
+    """6 GB on cards of 12 to 24 GB, as in the public application; half of smaller ones, a quarter of larger (to 12)."""
     if capacity < 12 * GB:
         return capacity // 2
     return min(max(6 * GB, capacity // 4), 12 * GB)

@@ -69,7 +69,7 @@ class DiskReader:
     def _read(self, path: Path, offset: int, target: Tensor, after: Mark) -> Mark:
         if target.is_meta:
             return None
-        if target.device.type == "cpu":
+        if on_host(target):
             self._fill(path, offset, target)
             return self.lane.mark()
         staging = self._own_staging()
@@ -105,3 +105,8 @@ class DiskReader:
             with self._lock:
                 self._staging.append(self._local.staging)
         return self._local.staging
+
+
+def on_host(target: Tensor) -> bool:
+    """Whether a file can be read right into it."""
+    return target.device.type == "cpu"

@@ -6,7 +6,6 @@ Every rung but `tiled` computes the same result, and that one is taken only with
 is kept for the phase. Boundary: knows errors and rungs; the work is a closure that can be called again.
 """
 
-import gc
 import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -63,6 +62,10 @@ class Ladder:
         """The rung a phase is on."""
         return LADDER[self._rungs.get(phase, 0)]
 
+    def reset(self) -> None:
+        """Back to the first rung in all phases."""
+        self._rungs.clear()
+
     def climb(
         self, phase: str, work: Callable[[Effort], T], *, heeds: Collection[str] = KNOBS, consent: bool = False
     ) -> T:
@@ -86,7 +89,6 @@ class Ladder:
             finally:
                 self.current = before
             self._step_down(phase, knobs, said)
-            gc.collect()
             self._free(self.effort(phase))
 
     def _step_down(self, phase: str, knobs: set[str], said: str) -> None:

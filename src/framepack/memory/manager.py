@@ -8,6 +8,7 @@ A module stays on the device after its lease until another needs the room. One t
 Boundary: decides where weights are and is the only one to move them; knows `nn.Module`, names no model.
 """
 
+import gc
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ class Managed:
 
 
 class MemoryManager:
-    """One per process. On a CPU without limits every module stays where it was loaded, and a lease is free."""
+    """One per process. On a CPU what is in RAM stays where it is, and its lease is free."""
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class MemoryManager:
             group.in_use += 1
             group.last_use = self._clock
         try:
-            if not (self.budget.unlimited or settled):
+            if not settled and any(group.units for group in groups):
                 self._bring(groups, activations)
             yield managed.module
         finally:
@@ -136,11 +137,9 @@ class MemoryManager:
             group.forget()
 
     def free(self) -> None:
-        """Take everything that is not on loan off the device."""
-        for group in self._groups():
-            if not group.in_use:
-                group.leave()
-        self.lane.trim()
+        """Take everything that is not on loan off the device, and begin the next job with full effort."""
+        self._clear_device()
+        self.ladder.reset()
 
     def close(self) -> None:
         """Forget all modules and let go of files and buffers."""
@@ -180,7 +179,11 @@ class MemoryManager:
         return managed
 
     def _group(self, units: Sequence[Unit], modules: Sequence[nn.Module], pin: bool = False) -> Group:
-        """Units that can move. Where the device is the host, what no file holds is where it must be already."""
+        """Units that move. Where the device is the host, what no file holds is there already.
+
+        Mapped weights move even there: computing from a map would put them at addresses without alignment, which
+        changes speed and, in the last place, results.
+        """
         pairs = [
             (unit, module)
             for unit, module in zip(units, modules, strict=True)
@@ -221,10 +224,17 @@ class MemoryManager:
 
     def _give_back(self, effort: Effort) -> None:
         """Free what an interrupted phase left, before it is tried again."""
-        self.free()
+        gc.collect(1)  # the young generations, where its cycles are
+        self._clear_device()
         for group in self._groups() if effort.disk else ():
             if not group.in_use:
                 group.unpin()
+
+    def _clear_device(self) -> None:
+        for group in self._groups():
+            if not group.in_use:
+                group.leave()
+        self.lane.trim()
 
     def _forget_if_crowded(self, managed: Managed) -> None:
         """Where RAM is limited, a module that can be loaded again and is not in use makes room for the next."""

@@ -1,0 +1,120 @@
+import resource
+
+import pytest
+import torch
+from rig import RacyLane, expected, mapped, net
+from safetensors.torch import save_file
+from torch import nn
+
+from framepack.memory import DynamicSwapInstaller, map_weights
+from framepack.memory.disk import DiskReader
+from framepack.memory.lanes import HostLane
+from framepack.memory.units import split
+
+
+def test_mapped_weights_are_those_of_the_file(tmp_path):
+    module, files = mapped(tmp_path)
+    weights = net().state_dict()
+    assert files.keys() == module.state_dict().keys() == weights.keys()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in module.state_dict().items())
+
+
+def test_mapping_reads_nothing(tmp_path):
+    path = tmp_path / "big.safetensors"
+    save_file({"weight": torch.ones(64, 1 << 20), "bias": torch.ones(64)}, path)  # 256 MB
+    with torch.device("meta"):
+        module = nn.Linear(1 << 20, 64)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    map_weights(module, {path: {"weight": "weight", "bias": "bias"}})
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10
+    assert module.weight[3, 5] == 1
+
+
+def test_a_cast_weight_leaves_the_file_and_others_stay(tmp_path):
+    path = tmp_path / "mixed.safetensors"
+    save_file({"weight": torch.ones(3, 2), "bias": torch.ones(3).bfloat16()}, path)
+    with torch.device("meta"):
+        module = nn.Linear(2, 3)
+    files = map_weights(module, {path: {"weight": "weight", "bias": "bias"}}, torch.bfloat16)
+    assert files.keys() == {"bias"}
+    assert module.weight.dtype == module.bias.dtype == torch.bfloat16
+
+
+def test_writing_to_a_mapped_weight_neither_touches_the_file_nor_goes_unseen(tmp_path):
+    module, files = mapped(tmp_path)
+    path = files["head.weight"].path
+    before = path.read_bytes()
+    module.head.weight.add_(1)
+    module.embed.weight.data = module.embed.weight.data * 2
+    assert path.read_bytes() == before
+    assert not files["head.weight"].holds(module.head.weight)
+    assert not files["embed.weight"].holds(module.embed.weight)
+    assert files["head.bias"].holds(module.head.bias)
+    rest = split(module, module.blocks, module.once, files).rest
+    assert [file is None for file in rest.files] == [True, False, True, False]
+
+
+def fetch_all_but_blocks(module, files, reader):
+    """Bring the rest and the once-a-job modules to memory; the blocks' units."""
+    units = split(module, module.blocks, module.once, files)
+    for unit in (units.rest, *units.once):
+        unit.fetch(reader.lane, reader)()
+    return units.blocks
+
+
+@pytest.mark.parametrize("chunk", [64, 1000, 1 << 20])
+def test_blocks_streamed_from_disk_compute_the_same_bits(tmp_path, chunk):
+    truth = expected(net())
+    module, files = mapped(tmp_path)
+    lane = HostLane("cpu")
+    reader = DiskReader(lane, chunk=chunk)
+    units = fetch_all_but_blocks(module, files, reader)
+    reader.bytes_read = 0
+    with DynamicSwapInstaller(module.blocks, lane, units=units, slots=2, reader=reader) as swap:
+        assert torch.equal(expected(module), truth)
+    reader.close()
+    fetched = [i % len(units) for i in range(3 * len(units) + 2)]  # three steps, and two blocks ahead of a fourth
+    assert swap.bytes_copied == sum(units[i].nbytes for i in fetched)
+    assert reader.bytes_read == sum(file.nbytes for i in fetched for file in units[i].files)
+
+
+def test_reads_pass_through_staging_buffers_that_are_not_overwritten_early(tmp_path, monkeypatch):
+    truth = expected(net())
+    module, files = mapped(tmp_path)
+    lane = RacyLane(3)
+    reader = DiskReader(lane, threads=1, chunk=500)
+    monkeypatch.setattr("framepack.memory.disk.on_host", lambda target: False)
+    units = fetch_all_but_blocks(module, files, reader)
+    with DynamicSwapInstaller(module.blocks, lane, units=units, slots=2, reader=reader):
+        assert torch.equal(expected(module), truth)
+    reader.close()
+    assert lane.host_waits > 0  # in the reader's thread, before its buffer is used again
+
+
+def test_a_file_cut_short_in_use_is_an_error_that_names_it(tmp_path):
+    module, files = mapped(tmp_path)
+    units = split(module, module.blocks, (), files).blocks
+    x, vectors = torch.ones(1, 16), torch.ones(1, 48)
+    with files["head.weight"].path.open("rb+") as file:
+        file.truncate(100)
+    swap = DynamicSwapInstaller(module.blocks, "cpu", units=units, slots=2).install()
+    with pytest.raises(OSError, match=r"net-0.safetensors ends before"):
+        module.blocks[0](x, vectors)
+    swap.uninstall()
+    swap.reader.close()
+
+
+def test_a_unit_is_pinned_from_its_file_and_goes_back_to_it(tmp_path):
+    module, files = mapped(tmp_path)
+    unit = split(module, module.blocks, (), files).blocks[0]
+    lane = HostLane("cpu")
+    reader = DiskReader(lane)
+    values = [tensor.clone() for tensor in unit.tensors]
+    unit.pin(lane, reader)
+    assert not unit.on_disk
+    assert all(torch.equal(t, v) for t, v in zip(unit.tensors, values, strict=True))
+    assert unit.tensors[0].untyped_storage().data_ptr() == unit.host.untyped_storage().data_ptr()
+    assert unit.unpin(lane) == unit.nbytes
+    assert unit.on_disk
+    assert unit.tensors[0].data_ptr() == files["blocks.0.norm.weight"].address
+    reader.close()

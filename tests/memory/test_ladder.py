@@ -1,0 +1,112 @@
+import gc
+import weakref
+
+import pytest
+import torch
+
+from framepack.memory.ladder import LADDER, Ladder, MemoryExhaustedError, is_out_of_memory
+
+PHASES = ["text encoder", "image encoder", "condition", "step", "decode", "encode"]
+
+
+def failing(times, error=None, seen=None):
+    """Work that fails some times; each effort it is given is noted."""
+    left = [times]
+
+    def work(effort):
+        if seen is not None:
+            seen.append(effort)
+        if left[0]:
+            left[0] -= 1
+            raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return effort.rung
+
+    return work
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("times", range(len(LADDER)))
+def test_each_out_of_memory_frees_and_steps_down_one_rung(phase, times):
+    freed = []
+    ladder = Ladder(freed.append)
+    assert ladder.climb(phase, failing(times), consent=True) == LADDER[times].rung
+    assert freed == list(LADDER[1 : times + 1])
+    assert all(ladder.effort(other).rung == "as planned" for other in PHASES if other != phase)
+
+
+def test_a_rung_once_taken_is_kept_for_the_phase():
+    ladder = Ladder(lambda effort: None)
+    ladder.climb("step", failing(2))
+    assert ladder.climb("step", failing(0)) == "chunked"
+
+
+def test_the_picture_changes_only_with_consent():
+    seen = []
+    ladder = Ladder(lambda effort: None)
+    ladder.climb("decode", failing(4, seen=seen))
+    assert not any(effort.tiled for effort in seen)
+    assert [effort.rung for effort in seen] == [rung.rung for rung in LADDER if rung.rung != "tiled"]
+
+
+def test_rungs_that_change_nothing_for_the_work_are_passed_over():
+    seen = []
+    ladder = Ladder(lambda effort: None)
+    with pytest.raises(MemoryExhaustedError):
+        ladder.climb("decode", failing(9, seen=seen), heeds={"tiled"}, consent=True)
+    assert [effort.tiled for effort in seen] == [False, True]
+    assert all(effort.rows is None and effort.resident == 1 for effort in seen)
+
+
+def test_below_the_last_rung_one_sentence_says_what_would_help():
+    with pytest.raises(
+        MemoryExhaustedError, match=r"ran out in step.*smaller size.*Tried to allocate 2.00 GiB"
+    ) as raised:
+        Ladder(lambda effort: None).climb("step", failing(99))
+    assert "\n" not in str(raised.value)
+
+
+def test_what_the_interrupted_work_held_is_freed_before_it_is_done_again():
+    held = []
+    alive = []
+
+    def work(effort):
+        activations = torch.zeros(10)
+        held.append(weakref.ref(activations))
+        if len(held) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return effort.rung
+
+    gc.disable()
+    try:
+        Ladder(lambda effort: alive.append(held[0]())).climb("step", work)
+    finally:
+        gc.enable()
+    assert alive == [None]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_only_out_of_memory_is_tried_again(error, is_it):
+    assert is_out_of_memory(error) is is_it
+    seen = []
+    if is_it:
+        Ladder(lambda effort: None).climb("step", failing(1, error, seen))
+    else:
+        with pytest.raises(type(error), match=str(error)):
+            Ladder(lambda effort: None).climb("step", failing(1, error, seen))
+    assert len(seen) == 1 + is_it
+
+
+def test_an_unknown_knob_is_refused():
+    with pytest.raises(ValueError, match="got speed"):
+        Ladder(lambda effort: None).climb("step", failing(0), heeds={"speed"})
