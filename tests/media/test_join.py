@@ -1,6 +1,7 @@
 import shutil
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import av
 import numpy as np
@@ -143,3 +144,13 @@ def test_a_full_disk_keeps_the_older_whole(tmp_path, clip, monkeypatch):
         join_segments(paths, tmp_path / "whole.mp4")
     assert probe(tmp_path / "whole.mp4").frames == LENGTHS[0]
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("fps", [12, 24, 29.97, 60])
+def test_a_very_short_joined_file_can_be_joined_again_when_the_rate_is_told(fps: float, tmp_path: Path) -> None:
+    files = [tmp_path / f"{i}.mkv" for i in range(2)]
+    for file, count in zip(files, (8, 5), strict=True):
+        with VideoWriter(file, size=(16, 16), fps=fps) as writer:
+            writer.write(np.zeros((count, 16, 16, 3), np.uint8))
+    join_segments(files[:1], files[0], fps=fps)
+    assert join_segments(files, tmp_path / "all.mkv", fps=fps) == 13

@@ -2,15 +2,22 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from framepack import __version__
+from framepack.app.cli_train import evaluate, train_app
+
+if TYPE_CHECKING:
+    from framepack.pipeline.sources import ModelSource
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 models_app = typer.Typer(no_args_is_help=True, help="List, download and check models.")
 app.add_typer(models_app, name="models")
+app.add_typer(train_app, name="train")
+app.command("eval")(evaluate)
 
 ModelsDir = Annotated[
     Path | None,
@@ -73,7 +80,7 @@ def generate(
 ) -> None:
     """Make a video from IMAGE."""
     from framepack.app import arguments
-    from framepack.app.run import run
+    from framepack.app.cli_generate import run
     from framepack.spec.request import GenerationRequest
 
     request = GenerationRequest.model_validate(
@@ -115,13 +122,70 @@ def generate(
     )
 
 
+@models_app.command("list")
+def models_list(models_dir: ModelsDir = None) -> None:
+    """What each model needs, and what of it is here."""
+    from framepack.app.cli_models import list_command
+
+    list_command(source(models_dir))
+
+
+@models_app.command("download")
+def models_download(
+    model: Annotated[str, typer.Argument(help="framepack or framepack-f1.")],
+    models_dir: ModelsDir = None,
+    revision: Revision = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Fetch a model from the hub; a download that broke off goes on."""
+    from framepack.app.cli_models import download_command
+
+    download_command(model, source(models_dir, revision), confirm=not yes)
+
+
+@models_app.command("verify")
+def models_verify(
+    model: Annotated[str, typer.Argument(help="The model to check.")], models_dir: ModelsDir = None
+) -> None:
+    """Open every file of a model, check names, shapes and known checksums."""
+    from framepack.app.cli_models import verify_command
+
+    raise typer.Exit(verify_command(model, source(models_dir)))
+
+
+@app.command()
+def doctor(models_dir: ModelsDir = None) -> None:
+    """Tell what this machine can run."""
+    from framepack.app.cli_models import doctor_command
+    from framepack.app.settings import Settings
+
+    doctor_command(Settings.from_environment().outputs, source(models_dir))
+
+
+def source(models_dir: Path | None, revision: str | None = None) -> "ModelSource":
+    """Where to look for models: the option, else the environment."""
+    from framepack.app.settings import Settings
+    from framepack.pipeline.sources import ModelSource
+
+    return ModelSource(models_dir=models_dir or Settings.from_environment().models_dir, revision=revision)
+
+
 def main() -> None:
     """Entry point. A user's mistake is one sentence on stderr and exit code 2; never a traceback."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except TyperException as error:
+        said = error.format_message()
+        if said.startswith("Usage:"):
+            print(said)
+            sys.exit(0)
+        print(f"framepack: {said} Add --help to see what there is.", file=sys.stderr)
     except (ValueError, OSError) as error:
         print(f"framepack: {sentence(error)}", file=sys.stderr)
-        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        print("framepack: stopped", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(2)
 
 
 def sentence(error: Exception) -> str:

@@ -43,9 +43,7 @@ def run(
                 if isinstance(event, SectionDone):
                     so_far = event
                 if isinstance(event, Finished):
-                    console.print(
-                        f"[green]done[/] {event.frames} frames in {clock(event.seconds)}", highlight=False
-                    )
+                    console.print(f"[green]done[/] {event.frames} frames in {clock(event.seconds)}", highlight=False)
                     print(event.file)
     except KeyboardInterrupt:
         kept = f"{so_far.frames} frames are in {so_far.file}" if so_far else "no section was finished yet"

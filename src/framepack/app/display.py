@@ -21,6 +21,7 @@ class Display:
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}", style="dim"),
             console=console,
+            transient=True,
         )
         self.task: TaskID = self.progress.add_task("", total=1.0, stage="starting", where="", left="")
 
@@ -36,18 +37,24 @@ class Display:
         tracker = self.tracker
         tracker.see(event)
         left = tracker.seconds_left
-        steps = f"section {min(tracker.section + 1, tracker.sections)}/{tracker.sections} step {tracker.step}"
         self.progress.update(
             self.task,
             completed=tracker.fraction,
             stage=tracker.stage,
-            where=f"{steps}/{tracker.steps}" if tracker.sections else "",
+            where=where(tracker),
             left=f"about {clock(left)} left" if left is not None else "",
         )
         if isinstance(event, Notice):
             self.console.print(f"[yellow]note:[/] {event.message}", highlight=False)
         if isinstance(event, SectionDone) and event.section + 1 < event.sections:
             self.console.print(f"{event.frames} frames so far: {event.file}", highlight=False, soft_wrap=True)
+
+
+def where(tracker: Tracker) -> str:
+    """Section and step, while there are any to come."""
+    if not tracker.sections or tracker.section == tracker.sections:
+        return ""
+    return f"section {tracker.section + 1}/{tracker.sections}, step {tracker.step}/{tracker.steps}"
 
 
 def clock(seconds: float) -> str:

@@ -8,7 +8,7 @@ from framepack.memory import MemoryManager
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.sources import ModelSource
-from framepack.spec.variants import VARIANTS
+from framepack.spec.variants import VARIANTS, Variant
 
 
 def choose_device(name: str) -> torch.device:
@@ -27,6 +27,13 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def variant_of(model: str) -> Variant:
+    """The row of VARIANTS, or a ValueError that lists them."""
+    if model not in VARIANTS:
+        raise ValueError(f"model must be one of {', '.join(VARIANTS)}, got {model!r}")
+    return VARIANTS[model]
+
+
 def open_framepack(
     model: str,
     *,
@@ -39,5 +46,5 @@ def open_framepack(
     """Find `model` and prepare to load its parts on demand. ValueError where something is missing."""
     where = choose_device(device)
     dtypes = choose_dtypes(where, None if dtype == "auto" else dtype)
-    loader = Loader(VARIANTS[model], ModelSource(models_dir=models_dir, revision=revision, offline=offline), dtypes)
+    loader = Loader(variant_of(model), ModelSource(models_dir=models_dir, revision=revision, offline=offline), dtypes)
     return FramePack.from_loader(loader, MemoryManager(where))

@@ -20,7 +20,7 @@ from framepack.media.metadata import check_metadata
 from framepack.media.read import open_container, read_video, reading
 from framepack.media.sinks import Codec
 from framepack.media.source import open_source
-from framepack.media.video import FORMATS, VideoWriter, check_format, format_of
+from framepack.media.video import FORMATS, VideoWriter, check_format, check_fps, format_of
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def join_segments(
     path: Path,
     *,
     metadata: str | None = None,
+    fps: Fraction | float | None = None,
     format: str | None = None,  # noqa: A002
     quality: int = 16,
 ) -> int:
@@ -55,7 +56,7 @@ def join_segments(
     """
     if not segments:
         raise ValueError(f"nothing to join into '{path}': give at least one segment")
-    path, scanned = Path(path), [_scan(Path(segment)) for segment in segments]
+    path, scanned = Path(path), [_scan(Path(segment), fps) for segment in segments]
     row = FORMATS[check_format(format or format_of(path))]
     first = scanned[0]
     if metadata is not None:
@@ -77,17 +78,17 @@ DECODED_BY = {"libx264": "h264", "ffv1": "ffv1", "libvpx-vp9": "vp9"}
 """The codec that each encoder writes, for those whose packets can be copied from file to file."""
 
 
-def _scan(path: Path) -> _Segment:
+def _scan(path: Path, fps: Fraction | float | None) -> _Segment:
     """Counts the packets of `path` and how far they are reordered: the most places a packet comes before its turn."""
     with reading(path) as (file, _), open_container(file) as (container, stream):
-        fps = stream.average_rate
-        shown = [_frame_number(packet, fps) for packet in container.demux(stream) if packet.size]
+        rate = stream.average_rate if fps is None else check_fps(fps)
+        shown = [_frame_number(packet, rate) for packet in container.demux(stream) if packet.size]
         codec, header = stream.codec_context.name, stream.codec_context.extradata or b""
         size = stream.width, stream.height
     if not shown or sorted(shown) != list(range(len(shown))):
         raise MediaError(f"'{path}' has gaps or doubles between its frames: it is not a segment written here")
     reorder = max(index - number for index, number in enumerate(shown))
-    return _Segment(path, len(shown), reorder, codec, header, size, fps)
+    return _Segment(path, len(shown), reorder, codec, header, size, rate)
 
 
 def _check_match(first: _Segment, segment: _Segment) -> None:

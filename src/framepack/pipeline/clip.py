@@ -17,12 +17,11 @@ class ClipJoiner:
 
     def __init__(self, grows: Literal["backward", "forward"]) -> None:
         self.backward = grows == "backward"
-        self.unsettled: Tensor | None = None
+        self.unsettled = torch.empty(0)
 
     def join(self, clip: Tensor, overlap: int, unsettled: int) -> Tensor:
         """Blend `clip` in over `overlap` frames; return what is settled now, keep `unsettled` frames at the edge."""
         if overlap:
-            assert self.unsettled is not None
             assert len(self.unsettled) == overlap
             if self.backward:
                 clip = torch.cat([clip[:-overlap], crossfade(clip[-overlap:], self.unsettled)])

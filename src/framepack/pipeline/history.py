@@ -24,9 +24,9 @@ class History:
     def add(self, latents: Tensor) -> None:
         """Let (1, C, T, h, w) in timeline order join at the growing edge."""
         if self.backward:
-            self.latents = torch.cat([latents, self.latents], 2)[:, :, : self.keep].contiguous()
+            self.latents = torch.cat([latents, self.latents], 2)[:, :, : self.keep].clone()
         else:
-            self.latents = torch.cat([self.latents, latents], 2)[:, :, -self.keep :].contiguous()
+            self.latents = torch.cat([self.latents, latents], 2)[:, :, -self.keep :].clone()
 
     def take(self, distances: range) -> Tensor:
         """The latents at these distances from the growing edge (0 = nearest), in the order asked for."""

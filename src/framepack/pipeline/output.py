@@ -1,8 +1,8 @@
-"""From settled frames to the file: each section's frames are encoded once as a segment, and segments are joined.
+"""From settled frames to the file: each frame is encoded once, and what exists is joined without encoding again.
 
-The file that plays while the job runs has `.part` before its suffix; the finished one takes the request's name. Formats
-that cannot be joined by copying (gif, webp, png) keep lossless segments and are encoded once at the end.
-Knows frames and files, no latents.
+The work folder holds one growing file of the settled frames; beside the request's name, a file with `.part` before its
+suffix plays all frames so far. Formats that cannot be joined by copying (gif, webp, png) grow losslessly and are
+encoded once at the end. Knows frames and files, no latents.
 """
 
 import json
@@ -14,16 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from framepack import __version__
+from framepack.media.atomic import require_space
 from framepack.media.join import join_segments
+from framepack.media.timing import resample_fps
 from framepack.media.video import FORMATS, VideoWriter
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.plan import SectionPlan, settled_frames
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS
 
+LEAST_FREE = 16 * 1024**2
+"""Bytes that must be free before a job begins."""
+
 
 class VideoOutput:
-    """Segments of one job and the files joined from them."""
+    """The files of one job. `frames_encoded` counts the encoder's work, provisional tails included."""
 
     def __init__(
         self, request: GenerationRequest, path: Path, folder: WorkFolder, sections: tuple[SectionPlan, ...]
@@ -31,12 +36,12 @@ class VideoOutput:
         self.settings = request.output
         self.path = path
         self.kept_as = FORMATS[request.output.format].segments
-        self.part = path.with_name(f"{path.stem}.part{FORMATS[self.kept_as].suffix}")
+        self.suffix = FORMATS[self.kept_as].suffix
+        self.part = path.with_name(f"{path.stem}.part{self.suffix}")
         self.folder = folder
         self.backward = sections[0].grows == "backward"
         self.settled = settled_frames(sections)
         self.metadata = json.dumps({"framepack": __version__, "request": request.model_dump(mode="json")})
-        self.sources = resample(sum(map(len, self.settled)), self.settings.fps)
         self.frames_encoded = 0
 
     @classmethod
@@ -44,73 +49,85 @@ class VideoOutput:
     def open(
         cls, request: GenerationRequest, outputs: Path, folder: WorkFolder, sections: tuple[SectionPlan, ...]
     ) -> "Iterator[VideoOutput]":
-        """Choose the file's name. Whatever ends the block early, the playable part stays."""
+        """Choose the file's name and see that it can be written. Whatever ends the block early, the part stays.
+
+        Raises ValueError for a folder, OSError (DiskFullError) where nothing can be written.
+        """
         path = request.output.path or dated_name(request, outputs)
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder: name a file in it")
         path.parent.mkdir(parents=True, exist_ok=True)
+        require_space(path, LEAST_FREE)
         yield cls(request, path, folder, sections)
 
     def write(self, index: int, frames: np.ndarray) -> None:
-        """Encode section `index`'s settled frames, uint8 (T, H, W, 3), once and for all."""
-        first = self.settled[index].start
-        self.encode(self.segment(index), frames, first)
+        """Encode section `index`'s settled frames, uint8 (T, H, W, 3), once, and let them join the settled file.
+
+        The file before is kept until the section after, so that a crash at any point loses nothing.
+        """
+        before = [file] if (file := self.grown(index - 1)).exists() else []
+        new = self.encode(self.folder.path / f"new{self.suffix}", frames, self.settled[index].start)
+        if pieces := self.in_order(before, new):
+            self.join(pieces, self.grown(index))
+        for file in (*new, self.grown(index - 2)):
+            file.unlink(missing_ok=True)
 
     def publish(self, index: int, unsettled: np.ndarray) -> tuple[Path | None, int]:
-        """Make all frames up to section `index` playable; return the file, None while it would be empty, and its frames.
+        """Make all frames up to section `index` playable; return the file and its frames, None and 0 while empty.
 
         The unsettled frames are part of it only if the request wants a live file, or if there is nothing else.
         """
-        segments = self.segments(index)
-        tail = self.segment(len(self.settled))
-        if len(unsettled) and (self.settings.live or not segments):
+        settled = [file] if (file := self.grown(index)).exists() else []
+        tail: list[Path] = []
+        if len(unsettled) and (self.settings.live or not settled):
             edge = self.settled[index]
             first = edge.start - len(unsettled) if self.backward else edge.stop
-            if self.encode(tail, unsettled, first):
-                segments = [tail, *segments] if self.backward else [*segments, tail]
-        if not segments:
+            tail = self.encode(self.folder.path / f"tail{self.suffix}", unsettled, first)
+        if not (pieces := self.in_order(settled, tail)):
             return None, 0
-        frames = join_segments(segments, self.part, metadata=self.metadata)
-        tail.unlink(missing_ok=True)
+        frames = self.join(pieces, self.part, metadata=self.metadata)
+        for file in tail:
+            file.unlink()
         return self.part, frames
 
     def finish(self) -> tuple[Path, int]:
-        """Join all segments under the final name; return it and the frame count."""
+        """Give the settled file its final name, metadata and format; return it and the frame count."""
         frames = join_segments(
-            self.segments(len(self.settled) - 1),
+            [self.grown(len(self.settled) - 1)],
             self.path,
             metadata=self.metadata,
+            fps=self.settings.fps,
             format=self.settings.format,
             quality=self.settings.crf,
         )
         self.part.unlink(missing_ok=True)
         return self.path, frames
 
-    def encode(self, file: Path, frames: np.ndarray, first: int) -> bool:
-        """Encode frames that start at the video's frame `first`, at the output's rate; False where none falls in."""
-        wanted = self.sources[(self.sources >= first) & (self.sources < first + len(frames))] - first
-        if not len(wanted):
-            return False
+    def encode(self, file: Path, frames: np.ndarray, first: int) -> list[Path]:
+        """Encode frames from the video's frame `first` on, at the output's rate: [file], or [] where none falls in."""
+        wanted = list(resample_fps(frames, FPS, self.settings.fps, start=first))
+        if not wanted:
+            return []
         height, width = frames.shape[1:3]
         with VideoWriter(
             file, fps=self.settings.fps, size=(width, height), format=self.kept_as, quality=self.settings.crf
         ) as writer:
-            writer.write(frames if len(wanted) == len(frames) else frames[wanted])
+            for frame in wanted:
+                writer.write(frame)
         self.frames_encoded += len(wanted)
-        return True
+        return [file]
 
-    def segment(self, index: int) -> Path:
-        """Where section `index`'s frames are."""
-        return self.folder.segment(index, FORMATS[self.kept_as].suffix)
+    def join(self, pieces: list[Path], file: Path, metadata: str | None = None) -> int:
+        """Copy the frames of `pieces` into `file`; return how many."""
+        return join_segments(pieces, file, metadata=metadata, fps=self.settings.fps, format=self.kept_as)
 
-    def segments(self, index: int) -> list[Path]:
-        """The segments up to section `index` in timeline order."""
-        files = [self.segment(i) for i in range(index + 1) if self.segment(i).exists()]
-        return files[::-1] if self.backward else files
+    def grown(self, index: int) -> Path:
+        """The file of all frames that are settled after section `index`."""
+        return self.folder.path / f"settled-{index:04d}{self.suffix}"
 
-
-def resample(frames: int, fps: float) -> np.ndarray:
-    """For each frame of the output, the model's frame nearest in time: int64 (round(frames * fps / 30),)."""
-    count = max(round(frames * fps / FPS), 1)
-    return np.minimum(np.round(np.arange(count) * FPS / fps).astype(np.int64), frames - 1)
+    def in_order(self, older: list[Path], newer: list[Path]) -> list[Path]:
+        """Files in timeline order: the newer one lies at the growing edge."""
+        return newer + older if self.backward else older + newer
 
 
 def dated_name(request: GenerationRequest, outputs: Path) -> Path:

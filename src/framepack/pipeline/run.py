@@ -40,7 +40,9 @@ class Run:
         self.folder, self.video = folder, video
         self.device = memory.device
         self.bank = {key: latent.to(self.device) for key, latent in inputs.bank.items()}
-        self.history = History(sections[0].grows, self.bank["start"], max(HISTORY, *(s.decode_latents for s in sections)))
+        self.history = History(
+            sections[0].grows, self.bank["start"], max(HISTORY, *(s.decode_latents for s in sections))
+        )
         self.joiner = ClipJoiner(sections[0].grows)
         self.noise = torch.Generator("cpu").manual_seed(request.seed)
         self.sigmas = make_sigmas(request.steps, request.window * (height // 2) * (width // 2))

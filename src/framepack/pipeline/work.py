@@ -60,10 +60,6 @@ class WorkFolder:
             with atomic_write(file) as temporary:
                 temporary.write_text(json.dumps(mine, indent=1), encoding="utf-8")
 
-    def segment(self, index: int, suffix: str) -> Path:
-        """Where section `index`'s settled frames are encoded."""
-        return self.path / f"segment-{index:04d}{suffix}"
-
     def section(self, index: int) -> Path:
         """Where section `index`'s latents are."""
         return self.path / f"section-{index:04d}.safetensors"
@@ -76,7 +72,9 @@ class WorkFolder:
         try:
             return load_file(file)["latents"]
         except (SafetensorError, KeyError) as error:
-            raise ValueError(f"{file} is damaged ({error}); delete it and the job goes on from the section before") from error
+            raise ValueError(
+                f"{file} is damaged ({error}); delete it and the job goes on from the section before"
+            ) from error
 
     def save_section(self, index: int, latents: Tensor) -> None:
         """Mark section `index` as finished."""

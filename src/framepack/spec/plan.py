@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypedDict
 
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS, frames_of, latent_of_frame, section_count
@@ -185,7 +185,15 @@ def tile(total: int, borders: list[int], window: int) -> list[range]:
     return tiles
 
 
-def decoding(tiles: list[range], j: int, *, anchored: bool) -> dict[str, int]:
+class Decoding(TypedDict):
+    """The fields of a SectionPlan that follow from the sections' lengths alone."""
+
+    decode_latents: int
+    overlap: int
+    unsettled: int
+
+
+def decoding(tiles: list[range], j: int, *, anchored: bool) -> Decoding:
     """What to decode after section `j`: it and its predecessor, cross-faded where the predecessor was decoded.
 
     The first section decodes all there is. `anchored`: the start latent joins here. In frames, the predecessor's

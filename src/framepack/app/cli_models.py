@@ -1,0 +1,108 @@
+"""`framepack models` and `framepack doctor`: what is here, what is missing, what this machine can run."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+from framepack.app.runtime import variant_of
+from framepack.memory.probe import Machine, probe
+from framepack.pipeline.hub import download, plan_download
+from framepack.pipeline.loader import choose_dtypes, verify
+from framepack.pipeline.sources import ModelSource, list_models
+from framepack.spec.variants import VARIANTS
+
+STEP_BYTES = 18.12e9
+"""What of it a denoising step reads."""
+LEAST_VRAM = 4e9
+RESIDENT_VRAM = 60e9
+
+
+def list_command(source: ModelSource) -> None:
+    """A paragraph for each model, with its parts."""
+    console = Console(soft_wrap=True, highlight=False)
+    rows = list_models(source)
+    for variant in VARIANTS.values():
+        parts = [row for row in rows if row.variant == variant.name]
+        complete = all(part.complete for part in parts)
+        size = gigabytes(sum(part.size for part in parts))
+        state = f"[green]here[/], {size}" if complete else f"framepack models download {variant.name}"
+        console.print(f"[bold]{variant.name}[/]: {variant.title}; {state}")
+        for part in parts:
+            found = f"{part.where}, {gigabytes(part.size)}" if part.size else part.where
+            console.print(f"    {part.repo}: {found}{''.join(f'; {what}' for what in part.missing)}")
+
+
+def download_command(model: str, source: ModelSource, *, confirm: bool) -> None:
+    """Show what it takes, ask, fetch."""
+    console = Console(stderr=True)
+    plan = plan_download(variant_of(model), source)
+    if not plan.to_fetch:
+        console.print(f"{model} is complete in {plan.target}", soft_wrap=True)
+        return
+    console.print(
+        f"{model}: {gigabytes(plan.to_fetch)} of {gigabytes(plan.total)} to fetch into {plan.target}, "
+        f"{gigabytes(plan.free)} free there",
+        soft_wrap=True,
+    )
+    if confirm and console.input("go on? [Y/n] ").strip().lower() not in ("", "y", "yes"):
+        raise ValueError("nothing was downloaded")
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=plan.to_fetch)
+        download(plan, source, lambda done, total: progress.update(task, completed=done, total=total))
+    console.print(f"{model} is complete in {plan.target}", soft_wrap=True)
+
+
+def verify_command(model: str, source: ModelSource) -> int:
+    """Open every file; 0 when all is well, 2 when not."""
+    console = Console(soft_wrap=True)
+    problems = 0
+    for verdict in verify(variant_of(model), source):
+        sums = f", {verdict.checked_sums} checksums right" if verdict.checked_sums else ""
+        problems += verdict.problem is not None
+        said = f"[red]{verdict.problem}[/]" if verdict.problem else f"[green]ok[/]{sums}"
+        console.print(f"{verdict.part}: {said}", highlight=False)
+    return 2 if problems else 0
+
+
+def doctor_command(outputs: Path, source: ModelSource) -> None:
+    """The machine, the models that are here, and what goes together."""
+    console = Console(soft_wrap=True, highlight=False)
+    machine = probe(outputs)
+    for device in machine.devices:
+        bf16 = "bf16 in hardware" if device.bf16 else "no bf16"
+        console.print(f"{device.name}: {device.model}, {gigabytes(device.memory.total)} memory, {bf16}")
+    console.print(
+        f"cores {machine.cores}, RAM {gigabytes(machine.ram_total)} ({gigabytes(machine.ram_available)} free)"
+    )
+    console.print(f"disk {gigabytes(machine.disk_free)} free for {outputs}")
+    console.print(
+        f"torch {machine.torch}, computing in {choose_dtypes(machine.best.name).transformer}".replace("torch.", "")
+    )
+    console.print()
+    console.print("[green]mini[/]: runs here, on any CPU")
+    console.print(f"framepack, framepack-f1 (13 B): {verdict_13b(machine)}")
+    missing = sorted({row.variant for row in list_models(source) if not row.complete})
+    if missing:
+        console.print(f"not downloaded: {', '.join(missing)} (framepack models download NAME)")
+
+
+def verdict_13b(machine: Machine) -> str:
+    """One sentence on the 13 B models."""
+    best, room = machine.best, machine.ram_available
+    if best.name == "cpu":
+        return "need a GPU with 4 GB or more; on this CPU a video would take days"
+    if best.memory.free > RESIDENT_VRAM:
+        return f"run on {best.name} with everything resident"
+    if best.memory.free < LEAST_VRAM:
+        return f"{best.name} has {gigabytes(best.memory.free)} free, at least {gigabytes(LEAST_VRAM)} are needed"
+    if room < STEP_BYTES:
+        faster = f"{gigabytes(room)} RAM is free, {gigabytes(STEP_BYTES)} would be faster"
+        return f"run on {best.name}, streamed from disk: {faster}"
+    return f"run on {best.name}, blocks streamed from RAM where they do not fit"
+
+
+def gigabytes(size: float) -> str:
+    """25.8 GB, 12.3 MB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,180 @@
+"""The command line: a real run in a subprocess, and every mistake answered in one sentence with exit code 2."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from framepack.app import cli
+from framepack.media.metadata import read_metadata
+from framepack.media.read import probe, read_video
+
+SMALL = ["--model", "mini", "--width", "32", "--height", "32", "--window", "3", "--steps", "2", "--dtype", "float32"]
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    file = tmp_path / "a picture.png"
+    Image.fromarray(np.linspace(0, 255, 40 * 50 * 3).reshape(40, 50, 3).astype(np.uint8)).save(file)
+    return file
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", "from framepack.app.cli import main; main()", *map(str, arguments)]
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["framepack", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exited:
+        cli.main()
+    return int(exited.value.code or 0)
+
+
+def test_a_run_ends_in_an_mp4_whose_frames_decode(picture: Path, tiny_models_dir: Path, tmp_path: Path):
+    output = tmp_path / "out" / "v.mp4"
+    arguments = ["generate", picture, "-p", "a walk", *SMALL, "--seconds", 0.8, "--models-dir", tiny_models_dir]
+    done = subprocess.run(
+        command(*arguments, "--output", output), capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(output)
+    frames = list(read_video(output))
+    assert len(frames) == probe(output).frames == 25
+    assert frames[0].shape == (32, 32, 3)
+    content = read_metadata(output)
+    assert content is not None
+    assert content["request"]["prompt"] == "a walk"
+    assert sorted(p.name for p in output.parent.iterdir()) == ["v.mp4"]
+
+
+def test_a_run_without_a_name_gets_a_dated_one_in_the_outputs_folder(
+    picture: Path, tiny_models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.setenv("FRAMEPACK_OUTPUTS", str(tmp_path / "videos"))
+    monkeypatch.setenv("FRAMEPACK_MODELS_DIR", str(tiny_models_dir))
+    assert run_here(monkeypatch, "generate", picture, *SMALL, "--seconds", 0.4) == 0
+    (video,) = (tmp_path / "videos").iterdir()
+    assert capsys.readouterr().out.strip() == str(video)
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
+    picture: Path, tiny_models_dir: Path, tmp_path: Path
+):
+    work, output = tmp_path / "work", tmp_path / "v.mp4"
+    arguments = ["generate", picture, *SMALL, "--seconds", 4, "--models-dir", tiny_models_dir]
+    arguments += ["--work", work, "--output", output]
+    process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    while not (work / "section-0000.safetensors").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped" in said
+    assert "goes on" in said
+    assert "Traceback" not in said
+    finished = len(list(work.glob("section-*.safetensors")))
+    assert not output.exists()
+    again = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert probe(output).frames == 121
+    assert len(list(work.glob("section-*.safetensors"))) > finished
+
+
+MISTAKES = [
+    (["generate", "nowhere.png"], ["nowhere.png", "check the path"]),
+    (["generate", "."], ["folder"]),
+    (["generate", "notes.txt"], ["not an image", "PNG"]),
+    (["generate", "cut.png"], ["cut.png"]),
+    (["generate", "empty.png"], ["empty.png"]),
+    (["generate", "huge.png"], ["64"]),
+    (["generate", "{picture}", "--width", "100", "--height", "64"], ["multiple of 16", "96 or 112"]),
+    (["generate", "{picture}", "--width", "64"], ["go together"]),
+    (["generate", "{picture}", "--seconds", "nan"], ["seconds must be 0.01..36000, got nan"]),
+    (["generate", "{picture}", "--steps", "0"], ["steps must be 1..200"]),
+    (["generate", "{picture}", "--steps", "many"], ["--steps", "integer"]),
+    (["generate", "{picture}", "--cfg", "inf"], ["cfg must be"]),
+    (["generate", "{picture}", "--window", "34"], ["window must be 1..33, got 34"]),
+    (["generate", "{picture}", "--model", "sora"], ["model must be one of mini"]),
+    (["generate", "{picture}", "--dtype", "int8"], ["dtype must be one of"]),
+    (["generate", "{picture}", "--device", "cuda:7"], ["cuda"]),
+    (["generate", "{picture}", "--device", "toaster"], ["device must be auto"]),
+    (["generate", "{picture}", "--frame", "{picture}"], ["FILE@SECONDS"]),
+    (["generate", "{picture}", "--frame", "{picture}@soon"], ["'soon' is not a number"]),
+    (["generate", "{picture}", "--frame", "{picture}@99"], ["lengthen the video"]),
+    (["generate", "{picture}", "--frame", "nowhere.png@1"], ["nowhere.png"]),
+    (["generate", "{picture}", "--model", "framepack-f1", "--end-frame", "{picture}"], ["use model framepack"]),
+    (["generate", "{picture}", "--then", "later"], ["SECONDS:TEXT"]),
+    (["generate", "{picture}", "--output", "v.avi"], [".avi", ".mp4"]),
+    (["generate", "{picture}", "--output", "{folder}.mp4"], ["folder"]),
+    (["generate", "{picture}", "--models-dir", "nowhere"], ["nowhere", "--models-dir"]),
+    (["generate", "{picture}", "--bogus"], ["--bogus", "--help"]),
+    (["generate"], ["image", "--help"]),
+    (["dance"], ["dance", "--help"]),
+    (["models", "verify", "sora"], ["model must be one of"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[" ".join(a[1:4]) or a[0] for a, _ in MISTAKES])
+def test_a_mistake_is_one_sentence_and_exit_code_two(
+    arguments: list[str],
+    words: list[str],
+    picture: Path,
+    tiny_models_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FRAMEPACK_MODELS_DIR", str(tiny_models_dir))
+    Path("notes.txt").write_text("hello")
+    Path("empty.png").touch()
+    Path("cut.png").write_bytes(picture.read_bytes()[:200])
+    Path("folder.mp4").mkdir()
+    if "huge.png" in arguments:
+        Image.new("1", (9000, 9000)).save("huge.png")
+    before = sorted(tmp_path.rglob("*"))
+    filled = [a.replace("{picture}", str(picture)).replace("{folder}", str(tmp_path / "folder")) for a in arguments]
+    assert run_here(monkeypatch, *filled) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("framepack: ")
+    for word in words:
+        assert word in said
+    assert sorted(p for p in tmp_path.rglob("*") if p.name != "outputs") == before
+
+
+def test_a_damaged_checkpoint_is_named(
+    picture: Path, tiny_models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    models = tmp_path / "models"
+    shutil.copytree(tiny_models_dir, models)
+    shard = sorted((models / "framepack" / "mini").glob("*.safetensors"))[0]
+    shard.write_bytes(shard.read_bytes()[:-100])
+    assert run_here(monkeypatch, "generate", picture, *SMALL, "--seconds", 0.4, "--models-dir", models) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert shard.name in said
+    assert "Traceback" not in said
+
+
+def test_help_is_instant_because_it_loads_neither_torch_nor_a_web_framework():
+    check = "import sys; from framepack.app import cli; sys.argv=['framepack','--help']\n"
+    check += "try: cli.main()\nexcept SystemExit: pass\n"
+    check += "print([m for m in ('torch', 'gradio', 'fastapi', 'transformers', 'av') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_doctor_and_list_speak_of_every_model(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    assert run_here(monkeypatch, "doctor") == 0
+    assert run_here(monkeypatch, "models", "list") == 0
+    said = capsys.readouterr().out
+    for name in ("mini", "framepack", "framepack-f1"):
+        assert name in said

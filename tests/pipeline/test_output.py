@@ -1,0 +1,113 @@
+"""From settled frames to files: each frame encoded once, whatever the order, rate and format."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from framepack.media.metadata import read_metadata
+from framepack.media.read import probe, read_video
+from framepack.pipeline.output import VideoOutput
+from framepack.pipeline.work import WorkFolder
+from framepack.spec.plan import plan, settled_frames
+from framepack.spec.request import GenerationRequest
+
+
+def frame(number: int) -> np.ndarray:
+    """A 16 x 16 picture that tells its number."""
+    picture = np.full((16, 16, 3), 40, np.uint8)
+    picture[..., 0], picture[..., 1] = number % 64 * 4, number // 64 * 4
+    return picture
+
+
+def numbers(file: Path) -> list[int]:
+    return [int(f[8, 8, 0]) // 4 + int(f[8, 8, 1]) // 4 * 64 for f in read_video(file)]
+
+
+def drive(request: GenerationRequest, tmp_path: Path) -> tuple[VideoOutput, list[list[int]], Path]:
+    """Run an output over a plan with numbered frames; return what was playable after each section."""
+    sections = plan(request)
+    total = sum(map(len, settled_frames(sections)))
+    made: set[int] = set()
+    played = []
+    with (
+        WorkFolder.open(tmp_path / "work", request) as folder,
+        VideoOutput.open(request, tmp_path, folder, sections) as out,
+    ):
+        for section, settled in zip(sections, settled_frames(sections), strict=True):
+            frames = [frame(i) for i in settled]
+            out.write(section.index, np.stack(frames) if frames else np.empty((0, 16, 16, 3), np.uint8))
+            made |= set(settled)
+            edge = settled.start if section.grows == "backward" else settled.stop
+            held = (
+                range(edge - section.unsettled, edge)
+                if section.grows == "backward"
+                else range(edge, edge + section.unsettled)
+            )
+            tail = np.stack([frame(i) for i in held]) if len(held) else np.empty((0, 16, 16, 3), np.uint8)
+            file, _ = out.publish(section.index, tail)
+            assert file is not None
+            played.append(numbers(file))
+        final, count = out.finish()
+        assert count == len(numbers(final))
+        if request.output.fps == 30:
+            assert count == total
+    return out, played, final
+
+
+@pytest.mark.parametrize("model", ["mini", "mini-f1"])
+@pytest.mark.parametrize("live", [True, False])
+def test_each_frame_arrives_once_in_order_and_the_part_always_plays(model: str, live: bool, tmp_path: Path):
+    request = GenerationRequest(
+        image="a.png", model=model, seconds=3.6, output={"path": tmp_path / "v.mkv", "format": "mkv", "live": live}
+    )
+    out, played, final = drive(request, tmp_path)
+    assert numbers(final) == list(range(109))
+    for part in played:
+        assert part == list(range(part[0], part[0] + len(part)))
+    made = [33, 69, 109] if model == "mini" else [37, 73, 109]
+    if live:
+        assert [len(p) for p in played] == made
+    assert not out.part.exists()
+
+
+def test_without_a_live_tail_each_delivered_frame_is_encoded_exactly_once(tmp_path: Path):
+    request = GenerationRequest(
+        image="a.png", model="mini-f1", seconds=6, output={"path": tmp_path / "v.mp4", "live": False}
+    )
+    out, _, final = drive(request, tmp_path)
+    assert out.frames_encoded == probe(final).frames == 181
+
+
+@pytest.mark.parametrize("fps", [12.0, 24.0, 60.0])
+@pytest.mark.parametrize("model", ["mini", "mini-f1"])
+def test_another_rate_keeps_the_duration_and_the_frames_on_screen(fps: float, model: str, tmp_path: Path):
+    request = GenerationRequest(
+        image="a.png", model=model, seconds=2.4, output={"path": tmp_path / "v.mkv", "format": "mkv", "fps": fps}
+    )
+    _, _, final = drive(request, tmp_path)
+    assert numbers(final) == [int(i * 30 / fps) for i in range(probe(final).frames)]
+    assert probe(final).frames / fps == pytest.approx(73 / 30, abs=1 / fps)
+
+
+def test_the_request_is_inside_the_file(tmp_path: Path):
+    request = GenerationRequest(image="a.png", seconds=1, prompt="ü", output={"path": tmp_path / "v.mp4"})
+    _, _, final = drive(request, tmp_path)
+    content = read_metadata(final)
+    assert content is not None
+    assert GenerationRequest.model_validate(content["request"]) == request
+
+
+def test_a_gif_is_encoded_at_the_end_from_lossless_segments(tmp_path: Path):
+    request = GenerationRequest(image="a.png", seconds=2.4, output={"path": tmp_path / "v.gif", "format": "gif"})
+    _, played, final = drive(request, tmp_path)
+    assert played[-1] == list(range(73))
+    assert probe(final).frames == 73
+
+
+def test_a_name_nobody_gave_is_dated_and_new(tmp_path: Path):
+    request = GenerationRequest(image="a.png", seconds=1)
+    _, _, first = drive(request, tmp_path)
+    _, _, second = drive(request, tmp_path)
+    assert first != second
+    assert first.suffix == ".mp4"
