@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fake_generator import TARGET
 
 from framepack.app.tracker import Tracker
 from framepack.jobs.feed import Feed
@@ -14,7 +15,6 @@ from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, Job
 from framepack.jobs.pool import Crew, Pool
 from framepack.jobs.store import JobStore
-from fake_generator import TARGET
 
 
 @dataclass

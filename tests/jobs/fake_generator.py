@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import PIL.Image  # noqa: F401 - previews need it; loading it in the first step would make that a slow one
 
 from framepack.spec.events import Event, Finished, SectionDone, StageStarted, StepDone
 from framepack.spec.request import GenerationRequest

@@ -19,7 +19,8 @@ def test_a_job_runs_to_its_end_and_its_unfinished_work_is_cleared(bench):
     pool.wait(lambda: not pool.folders.work(job.id).exists())
     assert (job.progress.sections, job.progress.frames, job.progress.fraction) == (3, 108, 1.0)
     assert len(job.progress.section_seconds) == 3
-    assert job.started and job.finished and job.ran > 0
+    assert job.ran > 0
+    assert job.started <= job.finished
 
 
 def test_jobs_run_in_order(bench):
@@ -182,15 +183,15 @@ def test_a_thread_can_do_the_work_too(bench):
 
 def test_kill_9_at_20_random_moments_leaves_every_output_identical(bench):
     pool = bench(workers=2)
-    requests = [ask(seed=seed, sections=10, steps=5, pause=0.01) for seed in range(10)]
+    requests = [ask(seed=seed, sections=20, steps=4, pause=0.02) for seed in range(20)]
     jobs = pool.store.submit(requests)
     chance, kills = random.Random(5), 0
-    while kills < 20 and not all(pool.store.get(job.id).status == "done" for job in jobs):
-        time.sleep(chance.uniform(0.02, 0.3))
-        for pid in pool.busy_pids()[:1]:
+    while kills < 20:
+        pool.wait(lambda: bool(pool.busy_pids()))
+        time.sleep(chance.uniform(0.0, 2.0))
+        for pid in pool.busy_pids()[-1:]:
             os.kill(pid, signal.SIGKILL)
             kills += 1
-    assert kills == 20
     for job, request in zip(pool.ended(*jobs), requests, strict=True):
         assert (job.status, job.reason) == ("done", "")
         assert job.outputs[0].read_bytes() == expected(request)

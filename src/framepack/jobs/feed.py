@@ -5,6 +5,7 @@ A slow listener never holds up a worker: of step events that follow each other i
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from framepack.jobs.job import Job
@@ -27,10 +28,10 @@ class News:
 
 
 class Listener:
-    """One listener's mailbox. Close it, or use it in a `with`."""
+    """One listener's mailbox. Close it, or use it in a `with`. `wake` is called, on any thread, when news arrive."""
 
-    def __init__(self, feed: "Feed", job: str | None) -> None:
-        self._feed = feed
+    def __init__(self, feed: "Feed", job: str | None, wake: Callable[[], None] | None = None) -> None:
+        self._feed, self._wake = feed, wake
         self.job = job
         self._news: deque[News] = deque(maxlen=LIMIT)
         self._arrived = threading.Condition()
@@ -42,6 +43,8 @@ class Listener:
                 self._news.pop()
             self._news.append(news)
             self._arrived.notify()
+        if self._wake:
+            self._wake()
 
     def get(self, timeout: float | None = None) -> News | None:
         """The next news, None when `timeout` seconds passed without any."""
@@ -67,9 +70,9 @@ class Feed:
         self._listeners: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
 
-    def listen(self, job: str | None = None) -> Listener:
+    def listen(self, job: str | None = None, wake: Callable[[], None] | None = None) -> Listener:
         """Hear of one job, or of all."""
-        listener = Listener(self, job)
+        listener = Listener(self, job, wake)
         with self._lock:
             self._listeners += (listener,)
         return listener

@@ -2,8 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from framepack.jobs.job import Job
@@ -22,10 +22,13 @@ def free_bytes(folder: Path) -> int:
 
 @dataclass
 class Folders:
-    """Made when they are missing. `free` says how much room a folder's disk has."""
+    """Made when they are missing. `suffixes` are of the formats whose files do not end in the format's own name;
+    `free` says how much room a folder's disk has.
+    """
 
     outputs: Path
     home: Path
+    suffixes: Mapping[str, str] = field(default_factory=dict)
     reserve: int = RESERVE
     free: Callable[[Path], int] = free_bytes
     _needed: int = 0
@@ -58,7 +61,8 @@ class Folders:
         request = job.request
         if request.output.path is None:
             day = time.strftime("%Y%m%d-%H%M%S", time.localtime(job.created))
-            path = self.outputs / f"{day}-{job.id}.{request.output.format}"
+            suffix = self.suffixes.get(request.output.format, f".{request.output.format}")
+            path = self.outputs / f"{day}-{job.id}{suffix}"
             request = request.model_copy(update={"output": request.output.model_copy(update={"path": path})})
         work = self.work(job.id)
         work.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,10 @@ class UnknownJob(ValueError):  # noqa: N818 - reads as the sentence it is
     """There is no such job."""
 
 
+class WrongState(ValueError):  # noqa: N818 - reads as the sentence it is
+    """The job is in a state in which this cannot be done."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """Where a job stands. `fraction` is 0..1 over the whole job, seconds are estimates or None while unknown."""

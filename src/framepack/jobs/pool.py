@@ -105,11 +105,11 @@ class Pool:
         """The attempt that runs now at `job`, with progress newer than the queue's."""
         return next((s.attempt for s in self.slots if s.attempt and s.attempt.job.id == job), None)
 
-    def tell(self, job: str, command: Command) -> None:
-        """Pass a wish on at once, without waiting for the next look at the queue."""
+    def kill(self, job: str) -> None:
+        """End the worker of a job that does not listen; the wish that was said before is then granted."""
         for slot in self.slots:
-            if slot.attempt and slot.stream and slot.attempt.job.id == job:
-                slot.stream.send(command)
+            if slot.worker and slot.attempt and slot.attempt.job.id == job:
+                slot.worker.close(0.0)
 
     def _attend(self, slot: Slot) -> None:
         while not self._closing.is_set():

@@ -12,14 +12,14 @@ from typing import Any
 
 from framepack.jobs.claims import Claims
 from framepack.jobs.database import Database
-from framepack.jobs.job import Job, Progress, Status, Wish
+from framepack.jobs.job import Job, Progress, Status, Wish, WrongState
 from framepack.spec.request import GenerationRequest
 
 WAITING: tuple[Status, ...] = ("queued", "paused")
 
 
 class JobStore:
-    """The queue in `file`. Unknown ids raise UnknownJob, impossible wishes ValueError."""
+    """The queue in `file`. Unknown ids raise UnknownJob, impossible wishes WrongState."""
 
     def __init__(self, file: Path) -> None:
         self._database = Database(file)
@@ -110,11 +110,8 @@ class JobStore:
 
     def _ask(self, job: str, wish: Wish, at_once: tuple[Status, ...], values: dict[str, Any]) -> Job:
         def decide(now: Job) -> dict[str, Any]:
-            if now.status == "running":
-                return {"wish": wish}
-            if now.status in at_once:
-                return values
-            raise ValueError(f"only a {' or '.join(('running', *at_once))} job can {wish}, {job} is {now.status}")
+            must_be(now, ("running", *at_once), f"be told to {wish}")
+            return {"wish": wish} if now.status == "running" else values
 
         return self._database.change(job, decide)
 
@@ -124,7 +121,7 @@ class JobStore:
         def decide(now: Job) -> dict[str, Any]:
             if now.status == "running" and now.wish == "pause":
                 return {"wish": None}
-            must_be(now, ("paused",), "resume")
+            must_be(now, ("paused",), "be resumed")
             return {"status": "queued", "waits_for": None, "reason": ""}
 
         return self._database.change(job, decide)
@@ -160,7 +157,7 @@ class JobStore:
         def decide(now: Job) -> dict[str, Any]:
             must_be(now, WAITING, "be edited")
             if now.progress.section:
-                raise ValueError(f"job {job} has finished sections already; cancel it and submit a new one")
+                raise WrongState(f"job {job} has finished sections already; cancel it and submit a new one")
             return {"request_json": request.model_dump_json(), "progress": Progress()}
 
         return self._database.change(job, decide)
@@ -170,7 +167,7 @@ class JobStore:
         with self._database.transaction() as connection:
             old = self.get(job)
             if old.status == "running":
-                raise ValueError(f"job {job} is running; cancel it before deleting it")
+                raise WrongState(f"job {job} is running; cancel it before deleting it")
             connection.execute("DELETE FROM job WHERE id = ?", (job,))
         return old
 
@@ -186,6 +183,6 @@ def has_room(job: Job) -> dict[str, Any]:
 
 
 def must_be(job: Job, allowed: tuple[Status, ...], what: str) -> None:
-    """ValueError unless the job has one of the statuses."""
+    """WrongState unless the job has one of the statuses."""
     if job.status not in allowed:
-        raise ValueError(f"only a {' or '.join(allowed)} job can {what}, {job.id} is {job.status}")
+        raise WrongState(f"only a {' or '.join(allowed)} job can {what}, {job.id} is {job.status}")

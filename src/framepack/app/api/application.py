@@ -1,0 +1,78 @@
+"""Puts the HTTP application together: routes, errors as one sentence, and the guard around everything."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from framepack import __version__
+from framepack.app.api.events import event_routes
+from framepack.app.api.files import file_routes
+from framepack.app.api.guard import Access, Guard
+from framepack.app.api.jobs import job_routes
+from framepack.app.service import Service
+from framepack.app.uploads import NoRoom, TooLarge
+from framepack.jobs.job import UnknownJob, WrongState
+from framepack.spec.request import explain
+from framepack.spec.variants import VARIANTS
+
+STATUS: dict[type[Exception], int] = {UnknownJob: 404, WrongState: 409, TooLarge: 413, NoRoom: 507}
+
+
+def make_app(service: Service, access: Access) -> FastAPI:
+    """The application on a service that is open. A page may be mounted on it; the guard stands before that too."""
+    app = FastAPI(
+        title="FramePack", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
+    )
+    app.add_middleware(Guard, access=access)
+    for routes in (job_routes(service), event_routes(service), file_routes(service)):
+        app.include_router(routes)
+
+    @app.get("/api/health", tags=["service"])
+    def health() -> dict[str, Any]:
+        """Jobs by status, workers, disk."""
+        return service.health()
+
+    @app.get("/api/models", tags=["service"])
+    def models() -> list[dict[str, Any]]:
+        """What `model` may be."""
+        return [
+            {"name": v.name, "title": v.title, "bundled": v.bundled, "guides_ahead": v.guides_ahead}
+            for v in VARIANTS.values()
+        ]
+
+    answer_errors(app)
+    return app
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Every error is {"error": sentence}; a traceback is never part of an answer."""
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+        message = first["msg"].removeprefix("Value error, ")
+        return JSONResponse({"error": f"{where}: {message}" if where else message}, 422)
+
+    @app.exception_handler(ValidationError)
+    async def invalid(_: Request, error: ValidationError) -> JSONResponse:
+        return JSONResponse({"error": explain(error)}, 422)
+
+    @app.exception_handler(ValueError)
+    async def mistaken(_: Request, error: ValueError) -> JSONResponse:
+        status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
+        return JSONResponse({"error": str(error)}, status)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        logging.getLogger("framepack").error("%s %s", request.method, request.url.path, exc_info=error)
+        return JSONResponse({"error": "the service made a mistake; its log has the details"}, 500)

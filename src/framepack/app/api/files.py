@@ -1,0 +1,96 @@
+"""Routes of files: uploads in; videos, previews and thumbnails out, the first with ranges, from the outputs folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from framepack.app.api.receive import form_of
+from framepack.app.api.views import File, file_view
+from framepack.app.paths import NAME, find_file
+from framepack.app.service import Service
+from framepack.app.uploads import Upload, small_picture
+from framepack.media.video import FORMATS
+
+MIMES = {row.suffix: row.mime for row in FORMATS.values()} | {".png": "image/png"}
+INLINE = ("video/", "image/")
+SAFE = {"content-security-policy": "sandbox; default-src 'none'", "cache-control": "no-cache"}
+
+
+def send_file(file: Path) -> FileResponse:
+    """A file, whole or the ranges asked for; what is no picture or video is for saving only."""
+    mime = MIMES.get(file.suffix.lower(), "application/octet-stream")
+    shown = "inline" if mime.startswith(INLINE) else "attachment"
+    return FileResponse(file, media_type=mime, filename=file.name, content_disposition_type=shown, headers=SAFE)
+
+
+def file_routes(service: Service) -> APIRouter:
+    """Uploads, outputs, previews."""
+    routes = APIRouter(prefix="/api", tags=["files"])
+    outputs = service.folders.outputs
+
+    @routes.post("/uploads", status_code=201)
+    async def upload(request: Request) -> list[Upload]:
+        """Hand in pictures (64 MB each) or videos (2 GB) as a form; their ids go into requests."""
+        form = await form_of(request, service.folders)
+        if not form.files:
+            raise ValueError("the form has no file in it")
+        return [upload for _, upload in form.files]
+
+    @routes.get("/files")
+    def files(limit: Annotated[int, Query(ge=1, le=10000)] = 1000) -> list[File]:
+        """Files of the outputs folder, newest first."""
+        found = [file for file in outputs.iterdir() if NAME.fullmatch(file.name) and file.is_file()]
+        return [file_view(file) for file in sorted(found, key=lambda file: -file.stat().st_mtime)[:limit]]
+
+    @routes.get("/files/{name}", response_class=FileResponse)
+    def file(name: str) -> FileResponse:
+        """One of them; ranges are honoured."""
+        return send_file(found(name, outputs))
+
+    @routes.get("/jobs/{job}/video", response_class=FileResponse)
+    def video(job: str) -> FileResponse:
+        """What exists of the job's video by now, playable."""
+        playable = service.video(job)
+        if playable is None or playable.parent != outputs:
+            raise HTTPException(404, "there is nothing to play yet")
+        return send_file(playable)
+
+    @routes.get("/jobs/{job}/preview", response_class=Response)
+    def preview(job: str) -> Response:
+        """The last step's expected frames below each other as PNG; the header X-Frames says how many."""
+        picture = service.preview(service.get(job).id)
+        if picture is None:
+            raise HTTPException(404, "there is no preview; it appears with the first step")
+        headers = {"x-frames": str(picture[1]), "cache-control": "no-store"}
+        return Response(picture[0], media_type="image/png", headers=headers)
+
+    @routes.get("/jobs/{job}/picture", response_class=FileResponse)
+    def picture(job: str) -> FileResponse:
+        """A thumbnail of the picture the job starts from."""
+        return FileResponse(thumbnail_of(service, service.get(job).request.image), media_type="image/jpeg")
+
+    return routes
+
+
+def found(name: str, folder: Path) -> Path:
+    """A file of the folder, or 404."""
+    try:
+        return find_file(name, (folder,))
+    except ValueError as error:
+        raise HTTPException(404, str(error)) from error
+
+
+def thumbnail_of(service: Service, picture: Path) -> Path:
+    """A small copy of a picture of ours, made once."""
+    folders = service.folders
+    if picture.parent not in (folders.uploads, folders.outputs) or not picture.is_file():
+        raise HTTPException(404, "the picture is gone")
+    small = folders.home / "thumbnails" / f"{picture.name}.jpg"
+    if not small.exists():
+        small.parent.mkdir(exist_ok=True)
+        temporary = small.with_suffix(".part")
+        temporary.write_bytes(small_picture(picture))
+        temporary.replace(small)
+    return small

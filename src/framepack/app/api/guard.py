@@ -1,0 +1,127 @@
+"""Who may talk to the service: known hosts, its own pages, and where asked for, those with the password.
+
+A page of another site can make a browser call a service on this machine. Its requests carry a foreign Origin or
+Sec-Fetch-Site, or, after rebinding a name to 127.0.0.1, a foreign Host. All of these are refused before anything else
+happens. Plain ASGI, so that streams pass untouched. Source: the Fetch standard and MDN on Sec-Fetch-Site.
+"""
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """What is let in. `hosts` are names without a port; `login` is USER:PASSWORD or None."""
+
+    hosts: frozenset[str] = frozenset({"localhost", "127.0.0.1", "::1"})
+    login: str | None = None
+    addresses: bool = False
+    """Let in whoever names the service by an IP address: no name that could be rebound is involved."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on can be reached from this machine only."""
+    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+class Guard:
+    """Wraps an application."""
+
+    def __init__(self, app: App, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through or answer with a refusal."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refusal(scope, headers)
+        if refusal is None:
+            return await self._app(scope, receive, with_headers(send))
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008, "reason": refusal[1]})
+        return await answer(send, *refusal)
+
+    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if not self._knows_host(host_name(host)):
+            return 403, f"this service does not answer to the name {host[:100]!r}; start it with --allow-host to let it"
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return 403, "requests from other sites are refused"
+        elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        looking = scope.get("method") == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        if elsewhere and not looking:
+            return 403, "requests from other sites are refused"
+        if self._access.login and not knows(headers.get("authorization", ""), self._access.login):
+            return 401, "a name and password are needed"
+        return None
+
+    def _knows_host(self, name: str) -> bool:
+        return name in self._access.hosts or (self._access.addresses and is_address(name))
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address and not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def host_name(host: str) -> str:
+    """A Host header's name without its port, `""` for what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def knows(authorization: str, login: str) -> bool:
+    """Whether a Basic Authorization header has the login, compared in constant time."""
+    kind, _, credentials = authorization.partition(" ")
+    try:
+        given = base64.b64decode(credentials, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return kind.lower() == "basic" and hmac.compare_digest(given, login.encode())
+
+
+def with_headers(send: Send) -> Send:
+    """A `send` that adds the headers every answer has."""
+
+    async def adding(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
+        await send(message)
+
+    return adding
+
+
+async def answer(send: Send, status: int, sentence: str) -> None:
+    """A refusal as JSON."""
+    body = json.dumps({"error": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *HEADERS]
+    if status == 401:
+        headers.append((b"www-authenticate", b'Basic realm="FramePack"'))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

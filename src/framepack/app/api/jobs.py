@@ -1,0 +1,129 @@
+"""Routes of jobs and batches."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from framepack.app.api.submit import request_of, validated
+from framepack.app.api.views import JobView, job_view
+from framepack.app.service import Service
+from framepack.jobs.batch import Grid, batch_name, expand
+from framepack.jobs.job import Job, Status
+from framepack.spec.request import GenerationRequest
+
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/GenerationRequest"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "request": {"type": "string", "description": "a GenerationRequest as JSON"},
+                        "image": {"type": "string", "format": "binary"},
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+class Move(BaseModel):
+    """Where to put a waiting job; 0 is next."""
+
+    place: Annotated[int, Field(ge=0)]
+
+
+class Batch(BaseModel):
+    """Requests, each of them made in all combinations of `grid`'s values: {"seed": [1, 2], "output.crf": [16, 20]}."""
+
+    model_config = ConfigDict(extra="forbid")
+    requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
+    grid: dict[str, list[Any]] = {}
+    name: Annotated[str, Field(max_length=80)] = "batch"
+
+
+def job_routes(service: Service) -> APIRouter:
+    """Submit, look, and tell what to do. Errors are {"error": sentence}."""
+    routes = APIRouter(prefix="/api", tags=["jobs"])
+
+    def view(job: Job) -> JobView:
+        return job_view(service.get(job.id), service.folders, traceback=True)
+
+    @routes.post("/jobs", status_code=201, openapi_extra=BODY)
+    async def submit(request: Request) -> JobView:
+        """Queue a request: JSON that names uploads, or a form whose field `image` is the picture."""
+        wanted = await request_of(request, service.folders)
+        return view(service.submit([wanted])[0])
+
+    @routes.post("/batches", status_code=201)
+    def submit_batch(batch: Batch) -> list[JobView]:
+        """Queue many requests, all or none."""
+        grid: Grid = tuple(batch.grid.items())
+        made = [variant for request in batch.requests for variant in expand(request, grid)]
+        requests = [validated(data, service.folders) for data, _ in made]
+        jobs = service.submit(requests, batch=batch_name(batch.name), labels=[label for _, label in made])
+        return [view(job) for job in jobs]
+
+    @routes.get("/jobs")
+    def listing(
+        status: Annotated[list[Status] | None, Query()] = None,
+        batch: str | None = None,
+        search: Annotated[str, Query(max_length=200)] = "",
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    ) -> list[JobView]:
+        """Unfinished jobs in their order, then ended ones, newest first."""
+        found = service.jobs(status=status, batch=batch, search=search, limit=limit, offset=offset)
+        return [job_view(job, service.folders) for job in found]
+
+    @routes.get("/jobs/{job}")
+    def show(job: str) -> JobView:
+        """One job, with its traceback where it failed."""
+        return job_view(service.get(job), service.folders, traceback=True)
+
+    @routes.put("/jobs/{job}")
+    def edit(job: str, request: GenerationRequest) -> JobView:
+        """Give a waiting job another request."""
+        return view(service.edit(job, validated(request.model_dump(mode="json"), service.folders)))
+
+    @routes.delete("/jobs/{job}", status_code=204)
+    def delete(job: str, files: bool = False) -> Response:
+        """Forget a job that does not run; `files` deletes its video too."""
+        service.delete(job, files=files)
+        return Response(status_code=204)
+
+    @routes.post("/jobs/{job}/cancel")
+    def cancel(job: str, force: bool = False) -> JobView:
+        """End it within a step; `force` ends a worker that does not listen."""
+        return view(service.cancel(job, force=force))
+
+    @routes.post("/jobs/{job}/stop")
+    def stop(job: str) -> JobView:
+        """End it after the section being made."""
+        return view(service.stop(job))
+
+    @routes.post("/jobs/{job}/pause")
+    def pause(job: str) -> JobView:
+        """Hold it, after the section being made."""
+        return view(service.pause(job))
+
+    @routes.post("/jobs/{job}/resume")
+    def resume(job: str) -> JobView:
+        """Let a paused job go on."""
+        return view(service.resume(job))
+
+    @routes.post("/jobs/{job}/retry")
+    def retry(job: str) -> JobView:
+        """Queue a failed or cancelled job again; it goes on after its last finished section."""
+        return view(service.retry(job))
+
+    @routes.post("/jobs/{job}/move")
+    def move(job: str, to: Move) -> JobView:
+        """Put a waiting job elsewhere in the queue."""
+        return view(service.move(job, to.place))
+
+    return routes

@@ -1,0 +1,117 @@
+"""Bodies of requests, read as they arrive: JSON up to a limit, forms with files that go to disk counted.
+
+Blocks are handled as they come, so nothing large is ever held in memory and a limit holds before the disk fills.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from framepack.app.uploads import Incoming, TooLarge, Upload
+from framepack.jobs.folders import Folders
+
+TEXT_LIMIT = 2**20
+"""Bytes of JSON a request may have."""
+PARTS_LIMIT = 64
+"""Parts a form may have: a picture, a good many guide frames, the request."""
+
+
+async def text_of(request: Request) -> bytes:
+    """The whole body; TooLarge beyond the limit."""
+    body = b""
+    async for block in request.stream():
+        body += block
+        if len(body) > TEXT_LIMIT:
+            raise TooLarge(f"a request may have {TEXT_LIMIT} bytes of JSON")
+    return body
+
+
+@dataclass
+class Form:
+    """A form's texts and files by the names of their fields, in the order they came."""
+
+    texts: dict[str, bytes] = field(default_factory=dict)
+    files: list[tuple[str, Upload]] = field(default_factory=list)
+
+
+async def form_of(request: Request, folders: Folders) -> Form:
+    """Read a multipart form; each file is checked. TooLarge, NoRoom, MediaError or ValueError for what cannot be."""
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data" or b"boundary" not in options:
+        raise ValueError("send a multipart form with a file in it, or the JSON of a request")
+    with ExitStack() as stack:
+        reader = FormReader(folders, stack)
+        await reader.read(request.stream(), options[b"boundary"])
+        accepted = [(name, await run_in_threadpool(file.accept)) for name, file in reader.files]
+    return Form(texts=reader.texts, files=accepted)
+
+
+class FormReader:
+    """Turns the parser's callbacks into texts and incoming files."""
+
+    def __init__(self, folders: Folders, stack: ExitStack) -> None:
+        self._folders, self._stack = folders, stack
+        self._headers: dict[bytes, bytes] = {}
+        self._header, self._value = b"", b""
+        self._name, self._file = "", None
+        self._parts = 0
+        self.texts: dict[str, bytes] = {}
+        self.files: list[tuple[str, Incoming]] = []
+
+    async def read(self, blocks: AsyncIterator[bytes], boundary: bytes) -> None:
+        """Read the whole form."""
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._on_field,
+                "on_header_value": self._on_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._open,
+                "on_part_data": self._data,
+            },
+        )
+        try:
+            async for block in blocks:
+                await run_in_threadpool(parser.write, block)
+            parser.finalize()
+        except FormParserError as error:
+            raise ValueError(f"the form cannot be read: {error}") from error
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > PARTS_LIMIT:
+            raise TooLarge(f"a form may have {PARTS_LIMIT} parts")
+        self._headers, self._header, self._value, self._file = {}, b"", b"", None
+
+    def _on_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._header.lower()] = self._value
+        self._header, self._value = b"", b""
+
+    def _open(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        self._name = options.get(b"name", b"").decode(errors="replace")
+        if b"filename" in options:
+            self._file = self._stack.enter_context(Incoming(self._folders))
+            self.files.append((self._name, self._file))
+        else:
+            self.texts[self._name] = b""
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._file:
+            self._file.write(data[start:end])
+            return
+        self.texts[self._name] += data[start:end]
+        if sum(map(len, self.texts.values())) > TEXT_LIMIT:
+            raise TooLarge(f"a form may have {TEXT_LIMIT} bytes of text")

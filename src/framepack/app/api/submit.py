@@ -1,0 +1,55 @@
+"""From a request's body to a GenerationRequest: JSON with upload ids, or a form that brings the pictures along."""
+
+import json
+from typing import Any
+
+from starlette.requests import Request
+
+from framepack.app.api.receive import Form, form_of, text_of
+from framepack.app.paths import change_paths, from_client
+from framepack.jobs.folders import Folders
+from framepack.spec.request import GenerationRequest
+
+PART = "part:"
+"""How a request inside a form names one of the form's files."""
+
+
+async def request_of(request: Request, folders: Folders) -> GenerationRequest:
+    """The request in a body of either kind; ValueError, ValidationError or TooLarge for what is none."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+        return validated(object_of(await text_of(request)), folders)
+    return validated(filled(await form_of(request, folders)), folders)
+
+
+def validated(data: dict[str, Any], folders: Folders) -> GenerationRequest:
+    """A client's request: first its shape, then its names. Both must hold."""
+    GenerationRequest.model_validate(data)
+    return GenerationRequest.model_validate(from_client(data, folders))
+
+
+def object_of(text: bytes) -> dict[str, Any]:
+    """A JSON object; ValueError for anything else."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("the body is not JSON; send the request as a JSON object") from error
+    if not isinstance(data, dict):
+        raise ValueError("the body is JSON but no object; send the request as a JSON object")
+    return data
+
+
+def filled(form: Form) -> dict[str, Any]:
+    """The form's `request` with `part:NAME` replaced by the upload of the field NAME; `image` needs no mention."""
+    data = object_of(form.texts.get("request", b"{}"))
+    uploads = {name: upload.id for name, upload in form.files}
+    if "image" in uploads:
+        data.setdefault("image", f"{PART}image")
+
+    def fill(_: str, value: str) -> str:
+        if not value.startswith(PART):
+            return value
+        if value.removeprefix(PART) not in uploads:
+            raise ValueError(f"the form has no file called {value.removeprefix(PART)[:80]!r}")
+        return uploads[value.removeprefix(PART)]
+
+    return change_paths(data, fill)

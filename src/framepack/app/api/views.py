@@ -1,0 +1,85 @@
+"""What the API says of a job: plain JSON with names and addresses, never a path of this machine."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from framepack.app.paths import for_client
+from framepack.jobs.feed import News
+from framepack.jobs.folders import Folders
+from framepack.jobs.job import Job, Progress, Status, Wish
+from framepack.spec.events_json import to_json
+
+
+class File(BaseModel):
+    """A file in the outputs folder."""
+
+    name: str
+    url: str
+    bytes: int
+
+
+class JobView(BaseModel):
+    """A job. Times are seconds since 1970. `video` plays what exists so far, `picture` is a thumbnail."""
+
+    id: str
+    status: Status
+    position: int
+    label: str
+    batch: str | None
+    request: dict[str, Any]
+    progress: Progress
+    wish: Wish | None
+    waits_for: str | None
+    reason: str
+    created: float
+    started: float | None
+    finished: float | None
+    ran: float
+    attempts: int
+    outputs: list[File]
+    video: str | None
+    picture: str
+    preview: str | None
+    traceback: str | None = None
+    """Only where one job is asked for."""
+
+
+def file_view(file: Path) -> File:
+    """A file of the outputs folder."""
+    return File(name=file.name, url=f"/api/files/{quote(file.name)}", bytes=file.stat().st_size)
+
+
+def job_view(job: Job, folders: Folders, *, traceback: bool = False) -> JobView:
+    """A job as the API shows it."""
+    files = [file for file in job.outputs if file.parent == folders.outputs and file.is_file()]
+    shown = {name: getattr(job, name) for name in JobView.model_fields if name in Job.__dataclass_fields__}
+    shown |= {
+        "request": for_client(json.loads(job.request_json)),
+        "outputs": [file_view(file) for file in files],
+        "video": f"/api/jobs/{job.id}/video" if files else None,
+        "picture": f"/api/jobs/{job.id}/picture",
+        "preview": f"/api/jobs/{job.id}/preview" if job.status == "running" else None,
+        "traceback": job.traceback if traceback else None,
+    }
+    return JobView(**shown)
+
+
+def news_view(news: News, folders: Folders) -> tuple[str, dict[str, Any]]:
+    """News as the name and data of a server-sent event.
+
+    `job`: a job's whole state. `deleted`: there is none any more. Else an event's own tag: its fields and the progress.
+    """
+    if news.deleted:
+        return "deleted", {"job": news.job.id}
+    if news.event is None:
+        return "job", job_view(news.job, folders).model_dump(mode="json")
+    event = to_json(news.event, preview=False)
+    if event.get("file"):
+        event["file"] = Path(event["file"]).name
+    event.pop("traceback", None)
+    return event["type"], {"job": news.job.id, "event": event, "progress": asdict(news.job.progress)}

@@ -1,0 +1,129 @@
+"""`framepack serve` and `framepack batch`: commands that work on the queue, or leave it to the service that does."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from framepack.app.cli_jobs import Outputs, folders_of, line
+
+if TYPE_CHECKING:
+    from framepack.jobs.job import Job
+    from framepack.jobs.pool import Crew
+    from framepack.jobs.store import JobStore
+
+Device = Annotated[list[str] | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; one worker each.")]
+ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Folder with the models.")]
+InProcess = Annotated[bool, typer.Option("--in-process", help="Work in a thread: simpler, but a crash ends it all.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network.")]
+TARGET = "framepack.app.worker_target:make_generator"
+
+
+def crew_of(device: list[str] | None, models_dir: Path | None, dtype: str, offline: bool, in_process: bool) -> "Crew":
+    """One worker for each device."""
+    from framepack.app.settings import Settings
+    from framepack.jobs.pool import Crew
+
+    models = models_dir or Settings.from_environment().models_dir
+    common = {"dtype": dtype, "offline": offline, "models_dir": str(models.absolute()) if models else None}
+    workers = [{**common, "device": name} for name in device or ["auto"]]
+    return Crew(target=TARGET, workers=workers, in_process=in_process)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; other than this machine's own needs --auth.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 7860,
+    auth: Annotated[str | None, typer.Option(help="USER:PASSWORD, or @FILE that has it.")] = None,
+    i_know: Annotated[bool, typer.Option("--i-know", help="Let everyone in who can reach the address.")] = False,
+    allow_host: Annotated[list[str] | None, typer.Option(help="A further name the service is reached by.")] = None,
+    outputs: Outputs = None,
+    device: Device = None,
+    models_dir: ModelsDir = None,
+    dtype: Dtype = "auto",
+    offline: Offline = False,
+    in_process: InProcess = False,
+) -> None:
+    """Run the job service with its page and HTTP API until Ctrl-C. Running jobs go on from there the next time."""
+    from framepack.app.server import Address, access_of, run_server
+
+    address = Address(host=host, port=port, auth=auth, i_know=i_know, allow_host=tuple(allow_host or ()))
+    access = access_of(address)
+    crew = crew_of(device, models_dir, dtype, offline, in_process)
+    run_server(folders_of(outputs), crew, address, access, say=print)
+
+
+def batch(
+    source: Annotated[Path, typer.Argument(help="A folder of pictures, a .txt of prompts, a .jsonl or a .csv.")],
+    setting: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE for all, such as steps=20.")] = None,
+    grid: Annotated[list[str] | None, typer.Option(help="NAME=V,V,... or NAME=1..4: all combinations.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check and list.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Only queue; a service does the work.")] = False,
+    outputs: Outputs = None,
+    device: Device = None,
+    models_dir: ModelsDir = None,
+    dtype: Dtype = "auto",
+    offline: Offline = False,
+    in_process: InProcess = False,
+) -> None:
+    """Make many videos, and a contact sheet of them. A second Ctrl-C is never needed: jobs go on the next time."""
+    from framepack.app.paths import adopt
+    from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put, read_batch
+    from framepack.jobs.store import JobStore
+
+    defaults: dict[str, object] = {}
+    for text in setting or []:
+        put(defaults, *parse_setting(text))
+    requests, labels = make_requests(read_batch(source, merge({}, defaults)), [parse_grid(text) for text in grid or []])
+    if dry_run:
+        for label, request in zip(labels, requests, strict=True):
+            print(f"{label}: {request.model}, {request.seconds:g} s, seed {request.seed}, {request.prompt[:60]!r}")
+        return
+    folders = folders_of(outputs)
+    store = JobStore(folders.queue)
+    name = batch_name(source.stem)
+    jobs = store.submit([adopt(request, folders) for request in requests], batch=name, labels=labels)
+    print(f"queued {len(jobs)} jobs as batch {name}")
+    if not detach:
+        work_off(store, jobs, name, outputs, crew_of(device, models_dir, dtype, offline, in_process))
+
+
+def work_off(store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | None, crew: "Crew") -> None:
+    """Do the jobs here, or watch the service that has the queue do them; then show what came of them."""
+    from contextlib import nullcontext
+
+    from framepack.app.service import Service
+    from framepack.app.sheets import make_sheet
+    from framepack.jobs.lock import Busy
+
+    folders = folders_of(outputs)
+    try:
+        working = Service(folders, crew, patience=0.5)
+    except Busy:
+        print("a service is running and does the work; Ctrl-C only ends this watching")
+        working = nullcontext()
+    try:
+        with working:
+            watch(store, jobs)
+    except KeyboardInterrupt:
+        print(f"stopped; unfinished jobs of {name} stay in the queue, `framepack serve` goes on with them")
+        raise typer.Exit(130) from None
+    sheet = make_sheet(store, folders, name)
+    if sheet:
+        print(f"contact sheet: {sheet}")
+    if any(store.get(job.id).status != "done" for job in jobs):
+        raise typer.Exit(1)
+
+
+def watch(store: "JobStore", jobs: "list[Job]") -> None:
+    """Print each job as it ends or is held."""
+    waiting = {job.id for job in jobs}
+    while waiting:
+        time.sleep(0.3)
+        for job in [store.get(name) for name in sorted(waiting)]:
+            if job.status not in ("queued", "running") and job.waits_for is None:
+                waiting.discard(job.id)
+                print(line(job), *job.outputs)

@@ -1,0 +1,113 @@
+"""Every path inside a request: which there are, how a client names them, where they really are.
+
+A client on the network names files of the uploads and outputs folders by their bare names and can name nothing else.
+Paths on this machine never leave it: a request is shown with names in their place.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from framepack.jobs.folders import Folders
+from framepack.spec.request import GenerationRequest
+
+Kind = Literal["picture", "lora", "output"]
+PATHS: dict[tuple[str, ...], Kind] = {
+    ("image",): "picture",
+    ("frames", "*", "image"): "picture",
+    ("end_frame", "image"): "picture",
+    ("loras", "*", "file"): "lora",
+    ("output", "path"): "output",
+}
+"""Where a request has paths; a test compares this with the request's schema."""
+NAME = re.compile(r"\w[\w .,()+@=-]{0,199}", re.ASCII)
+
+
+def change_paths(request: dict[str, Any], change: Callable[[Kind, str], str | None]) -> dict[str, Any]:
+    """A copy of a request's JSON with each path that is text replaced by what `change` makes of it."""
+
+    def walk(value: Any, at: tuple[str, ...]) -> Any:
+        if isinstance(value, dict):
+            return {key: walk(inner, (*at, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [walk(inner, (*at, "*")) for inner in value]
+        return change(PATHS[at], value) if at in PATHS and isinstance(value, str) else value
+
+    return walk(request, ())
+
+
+def find_file(name: str, folders: tuple[Path, ...]) -> Path:
+    """The file called `name` directly inside one of the folders; ValueError for anything else, wherever it points."""
+    if not NAME.fullmatch(name) or name.endswith((".", " ")):
+        raise ValueError(f"{name[:80]!r} is not the name of an upload or output; upload the file and give its id")
+    for folder in folders:
+        file = folder / name
+        if file.is_file() and not file.is_symlink() and file.resolve().parent == folder.resolve():
+            return file
+    raise ValueError(f"there is no upload or output called {name!r}; upload the file and give its id")
+
+
+def lora_folder(folders: Folders) -> Path:
+    """Where LoRA files must lie that a network client may name."""
+    return folders.home / "loras"
+
+
+def from_client(request: dict[str, Any], folders: Folders) -> dict[str, Any]:
+    """The JSON of a request from the network with its names made paths; ValueError where one names nothing of ours."""
+
+    def locate(kind: Kind, name: str) -> str:
+        if kind == "output":
+            raise ValueError("output.path is chosen by the service; leave it out")
+        return str(find_file(name, (lora_folder(folders),) if kind == "lora" else (folders.uploads, folders.outputs)))
+
+    return change_paths(request, locate)
+
+
+def for_client(request: dict[str, Any]) -> dict[str, Any]:
+    """A request's JSON as the network may see it: bare names, which `from_client` understands, and no output path."""
+    return change_paths(request, lambda kind, path: None if kind == "output" else Path(path).name)
+
+
+def adopt(request: GenerationRequest, folders: Folders) -> GenerationRequest:
+    """A request from this machine, made independent of the current folder and of what becomes of its pictures.
+
+    Pictures are copied to the uploads, once per content. ValueError where one is missing.
+    """
+
+    def keep(kind: Kind, path: str) -> str:
+        file = Path(path).absolute()
+        if kind == "output":
+            return str(file)
+        if not file.is_file():
+            raise ValueError(f"there is no file {path}; check the {kind}'s name")
+        if kind == "lora" or file.resolve().parent in (folders.uploads, folders.outputs):
+            return str(file)
+        return str(copy_once(file, folders.uploads))
+
+    changed = change_paths(request.model_dump(mode="json"), keep)
+    return GenerationRequest.model_validate(changed)
+
+
+def copy_once(file: Path, folder: Path) -> Path:
+    """A copy named after its content."""
+    with file.open("rb") as data:
+        digest = sha256()
+        for block in iter(lambda: data.read(2**20), b""):
+            digest.update(block)
+    suffix = file.suffix.lower() if NAME.fullmatch(f"a{file.suffix}") else ""
+    copy = folder / f"{digest.hexdigest()[:24]}{suffix}"
+    if not copy.exists():
+        temporary = folder / f".{copy.name}.part"
+        shutil.copyfile(file, temporary)
+        temporary.replace(copy)
+    return copy
+
+
+def paths_in(request: dict[str, Any]) -> Iterator[Path]:
+    """All paths of a request's JSON."""
+    found: list[str] = []
+    change_paths(request, lambda _, path: found.append(path) or path)
+    return map(Path, found)

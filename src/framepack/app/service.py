@@ -1,0 +1,195 @@
+"""The job service: the one thing the page, the HTTP API and `framepack batch` talk to.
+
+Owns the queue, the workers and the folders while it is open. A job lives here and not in whoever asked for it.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from framepack.app.paths import adopt, lora_folder, paths_in
+from framepack.app.sheets import Sheets
+from framepack.app.tracker import Tracker
+from framepack.jobs.feed import Feed, Listener, News
+from framepack.jobs.folders import Folders
+from framepack.jobs.job import Job, Status
+from framepack.jobs.lock import QueueLock
+from framepack.jobs.pool import Crew, Pool
+from framepack.jobs.store import JobStore
+from framepack.jobs.watch import Watch
+from framepack.media.video import FORMATS
+from framepack.spec.request import GenerationRequest
+
+UNUSED_AFTER = 24 * 3600.0
+"""Seconds after which an upload that no job uses is dropped."""
+
+
+def folders_at(outputs: Path, home: Path | None = None, **settings: Any) -> Folders:
+    """The service's folders: videos in `outputs`, the rest in `home`, which is hidden inside it by default."""
+    suffixes = {name: row.suffix for name, row in FORMATS.items()}
+    folders = Folders(outputs, home or outputs / ".framepack", suffixes, **settings)
+    lora_folder(folders).mkdir(exist_ok=True)
+    return folders
+
+
+class Service:
+    """Use `Service.open(...)` in a `with`, or call `close`. All methods may be called from any thread."""
+
+    def __init__(self, folders: Folders, crew: Crew, *, patience: float = 10.0) -> None:
+        """Take the queue (Busy where another service has it) and start the workers."""
+        self.folders = folders
+        self.feed = Feed()
+        self.began = time.time()
+        with ExitStack() as stack:
+            lock = QueueLock(folders.home / "service.lock", patience)
+            stack.callback(lock.close)
+            self.store = JobStore(folders.queue)
+            stack.callback(self.store.close)
+            self.sheets = Sheets(self.store, self.feed, folders)
+            stack.callback(self.sheets.close)
+            watch = Watch(self.store, self.feed)
+            stack.callback(watch.close)
+            self.pool = Pool(self.store, self.feed, folders, crew, Tracker, keep=lock.descriptors)
+            self._forget_uploads()
+            self.pool.start()
+            stack.callback(self.pool.close)
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Give running jobs back to the queue and end the workers."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Looking
+
+    def get(self, job: str) -> Job:
+        """The job as it is this moment; UnknownJob where there is none."""
+        return self._newest(self.store.get(job))
+
+    def jobs(
+        self,
+        *,
+        status: Iterable[Status] | None = None,
+        batch: str | None = None,
+        search: str = "",
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Job]:
+        """Unfinished jobs in their order, then ended ones, newest first."""
+        found = self.store.jobs(status=status, batch=batch, search=search, limit=limit, offset=offset)
+        return [self._newest(job) for job in found]
+
+    def listen(self, job: str | None = None, wake: Callable[[], None] | None = None) -> Listener:
+        """News of one job or of all. The first news are the present state, so a late listener misses nothing."""
+        listener = self.feed.listen(job, wake)
+        for now in [self.get(job)] if job else reversed(self.jobs()):
+            listener.put(News(job=now))
+        return listener
+
+    def preview(self, job: str) -> tuple[bytes, int] | None:
+        """The last step's expected frames below each other as one PNG, and how many; None while there are none."""
+        attempt = self.pool.attempt_at(job)
+        if attempt is None or attempt.preview is None:
+            return None
+        return attempt.preview, attempt.preview_frames
+
+    def video(self, job: str) -> Path | None:
+        """The file that plays what exists of the job's video by now."""
+        outputs = self.get(job).outputs
+        return outputs[0] if outputs and outputs[0].is_file() else None
+
+    def health(self) -> dict[str, Any]:
+        """How the service is, for people and monitors."""
+        workers = [
+            {
+                "name": slot.name,
+                "state": "working" if slot.attempt else "in trouble" if slot.trouble else "idle",
+                "job": slot.attempt.job.id if slot.attempt else None,
+                "trouble": slot.trouble,
+                "restarts": slot.restarts,
+                "memory": slot.worker.line.memory if slot.worker else {},
+            }
+            for slot in self.pool.slots
+        ]
+        disk = {"free": self.folders.room(), "full": self.folders.full()}
+        return {"jobs": self.store.counts(), "workers": workers, "disk": disk, "seconds": time.time() - self.began}
+
+    # Asking
+
+    def submit(
+        self, requests: Sequence[GenerationRequest], *, batch: str | None = None, labels: Sequence[str] = ()
+    ) -> list[Job]:
+        """Queue requests, all or none. Their pictures are copied, so that theirs may be moved or deleted."""
+        jobs = self.store.submit([adopt(request, self.folders) for request in requests], batch=batch, labels=labels)
+        self.pool.nudge()
+        return jobs
+
+    def cancel(self, job: str, *, force: bool = False) -> Job:
+        """End it within a step. `force` ends its worker where it does not listen."""
+        now = self.store.cancel(job)
+        if force:
+            self.pool.kill(job)
+        return now
+
+    def pause(self, job: str) -> Job:
+        """Hold it, after the section being made."""
+        return self.store.pause(job)
+
+    def stop(self, job: str) -> Job:
+        """End it after the section being made."""
+        return self.store.stop(job)
+
+    def resume(self, job: str) -> Job:
+        """Let a paused job go on."""
+        return self._nudged(self.store.resume(job))
+
+    def retry(self, job: str) -> Job:
+        """Queue a failed or cancelled job again."""
+        return self._nudged(self.store.retry(job))
+
+    def move(self, job: str, place: int) -> Job:
+        """Put a waiting job at `place`, 0 is next."""
+        return self.store.move(job, place)
+
+    def edit(self, job: str, request: GenerationRequest) -> Job:
+        """Give a waiting job another request."""
+        edited = self.store.edit(job, adopt(request, self.folders))
+        self.folders.clear(job)
+        return edited
+
+    def delete(self, job: str, *, files: bool = False) -> None:
+        """Forget a job that does not run, with its unfinished work and, if asked for, its video."""
+        old = self.store.delete(job)
+        self.folders.clear(job)
+        if files:
+            for file in old.outputs:
+                if file.parent == self.folders.outputs:
+                    file.unlink(missing_ok=True)
+        self.feed.publish(News(job=old, deleted=True))
+
+    # Inside
+
+    def _newest(self, job: Job) -> Job:
+        attempt = self.pool.attempt_at(job.id)
+        if attempt is None or attempt.job.claim != job.claim:
+            return job
+        return replace(job, progress=attempt.job.progress, outputs=attempt.job.outputs)
+
+    def _nudged(self, job: Job) -> Job:
+        self.pool.nudge()
+        return job
+
+    def _forget_uploads(self) -> None:
+        used = {path for job in self.store.jobs(limit=-1) for path in paths_in(json.loads(job.request_json))}
+        for file in self.folders.uploads.iterdir():
+            if file not in used and time.time() - file.stat().st_mtime > UNUSED_AFTER:
+                file.unlink(missing_ok=True)

@@ -1,0 +1,67 @@
+"""A contact sheet for each batch that is done: one still of every video with what tells it from the others."""
+
+import threading
+from pathlib import Path
+
+from framepack.jobs.feed import Feed
+from framepack.jobs.folders import Folders
+from framepack.jobs.job import UNFINISHED, Job
+from framepack.jobs.store import JobStore
+from framepack.media.errors import MediaError
+from framepack.media.image import ImageRGB
+from framepack.media.sandbox import decode_untrusted_video
+from framepack.media.sheet import contact_sheet, save_png
+
+COLUMNS = 4
+CELL = 320
+"""Pixels a cell of the sheet is wide at most."""
+
+
+class Sheets:
+    """Listens for ends of jobs on a thread of its own, until `close`."""
+
+    def __init__(self, store: JobStore, feed: Feed, folders: Folders) -> None:
+        self._store, self._folders = store, folders
+        self._listener = feed.listen()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._attend, name="sheets", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._closing.set()
+        self._listener.close()
+        self._thread.join()
+
+    def _attend(self) -> None:
+        while not self._closing.is_set():
+            news = self._listener.get(0.5)
+            if news and news.event is None and news.job.batch and news.job.status == "done":
+                make_sheet(self._store, self._folders, news.job.batch)
+
+
+def sheet_file(folders: Folders, batch: str) -> Path:
+    """Where a batch's contact sheet is."""
+    return folders.outputs / f"{batch}.sheet.png"
+
+
+def make_sheet(store: JobStore, folders: Folders, batch: str) -> Path | None:
+    """The sheet of a batch without unfinished jobs; None where there are some, or no video to show."""
+    if store.jobs(batch=batch, status=UNFINISHED, limit=1):
+        return None
+    done = sorted(store.jobs(batch=batch, status=["done"], limit=-1), key=lambda job: job.position)
+    shown = [(picture, job.label or job.id) for job in done if (picture := still(job)) is not None]
+    if not shown:
+        return None
+    pictures, labels = [picture for picture, _ in shown], [label for _, label in shown]
+    file = sheet_file(folders, batch)
+    save_png(file, contact_sheet(pictures, min(COLUMNS, len(pictures)), width=CELL, labels=labels))
+    return file
+
+
+def still(job: Job) -> ImageRGB | None:
+    """The last frame of a job's video, where most has happened; None where there is none to read."""
+    try:
+        return decode_untrusted_video(job.outputs[0], count=1, tail=True)[0] if job.outputs else None
+    except MediaError:
+        return None

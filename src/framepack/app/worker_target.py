@@ -1,0 +1,56 @@
+"""What a worker process loads: a callable that makes videos with whichever model a request asks for.
+
+Keeps the last model loaded, as the next job will most likely want it too.
+"""
+
+import errno
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from framepack.app.runtime import open_framepack
+from framepack.media.errors import DiskFullError
+from framepack.pipeline.framepack import FramePack
+from framepack.spec.events import Event
+from framepack.spec.request import GenerationRequest
+
+
+class Generator:
+    """Settings are those of `open_framepack`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+        self._framepack: FramePack | None = None
+        self._process = psutil.Process()
+
+    def __call__(self, request: GenerationRequest, *, outputs: Path, work: Path) -> Iterator[Event]:
+        """Make the video; a full disk is an OSError with ENOSPC, whoever noticed it."""
+        try:
+            yield from self._model(request.model).generate(request, outputs=outputs, work=work)
+        except DiskFullError as error:
+            raise OSError(errno.ENOSPC, str(error)) from error
+
+    def memory(self) -> dict[str, int]:
+        """Bytes in use: `ram`, and `vram` where there is a GPU."""
+        used = {"ram": self._process.memory_info().rss}
+        if torch.cuda.is_initialized():
+            used["vram"] = torch.cuda.memory_reserved()
+        return used
+
+    def _model(self, name: str) -> FramePack:
+        if self._framepack is None or self._framepack.model != name:
+            self._framepack = None
+            gc.collect()
+            self._framepack = open_framepack(name, **self._settings)
+        return self._framepack
+
+
+def make_generator(models_dir: str | None = None, threads: int | None = None, **settings: Any) -> Generator:
+    """`settings` as JSON has them; `threads` limits the processor's share of one worker."""
+    if threads:
+        torch.set_num_threads(threads)
+    return Generator(models_dir=Path(models_dir) if models_dir else None, **settings)

@@ -1,0 +1,201 @@
+"""Many requests from a folder of pictures, a list of prompts, a JSONL or a CSV file, and grids over parameters.
+
+Everything is checked before anything is queued; a mistake is told with its line. Reads text, never a picture.
+"""
+
+import csv
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from framepack.spec.request import GenerationRequest, explain
+
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
+Grid = Sequence[tuple[str, Sequence[Any]]]
+"""Parameters and the values each takes; `output.crf` names a parameter inside another."""
+MOST = 10_000
+"""Jobs a batch may have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One request of a batch, what tells it from the others, and where it was read."""
+
+    data: dict[str, Any]
+    label: str
+    origin: str
+
+
+def read_batch(source: Path, defaults: Mapping[str, Any]) -> list[Item]:
+    """The items of a folder, a .txt, a .jsonl or a .csv; each has `defaults` where it says nothing itself.
+
+    Pictures in a file are relative to its folder. ValueError where nothing can be made of it.
+    """
+    readers = {".txt": read_prompts, ".jsonl": read_jsonl, ".csv": read_csv}
+    if source.is_dir():
+        items = list(read_folder(source, defaults))
+    elif source.suffix.lower() in readers:
+        if not source.is_file():
+            raise ValueError(f"there is no file {source}; check its name")
+        items = list(readers[source.suffix.lower()](source, defaults))
+    else:
+        raise ValueError(f"a batch is a folder of pictures, a .txt, a .jsonl or a .csv, got {str(source)!r}")
+    if not items:
+        raise ValueError(f"{source} has nothing in it to make videos of")
+    return items
+
+
+def read_folder(folder: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
+    """One item for each picture, in the order of names; a text of the same name is its prompt."""
+    for picture in sorted(folder.iterdir()):
+        if picture.suffix.lower() in PICTURES and picture.is_file():
+            text = picture.with_suffix(".txt")
+            prompt = {"prompt": text.read_text(encoding="utf-8").strip()} if text.is_file() else {}
+            data = {**defaults, "image": str(picture), **prompt}
+            yield Item(data=data, label=picture.stem, origin=str(picture))
+
+
+def read_prompts(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
+    """One item for each line that is a prompt; empty ones and those that begin with # are left out."""
+    if "image" not in defaults:
+        raise ValueError("a list of prompts needs a picture; add --set image=FILE")
+    for number, line in lines_of(file):
+        if not line.startswith("#"):
+            yield Item(data={**defaults, "prompt": line}, label=line[:60], origin=f"{file}, line {number}")
+
+
+def read_jsonl(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
+    """One item for each line that is a JSON object of request fields."""
+    for number, line in lines_of(file):
+        origin = f"{file}, line {number}"
+        try:
+            data = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{origin}: this is not JSON ({error})") from error
+        if not isinstance(data, dict):
+            raise ValueError(f"{origin}: a request is a JSON object, got {line[:60]}")
+        yield Item(data=at_home({**defaults, **data}, data, file.parent), label=f"line {number}", origin=origin)
+
+
+def read_csv(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
+    """One item for each row. The first row names the fields, `output.crf` one inside another.
+
+    An empty cell says nothing.
+    """
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        reader = csv.DictReader(text)
+        for row in reader:
+            origin = f"{file}, line {reader.line_num}"
+            if None in row:
+                raise ValueError(f"{origin}: there are more cells than the first row has names")
+            data: dict[str, Any] = {}
+            for name, cell in row.items():
+                if cell:
+                    put(data, name.strip(), cell)
+            merged = at_home(merge(defaults, data), data, file.parent)
+            yield Item(data=merged, label=f"line {reader.line_num}", origin=origin)
+
+
+def lines_of(file: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines with something in them."""
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def at_home(merged: dict[str, Any], own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The picture an item names itself, relative to the folder of the file that names it."""
+    image = own.get("image")
+    return {**merged, "image": str(folder / image)} if isinstance(image, str) else merged
+
+
+def put(data: dict[str, Any], name: str, value: Any) -> None:
+    """Set `value` under a dotted name."""
+    *parents, last = name.split(".")
+    for parent in parents:
+        data = data.setdefault(parent, {})
+        if not isinstance(data, dict):
+            raise ValueError(f"{name} names something inside {parent}, which has a value of its own")
+    data[last] = value
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with what `over` says, object by object."""
+    merged = dict(base)
+    for name, value in over.items():
+        below = merged.get(name)
+        merged[name] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def expand(data: Mapping[str, Any], grid: Grid) -> list[tuple[dict[str, Any], str]]:
+    """The request's JSON in all combinations of the grid's values, each with its label such as `seed=1 steps=20`."""
+    if not 1 <= prod(len(choices) for _, choices in grid) <= MOST:
+        raise ValueError(f"a grid must have 1..{MOST} combinations; give each parameter fewer values, but at least one")
+    made = []
+    for values in product(*(choices for _, choices in grid)):
+        variant = json.loads(json.dumps(data))
+        for (name, _), value in zip(grid, values, strict=True):
+            put(variant, name, value)
+        made.append((variant, " ".join(f"{name}={value}" for (name, _), value in zip(grid, values, strict=True))))
+    return made
+
+
+def parse_grid(text: str) -> tuple[str, list[Any]]:
+    """`seed=1,2,3` or `seed=1..3` as a name and its values."""
+    name, equals, values = text.partition("=")
+    if not equals or not name or not values:
+        raise ValueError(f"a grid is NAME=VALUE,VALUE,... or NAME=FIRST..LAST, got {text!r}")
+    span = re.fullmatch(r"(-?\d+)\.\.(-?\d+)", values)
+    if span:
+        first, last = int(span[1]), int(span[2])
+        if not 0 <= last - first < MOST:
+            raise ValueError(f"a grid's range goes up and has at most {MOST} values, got {text!r}")
+        return name, list(range(first, last + 1))
+    return name, [parse_value(value) for value in values.split(",")]
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`steps=20` as a name and its value."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"a setting is NAME=VALUE, got {text!r}")
+    return name, parse_value(value)
+
+
+def parse_value(text: str) -> Any:
+    """JSON where it is some, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def make_requests(items: Sequence[Item], grid: Grid) -> tuple[list[GenerationRequest], list[str]]:
+    """All items in all combinations of the grid, as requests and labels; ValueError with the first mistake's line."""
+    requests, labels = [], []
+    for item in items:
+        for data, label in expand(item.data, grid):
+            try:
+                requests.append(GenerationRequest.model_validate(data))
+            except ValidationError as error:
+                raise ValueError(f"{item.origin}: {explain(error)}") from error
+            labels.append(" ".join(part for part in (item.label if len(items) > 1 else "", label) if part))
+            if len(requests) > MOST:
+                raise ValueError(f"a batch may have {MOST} jobs; use fewer items or a smaller grid")
+    return requests, labels
+
+
+def batch_name(title: str) -> str:
+    """A name for a batch that no other has, and that is a file name."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-")[:40] or "batch"
+    return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"

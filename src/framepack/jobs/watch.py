@@ -1,0 +1,38 @@
+"""Publishes every change of the queue, whichever process made it, by looking at its revision."""
+
+import sqlite3
+import threading
+from contextlib import suppress
+
+from framepack.jobs.feed import Feed, News
+from framepack.jobs.store import JobStore
+
+EVERY = 0.25
+"""Seconds between looks."""
+
+
+class Watch:
+    """Runs from construction to `close`."""
+
+    def __init__(self, store: JobStore, feed: Feed) -> None:
+        self._store, self._feed = store, feed
+        self._closing = threading.Event()
+        self._seen = store.revision()
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._closing.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._closing.wait(EVERY):
+            with suppress(sqlite3.OperationalError):
+                if self._store.revision() != self._seen:
+                    self._tell()
+
+    def _tell(self) -> None:
+        for job in self._store.changed_since(self._seen):
+            self._seen = job.revision
+            self._feed.publish(News(job=job))

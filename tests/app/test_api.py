@@ -1,0 +1,205 @@
+"""The HTTP API over a service whose workers run the fake generator in a thread."""
+
+import io
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+from fake_generator import TARGET, ask, expected
+
+from framepack.app.api import make_app
+from framepack.app.api.guard import Access
+from framepack.app.service import Service, folders_at
+from framepack.jobs.pool import Crew
+
+
+def png(width: int = 40, height: int = 30) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    with Service(folders_at(folder / "outputs", reserve=0), Crew(target=TARGET, in_process=True)) as service:
+        yield service
+
+
+@pytest.fixture
+def client(service):
+    with TestClient(make_app(service, Access()), base_url="http://localhost:7860") as client:
+        yield client
+
+
+@pytest.fixture
+def picture(client) -> str:
+    return client.post("/api/uploads", files={"file": ("me.png", png())}).json()[0]["id"]
+
+
+def asked(picture: str, **script) -> dict:
+    seed, sections = script.pop("seed", 1), script.pop("sections", 3)
+    return {"image": picture, "seed": seed, "steps": 4, "seconds": sections * 1.2, "prompt": json.dumps(script)}
+
+
+def ended(client, job: str) -> dict:
+    for _ in range(600):
+        view = client.get(f"/api/jobs/{job}").json()
+        if view["status"] in ("done", "failed", "cancelled"):
+            return view
+        time.sleep(0.05)
+    raise AssertionError(view)
+
+
+def test_a_request_becomes_a_video_that_can_be_fetched_in_ranges(client, picture):
+    answer = client.post("/api/jobs", json=asked(picture, seed=5))
+    assert answer.status_code == 201, answer.text
+    view = ended(client, answer.json()["id"])
+    assert (view["status"], view["progress"]["fraction"]) == ("done", 1.0)
+    data = expected(ask(seed=5))
+    for address in (view["video"], view["outputs"][0]["url"]):
+        whole = client.get(address)
+        assert (whole.status_code, whole.headers["content-type"], whole.content) == (200, "video/mp4", data)
+        assert "sandbox" in whole.headers["content-security-policy"]
+        part = client.get(address, headers={"range": "bytes=100-199"})
+        assert (part.status_code, part.content) == (206, data[100:200])
+    small = client.get(view["picture"])
+    assert Image.open(io.BytesIO(small.content)).size == (40, 30)
+
+
+def test_the_request_that_is_shown_can_be_submitted_again_and_tells_no_path(client, picture, service):
+    first = client.post("/api/jobs", json=asked(picture)).json()
+    assert str(service.folders.outputs) not in json.dumps(first)
+    assert first["request"]["image"] == picture
+    again = client.post("/api/jobs", json=first["request"])
+    assert again.status_code == 201
+    assert again.json()["request"] == first["request"]
+
+
+def test_a_form_brings_its_pictures_along(client):
+    request = {"end_frame": {"image": "part:last"}, "seconds": 1.2, "prompt": "{}"}
+    files = {"image": ("a.png", png()), "last": ("b.png", png(20, 20))}
+    answer = client.post("/api/jobs", data={"request": json.dumps(request)}, files=files)
+    assert answer.status_code == 201, answer.text
+    stored = answer.json()["request"]
+    assert stored["image"] != stored["end_frame"]["image"]
+    assert stored["image"].endswith(".png")
+    missing = client.post("/api/jobs", data={"request": json.dumps({"image": "part:other"})}, files=files)
+    assert (missing.status_code, missing.json()["error"]) == (400, "the form has no file called 'other'")
+
+
+def test_a_batch_is_a_grid_over_requests(client, picture, service):
+    batch = {"requests": [asked(picture, sections=1)], "grid": {"seed": [1, 2], "output.crf": [16, 20]}}
+    views = client.post("/api/batches", json=batch).json()
+    assert [view["label"] for view in views] == [
+        "seed=1 output.crf=16",
+        "seed=1 output.crf=20",
+        "seed=2 output.crf=16",
+        "seed=2 output.crf=20",
+    ]
+    listed = client.get("/api/jobs", params={"batch": views[0]["batch"]}).json()
+    assert {view["id"] for view in listed} == {view["id"] for view in views}
+    bad = client.post("/api/batches", json={**batch, "grid": {"steps": [1, 0]}})
+    assert (bad.status_code, bad.json()["error"]) == (422, "steps must be 1..200, got 0")
+    assert len(client.get("/api/jobs", params={"batch": views[0]["batch"]}).json()) == 4
+
+
+def test_jobs_are_steered(client, picture):
+    running = client.post("/api/jobs", json=asked(picture, sections=50, pause=0.02)).json()["id"]
+    waiting, last = (client.post("/api/jobs", json=asked(picture)).json()["id"] for _ in range(2))
+    while client.get(f"/api/jobs/{running}").json()["status"] != "running":
+        time.sleep(0.05)
+    assert client.post(f"/api/jobs/{waiting}/pause").json()["status"] == "paused"
+    refused = client.post(f"/api/jobs/{waiting}/stop")
+    assert refused.status_code == 409
+    assert "is paused" in refused.json()["error"]
+    assert client.post(f"/api/jobs/{last}/move", json={"place": 0}).status_code == 200
+    order = [view["id"] for view in client.get("/api/jobs").json() if view["id"] in (waiting, last)]
+    assert order == [last, waiting]
+    edited = client.put(f"/api/jobs/{last}", json={**asked(picture), "seed": 99})
+    assert edited.json()["request"]["seed"] == 99
+    assert client.delete(f"/api/jobs/{running}").status_code == 409
+    assert client.post(f"/api/jobs/{running}/cancel").json()["wish"] == "cancel"
+    assert ended(client, running)["status"] == "cancelled"
+    assert client.post(f"/api/jobs/{waiting}/resume").json()["status"] in ("queued", "running", "done")
+    for job in (last, waiting):
+        assert ended(client, job)["status"] == "done"
+    file = client.get(f"/api/jobs/{last}").json()["outputs"][0]["url"]
+    assert client.delete(f"/api/jobs/{last}", params={"files": True}).status_code == 204
+    assert client.get(f"/api/jobs/{last}").status_code == 404
+    assert client.get(file).status_code == 404
+
+
+def test_a_failed_job_shows_its_sentence_and_traceback_and_can_be_retried(client, picture):
+    job = client.post("/api/jobs", json=asked(picture, fail="error", section=1)).json()["id"]
+    view = ended(client, job)
+    assert (view["status"], view["reason"]) == ("failed", "the picture is too small; use a larger one")
+    assert "misbehave" in view["traceback"]
+    assert client.get("/api/jobs", params={"status": "failed"}).json()[0]["traceback"] is None
+    assert client.post(f"/api/jobs/{job}/retry").status_code == 200
+    assert ended(client, job)["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "says"),
+    [
+        ({"steps": 0}, 422, "steps must be 1..200, got 0"),
+        ({"stepz": 3}, 422, "there is no setting called stepz"),
+        ({"image": 3}, 422, "image"),
+        ({"image": "nothing.png"}, 400, "there is no upload or output called 'nothing.png'"),
+        ({"output": {"path": "/tmp/x.mp4"}}, 400, "output.path is chosen by the service"),
+        ({"loras": [{"file": "/etc/passwd"}]}, 400, "not the name of"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_a_sentence(client, picture, change, status, says):
+    answer = client.post("/api/jobs", json={**asked(picture), **change})
+    assert answer.status_code == status
+    assert says in answer.json()["error"]
+    assert list(answer.json()) == ["error"]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff\xfe", b'"x"', b"[" * 100_000, b"x" * 2_000_000])
+def test_what_is_no_json_object_is_refused(client, body):
+    answer = client.post("/api/jobs", content=body, headers={"content-type": "application/json"})
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["error"]
+
+
+def test_unknown_jobs_and_routes_are_404_with_a_sentence(client):
+    for address in ("/api/jobs/none", "/api/jobs/none/events", "/api/jobs/none/video", "/api/nothing", "/api/files/x"):
+        answer = client.get(address)
+        assert answer.status_code == 404
+        assert answer.json()["error"]
+
+
+def test_events_begin_with_the_state_and_end_with_the_deletion(service, client, picture):
+    job = client.post("/api/jobs", json=asked(picture, sections=2, pause=0.02)).json()["id"]
+    with service.listen(job) as listener:
+        first = listener.get(1)
+        assert first.event is None
+        assert first.job.id == job
+        ended(client, job)
+        client.delete(f"/api/jobs/{job}")
+        seen = []
+        while not (seen and seen[-1].deleted):
+            news = listener.get(5)
+            assert news is not None
+            seen.append(news)
+    kinds = [type(news.event).__name__ for news in seen if news.event]
+    assert kinds.count("SectionDone") == 2
+    assert kinds[-1] == "Finished"
+    assert any(news.job.status == "done" for news in seen)
+
+
+def test_health_models_and_openapi(client):
+    health = client.get("/api/health").json()
+    assert health["workers"][0]["name"] == "thread-0"
+    assert health["disk"]["full"] is False
+    assert "mini" in [model["name"] for model in client.get("/api/models").json()]
+    assert "GenerationRequest" in client.get("/api/openapi.json").json()["components"]["schemas"]
