@@ -1,0 +1,83 @@
+"""`framepack eval`: runs an evaluation in the terminal, shows its tables, writes its files."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from framepack.app.runtime import open_framepack
+from framepack.app.settings import Settings as Machine
+from framepack.spec.variants import VARIANTS
+from framepack.training.evaluate import evaluate
+from framepack.training.evaluate_maker import pipeline_codec, pipeline_maker
+from framepack.training.evaluate_report import summary, write_report
+from framepack.training.evaluate_rows import Followed, Row, Settings
+
+TITLES = {
+    "following": "prompt following",
+    "motions": "by motion",
+    "keyframes": "key frames, dB at their time",
+    "drift": "drift, |M(first 15%) - M(last 15%)|",
+    "codec": "the VAE alone",
+}
+SHARES = ("followed", "sharpness of truth", "sharpness of VAE bound", "sharpness loss")
+
+
+def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: str, models_dir: Path | None) -> None:
+    """Evaluate and show; the numbers are in `folder` afterwards."""
+    models_dir = models_dir or Machine.from_environment().models_dir
+    framepacks = {
+        model: open_framepack(model, models_dir=models_dir, dtype=dtype, device=device) for model in settings.models
+    }
+    make = pipeline_maker(framepacks, settings)
+    code = pipeline_codec(framepacks[settings.models[0]])
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("evaluating", total=expected_rows(settings))
+
+        def on_row(row: Row) -> None:
+            said = f"{row.motion} -> {row.nearest}" if isinstance(row, Followed) else type(row).__name__.lower()
+            progress.update(task, advance=1, description=f"{row.kind}: {said}")
+
+        result = evaluate(settings, make, code, on_row=on_row)
+    for notice in result.notices:
+        console.print(f"[yellow]note:[/] {notice}", highlight=False, soft_wrap=True)
+    files = write_report(result, folder)
+    shown = Console(soft_wrap=True)
+    for part, lines in summary(result).items():
+        if lines:
+            shown.print(table(TITLES[part], lines))
+    print(files[0])
+
+
+def expected_rows(settings: Settings) -> int:
+    """Results to come, where all photos are there."""
+    scenes = settings.procedural + settings.photos
+    drifting = min(settings.procedural, settings.drift_scenes) + min(settings.photos, settings.drift_scenes)
+    orders = len({VARIANTS[model].planner for model in settings.models}) + 2
+    counts = {
+        "codec": scenes,
+        "following": scenes * len(settings.motions) * len(settings.models),
+        "keyframes": 2 * scenes * len(settings.inverted),
+        "drift": drifting * len(settings.drifting) * orders,
+    }
+    return sum(counts[part] for part in settings.parts)
+
+
+def table(title: str, lines: list[dict[str, str | int | float]]) -> Table:
+    """Lines of equal keys as a table: shares in percent, other numbers with two decimals."""
+    made = Table(title=title, title_justify="left")
+    for name, value in lines[0].items():
+        made.add_column(name, justify="left" if isinstance(value, str) else "right")
+    for line in lines:
+        made.add_row(*(cell(name, value) for name, value in line.items()))
+    return made
+
+
+def cell(name: str, value: str | int | float) -> str:
+    """One number as text."""
+    if isinstance(value, float):
+        return f"{value:.0%}" if name in SHARES else f"{value:.2f}"
+    return str(value)

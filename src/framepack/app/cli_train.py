@@ -1,0 +1,72 @@
+"""`framepack train` and `framepack eval`: options only; what they do loads when it is asked for."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+ModelsDir = Annotated[
+    Path | None,
+    typer.Option("--models-dir", help="Folder with the public repositories' layout. [env: FRAMEPACK_MODELS_DIR]"),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+
+
+class RecipeUnlessNamed(TyperGroup):
+    """`train RECIPE` is `train recipe RECIPE`."""
+
+    def parse_args(self, ctx, args):  # noqa: ANN001, ANN201  (click's own types)
+        """Put the command's name before a recipe."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["recipe", *args]
+        return super().parse_args(ctx, args)
+
+
+train_app = typer.Typer(
+    cls=RecipeUnlessNamed, no_args_is_help=True, help="Train a small model, or a LoRA of any model."
+)
+
+
+def evaluate(
+    model: Annotated[
+        list[str] | None, typer.Option(help="mini, mini-f1, framepack or framepack-f1; repeatable.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=0, help="Held-out procedural pictures.")] = 4,
+    photos: Annotated[int, typer.Option(min=0, help="Photos from scikit-image and scikit-learn, where installed.")] = 4,
+    motion: Annotated[
+        list[str] | None, typer.Option(help="A motion to ask for, such as 'pan left'; repeatable.")
+    ] = None,
+    part: Annotated[list[str] | None, typer.Option(help="following, keyframes, drift or codec; repeatable.")] = None,
+    width: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 128,
+    height: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 128,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps a section.")] = 8,
+    sections: Annotated[int, typer.Option(min=2, help="Length of the videos that drift is measured on.")] = 6,
+    drift_images: Annotated[int, typer.Option(min=0, help="Pictures of each kind that drift is measured on.")] = 2,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 7,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for JSON, sheets and plots.")] = Path(
+        "evaluation"
+    ),
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    models_dir: ModelsDir = None,
+) -> None:
+    """Measure prompt following, key frames, sharpness and drift."""
+    from framepack.app.cli_evaluate import evaluate_command
+    from framepack.training.evaluate_rows import Settings
+
+    defaults = Settings()
+    settings = Settings(
+        models=tuple(model or defaults.models),
+        procedural=images,
+        photos=photos,
+        motions=tuple(motion or defaults.motions),
+        parts=tuple(part or defaults.parts),
+        size=(width, height),
+        steps=steps,
+        sections=sections,
+        drift_scenes=drift_images,
+        seed=seed,
+    )
+    evaluate_command(settings, output, device=device, dtype=dtype, models_dir=models_dir)
