@@ -8,7 +8,7 @@ import torch
 from oracle import case, distance, our_velocity, pair
 
 from framepack.models import attention
-from framepack.models.attention import BACKENDS, normalise_and_rotate
+from framepack.models.attention import BACKENDS, SLOW_FLASH, by_head, normalise_and_rotate
 from framepack.models.blocks import Execution
 
 
@@ -17,13 +17,39 @@ def heads(seed: int = 0):
     return [torch.randn(2, 13, 3, 8, generator=g) for _ in range(3)]
 
 
-@pytest.mark.parametrize("bias", [None, "mask", "weights"])
-def test_chunked_attention_equals_sdpa(monkeypatch, bias):
+BIASES = {
+    "none": None,
+    "mask": torch.tensor([[9], [13]]).gt(torch.arange(13)).view(2, 1, 1, 13),
+    "weights": torch.linspace(-3, 0, 13).view(1, 1, 1, 13),
+}
+
+
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("backend", ["auto", "sdpa-chunked", by_head])
+def test_every_way_to_attend_equals_sdpa(monkeypatch, backend, bias):
     monkeypatch.setattr(attention, "CHUNK_ROWS", 4)
-    biases = {"mask": (torch.arange(13) < 9).expand(2, 1, 1, 13), "weights": torch.randn(1, 1, 1, 13)}
-    bias = biases.get(bias)
-    expected = BACKENDS["sdpa"](*heads(), bias)
-    torch.testing.assert_close(BACKENDS["sdpa-chunked"](*heads(), bias), expected, rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(attention, "CACHED_LOGITS", 64 * 5)
+    attend = BACKENDS.get(backend, backend)
+    query, key, value = (torch.cat([x] * 10, dim=1)[:, :n] for x, n in zip(heads(), (80, 13, 13), strict=True))
+    expected = BACKENDS["sdpa"](query, key, value, BIASES[bias])
+    torch.testing.assert_close(attend(query, key, value, BIASES[bias]), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not SLOW_FLASH, reason="this CPU's flash kernel is fast in bf16, or its bf16 products are slow")
+def test_bf16_on_the_cpu_goes_head_by_head_unless_gradients_are_wanted(monkeypatch):
+    monkeypatch.setattr(attention, "by_head", lambda *_: "by head")
+    query, key, value = (x.bfloat16() for x in heads())
+    with torch.no_grad():
+        assert BACKENDS["auto"](query, key, value, None) == "by head"
+        assert BACKENDS["auto"](query.float(), key.float(), value.float(), None).dtype == torch.float32
+    assert BACKENDS["auto"](query, key, value, None).dtype == torch.bfloat16
+
+
+def test_bf16_head_by_head_makes_at_most_twice_the_error_of_sdpa():
+    low = [x.bfloat16() for x in heads()]
+    exact = BACKENDS["sdpa"](*(x.float() for x in low), None)
+    errors = [(attend(*low, None) - exact).std() for attend in (by_head, BACKENDS["sdpa"])]
+    assert errors[0] <= 2 * errors[1]
 
 
 def test_a_backend_is_used_by_every_block():

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from framepack.models.attention import Attention, RMSNorm, normalise_and_rotate, project_heads, sdpa
+from framepack.models.attention import Attention, RMSNorm, automatic, normalise_and_rotate, project_heads
 from framepack.models.config import TransformerConfig
-from framepack.models.layers import FeedForward, Modulation, gated_add, gelu_tanh, modulated_norm
+from framepack.models.layers import FeedForward, Modulation, gated_add, modulated_norm
+from framepack.models.linear import Linear, gelu_linear
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
     """How a forward is computed; changes memory and speed, not the result (but for rounding)."""
 
-    attention: Attention = sdpa
+    attention: Attention = automatic
     rows: int | None = None
     """Tokens at a time in the MLPs; None takes all at once. 4096 saves 0.8 GB at 544x704 in bf16."""
     checkpointing: bool = False
@@ -54,12 +55,12 @@ class JointAttentionWeights(nn.Module):
         super().__init__()
         width, head = config.width, config.attention_head_dim
         self.heads = config.num_attention_heads
-        self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
-        self.add_q_proj, self.add_k_proj, self.add_v_proj = (nn.Linear(width, width) for _ in range(3))
+        self.to_q, self.to_k, self.to_v = (Linear(width, width) for _ in range(3))
+        self.add_q_proj, self.add_k_proj, self.add_v_proj = (Linear(width, width) for _ in range(3))
         self.norm_q, self.norm_k = RMSNorm(head), RMSNorm(head)
         self.norm_added_q, self.norm_added_k = RMSNorm(head), RMSNorm(head)
-        self.to_out = nn.ModuleList([nn.Linear(width, width)])
-        self.to_add_out = nn.Linear(width, width)
+        self.to_out = nn.ModuleList([Linear(width, width)])
+        self.to_add_out = Linear(width, width)
 
     def forward(self, video: Tensor, text: Tensor, joint: Joint) -> tuple[Tensor, Tensor]:
         """Mix both streams: (B, V, D) and (B, L - V, D), normed and modulated, to the same shapes."""
@@ -92,8 +93,8 @@ class DoubleBlock(nn.Module):
         self.norm1 = Modulation(config.width, 6, scales=(1, 4))
         self.norm1_context = Modulation(config.width, 6, scales=(1, 4))
         self.attn = JointAttentionWeights(config)
-        self.ff = FeedForward(config.width, config.mlp_ratio, gelu_tanh)
-        self.ff_context = FeedForward(config.width, config.mlp_ratio, gelu_tanh)
+        self.ff = FeedForward(config.width, config.mlp_ratio, gelu_linear)
+        self.ff_context = FeedForward(config.width, config.mlp_ratio, gelu_linear)
 
     @property
     def modulations(self) -> tuple[Modulation, ...]:
@@ -126,7 +127,7 @@ class AttentionWeights(nn.Module):
         super().__init__()
         width, head = config.width, config.attention_head_dim
         self.heads = config.num_attention_heads
-        self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
+        self.to_q, self.to_k, self.to_v = (Linear(width, width) for _ in range(3))
         self.norm_q, self.norm_k = RMSNorm(head), RMSNorm(head)
 
     def forward(self, tokens: Tensor, joint: Joint) -> Tensor:
@@ -148,8 +149,8 @@ class SingleBlock(nn.Module):
         hidden = int(config.width * config.mlp_ratio)
         self.norm = Modulation(config.width, 3, scales=(1,))
         self.attn = AttentionWeights(config)
-        self.proj_mlp = nn.Linear(config.width, hidden)
-        self.proj_out = nn.Linear(config.width + hidden, config.width)
+        self.proj_mlp = Linear(config.width, hidden)
+        self.proj_out = Linear(config.width + hidden, config.width)
 
     @property
     def modulations(self) -> tuple[Modulation, ...]:
@@ -161,5 +162,5 @@ class SingleBlock(nn.Module):
         shift, scale, gate = modulation.unbind(dim=1)
         normed = modulated_norm(tokens, shift, scale)
         mixed = self.attn(normed, joint)
-        hidden = gelu_tanh(self.proj_mlp(normed))
+        hidden = gelu_linear(self.proj_mlp, normed)
         return gated_add(tokens, gate, self.proj_out(torch.cat([mixed, hidden], dim=-1)))

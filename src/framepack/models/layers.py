@@ -12,6 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from framepack.models.linear import Linear
+
+Activated = Callable[[nn.Module, Tensor], Tensor]
+"""A linear, then an activation: of layer and input."""
+
 FREQUENCIES = 256
 """Channels of the sinusoidal embedding of timestep and guidance."""
 
@@ -52,33 +57,25 @@ def gated_add(tokens: Tensor, gate: Tensor, update: Tensor) -> Tensor:
     return torch.addcmul(tokens, update, gate.unsqueeze(1))
 
 
-class Activated(nn.Module):
-    """A linear and an activation; the name `proj` is the checkpoint's."""
+class Projection(nn.Module):
+    """Holds a linear under the checkpoint's name for it, `proj`."""
 
-    def __init__(self, inputs: int, outputs: int, activation: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(inputs, outputs)
-        self.activation = activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.proj(x))
-
-
-def gelu_tanh(x: Tensor) -> Tensor:
-    """GELU in its tanh form, as the checkpoints were trained."""
-    return F.gelu(x, approximate="tanh")
+        self.proj = Linear(inputs, outputs)
 
 
 class FeedForward(nn.Module):
     """Widen, activate, narrow. Parameters `net.0.proj` and `net.2`."""
 
-    def __init__(self, width: int, ratio: float, activation: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, width: int, ratio: float, activated: Activated) -> None:
         super().__init__()
         hidden = int(width * ratio)
-        self.net = nn.Sequential(Activated(width, hidden, activation), nn.Identity(), nn.Linear(hidden, width))
+        self.net = nn.ModuleList([Projection(width, hidden), nn.Identity(), Linear(hidden, width)])
+        self.activated = activated
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+        return self.net[2](self.activated(self.net[0].proj, x))  # pyright: ignore[reportArgumentType]
 
 
 class EmbeddingMLP(nn.Module):
@@ -86,8 +83,8 @@ class EmbeddingMLP(nn.Module):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(inputs, width)
-        self.linear_2 = nn.Linear(width, width)
+        self.linear_1 = Linear(inputs, width)
+        self.linear_2 = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear_2(F.silu(self.linear_1(x)))
@@ -98,8 +95,8 @@ class ImageProjection(nn.Module):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.up = nn.Linear(inputs, 3 * width)
-        self.down = nn.Linear(3 * width, width)
+        self.up = Linear(inputs, 3 * width)
+        self.down = Linear(3 * width, width)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.down(F.silu(self.up(image)))
@@ -113,9 +110,6 @@ def sinusoids(values: Tensor) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
-class ExactLinear(nn.Linear):
-    """A linear that computes in float32 whatever its weights' dtype: the last layer before the sampler."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.float()
-        return F.linear(x.float(), self.weight.float(), bias)
+def silu_linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """SiLU of `layer(x)`."""
+    return F.silu(layer(x))

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from framepack.models.attention import project_heads, sdpa
 from framepack.models.config import TransformerConfig
-from framepack.models.layers import FREQUENCIES, EmbeddingMLP, FeedForward, gated_add
+from framepack.models.layers import FREQUENCIES, EmbeddingMLP, FeedForward, gated_add, silu_linear
+from framepack.models.linear import Linear
 
 
 class RefinerAttention(nn.Module):
@@ -19,8 +20,8 @@ class RefinerAttention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
-        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+        self.to_q, self.to_k, self.to_v = (Linear(width, width) for _ in range(3))
+        self.to_out = nn.ModuleList([Linear(width, width)])
 
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         query, key, value = project_heads(tokens, (self.to_q, self.to_k, self.to_v), self.heads)
@@ -32,7 +33,7 @@ class RefinerGates(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, 2 * width)
+        self.linear = Linear(width, 2 * width)
 
     def forward(self, conditioning: Tensor) -> tuple[Tensor, ...]:
         return self.linear(F.silu(conditioning)).chunk(2, dim=-1)
@@ -47,7 +48,7 @@ class RefinerBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = RefinerAttention(width, config.num_attention_heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.ff = FeedForward(width, ratio=4.0, activation=F.silu)
+        self.ff = FeedForward(width, ratio=4.0, activated=silu_linear)
         self.norm_out = RefinerGates(width)
 
     def forward(self, tokens: Tensor, conditioning: Tensor, mask: Tensor | None) -> Tensor:
@@ -88,7 +89,7 @@ class TokenRefiner(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.time_text_embed = TimeAndText(config)
-        self.proj_in = nn.Linear(config.text_embed_dim, config.width)
+        self.proj_in = Linear(config.text_embed_dim, config.width)
         self.token_refiner = RefinerBlocks(config)
 
     def forward(self, text: Tensor, time: Tensor, mask: Tensor | None) -> Tensor:

@@ -18,7 +18,8 @@ from framepack.models.blocks import DoubleBlock, Execution, Joint, SingleBlock
 from framepack.models.cache_protocol import BlockCache
 from framepack.models.conditioning import ConditionTable, StepCondition, TimeTextEmbed, crop_text, rounded_sinusoids
 from framepack.models.config import TransformerConfig
-from framepack.models.layers import ExactLinear, ImageProjection, Modulation, modulated_norm
+from framepack.models.layers import ImageProjection, Modulation, modulated_norm
+from framepack.models.linear import ExactLinear
 from framepack.models.packing import ContextEmbed, ContextLatents, PackedTokens, PatchEmbed, pack_context
 from framepack.models.refiner import TokenRefiner
 
