@@ -1,0 +1,317 @@
+"""The table of controls: one row for each field of a request. A new field of a request is one new row here.
+
+Pure data. What a widget looks like is `widgets`, how values become a request is `form`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from framepack.media.video import FORMATS
+from framepack.spec.variants import VARIANTS
+
+Place = Literal["picture", "prompt", "along", "video", "advanced"]
+Values = Mapping[str, Any]
+"""Values of controls by the name of their field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A drop zone for one picture; its value is an upload's id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """Free text."""
+
+    lines: int = 1
+    placeholder: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A whole number too large for a browser's numbers, so written as text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A number, or nothing where the field allows it."""
+
+    whole: bool = False
+    placeholder: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slide:
+    """A slider from `low` to `high`; a larger value that comes from elsewhere widens it."""
+
+    low: float
+    high: float
+    step: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One of several (label, value) pairs."""
+
+    choices: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switch:
+    """On or off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A cell of each of the rows: `picture` an upload's id, `lora` a file of the LoRA folder, else a number or text."""
+
+    key: str
+    label: str
+    kind: Literal["picture", "number", "text", "lora"]
+    start: float | str = ""
+    low: float = 0
+    high: float = 36000
+    step: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """A list of small forms. With `single` there is one at most and the field is that one or None."""
+
+    columns: tuple[Column, ...]
+    add: str
+    """What the button that adds one says."""
+    single: bool = False
+
+
+Widget = Picture | Text | Whole | Number | Slide | Choice | Switch | Rows
+
+
+def always(values: Values) -> bool:
+    """Most controls are always there."""
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """One row: the request's field (dots lead inside), what it is called and explained by, and when it is shown."""
+
+    field: str
+    label: str
+    help: str
+    widget: Widget
+    place: Place
+    shown: Callable[[Values], bool] = always
+
+
+STRENGTH = Column(key="strength", label="Strength", kind="number", start=1, high=1, step=0.05)
+
+CONTROLS: tuple[Control, ...] = (
+    Control(
+        field="image",
+        label="Picture",
+        help="The video starts with this picture. Drop a FramePack video here and its settings come back.",
+        widget=Picture(),
+        place="picture",
+    ),
+    Control(
+        field="prompt",
+        label="What happens",
+        help="One sentence about the movement works best; what the picture shows need not be said.",
+        widget=Text(lines=3, placeholder="The girl dances gracefully, with clear movements, full of charm."),
+        place="prompt",
+    ),
+    Control(
+        field="negative_prompt",
+        label="What should not happen",
+        help="Used because cfg is not 1.",
+        widget=Text(lines=2, placeholder="blurry, shaking camera"),
+        place="prompt",
+        shown=lambda values: values["cfg"] != 1,
+    ),
+    Control(
+        field="frames",
+        label="Pictures on the way",
+        help="The video passes through each of these at its time. Strength 1 holds it fully, 0 leaves it out.",
+        widget=Rows(
+            columns=(
+                Column(key="image", label="Picture", kind="picture"),
+                Column(key="second", label="At second", kind="number", start=1.0, low=0.1),
+                STRENGTH,
+            ),
+            add="Add pictures",
+        ),
+        place="along",
+        shown=lambda values: VARIANTS[values["model"]].guides_ahead,
+    ),
+    Control(
+        field="end_frame",
+        label="Last picture",
+        help="The video ends on this one.",
+        widget=Rows(
+            columns=(Column(key="image", label="Picture", kind="picture"), STRENGTH), add="Add the end", single=True
+        ),
+        place="along",
+        shown=lambda values: VARIANTS[values["model"]].guides_ahead,
+    ),
+    Control(
+        field="prompts",
+        label="Then",
+        help="From its second on, a sentence replaces the one above.",
+        widget=Rows(
+            columns=(
+                Column(key="second", label="From second", kind="number", start=2.0),
+                Column(key="text", label="What happens then", kind="text"),
+            ),
+            add="Add a sentence",
+        ),
+        place="along",
+    ),
+    Control(
+        field="model",
+        label="Model",
+        help="The mini models come with FramePack and run anywhere; the others have 13 billion parameters.",
+        widget=Choice(choices=tuple((f"{row.name}: {row.title}", row.name) for row in VARIANTS.values())),
+        place="video",
+    ),
+    Control(
+        field="seconds",
+        label="Length in seconds",
+        help="Rounded to whole sections.",
+        widget=Slide(low=1, high=60, step=0.1),
+        place="video",
+    ),
+    Control(
+        field="seed",
+        label="Seed",
+        help="The same seed and settings give the same video.",
+        widget=Whole(),
+        place="video",
+    ),
+    Control(
+        field="steps",
+        label="Steps",
+        help="Denoising steps a section: more are slower and finer.",
+        widget=Slide(low=1, high=60, step=1),
+        place="video",
+    ),
+    Control(
+        field="guidance",
+        label="Guidance",
+        help="How closely the video follows the sentence; costs no time.",
+        widget=Slide(low=0, high=32, step=0.1),
+        place="video",
+    ),
+    Control(
+        field="resolution",
+        label="Resolution",
+        help="Side of a square with the video's area; the picture's shape is kept. Empty is what the model likes.",
+        widget=Number(whole=True, placeholder="the model's own"),
+        place="video",
+        shown=lambda values: values["width"] in (None, "") and values["height"] in (None, ""),
+    ),
+    Control(
+        field="width",
+        label="Width",
+        help="Exact pixels, a multiple of 16; together with a height it crops the picture.",
+        widget=Number(whole=True, placeholder="from the picture"),
+        place="video",
+        shown=lambda values: values["resolution"] in (None, ""),
+    ),
+    Control(
+        field="height",
+        label="Height",
+        help="Exact pixels, a multiple of 16.",
+        widget=Number(whole=True, placeholder="from the picture"),
+        place="video",
+        shown=lambda values: values["resolution"] in (None, ""),
+    ),
+    Control(
+        field="output.format",
+        label="File format",
+        help="mp4 and webm play in the browser while they grow.",
+        widget=Choice(choices=tuple((f"{name}: {row.description}", name) for name, row in FORMATS.items())),
+        place="video",
+    ),
+    Control(
+        field="output.fps",
+        label="Frames a second",
+        help="The model thinks in 30; other rates are computed from it.",
+        widget=Number(),
+        place="advanced",
+    ),
+    Control(
+        field="output.crf",
+        label="Compression",
+        help="Smaller looks better and makes a larger file; 16 is hard to tell from perfect.",
+        widget=Slide(low=1, high=51, step=1),
+        place="advanced",
+        shown=lambda values: not FORMATS[values["output.format"]].lossless,
+    ),
+    Control(
+        field="output.live",
+        label="Show unsettled frames early",
+        help="Also plays frames that the next section still blends with its own.",
+        widget=Switch(),
+        place="advanced",
+    ),
+    Control(
+        field="window",
+        label="Window",
+        help="Latents a section. The published models were trained with 9.",
+        widget=Slide(low=1, high=33, step=1),
+        place="advanced",
+    ),
+    Control(
+        field="cfg",
+        label="CFG",
+        help="Any value but 1 uses the negative sentence too and doubles the time.",
+        widget=Slide(low=0, high=10, step=0.1),
+        place="advanced",
+    ),
+    Control(
+        field="cfg_rescale",
+        label="CFG rescale",
+        help="Draws the contrast back that a high CFG adds.",
+        widget=Slide(low=0, high=1, step=0.01),
+        place="advanced",
+        shown=lambda values: values["cfg"] != 1,
+    ),
+    Control(
+        field="sampler",
+        label="Sampler",
+        help="How noise becomes a video; unipc is what the published system uses.",
+        widget=Choice(choices=tuple((name, name) for name in ("unipc", "unipc-bh2", "dpm++2m", "euler"))),
+        place="advanced",
+    ),
+    Control(
+        field="cache",
+        label="Cache",
+        help="Skips work that hardly changes: up to twice as fast, slightly different, hands suffer first.",
+        widget=Choice(choices=(("none", "none"), ("teacache", "teacache"), ("first-block", "first-block"))),
+        place="advanced",
+    ),
+    Control(
+        field="cache_threshold",
+        label="Cache threshold",
+        help="How much change it lets pass: more is faster and rougher.",
+        widget=Slide(low=0, high=1, step=0.01),
+        place="advanced",
+        shown=lambda values: values["cache"] != "none",
+    ),
+    Control(
+        field="loras",
+        label="LoRAs",
+        help="Files of the service's LoRA folder, added to the model's weights.",
+        widget=Rows(
+            columns=(
+                Column(key="file", label="File", kind="lora"),
+                Column(key="strength", label="Strength", kind="number", start=1, low=-4, high=4, step=0.05),
+            ),
+            add="Add a LoRA",
+        ),
+        place="advanced",
+    ),
+)
+BY_FIELD = {control.field: control for control in CONTROLS}

@@ -1,0 +1,183 @@
+"""What a page's buttons do: asks the service, and says in a sentence what came of it. Knows no component of Gradio."""
+
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from framepack.app.paths import for_client, lora_folder
+from framepack.app.service import Service
+from framepack.app.ui import form, views
+from framepack.app.ui.controls import Values
+from framepack.app.ui.presets import Presets
+from framepack.app.uploads import Incoming
+from framepack.jobs.job import ENDED, UNFINISHED, Job, UnknownJob
+from framepack.media.image import encode_image
+from framepack.media.sandbox import decode_untrusted_video
+from framepack.spec.request import explain
+
+HISTORY = 60
+"""Videos the history shows; older ones are found by searching."""
+Notice = dict[str, str]
+
+
+@dataclass
+class Outcome:
+    """What a page has to change: the values of its controls, its job, the job it edits, the line that speaks."""
+
+    values: dict[str, Any] | None = None
+    picture: str | None = None
+    job: str | None = None
+    editing: str | None = None
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def notice(self) -> Notice | None:
+        """The line that speaks."""
+        return {"tone": "told", "text": " ".join(self.said)} if self.said else None
+
+
+class Desk:
+    """One for all pages; nothing of a tab is kept here."""
+
+    def __init__(self, service: Service, presets: Presets) -> None:
+        self.service, self.presets = service, presets
+
+    @property
+    def loras(self) -> list[str]:
+        """Files of the LoRA folder."""
+        return sorted(file.name for file in lora_folder(self.service.folders).glob("*.safetensors"))
+
+    def look(self, job: str, search: str) -> tuple[views.View, list[views.View], list[views.View]]:
+        """The large pane, the queue and the history, as they are now."""
+        queue = self.service.jobs(status=UNFINISHED)
+        history = self.service.jobs(status=ENDED, search=search.strip(), limit=HISTORY)
+        return self.stage(job), views.rows(queue), views.rows(history)
+
+    def stage(self, job: str) -> views.View:
+        """The large pane of a tab whose job is `job`."""
+        try:
+            found = self.service.get(job) if job else None
+        except UnknownJob:
+            found = None
+        running = found is not None and found.status == "running"
+        preview = self.service.preview(job) if running else None
+        return views.stage(found, preview[1] if preview else 0)
+
+    def submit(self, values: Values, shown: str, editing: str) -> Outcome:
+        """Queue what the form says, or save it as the job that is edited. The tab stays with a job that still runs."""
+        request = form.request_of(values, self.service.folders)
+        if editing:
+            self.service.edit(editing, request)
+            return Outcome(editing="", said=["Saved: the job in the queue has these settings now."])
+        job = self.service.submit([request])[0]
+        if self._busy(shown):
+            return Outcome(said=["Queued. It begins when those before it are done."])
+        return Outcome(job=job.id)
+
+    def act(self, what: str, job: str, place: int, values: Values) -> Outcome:
+        """A button of a job."""
+        match what:
+            case "show":
+                return Outcome(job=self.service.get(job).id)
+            case "cancel" | "stop" | "pause" | "resume":
+                getattr(self.service, what)(job)
+            case "retry":
+                return Outcome(job=self.service.retry(job).id)
+            case "up" | "down":
+                self._move(job, -1 if what == "up" else 1)
+            case "delete":
+                self.service.delete(job, files=True)
+            case "edit":
+                return Outcome(**self._settings(job), editing=job)
+            case "reuse":
+                return Outcome(**self._settings(job))
+            case "input":
+                return Outcome(picture=self._last_frame(self.service.get(job)), said=[LAST_FRAME])
+            case _:
+                raise ValueError(f"there is no button called {what!r}")
+        return Outcome()
+
+    def dropped(self, request: Values) -> Outcome:
+        """Settings that came with a video."""
+        values, said = form.restored(request, self.service.folders)
+        return Outcome(values=values, said=["The settings of this video are back.", *said])
+
+    def video(self, upload: str) -> Outcome:
+        """A video without settings was handed in: it may go on from its end."""
+        file = form.find_file(upload, (self.service.folders.uploads,))
+        frame = decode_untrusted_video(file, count=1, tail=True)[0]
+        said = "This video carries no FramePack settings. Its last frame is the picture now, so yours goes on from there."
+        return Outcome(picture=self._keep(encode_image(frame, "png")), said=[said])
+
+    def preset(self, what: str, event: dict[str, Any], values: Values) -> Outcome:
+        """A button of the presets."""
+        presets, name = self.presets, str(event.get("name") or "")
+        match what:
+            case "save":
+                settings = {key: v for key, v in form.json_of(values).items() if key not in form.PICTURES}
+                presets.save(name, settings)
+                return Outcome(said=[f"Saved as {name}."])
+            case "load":
+                return self.with_preset(name, values)
+            case "rename":
+                presets.rename(name, str(event.get("new") or ""))
+            case "delete":
+                presets.delete(name)
+            case "start":
+                presets.start_with(name or None)
+            case "import":
+                return Outcome(said=[f"Imported {', '.join(presets.take_in(str(event.get('text') or '')))}."])
+            case _:
+                raise ValueError(f"there is no button called {what!r}")
+        return Outcome()
+
+    def with_preset(self, name: str, values: Values) -> Outcome:
+        """The preset's settings, with the pictures of the form."""
+        settings = form.json_of(form.defaults()) | self.presets.load(name)
+        new, said = form.restored(settings, self.service.folders)
+        return Outcome(values=new | {key: values[key] for key in form.PICTURES}, said=said)
+
+    def presets_view(self) -> views.View:
+        """What the list of presets shows."""
+        return {"names": self.presets.names(), "startup": self.presets.startup(), "all": self.presets.exported()}
+
+    def _busy(self, job: str) -> bool:
+        try:
+            return bool(job) and self.service.get(job).status in UNFINISHED
+        except UnknownJob:
+            return False
+
+    def _move(self, job: str, by: int) -> None:
+        waiting = [other.id for other in self.service.jobs(status=["queued", "paused"])]
+        self.service.move(job, max(waiting.index(job) + by, 0))
+
+    def _settings(self, job: str) -> dict[str, Any]:
+        request = self.service.get(job).request.model_dump(mode="json")
+        values, said = form.restored(for_client(request), self.service.folders)
+        return {"values": values, "said": said}
+
+    def _last_frame(self, job: Job) -> str:
+        file = self.service.video(job.id)
+        if file is None:
+            raise ValueError("This job has no video; choose another one.")
+        return self._keep(encode_image(decode_untrusted_video(file, count=1, tail=True)[0], "png"))
+
+    def _keep(self, png: bytes) -> str:
+        with Incoming(self.service.folders) as incoming:
+            incoming.write(png)
+            return incoming.accept().id
+
+
+LAST_FRAME = "The video's last frame is the picture now."
+
+
+def trouble(error: Exception) -> Notice:
+    """What to tell of an error: a mistake in a sentence, anything else with its story one click away."""
+    text = explain(error) if isinstance(error, ValidationError) else str(error).strip() or type(error).__name__
+    sentence = f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+    if isinstance(error, ValueError):
+        return {"tone": "wrong", "text": sentence}
+    story = "".join(traceback.format_exception(error))
+    return {"tone": "wrong", "text": f"That did not work: {sentence}", "detail": story}

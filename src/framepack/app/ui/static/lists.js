@@ -1,0 +1,97 @@
+/* Lists of jobs, the header, and the line that speaks. */
+FP.kinds.header = (root) => ({
+  draw: () => {
+    const turn = () => {
+      FP.paint(!FP.dark());
+      try { localStorage.setItem("framepack.dark", FP.dark() ? "yes" : "no"); } catch { /* private mode keeps nothing */ }
+    };
+    const mark = FP.el("span", { class: "fp-mark-logo", "aria-hidden": "true" }, FP.el("i"), FP.el("i"), FP.el("i"));
+    root.replaceChildren(
+      FP.el("header", { class: "fp-header" },
+        FP.el("h1", {}, mark, "FramePack"),
+        FP.el("p", {}, "A picture and a sentence become a long video."),
+        FP.button("Light or dark", "sun", turn, { quiet: true })),
+    );
+  },
+});
+
+FP.kinds.notice = (root, part) => ({
+  draw: (said) => {
+    root.setAttribute("role", "status");
+    if (!said || !said.text) return root.replaceChildren();
+    root.replaceChildren(
+      FP.el("div", { class: `fp-notice fp-${said.tone}` },
+        FP.el("p", {}, said.text),
+        said.detail ? FP.el("details", { class: "fp-story" }, FP.el("summary", {}, "Technical details, for a report"), FP.el("pre", { tabindex: 0 }, said.detail)) : null,
+        FP.button("Close this message", "close", () => (root.replaceChildren(), part.set(null)), { quiet: true })),
+    );
+  },
+});
+
+FP.kinds.text = (root) => ({
+  draw: (said) => root.replaceChildren(FP.el("p", { class: "fp-summary", "aria-live": "polite" }, said || "")),
+});
+
+FP.kinds.queue = (root, part) => ({
+  draw: (jobs) => {
+    root.hidden = !jobs || !jobs.length;
+    if (root.hidden) return root.replaceChildren();
+    const focused = document.activeElement && root.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+    const line = (job) =>
+      FP.el("li", { class: "fp-row fp-job", "data-job": job.id, "data-status": job.status },
+        FP.el("img", { src: job.picture, alt: "", class: "fp-thumb", loading: "lazy" }),
+        FP.el("button", { type: "button", class: "fp-name", onclick: () => part.act("show", { id: job.id }), "aria-label": `Show ${job.prompt || job.settings}` },
+          FP.el("strong", {}, job.prompt || "No sentence"),
+          FP.el("small", {}, [job.state, job.status === "running" ? `${job.percent} %` : "", job.where, job.label, job.settings].filter(Boolean).join(" · ")),
+          FP.el("i", { class: "fp-thin", style: { width: `${job.percent}%` } })),
+        FP.el("div", { class: "fp-tools" }, FP.buttons(job, part.act, true)));
+    root.replaceChildren(FP.el("h2", { class: "fp-h" }, "Queue"), FP.el("ol", { class: "fp-list" }, jobs.map(line)));
+    if (focused) root.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
+  },
+});
+
+FP.kinds.history = (root, part) => {
+  const list = FP.el("ul", { class: "fp-cards" });
+  const none = FP.el("p", { class: "fp-help" });
+  const find = FP.el("input", { type: "search", placeholder: "Search", "aria-label": "Search your videos" });
+  let wait = 0;
+  find.addEventListener("input", () => {
+    clearTimeout(wait);
+    wait = setTimeout(() => part.act("search", { text: find.value }), 250);
+  });
+  const top = FP.el("div", { class: "fp-top" }, FP.el("h2", { class: "fp-h" }, "Your videos"), FP.el("label", { class: "fp-search" }, FP.icon("search"), find));
+  root.append(top, list, none);
+  const cards = new Map();
+
+  const card = (job) => {
+    const face = FP.el("button", { type: "button", class: "fp-face", onclick: () => part.act("show", { id: job.id }), "aria-label": `Show ${job.prompt || job.settings}` },
+      FP.el("img", { src: job.picture, alt: "", loading: "lazy" }));
+    if (job.show && job.video) {
+      const play = () => face.querySelector("video") || face.append(FP.film(job));
+      const rest = () => face.querySelector("video, img:nth-of-type(2)")?.remove();
+      face.addEventListener("mouseenter", play);
+      face.addEventListener("focus", play);
+      face.addEventListener("mouseleave", rest);
+      face.addEventListener("blur", rest);
+    }
+    return FP.el("li", { class: "fp-card", "data-job": job.id, "data-status": job.status },
+      face,
+      FP.el("p", { class: "fp-words" }, job.prompt || "No sentence"),
+      FP.el("small", {}, [job.status === "done" ? "" : job.state, job.when, job.label].filter(Boolean).join(" · ")),
+      FP.el("div", { class: "fp-tools" }, FP.saving(job, true), FP.buttons(job, part.act, true)));
+  };
+  return {
+    draw: (jobs) => {
+      jobs = jobs || [];
+      root.hidden = !jobs.length && !find.value;
+      none.textContent = jobs.length ? "" : "Nothing found.";
+      const kept = jobs.map((job) => {
+        const key = JSON.stringify({ ...job, place: 0 });
+        if (!cards.has(key)) cards.set(key, card(job));
+        return cards.get(key);
+      });
+      for (const [key, element] of cards) if (!kept.includes(element)) cards.delete(key);
+      if (kept.length !== list.children.length || kept.some((element, index) => list.children[index] !== element)) list.replaceChildren(...kept);
+    },
+  };
+};

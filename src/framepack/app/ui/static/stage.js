@@ -1,0 +1,139 @@
+/* The large pane: the job's video, its next section's preview, its timeline, and what can be done. */
+const BUTTONS = {
+  cancel: ["Cancel", "close"], stop: ["Stop after this section", "stop"], pause: ["Pause", "pause"], resume: ["Go on", "play"],
+  retry: ["Try again", "retry"], edit: ["Edit", "edit"], up: ["Sooner", "up"], down: ["Later", "down"],
+  input: ["Use as input", "picture"], reuse: ["Reuse settings", "sliders"], delete: ["Delete", "trash"],
+};
+const SURE = { delete: "Delete this entry and its video?" };
+
+FP.buttons = (view, act, quiet) =>
+  view.actions.map((name) => {
+    const [label, icon] = BUTTONS[name];
+    const told = quiet ? `${label}: ${view.prompt || view.settings}` : label;
+    return FP.button(told, icon, () => (!SURE[name] || confirm(SURE[name])) && act(name, { id: view.id, place: view.place }), { quiet });
+  });
+
+FP.saving = (view, quiet) =>
+  view.video && view.status !== "running"
+    ? FP.el("a", { class: `fp-button ${quiet ? "fp-quiet" : "fp-strong"}`, href: view.video, download: view.file, title: quiet ? "Download" : null, "aria-label": quiet ? `Download: ${view.prompt}` : null },
+        FP.icon("save"), quiet ? null : FP.el("span", {}, `Download ${view.file.split(".").pop()}`))
+    : null;
+
+FP.film = (view, { controls = false } = {}) => {
+  if (view.show === "picture") return FP.el("img", { src: view.video, alt: `Video: ${view.prompt}` });
+  const video = FP.el("video", { src: view.video, loop: true, autoplay: true, playsinline: true, controls, "aria-label": `Video: ${view.prompt}` });
+  video.muted = true;
+  return video;
+};
+
+FP.kinds.stage = (root, part) => {
+  const screen = FP.el("div", { class: "fp-screen" });
+  const latent = FP.el("div", { class: "fp-latent", role: "img", "aria-label": "Preview of the section being made", hidden: true });
+  const cells = FP.el("div", { class: "fp-cells" });
+  const ruler = FP.el("div", { class: "fp-ruler", "aria-hidden": "true" });
+  const fill = FP.el("div", { class: "fp-fill" });
+  const bar = FP.el("div", { class: "fp-bar", role: "progressbar", "aria-label": "Progress of the video", "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
+  const title = FP.el("h2", { class: "fp-title", "aria-live": "polite" });
+  const text = FP.el("p", { class: "fp-message" });
+  const numbers = FP.el("p", { class: "fp-numbers" });
+  const asked = FP.el("p", { class: "fp-asked" });
+  const actions = FP.el("div", { class: "fp-line" });
+  const story = FP.el("pre", { tabindex: 0, "aria-label": "Technical details" });
+  const details = FP.el("details", { class: "fp-story" }, FP.el("summary", {}, "Technical details, for a report"), story);
+  const below = FP.el("div", { class: "fp-below" }, cells, ruler, bar, title, text, numbers, asked, actions, details);
+  root.classList.add("fp-stage");
+  root.append(screen, below);
+  let picture = "", preview = "", drawn = "";
+
+  const empty = () =>
+    screen.replaceChildren(
+      FP.el("div", { class: "fp-welcome" },
+        FP.icon("film"),
+        FP.el("h2", {}, "Your video will grow here"),
+        FP.el("ol", {},
+          FP.el("li", {}, FP.el("span", {}, "Drop a picture, or paste one.")),
+          FP.el("li", {}, FP.el("span", {}, "Say in a sentence what happens.")),
+          FP.el("li", {}, FP.el("span", {}, "Press ", FP.el("kbd", {}, "Ctrl"), " + ", FP.el("kbd", {}, "Enter"), ".")))),
+    );
+
+  /* Shows the newest file without a dark moment in between: the old one stays until the new one has a picture. */
+  const project = (view) => {
+    const wanted = view.show ? view.video : view.picture;
+    const key = `${wanted} ${view.status === "done"}`;
+    if (key === picture) return;
+    picture = key;
+    const next = view.show ? FP.film(view, { controls: view.status !== "running" }) : FP.el("img", { src: wanted, alt: "The picture the video starts with", class: "fp-start" });
+    const swap = () => key === picture && screen.replaceChildren(next, latent);
+    next.addEventListener(view.show === "video" ? "loadeddata" : "load", swap, { once: true });
+    if (!screen.querySelector("video, img")) swap();
+  };
+
+  const roll = (view) => {
+    latent.hidden = !view.preview;
+    latent.classList.toggle("fp-corner", Boolean(view.show));
+    if (!view.preview || view.preview === preview) return;
+    preview = view.preview;
+    const strip = new Image();
+    strip.onload = () => {
+      const frames = view.preview_frames;
+      latent.style.backgroundImage = `url("${strip.src}")`;
+      latent.style.backgroundSize = `100% ${frames * 100}%`;
+      latent.style.aspectRatio = `${strip.naturalWidth} / ${strip.naturalHeight / frames}`;
+      latent.style.setProperty("--wide", strip.naturalWidth / (strip.naturalHeight / frames));
+      latent.style.animation = frames > 1 ? `fp-roll ${frames / 7.5}s steps(${frames}, jump-none) infinite` : "none";
+    };
+    strip.src = preview;
+  };
+
+  const timeline = (view) => {
+    const share = view.steps ? view.step / view.steps : 0;
+    const state = (cell) => (view.status === "done" || cell.order < view.sections ? 1 : cell.order === view.sections && view.status !== "queued" ? share : 0);
+    const key = JSON.stringify([view.cells, view.pins]);
+    if (key !== drawn) {
+      drawn = key;
+      cells.replaceChildren(
+        ...view.cells.map((cell) => FP.el("div", { class: "fp-section", style: { flexGrow: cell.share }, title: `made ${cell.order + 1} of ${view.cells.length}` }, FP.el("i"), FP.el("span", { "aria-hidden": "true" }, String(cell.order + 1)))),
+        ...view.pins.map((at) => FP.el("b", { class: "fp-pin", style: { left: `${at * 100}%` }, title: "a picture of yours" })),
+      );
+      ruler.replaceChildren(FP.el("span", {}, "0 s"), FP.el("span", {}, view.backward && view.cells.length > 1 ? "the end is made first" : ""), FP.el("span", {}, `${view.seconds} s`));
+    }
+    view.cells.forEach((cell, index) => {
+      const done = state(cell), element = cells.children[index];
+      element.style.setProperty("--done", done);
+      element.classList.toggle("fp-made", done === 1);
+      element.classList.toggle("fp-backward", view.backward);
+      element.classList.toggle("fp-now", view.status === "running" && cell.order === view.sections);
+    });
+  };
+
+  return {
+    draw: (view) => {
+      const none = !view || view.status === "empty";
+      below.hidden = none;
+      root.dataset.status = none ? "empty" : view.status;
+      root.dataset.job = none ? "" : view.id;
+      if (none) {
+        picture = preview = drawn = "";
+        return empty();
+      }
+      if (!screen.contains(latent)) screen.replaceChildren(latent);
+      project(view);
+      roll(view);
+      timeline(view);
+      bar.hidden = !["running", "paused"].includes(view.status);
+      bar.setAttribute("aria-valuenow", view.percent);
+      fill.style.width = `${view.percent}%`;
+      title.textContent = view.title;
+      text.textContent = view.message;
+      numbers.textContent = [view.status === "running" ? `${view.percent} %` : "", view.where, view.left, view.memory].filter(Boolean).join("  ·  ");
+      asked.replaceChildren(FP.el("q", { hidden: !view.prompt }, view.prompt), FP.el("small", {}, view.settings));
+      const key = JSON.stringify([view.id, view.actions, view.video]);
+      if (actions.dataset.key !== key) {
+        actions.dataset.key = key;
+        actions.replaceChildren(...[FP.saving(view, false), ...FP.buttons(view, part.act, false)].filter(Boolean));
+      }
+      details.hidden = !view.traceback;
+      story.textContent = view.traceback;
+    },
+  };
+};

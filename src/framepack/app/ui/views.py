@@ -1,0 +1,194 @@
+"""What the page shows of jobs, as plain data that a browser draws as text and never as HTML. Pure.
+
+Addresses are those of the HTTP API, on the same server.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from framepack.app.display import clock
+from framepack.jobs.job import Job, Progress
+from framepack.spec.plan import guides_of, latent_total, plan
+from framepack.spec.request import GenerationRequest
+from framepack.spec.shapes import FPS, frames_of
+from framepack.spec.variants import VARIANTS
+
+PLAYABLE = {".mp4": "video", ".webm": "video", ".gif": "picture", ".webp": "picture"}
+"""What a browser can show of our files, and as what."""
+TITLES = {
+    "queued": "Waiting its turn",
+    "running": "Making your video",
+    "paused": "Paused",
+    "done": "Done",
+    "failed": "This did not work",
+    "cancelled": "Stopped",
+}
+WISHES = {"cancel": "Stopping …", "stop": "Stopping after this section …", "pause": "Pausing after this section …"}
+CELLS_SHOWN = 200
+"""A longer video's timeline is drawn as one bar."""
+
+View = dict[str, Any]
+
+
+def stage(job: Job | None, preview: int = 0) -> View:
+    """The large pane: one job, or None for an empty page. `preview` is the number of frames of the step's preview."""
+    if job is None:
+        return {"status": "empty"}
+    now, asked = job.progress, facts(job.request_json)
+    return {
+        "id": job.id,
+        "status": job.status,
+        "title": WISHES[job.wish] if job.wish and job.status == "running" else TITLES[job.status],
+        "message": message(job),
+        "traceback": job.traceback,
+        "percent": 100 if job.status == "done" else int(now.fraction * 100),
+        "where": where(now) if job.status == "running" else "",
+        "left": left(job),
+        "memory": memory(now) if job.status == "running" else "",
+        "step": now.step,
+        "steps": now.steps or asked["steps"],
+        "sections": now.section,
+        "cells": asked["cells"],
+        "pins": asked["pins"],
+        "seconds": asked["seconds"],
+        "backward": asked["backward"],
+        "prompt": asked["prompt"],
+        "settings": asked["settings"],
+        "picture": f"/api/jobs/{job.id}/picture",
+        "preview": preview and f"/api/jobs/{job.id}/preview?{now.section}.{now.step}",
+        "preview_frames": preview,
+        "actions": actions(job),
+        **playing(job),
+    }
+
+
+def rows(jobs: Sequence[Job]) -> list[View]:
+    """The queue or the history: a line for each job."""
+    return [row(job, index) for index, job in enumerate(jobs)]
+
+
+def row(job: Job, index: int) -> View:
+    """One line of the queue or card of the history."""
+    asked = facts(job.request_json)
+    return {
+        "id": job.id,
+        "place": index,
+        "status": job.status,
+        "state": TITLES[job.status],
+        "percent": 100 if job.status == "done" else int(job.progress.fraction * 100),
+        "where": left(job) if job.status == "running" else "",
+        "prompt": asked["prompt"],
+        "label": job.label,
+        "settings": asked["settings"],
+        "picture": f"/api/jobs/{job.id}/picture",
+        "when": time.strftime("%d %b, %H:%M", time.localtime(job.finished or job.created)),
+        "actions": actions(job),
+        **playing(job),
+    }
+
+
+def actions(job: Job) -> list[str]:
+    """What can be done with a job now, in the order of the buttons."""
+    if job.status == "running":
+        last = job.progress.sections and job.progress.section + 1 >= job.progress.sections
+        return ["cancel"] if job.wish or last else ["cancel", "stop", "pause"]
+    if job.status == "queued":
+        return ["cancel", "pause", "up", "down"] + (["edit"] if not job.progress.section else [])
+    if job.status == "paused":
+        return ["resume", "cancel", "up", "down"] + (["edit"] if not job.progress.section else [])
+    again = ["retry"] if job.status != "done" else []
+    made = ["input"] if playing(job)["show"] else []
+    return [*again, *made, "reuse", "delete"]
+
+
+def playing(job: Job) -> View:
+    """What exists of the video: `video` its address, `show` as what a browser can show it, `file` its name."""
+    if not job.outputs:
+        return {"video": "", "show": "", "file": ""}
+    file = job.outputs[0]
+    version = "done" if job.status == "done" else f"{job.progress.section}-{job.progress.frames}"
+    return {
+        "video": f"/api/jobs/{job.id}/video?{version}",
+        "show": PLAYABLE.get(file.suffix.lower(), ""),
+        "file": file.name,
+    }
+
+
+def message(job: Job) -> str:
+    """The sentence below the title."""
+    if job.status == "running":
+        return (job.progress.stage or "starting").capitalize()
+    if job.status == "queued":
+        return job.reason or "It begins by itself. You may close this page: it goes on without it."
+    if job.status == "done":
+        return f"{job.progress.frames} frames in {clock(job.ran)}" if job.ran >= 1 else ""
+    if job.status == "cancelled" and job.outputs:
+        return job.reason or "What was finished is kept and plays."
+    return job.reason
+
+
+def where(now: Progress) -> str:
+    """Section and step while there are any to come."""
+    if not now.sections or now.section >= now.sections:
+        return ""
+    return f"Section {now.section + 1} of {now.sections}, step {now.step} of {now.steps}"
+
+
+def left(job: Job) -> str:
+    """How long it will take, once that can be told."""
+    seconds = job.progress.seconds_left
+    if job.status != "running" or seconds is None:
+        return ""
+    return f"about {clock(seconds)} left"
+
+
+def memory(now: Progress) -> str:
+    """Bytes in use, for people."""
+    names = {"ram": "RAM", "vram": "GPU"}
+    return " · ".join(f"{names.get(kind, kind)} {size / 2**30:.1f} GB" for kind, size in now.memory.items() if size)
+
+
+@lru_cache(maxsize=2000)
+def facts(request_json: str) -> View:
+    """What a job's request says, as the page shows it. A request today's rules refuse still has a line."""
+    asked: dict[str, Any] = json.loads(request_json)
+    view: View = {
+        "prompt": asked.get("prompt") or "",
+        "settings": f"{asked.get('model')} · {asked.get('seconds'):g} s · seed {asked.get('seed')}",
+        "steps": asked.get("steps") or 0,
+        "cells": [],
+        "pins": [],
+        "seconds": 0,
+        "backward": False,
+    }
+    try:
+        return view | timeline(GenerationRequest.model_validate(asked))
+    except ValidationError:
+        return view
+
+
+def timeline(request: GenerationRequest) -> View:
+    """The sections in the video's order: share of its length, and when each is made; pins are pictures on the way."""
+    sections, total = plan(request), latent_total(request)
+    in_order = sorted(sections, key=lambda section: section.latents.start)
+    cells = [{"order": section.index, "share": len(section.latents) / total} for section in in_order]
+    backward = sections[0].grows == "backward"
+    return {
+        "cells": cells if len(cells) <= CELLS_SHOWN else [],
+        "pins": [min(guide.latent / total, 1.0) for guide in guides_of(request)],
+        "seconds": round(frames_of(total + 1) / FPS, 2),
+        "backward": backward,
+    }
+
+
+def summary(request: GenerationRequest) -> str:
+    """What will be made, in a line for below the button."""
+    sections, total = len(plan(request)), latent_total(request)
+    frames = frames_of(total + 1)
+    order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
+    return f"{frames / FPS:.1f} s · {frames} frames · {sections} section{'s' * (sections > 1)}{order}"

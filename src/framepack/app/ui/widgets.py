@@ -1,0 +1,70 @@
+"""Gradio components for the table of controls, and the three of our own: drop zone, rows, panel.
+
+A component of ours is a `gr.HTML` whose template never changes: its script in `static/` draws the value and sets it.
+"""
+
+from typing import Any, assert_never
+
+import gradio as gr
+
+from framepack.app.ui.controls import Choice, Control, Number, Picture, Rows, Slide, Switch, Text, Whole
+from framepack.app.ui.form import defaults
+
+DRAW = "FP.mount('{kind}', element, props, trigger, watch, ['act', 'input'])"
+"""The script of each component of ours. It names the events the component has: Gradio looks for them here."""
+
+
+def panel(kind: str, value: Any = None, *, label: str = "", elem_id: str | None = None, **more: Any) -> gr.HTML:
+    """Draws `value`, plain data, with the scripts' part called `kind`. Events: `act` (a button), `input` (the value)."""
+    return gr.HTML(
+        value,
+        html_template="<div class='fp-root'></div>",
+        js_on_load=DRAW.format(kind=kind),
+        apply_default_css=False,
+        label=label,
+        elem_id=elem_id,
+        **more,
+    )
+
+
+def build(control: Control, loras: list[str]) -> gr.components.Component:
+    """The component of a row of the table. `loras` are the files one can choose."""
+    value = defaults()[control.field]
+    name = {"label": control.label, "elem_id": element_id(control.field)}
+    told = {**name, "info": control.help}
+    visible = control.shown(defaults())
+    match control.widget:
+        case Picture():
+            return panel("picture", value, help=control.help, **name)
+        case Rows() as rows:
+            columns = [vars(column) for column in rows.columns]
+            more = {"columns": columns, "add": rows.add, "single": rows.single, "help": control.help, "files": loras}
+            return panel("rows", value, visible=visible, **more, **name)
+        case Text(lines=lines, placeholder=placeholder):
+            return gr.Textbox(value, lines=lines, max_lines=12, placeholder=placeholder, visible=visible, **told)
+        case Whole():
+            return gr.Textbox(value, max_lines=1, min_width=120, visible=visible, **told)
+        case Number(whole=whole, placeholder=placeholder):
+            digits = 0 if whole else None
+            return gr.Number(
+                value, precision=digits, placeholder=placeholder, min_width=120, visible=visible, **told
+            )
+        case Slide(low=low, high=high, step=step):
+            return gr.Slider(low, high, value, step=step, min_width=220, buttons=[], visible=visible, **told)
+        case Choice(choices=choices):
+            return gr.Dropdown(list(choices), value=value, filterable=False, min_width=220, visible=visible, **told)
+        case Switch():
+            return gr.Checkbox(value, visible=visible, **told)
+    assert_never(control.widget)
+
+
+def filled(control: Control, value: Any, shown: bool) -> Any:
+    """An update that gives the control a value; a slider widens for one beyond its end."""
+    if isinstance(control.widget, Slide) and isinstance(value, int | float):
+        return gr.update(value=value, maximum=max(control.widget.high, value), visible=shown)
+    return gr.update(value=value, visible=shown)
+
+
+def element_id(field: str) -> str:
+    """The id of a control's element."""
+    return f"c-{field.replace('.', '-').replace('_', '-')}"
