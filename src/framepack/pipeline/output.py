@@ -75,11 +75,12 @@ class VideoOutput:
     def publish(self, index: int, unsettled: np.ndarray) -> tuple[Path | None, int]:
         """Make all frames up to section `index` playable; return the file and its frames, None and 0 while empty.
 
-        The unsettled frames are part of it only if the request wants a live file, or if there is nothing else.
+        The unsettled frames are a provisional tail of it, if the request wants a live file: they will be encoded again
+        once they are blended.
         """
         settled = [file] if (file := self.grown(index)).exists() else []
         tail: list[Path] = []
-        if len(unsettled) and (self.settings.live or not settled):
+        if self.settings.live and len(unsettled):
             edge = self.settled[index]
             first = edge.start - len(unsettled) if self.backward else edge.stop
             tail = self.encode(self.folder.path / f"tail{self.suffix}", unsettled, first)

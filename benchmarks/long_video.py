@@ -1,0 +1,167 @@
+"""Does a section cost the same however long the video is? And is every frame encoded once?
+
+    python benchmarks/long_video.py [--sections 50] [--width 704] [--height 544]
+
+Runs one job through the real pipeline (history, joining, encoding, publishing) with stubs for the models, at the real
+latent size: what is measured is what the application adds to the models. Prints, for the section early and the one at
+the end, seconds (median of three neighbours) and resident memory, for a forward and an inverted job; then frames
+encoded for each frame delivered, with and without the provisional tail of the live file.
+"""
+
+import argparse
+import platform
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import psutil
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from framepack import GenerationRequest
+from framepack.models.conditioning import ConditionTable
+from framepack.models.encoders import TextFeatures
+from framepack.pipeline import framepack as story
+from framepack.pipeline.framepack import FramePack
+from framepack.pipeline.output import VideoOutput
+from framepack.spec.events import Finished, SectionDone
+from framepack.spec.variants import VARIANTS
+
+
+class StubText:
+    """A prompt without meaning."""
+
+    def encode(self, prompt: str) -> TextFeatures:
+        return TextFeatures(text=torch.zeros(1, 1, 1), pooled=torch.zeros(1, 1), text_cut=0, pooled_cut=0)
+
+
+class StubImage:
+    """A picture without features."""
+
+    def encode(self, picture: np.ndarray) -> Tensor:
+        return torch.zeros(1, 1, 1)
+
+
+class StubVae:
+    """Latents to frames by enlarging three channels: real sizes, no real work."""
+
+    def encode(self, frames: np.ndarray) -> Tensor:
+        return torch.zeros(1, 16, 1, frames.shape[1] // 8, frames.shape[2] // 8)
+
+    def decode_float(self, latents: Tensor) -> Tensor:
+        frames = 4 * (latents.shape[2] - 1) + 1
+        size = (frames, 8 * latents.shape[3], 8 * latents.shape[4])
+        return F.interpolate(latents[:, :3], size=size)[0].permute(1, 2, 3, 0).clamp(-1, 1).contiguous()
+
+    def preview_map(self) -> object:
+        return lambda latents: None
+
+
+class StubTransformer:
+    """A velocity that leads to a slowly changing picture."""
+
+    def condition(self, timesteps: Tensor, *rest: object) -> ConditionTable:
+        empty = torch.zeros(len(timesteps), 1, 1, 1)
+        return ConditionTable(modulation=(), final=empty, text=empty, text_mask=None, image=torch.zeros(1, 1, 1))
+
+    def project_image(self, image: Tensor) -> Tensor:
+        return image
+
+    def pack(self, context: list, at: range, shape: tuple[int, int, int]) -> Tensor:
+        return context[0].latents
+
+    def __call__(self, x: Tensor, *rest: object) -> Tensor:
+        return x - 0.3 * F.interpolate(x[..., ::8, ::8], size=x.shape[-3:])
+
+
+class StubMemory:
+    """Lends the stubs."""
+
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.parts = {"text": StubText(), "image": StubImage(), "vae": StubVae(), "transformer": StubTransformer()}
+
+    @contextmanager
+    def lease(self, name: str, **options: object):  # noqa: ANN201
+        yield self.parts[name]
+
+
+class StubLoader:
+    """Has a name and no files."""
+
+    def __init__(self, model: str) -> None:
+        self.variant = VARIANTS[model]
+
+
+def measure(model: str, sections: int, width: int, height: int, live: bool) -> dict[str, float]:
+    """One job; seconds and memory after each section, and what the encoder did."""
+    outputs: list[VideoOutput] = []
+
+    class Watched(VideoOutput):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)  # pyright: ignore[reportArgumentType]
+            outputs.append(self)
+
+    seconds, memory, delivered = [], [], 0
+    process = psutil.Process()
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "a.png"
+        Image.new("RGB", (width, height), (90, 120, 150)).save(picture)
+        request = GenerationRequest.model_validate(
+            {
+                "image": picture,
+                "model": model,
+                "seconds": sections * 1.2,
+                "steps": 2,
+                "width": width,
+                "height": height,
+                "output": {"path": Path(folder) / "v.mp4", "live": live},
+            }
+        )
+        story.VideoOutput = Watched  # pyright: ignore[reportPrivateImportUsage]
+        last = time.perf_counter()
+        for event in FramePack(StubLoader(model), StubMemory()).generate(request):  # pyright: ignore[reportArgumentType]
+            if isinstance(event, SectionDone):
+                now = time.perf_counter()
+                seconds.append(now - last)
+                memory.append(process.memory_info().rss)
+                last = now
+            if isinstance(event, Finished):
+                delivered = event.frames
+    early, late = slice(1, 4), slice(len(seconds) - 4, len(seconds) - 1)
+    return {
+        "early": median(seconds[early]),
+        "late": median(seconds[late]),
+        "growth": (median(memory[late]) - median(memory[early])) / max(len(seconds) - 4, 1) / 1e6,
+        "encoded": outputs[-1].frames_encoded / delivered,
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sections", type=int, default=50)
+    parser.add_argument("--width", type=int, default=704)
+    parser.add_argument("--height", type=int, default=544)
+    options = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{options.sections} sections at {options.width}x{options.height}, {time.strftime('%Y-%m-%d')}")
+    print("model    live  s/section early  late  ratio  MB/section  encoded/delivered")
+    for model in ("mini", "mini-f1"):
+        for live in (False, True):
+            row = measure(model, options.sections, options.width, options.height, live)
+            print(
+                f"{model:8} {live!s:5} {row['early']:15.2f} {row['late']:5.2f} {row['late'] / row['early']:6.3f}"
+                f" {row['growth']:11.2f} {row['encoded']:18.3f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
