@@ -68,10 +68,9 @@ class Studio:
             last = len(done) == len(sections)
             target = path if last else part
             with VideoWriter(target, fps=request.output.fps, size=SIZE, metadata=metadata) as writer:
-                for frame in ([0, *frames] if last else frames):
+                for frame in [0, *frames] if last else frames:
                     writer.write(paint(frame / (4 * total)))
-            if not last:
-                yield SectionDone(**count, frames=len(frames), seconds=0.1, file=part)
+            yield SectionDone(**count, frames=len(frames) + last, seconds=0.1, file=target)
         part.unlink(missing_ok=True)
         yield StageStarted(stage="finish", message="finishing the file")
         yield Finished(file=path, frames=4 * total + 1, seconds=1.0)

@@ -1,5 +1,6 @@
 """What a page's buttons do: asks the service, and says in a sentence what came of it. Knows no component of Gradio."""
 
+import json
 import traceback
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,16 +100,19 @@ class Desk:
                 raise ValueError(f"there is no button called {what!r}")
         return Outcome()
 
-    def dropped(self, request: Values) -> Outcome:
-        """Settings that came with a video."""
-        values, said = form.restored(request, self.service.folders)
-        return Outcome(values=values, said=["The settings of this video are back.", *said])
+    def dropped(self, said: str) -> Outcome:
+        """Settings that came with a video; `said` is the API's answer to its upload, in JSON."""
+        uploads = json.loads(said)
+        values, missing = form.restored(uploads[0]["request"], self.service.folders)
+        return Outcome(values=values, said=["The settings of this video are back.", *missing])
 
     def video(self, upload: str) -> Outcome:
         """A video without settings was handed in: it may go on from its end."""
         file = form.find_file(upload, (self.service.folders.uploads,))
         frame = decode_untrusted_video(file, count=1, tail=True)[0]
-        said = "This video carries no FramePack settings. Its last frame is the picture now, so yours goes on from there."
+        said = (
+            "This video carries no FramePack settings. Its last frame is the picture now, so yours goes on from there."
+        )
         return Outcome(picture=self._keep(encode_image(frame, "png")), said=[said])
 
     def preset(self, what: str, event: dict[str, Any], values: Values) -> Outcome:

@@ -82,7 +82,9 @@ class Page:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.controls: dict[str, gr.components.Component] = {}
-        with gr.Blocks(title="FramePack", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as blocks:
+        with gr.Blocks(
+            title="FramePack", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
+        ) as blocks:
             self.tab = self._lay_out()
             self._tie(blocks)
         self.blocks = blocks
@@ -93,7 +95,9 @@ class Page:
         panel("header")
         notice = panel("notice", elem_id="fp-notice")
         marks = panel("marks", elem_id="fp-marks")
-        job, editing, search = (gr.Textbox("", visible="hidden", elem_id=f"fp-{name}") for name in ("job", "edited", "find"))
+        job, editing, search = (
+            gr.Textbox("", visible="hidden", elem_id=f"fp-{name}") for name in ("job", "edited", "find")
+        )
         with gr.Row(elem_id="fp-main", equal_height=False):
             with gr.Column(elem_id="fp-left", min_width=320, scale=4):
                 self._place("picture")
@@ -105,7 +109,7 @@ class Page:
                 summary = panel("text", elem_id="fp-summary")
                 with gr.Accordion("Pictures and sentences on the way", open=False, elem_classes="fp-fold"):
                     self._place("along")
-                with gr.Group(elem_classes="fp-group"):
+                with gr.Column(elem_classes="fp-group"):
                     dice, lock = self._video()
                 with gr.Accordion("Advanced", open=False, elem_classes="fp-fold"):
                     self._place("advanced")
@@ -115,7 +119,9 @@ class Page:
                 stage = panel("stage", views.stage(None), elem_id="fp-stage")
                 queue = panel("queue", [], elem_id="fp-queue")
         history = panel("history", [], elem_id="fp-history")
-        return Tab(job, editing, search, lock, notice, marks, summary, stage, queue, history, presets, generate, leave, dice)
+        return Tab(
+            job, editing, search, lock, notice, marks, summary, stage, queue, history, presets, generate, leave, dice
+        )
 
     def _place(self, place: Place) -> None:
         for control in CONTROLS:
@@ -128,17 +134,18 @@ class Page:
     def _video(self) -> tuple[gr.Button, gr.Checkbox]:
         self._put("model")
         self._put("seconds")
-        with gr.Row(elem_id="fp-seed"):
+        with gr.Row(elem_id="fp-seed", elem_classes="fp-split"):
             self._put("seed")
-            dice = gr.Button("Roll", min_width=70, scale=0, elem_id="fp-dice")
-            lock = gr.Checkbox(False, label="Keep it", info="Off: a new seed after each video.", min_width=120, scale=0)
-        rest = [c.field for c in CONTROLS if c.place == "video" and c.field not in self.controls]
-        for field in rest:
-            if field not in ("resolution", "width", "height"):
-                self._put(field)
-        with gr.Row(elem_id="fp-size"):
+            dice = gr.Button("Roll", min_width=72, scale=0, elem_id="fp-dice")
+            lock = gr.Checkbox(False, label="Keep this seed", min_width=130, container=False, elem_id="fp-lock")
+        self._put("steps")
+        self._put("guidance")
+        with gr.Row(elem_id="fp-size", elem_classes="fp-split"):
             for field in ("resolution", "width", "height"):
                 self._put(field)
+        for control in CONTROLS:
+            if control.place == "video" and control.field not in self.controls:
+                self._put(control.field)
         return dice, lock
 
     # Events
@@ -216,7 +223,7 @@ class Page:
     def _hand_in(self, *given: Any, event: dict[str, Any]) -> Updates:
         if event.get("do") == "video":
             return self._updates(self.desk.video(str(event.get("id") or "")))
-        return self._updates(self.desk.dropped(event.get("request") or {}))
+        return self._updates(self.desk.dropped(str(event.get("said") or "")))
 
     # Updates
 

@@ -3,6 +3,7 @@
 A component of ours is a `gr.HTML` whose template never changes: its script in `static/` draws the value and sets it.
 """
 
+import json
 from typing import Any, assert_never
 
 import gradio as gr
@@ -10,20 +11,22 @@ import gradio as gr
 from framepack.app.ui.controls import Choice, Control, Number, Picture, Rows, Slide, Switch, Text, Whole
 from framepack.app.ui.form import defaults
 
-DRAW = "FP.mount('{kind}', element, props, trigger, watch, ['act', 'input'])"
+DRAW = "FP.mount('{kind}', {config}, element, props, trigger, watch, ['act', 'input'])"
 """The script of each component of ours. It names the events the component has: Gradio looks for them here."""
 
 
-def panel(kind: str, value: Any = None, *, label: str = "", elem_id: str | None = None, **more: Any) -> gr.HTML:
-    """Draws `value`, plain data, with the scripts' part called `kind`. Events: `act` (a button), `input` (the value)."""
+def panel(kind: str, value: Any = None, *, elem_id: str | None = None, visible: bool = True, **config: Any) -> gr.HTML:
+    """Draws `value`, plain data, with the scripts' part called `kind`, which is told `config`.
+
+    Events: `act` (a button was pressed), `input` (someone changed the value).
+    """
     return gr.HTML(
         value,
         html_template="<div class='fp-root'></div>",
-        js_on_load=DRAW.format(kind=kind),
+        js_on_load=DRAW.format(kind=kind, config=json.dumps(config)),
         apply_default_css=False,
-        label=label,
+        visible=visible,
         elem_id=elem_id,
-        **more,
     )
 
 
@@ -46,9 +49,7 @@ def build(control: Control, loras: list[str]) -> gr.components.Component:
             return gr.Textbox(value, max_lines=1, min_width=120, visible=visible, **told)
         case Number(whole=whole, placeholder=placeholder):
             digits = 0 if whole else None
-            return gr.Number(
-                value, precision=digits, placeholder=placeholder, min_width=120, visible=visible, **told
-            )
+            return gr.Number(value, precision=digits, placeholder=placeholder, min_width=120, visible=visible, **told)
         case Slide(low=low, high=high, step=step):
             return gr.Slider(low, high, value, step=step, min_width=220, buttons=[], visible=visible, **told)
         case Choice(choices=choices):

@@ -1,10 +1,10 @@
 /* Shared by all parts: making elements, asking the server, the page's own keys. Text is set as text, never as HTML. */
 const FP = (window.FP = { kinds: {} });
 
-FP.mount = (kind, element, props, trigger, watch) => {
+FP.mount = (kind, config, element, props, trigger, watch) => {
   const root = element.querySelector(".fp-root");
   const part = FP.kinds[kind](root, {
-    props,
+    config,
     act: (name, more = {}) => trigger("act", { do: name, ...more }),
     set: (value) => {
       props.value = value;
@@ -59,18 +59,22 @@ FP.button = (label, icon, onclick, { quiet = false, kind = "" } = {}) =>
     quiet ? null : FP.el("span", {}, label),
   );
 
-/* Hands files in; resolves to what the server says of each. */
+/* Hands files in; resolves to what the server says of each, with its own words as `said`: a seed can be more than a
+   number of JavaScript's holds. */
 FP.upload = (files, progress = () => {}) =>
   new Promise((resolve, reject) => {
     const form = new FormData();
     for (const file of files) form.append("file", file, file.name || "pasted.png");
     const request = new XMLHttpRequest();
     request.open("POST", "/api/uploads");
-    request.responseType = "json";
     request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
     request.onerror = () => reject(new Error("The server does not answer. Is it still running?"));
-    request.onload = () =>
-      request.status < 300 ? resolve(request.response) : reject(new Error(FP.sentence(request.response && request.response.error)));
+    request.onload = () => {
+      let answer = {};
+      try { answer = JSON.parse(request.responseText); } catch { /* not ours: a proxy's page, say */ }
+      if (request.status < 300) resolve(answer.map((one) => ({ ...one, said: request.responseText })));
+      else reject(new Error(FP.sentence(answer.error)));
+    };
     request.send(form);
   });
 

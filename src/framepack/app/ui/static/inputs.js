@@ -3,17 +3,17 @@ const PICTURES = "image/png,image/jpeg,image/webp,image/gif,image/avif,image/hei
 
 FP.kinds.picture = (root, part) => {
   let value = null;
-  const name = part.props.label;
+  const name = part.config.label;
   const say = FP.el("p", { class: "fp-error", role: "alert" });
   const box = FP.el("div", { class: "fp-drop" });
-  root.append(FP.el("h2", { class: "fp-h" }, name), box, say, FP.el("p", { class: "fp-help" }, part.props.help));
+  root.append(FP.el("h2", { class: "fp-h" }, name), box, say, FP.el("p", { class: "fp-help" }, part.config.help));
 
   const take = async (files) => {
     say.textContent = "";
     box.classList.add("fp-busy");
     try {
       const [got] = await FP.upload(files.slice(0, 1), (share) => box.style.setProperty("--share", share));
-      if (got.request) part.act("settings", { request: got.request });
+      if (got.request) part.act("settings", { said: got.said });
       else if (got.kind === "video") part.act("video", { id: got.id });
       else {
         FP.local.set(got.id, URL.createObjectURL(files[0]));
@@ -89,7 +89,7 @@ FP.webcam = async (take) => {
 };
 
 FP.kinds.rows = (root, part) => {
-  const { columns, single, add, label, help } = part.props;
+  const { columns, single, add, label, help } = part.config;
   const picture = columns.find((column) => column.kind === "picture");
   const list = FP.el("ol", { class: "fp-list" });
   const say = FP.el("p", { class: "fp-error", role: "alert" });
@@ -99,7 +99,7 @@ FP.kinds.rows = (root, part) => {
   let rows = [];
 
   const fresh = (first) =>
-    Object.fromEntries(columns.map((column) => [column.key, column.kind === "picture" ? first : column.kind === "lora" ? part.props.files[0] : column.start]));
+    Object.fromEntries(columns.map((column) => [column.key, column.kind === "picture" ? first : column.kind === "lora" ? part.config.files[0] : column.start]));
   const change = (next) => {
     draw(next);
     part.set(FP.plain(next));
@@ -120,7 +120,7 @@ FP.kinds.rows = (root, part) => {
   };
   const more = () => {
     if (picture) FP.pick(PICTURES, !single, take);
-    else if (columns.some((column) => column.kind === "lora") && !part.props.files.length)
+    else if (columns.some((column) => column.kind === "lora") && !part.config.files.length)
       say.textContent = "There is no file in the LoRA folder yet: put a .safetensors file there and reload this page.";
     else change([...rows, fresh()]);
   };
@@ -140,7 +140,7 @@ FP.kinds.rows = (root, part) => {
     };
     const input =
       column.kind === "lora"
-        ? FP.el("select", { onchange: write, "aria-label": named }, part.props.files.map((file) => FP.el("option", { selected: file === row[column.key] }, file)))
+        ? FP.el("select", { onchange: write, "aria-label": named }, part.config.files.map((file) => FP.el("option", { selected: file === row[column.key] }, file)))
         : FP.el("input", {
             type: column.kind, onchange: write, "aria-label": named, value: row[column.key],
             min: column.kind === "number" ? column.low : null, max: column.kind === "number" ? column.high : null, step: column.kind === "number" ? "any" : null,

@@ -63,7 +63,12 @@ FP.kinds.stage = (root, part) => {
     if (key === picture) return;
     picture = key;
     const next = view.show ? FP.film(view, { controls: view.status !== "running" }) : FP.el("img", { src: wanted, alt: "The picture the video starts with", class: "fp-start" });
-    const swap = () => key === picture && screen.replaceChildren(next, latent);
+    const swap = () => {
+      if (key !== picture) return;
+      const [width, height] = [next.videoWidth || next.naturalWidth, next.videoHeight || next.naturalHeight];
+      if (width) screen.style.setProperty("--shape", Math.max(width / height, 0.8));
+      screen.replaceChildren(next, latent);
+    };
     next.addEventListener(view.show === "video" ? "loadeddata" : "load", swap, { once: true });
     if (!screen.querySelector("video, img")) swap();
   };
@@ -111,9 +116,12 @@ FP.kinds.stage = (root, part) => {
       const none = !view || view.status === "empty";
       below.hidden = none;
       root.dataset.status = none ? "empty" : view.status;
+      if (!none && root.dataset.job !== view.id && root.dataset.job !== undefined && matchMedia("(max-width: 900px)").matches)
+        root.scrollIntoView({ behavior: "smooth", block: "start" });
       root.dataset.job = none ? "" : view.id;
       if (none) {
         picture = preview = drawn = "";
+        screen.style.removeProperty("--shape");
         return empty();
       }
       if (!screen.contains(latent)) screen.replaceChildren(latent);

@@ -1,0 +1,105 @@
+"""A real server with the page on it, a worker that paints, and a Chromium to look with. Skips where one is missing."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from framepack.app.service import Service, folders_at
+from framepack.jobs.pool import Crew
+
+HERE = Path(__file__).parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+SLOW = 60_000
+"""Milliseconds a page may take for anything; the machine may be busy."""
+
+
+def open_service(folder: Path, pause: float = 0.02) -> Service:
+    from studio import TARGET
+
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    folders = folders_at(folder / "outputs", folder / "home", reserve=0)
+    return Service(folders, Crew(target=TARGET, workers=[{"pause": pause}]))
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    with open_service(tmp_path) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def sun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from studio import paint
+
+    file = tmp_path_factory.mktemp("pictures") / "sun.png"
+    Image.fromarray(paint(0.3, (384, 256))).save(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service]]:
+    pytest.importorskip("gradio")
+    import uvicorn
+
+    from framepack.app.api import make_app
+    from framepack.app.api.guard import Access
+    from framepack.app.ui import mount_page
+
+    folder = tmp_path_factory.mktemp("site")
+    with open_service(folder, pause=0.08) as service:
+        app = mount_page(make_app(service, Access()), service, folder / "presets")
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.05)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}", service
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser, site) -> Iterator[Callable]:
+    """Call it for a new tab on the page. Errors in any tab's scripts fail the test."""
+    errors: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(SLOW)
+
+    def open_tab(address: str = "", **viewport: int):
+        page = context.new_page()
+        if viewport:
+            page.set_viewport_size(viewport)  # type: ignore[arg-type]
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if "js_on_load" in line.text else None)
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto(f"{site[0]}/{address}")
+        page.wait_for_selector(".fp-drop")
+        page.wait_for_selector(".fp-summary:not(:empty)")
+        return page
+
+    yield open_tab
+    context.close()
+    assert not errors, errors
