@@ -103,7 +103,7 @@ def test_optional_backends_leave_biased_calls_to_sdpa(name):
 
 def test_rotation_keeps_lengths_and_the_norm_makes_them_one():
     x = torch.randn(2, 5, 3, 8) * 7
-    rope = torch.polar(torch.ones(5, 1, 4), torch.randn(5, 1, 4))
+    rope = torch.polar(torch.ones(1, 5, 1, 4), torch.randn(1, 5, 1, 4))
     turned = normalise_and_rotate(x, torch.ones(8), rope)
     torch.testing.assert_close(turned.square().mean(-1), torch.ones(2, 5, 3), rtol=1e-4, atol=1e-4)
-    assert (turned - normalise_and_rotate(x, torch.ones(8), None)).abs().max() > 0.1
+    assert (turned - normalise_and_rotate(x, torch.ones(8), torch.ones_like(rope))).abs().max() > 0.1

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from framepack.models.layers import by_rows
 from framepack.models.linear import ONEDNN_DTYPES
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -112,20 +113,24 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
 
 
-def normalise_and_rotate(x: Tensor, weight: Tensor, rope: Tensor | None) -> Tensor:
+def normalise_and_rotate(x: Tensor, weight: Tensor, rope: Tensor) -> Tensor:
     """RMS norm of each head, times its weight, then RoPE as one complex product, in float32: (B, L, H, E).
 
-    `rope` is complex, (L, 1, E / 2): cosine + i sine of each pair of neighbouring channels; None leaves them unturned.
+    `rope` is complex, (1, L, 1, E / 2): cosine + i sine of each pair of neighbouring channels.
     """
     exact = x.float()
     scale = torch.rsqrt(exact.square().mean(dim=-1, keepdim=True) + 1e-6)
-    normed = exact * scale * weight
-    if rope is None:
-        return normed.to(x.dtype)
-    pairs = torch.view_as_complex(normed.unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex((exact * scale * weight).unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * rope).flatten(-2).to(x.dtype)
 
 
-def project_heads(x: Tensor, linears: tuple[nn.Module, ...], heads: int) -> tuple[Tensor, ...]:
-    """Apply several linears to one input: (B, L, D) to a (B, L, H, E) for each."""
-    return tuple(linear(x).unflatten(-1, (heads, -1)) for linear in linears)
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, L, D) to (B, L, H, E)."""
+    return x.unflatten(-1, (heads, -1))
+
+
+def turned_heads(x: Tensor, linear: nn.Module, norm: RMSNorm, rope: Tensor, heads: int, rows: int | None) -> Tensor:
+    """Queries or keys of tokens, (B, L, D) to (B, L, H, E): linear, norm and RoPE, `rows` tokens at a time."""
+    return by_rows(
+        lambda part, turn: normalise_and_rotate(split_heads(linear(part), heads), norm.weight, turn), rows, x, rope
+    )

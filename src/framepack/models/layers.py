@@ -78,6 +78,17 @@ class FeedForward(nn.Module):
         return self.net[2](self.activated(self.net[0].proj, x))  # pyright: ignore[reportArgumentType]
 
 
+def by_rows(function: Callable[..., Tensor], rows: int | None, *tensors: Tensor) -> Tensor:
+    """Apply a token-wise function to `rows` tokens at a time: several (B or 1, L, ...) to one (B, L, ...).
+
+    Equal to one call but for rounding (matrix products of other sizes may sum in another order).
+    """
+    if rows is None or tensors[0].shape[1] <= rows:
+        return function(*tensors)
+    parts = [function(*part) for part in zip(*(tensor.split(rows, dim=1) for tensor in tensors), strict=True)]
+    return torch.cat(parts, dim=1)
+
+
 class EmbeddingMLP(nn.Module):
     """Linear, SiLU, linear: for timestep, guidance and pooled text."""
 

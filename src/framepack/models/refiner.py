@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from framepack.models.attention import project_heads, sdpa
+from framepack.models.attention import sdpa, split_heads
 from framepack.models.config import TransformerConfig
 from framepack.models.layers import FREQUENCIES, EmbeddingMLP, FeedForward, gated_add, silu_linear
 from framepack.models.linear import Linear
@@ -24,7 +24,7 @@ class RefinerAttention(nn.Module):
         self.to_out = nn.ModuleList([Linear(width, width)])
 
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        query, key, value = project_heads(tokens, (self.to_q, self.to_k, self.to_v), self.heads)
+        query, key, value = (split_heads(linear(tokens), self.heads) for linear in (self.to_q, self.to_k, self.to_v))
         return self.to_out[0](sdpa(query, key, value, mask).flatten(2))
 
 

@@ -128,7 +128,7 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
             bias = weights if bias is None else weights.masked_fill(~bias, float("-inf"))
             bias = bias.to(step.tokens.dtype)
         return Joint(
-            rope=torch.cat([packed.rope, unturned]),
+            rope=torch.cat([packed.rope, unturned]).unsqueeze(0),
             video=video,
             bias=None if bias is None else bias[:, None, None, :],
             execution=self.execution,
