@@ -17,6 +17,8 @@ class ModuleReport:
     device: int
     host: int
     """In pinned buffers."""
+    streamed: int = 0
+    """What one pass over its blocks copies."""
 
     @classmethod
     def of(cls, groups: Mapping[str, Group]) -> Self:
@@ -29,9 +31,8 @@ class ModuleReport:
         if isinstance(placement, Streamed):
             kept, total = len(placement.resident), len(groups["blocks"].units)
             where = f"{kept} of {total} blocks on the device, the others streamed through {placement.slots} slots"
-        else:
-            where = "on the device" if held else "on the host"
-        return cls(where=where, device=held, host=host)
+            return cls(where=where, device=held, host=host, streamed=placement.streamed_bytes)
+        return cls(where="on the device" if held else "on the host", device=held, host=host)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,101 @@
+from operator import attrgetter
+
+import pytest
+import torch
+import torch.nn.functional as F
+from rig import Net, inputs, net
+
+from framepack.memory.budget import Budget
+from framepack.memory.manager import MemoryManager
+from framepack.memory.rehearsal import Speed, Stage, measure, rehearsal_for, rehearse
+from framepack.memory.units import split
+
+MB = 1 << 20
+SPEED = Speed(flops=1e12, copied=1e10)
+
+
+def meta(*shape):
+    return torch.empty(*shape, dtype=torch.uint8, device="meta")
+
+
+def test_the_peak_is_what_is_alive_at_once():
+    def work():
+        first = meta(3, MB) + 1
+        second = first + 1
+        del first
+        third = second[:1] + 1  # a view takes nothing
+        return third + 1
+
+    source = meta(3, MB)
+    assert measure(work).activations == 6 * MB  # 3 + 3, then 3 + 1 + 1
+    assert measure(lambda: [source + 1, source + 1, source + 1]).activations == 9 * MB
+    assert measure(lambda: (source + 1).add_(1).view(-1)).activations == 3 * MB
+
+
+def test_multiplications_are_counted_and_attention_makes_no_table_of_pairs():
+    query = torch.empty(1, 2, 1000, 8, device="meta")
+    cost = measure(lambda: F.scaled_dot_product_attention(query, query, query))
+    assert cost.flops == 4 * 2 * 1000 * 1000 * 8
+    assert cost.activations == pytest.approx(query.nbytes, rel=0.01)
+    assert measure(lambda: query[0, 0] @ query[0, 0].T).flops == 2 * 1000 * 1000 * 8
+
+
+def test_a_meta_run_counts_what_a_real_run_allocates():
+    x, vector = inputs()
+    module = net()
+    real = measure(lambda: module(x, module.condition(vector)))
+    with torch.device("meta"):
+        shapes = Net().eval()
+    x, vector = x.to("meta"), vector.to("meta")
+    assert measure(lambda: shapes(x, shapes.condition(vector))) == real
+
+
+@pytest.mark.parametrize("room", [0.0, 0.5, 2.0])
+def test_a_rehearsal_says_what_the_performance_does(room):
+    module = net()
+    blocks = [unit.nbytes for unit in split(module, module.blocks, module.once).blocks]
+    limit = 20_000 + 3 * max(blocks) + int(room * sum(blocks))
+    x, vector = inputs()
+
+    def add(memory, device):
+        for name in "ab":
+            memory.add(name, net().to(device), blocks=attrgetter("blocks"), once=attrgetter("once"))
+
+    def stages(device):
+        return [
+            Stage(label="condition", module="a", once=True, work=lambda m: m.condition(vector.to(device))),
+            Stage(label="step", module="a", passes=3, work=lambda m: m(x.to(device), m.condition(vector.to(device)))),
+            Stage(label="other", module="b", work=lambda m: m(x.to(device), m.condition(vector.to(device)))),
+        ]
+
+    budget = Budget(device=torch.device("cpu"), vram_limit=limit, preserve=0)
+    forecasts = rehearse(rehearsal_for(budget, lambda memory: add(memory, "meta")), stages("meta"), SPEED)
+
+    real = MemoryManager("cpu", vram_limit=limit, preserve=0)
+    add(real, "cpu")
+    for stage, forecast in zip(stages("cpu"), forecasts, strict=True):
+        with real.lease(stage.module, once=stage.once, activations=forecast.activations):
+            report = real.report()
+        assert forecast.weights == report.held
+        assert forecast.where == report.modules[stage.module].where
+        assert forecast.peak == report.held + forecast.activations <= limit
+    assert forecasts[1].seconds > 0
+
+
+def test_time_is_the_longer_of_computing_and_copying():
+    limit = 40_000
+    budget = Budget(device=torch.device("cpu"), vram_limit=limit, preserve=0)
+    x, vector = (tensor.to("meta") for tensor in inputs())
+    stage = Stage(label="step", module="a", passes=1000, work=lambda m: m(x, m.condition(vector)))
+
+    def forecast(speed):
+        memory = rehearsal_for(
+            budget,
+            lambda memory: memory.add("a", net().to("meta"), blocks=attrgetter("blocks"), once=attrgetter("once")),
+        )
+        return rehearse(memory, [stage], speed)[0]
+
+    slow_copies, slow_sums = forecast(Speed(flops=1e15, copied=1e6)), forecast(Speed(flops=1e6, copied=1e15))
+    assert slow_copies.copied > 0
+    assert slow_copies.seconds == pytest.approx(slow_copies.copied / 1e6, rel=1e-3)
+    assert slow_sums.seconds > 10 * slow_copies.copied / 1e15
