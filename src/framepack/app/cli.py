@@ -8,6 +8,8 @@ import typer
 from typer.exceptions import TyperException
 
 from framepack import __version__
+from framepack.app.cli_jobs import jobs_app
+from framepack.app.cli_service import batch, serve
 from framepack.app.cli_train import evaluate, train_app
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 models_app = typer.Typer(no_args_is_help=True, help="List, download and check models.")
 app.add_typer(models_app, name="models")
+app.command()(serve)
+app.command()(batch)
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(train_app, name="train")
 app.command("eval")(evaluate)
 
