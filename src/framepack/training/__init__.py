@@ -1,0 +1,3 @@
+"""Training: procedural clips, the mini model's VAE and transformer, fine-tuning. Knows the pipeline's classes, not the
+application.
+"""

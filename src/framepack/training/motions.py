@@ -1,0 +1,122 @@
+"""Motion: what happens to a still image, as rates per frame, and the frames that come of it, on any device.
+
+A `Rates` row says how fast each thing changes; a clip's state at frame f is the sum of rates until f, so speeds,
+combinations and motion that changes on the way need no further code. All distances are pixels per frame, whatever
+the image's size: the same local rule then holds at every size. Warps read the source frame with reflected borders.
+No prompts here: see `grammar`.
+"""
+
+import math
+from dataclasses import astuple, dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+RIPPLE_PIXELS, RIPPLE_WAVELENGTH, RIPPLE_ONSET_FRAMES = 3.2, 32.0, 16.0
+SWAY_PIXELS, SWAY_RADIANS = 7.0, 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """What changes in one frame at normal speed. The order of the fields is the order of a state's columns."""
+
+    right: float = 0.0
+    """the camera moves right, pixels"""
+    down: float = 0.0
+    """the camera moves down, pixels"""
+    closer: float = 0.0
+    """the camera comes closer, log of the scale"""
+    clockwise: float = 0.0
+    """the picture turns clockwise, radians"""
+    sway: float = 0.0
+    """phase of swaying, radians"""
+    ripple: float = 0.0
+    """phase of a ripple, radians"""
+    light: float = 0.0
+    """towards full light (above 0) or night (below 0)"""
+    warmth: float = 0.0
+    """towards warm (above 0) or cool (below 0)"""
+
+    def row(self, speed: float = 1.0) -> Tensor:
+        """(columns,) float32."""
+        return torch.tensor(astuple(self)) * speed
+
+
+COLUMNS = {field.name: column for column, field in enumerate(fields(Rates))}
+
+MOTIONS: dict[str, Rates] = {
+    "pan left": Rates(right=-1.0),
+    "pan right": Rates(right=1.0),
+    "pan up": Rates(down=-1.0),
+    "pan down": Rates(down=1.0),
+    "zoom in": Rates(closer=0.01),
+    "zoom out": Rates(closer=-0.01),
+    "roll clockwise": Rates(clockwise=0.01),
+    "roll counterclockwise": Rates(clockwise=-0.01),
+    "sway": Rates(sway=math.pi / 24),
+    "ripple": Rates(ripple=math.pi / 12),
+    "brighten": Rates(light=0.035),
+    "darken": Rates(light=-0.035),
+    "warmer": Rates(warmth=0.035),
+    "cooler": Rates(warmth=-0.035),
+    "still": Rates(),
+}
+
+SPEEDS = {"slow": 0.5, "normal": 1.0, "fast": 1.5}
+
+
+def state_at(frames: Tensor, before: Tensor, after: Tensor, change: Tensor) -> Tensor:
+    """Sum of rates until each frame: `before` (B, columns) holds until frame `change` (B,), `after` from there on.
+
+    frames (B, F) or (F,), counted from the start image -> (B, F, columns).
+    """
+    frames = frames.to(before).expand(before.shape[0], frames.shape[-1])
+    early, late = frames.minimum(change[:, None]), (frames - change[:, None]).clamp(min=0)
+    return early[..., None] * before[:, None] + late[..., None] * after[:, None]
+
+
+def render(images: Tensor, state: Tensor) -> Tensor:
+    """Frames of the moving image: images (B, 3, H, W) in -1..1, state (B, F, columns) -> (B, 3, F, H, W) in -1..1."""
+    moved = functional.grid_sample(
+        images, _sources(state, *images.shape[2:]), mode="bilinear", padding_mode="reflection", align_corners=True
+    )
+    frames = moved.unflatten(2, (state.shape[1], images.shape[2]))
+    return _relight(frames, state)
+
+
+def _sources(state: Tensor, height: int, width: int) -> Tensor:
+    """Where each pixel of each frame is read from, (B, F * H, W, 2), in grid_sample's -1..1 coordinates."""
+    x = torch.arange(width, device=state.device) - (width - 1) / 2
+    y = (torch.arange(height, device=state.device) - (height - 1) / 2)[:, None]
+    part = {name: state[..., column, None, None] for name, column in COLUMNS.items()}
+    scale, swing = torch.exp(-part["closer"]), torch.sin(part["sway"])
+    angle = SWAY_RADIANS * swing - part["clockwise"]
+    cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
+    phase, wave = part["ripple"], 2 * math.pi / RIPPLE_WAVELENGTH
+    height_of_ripple = RIPPLE_PIXELS * (phase / (RIPPLE_ONSET_FRAMES * math.pi / 12)).clamp(0, 1)
+    ripple_x = height_of_ripple * torch.sin(wave * y - phase)
+    ripple_y = height_of_ripple * torch.sin(wave * 0.8 * x - 1.1 * phase)
+    source_x = (cos * x + part["right"] + SWAY_PIXELS * swing) + (ripple_x - sin * y)  # one row plus one column
+    source_y = (sin * x + part["down"] + ripple_y) + cos * y
+    grid = torch.stack([source_x, source_y], dim=-1).flatten(1, 2)
+    return grid.mul_(torch.tensor([2 / (width - 1), 2 / (height - 1)], device=state.device))
+
+
+def _relight(frames: Tensor, state: Tensor) -> Tensor:
+    """Apply light and warmth; both saturate, so a long clip ends bright or dark, not white or black."""
+    light = state[:, None, :, COLUMNS["light"]]
+    warmth = state[:, None, :, COLUMNS["warmth"]]
+    touched = ((light != 0) | (warmth != 0)).any(dim=2).squeeze(1)
+    if not touched.any():
+        return frames
+    tint = torch.tensor([1.0, 0.93, 0.75], device=frames.device)[:, None]
+    colours = torch.tensor([0.35, 0.02, -0.35], device=frames.device)[:, None]
+    rise, fall = 1 - torch.exp(-light.clamp(min=0)), 1 - torch.exp(light.clamp(max=0))
+    shift = colours * torch.sign(warmth) * (1 - torch.exp(-warmth.abs()))
+    night = 1 - 0.8 * tint.flip(0) * fall
+    gain = (1 - 0.55 * tint * rise + 0.15 * rise) * night * (1 + shift)
+    offset = 0.55 * tint * rise * night * (1 + shift) + 0.2 * shift
+    gain, offset = gain[touched][..., None, None], (gain + 2 * offset - 1)[touched][..., None, None]  # levels to -1..1
+    frames[touched] = frames[touched].mul_(gain).add_(offset).clamp_(-1, 1)
+    return frames

@@ -1,0 +1,112 @@
+"""A training recipe: everything that decides a run, read from one TOML file."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from framepack.models.config import TransformerConfig
+from framepack.training.clips import ClipRecipe
+from framepack.training.loss import FlowRecipe
+from framepack.training.optimizer import OptimizerRecipe
+from framepack.training.pool import PoolRecipe
+from framepack.training.sections import SectionRecipe
+from framepack.training.towers import TowerConfig
+from framepack.training.vae import VaeRecipe
+
+T = TypeVar("T")
+PHASE_PARTS: dict[str, type] = {"clips": ClipRecipe, "sections": SectionRecipe, "flow": FlowRecipe}
+"""tables that hold for all phases; a phase's own table of that name changes entries of it"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long, and how the learning rates rise and fall."""
+
+    steps: int
+    warm_up: int = 60
+    decay: float = 0.4
+    """share of the steps at the end over which the rates fall to nothing"""
+    checkpoint_minutes: float = 4.0
+
+    def rate(self, step: int) -> float:
+        """Factor on the learning rates at a step, counted from 0."""
+        rise = min(1.0, (step + 1) / self.warm_up)
+        fall = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
+        return rise * max(fall, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of the run with one mix of sizes and data, until this share of the steps."""
+
+    until: float
+    batch: int
+    sizes: tuple[tuple[int, int], ...]
+    clips: ClipRecipe = field(default_factory=ClipRecipe)
+    sections: SectionRecipe = field(default_factory=SectionRecipe)
+    flow: FlowRecipe = field(default_factory=FlowRecipe)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for sizes the model cannot take."""
+        for size in self.sizes:
+            if any(length % 16 or length <= 0 for length in size):
+                raise ValueError(f"sizes must be multiples of 16, got {list(size)}: round it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One model's training."""
+
+    seed: int
+    model: TransformerConfig
+    towers: TowerConfig
+    vae: VaeRecipe
+    pool: PoolRecipe
+    optimizer: OptimizerRecipe
+    schedule: Schedule
+    phases: tuple[Phase, ...]
+
+    def phase(self, step: int) -> Phase:
+        """The phase that holds at a step."""
+        return next((phase for phase in self.phases if step < phase.until * self.schedule.steps), self.phases[-1])
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """From TOML. Raises ValueError that names the entry that is unknown, missing or wrong."""
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        channels = table.get("vae", {}).get("latent_channels", VaeRecipe.latent_channels)
+        model = {"in_channels": channels, "out_channels": channels, **table.pop("model")}
+        base = {name: table.pop(name, {}) for name in PHASE_PARTS}
+        parts: dict[str, Any] = {
+            "model": TransformerConfig.from_dict(model),
+            "towers": _build(TowerConfig, table.pop("towers", {}), "towers"),
+            "vae": _build(VaeRecipe, table.pop("vae", {}), "vae"),
+            "pool": _build(PoolRecipe, table.pop("pool", {}), "pool"),
+            "optimizer": _build(OptimizerRecipe, table.pop("optimizer", {}), "optimizer"),
+            "schedule": _build(Schedule, table.pop("schedule", {}), "schedule"),
+            "phases": tuple(_phase(phase, base) for phase in table.pop("phases")),
+        }
+        return cls(**parts, **table)
+
+
+def _phase(table: Mapping[str, Any], base: Mapping[str, Mapping[str, Any]]) -> Phase:
+    parts = {name: _build(kind, {**base[name], **table.get(name, {})}, name) for name, kind in PHASE_PARTS.items()}
+    return _build(Phase, {**table, **parts}, "phases")
+
+
+def _build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    """A dataclass from a TOML table: lists become tuples, number-like keys numbers."""
+    known = {entry.name for entry in fields(kind)}  # pyright: ignore[reportArgumentType]
+    if unknown := set(table) - known:
+        raise ValueError(f"the recipe's [{where}] has unknown entries {sorted(unknown)}; known are {sorted(known)}")
+    return kind(**{key: _plain(value) for key, value in table.items()})
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list):
+        return tuple(_plain(entry) for entry in value)
+    if isinstance(value, dict):
+        return {int(key) if key.isdigit() else key: entry for key, entry in value.items()}
+    return value

@@ -1,0 +1,202 @@
+"""Trains the mini model's transformer and encoders on streamed clips; resumes to the bit.
+
+Everything a step needs comes from
+the recipe's seed and the step's number, so a run cut into pieces is the run in one go. Knows nothing of the command
+line.
+"""
+
+import csv
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.training.clips import ClipStream
+from framepack.training.curve import draw_curve, read_log
+from framepack.training.export import export_transformer, export_vae, write_tokenizers
+from framepack.training.loss import flow_loss
+from framepack.training.optimizer import Optimizer
+from framepack.training.pool import ImagePool
+from framepack.training.recipe import Recipe
+from framepack.training.sections import draw_section
+from framepack.training.state import load_state, save_state
+from framepack.training.towers import Towers
+from framepack.training.vae import prepare_vae
+from framepack.training.vae_encoder import BlockEncoder
+
+LOG_EVERY = 20
+USUAL_WINDOW = 9
+"""longer windows get fewer clips in a batch"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One line of the log, averaged over its steps."""
+
+    step: int
+    samples: int
+    loss: float
+    gradient: float
+    rate: float
+    seconds: float
+
+
+class MiniModel(nn.Module):
+    """What is trained together: the transformer and the towers that feed it."""
+
+    def __init__(self, recipe: Recipe, tokenizers: Path) -> None:
+        super().__init__()
+        self.transformer = HunyuanVideoTransformer3DModelPacked(recipe.model)
+        self.towers = Towers(recipe.towers, tokenizers)
+        start_weights(self.transformer)
+
+    def matrices(self) -> set[str]:
+        """Names of the parameters Muon moves: the blocks' matrices."""
+        return {
+            f"transformer.{name}"
+            for name, parameter in self.transformer.named_parameters()
+            if parameter.ndim == 2 and ("transformer_blocks." in name or "refiner_blocks." in name)
+        }
+
+
+@torch.no_grad()
+def start_weights(model: HunyuanVideoTransformer3DModelPacked) -> None:
+    """Blocks begin as identities that look at their own place.
+
+    Modulation and output are zero; a constant in the fast channel pairs of RoPE draws half of the heads to tokens of
+    equal row and column, whatever the tokens hold.
+    """
+    for block in model.blocks:
+        for modulation in block.modulations:
+            modulation.linear.weight.zero_()
+            modulation.linear.bias.zero_()
+        head, heads = model.config.attention_head_dim, model.config.num_attention_heads
+        frame, rows, _ = model.config.rope_axes_dim
+        for projection in (block.attn.to_q, block.attn.to_k):
+            bias = projection.bias.view(heads, head)[: heads // 2]
+            for axis in (frame, frame + rows):
+                bias[:, axis : axis + 4] = 3.0
+    model.proj_out.weight.zero_()
+    model.proj_out.bias.zero_()
+
+
+class Trainer:
+    """One run's model, optimizer and data, stepped by number."""
+
+    def __init__(
+        self, recipe: Recipe, pool: ImagePool, encoder: BlockEncoder, base: Path, device: torch.device
+    ) -> None:
+        """`base` holds the folders `tokenizer` and `tokenizer_2`."""
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.pool = recipe, pool
+        model = MiniModel(recipe, base).float()
+        self.optimizer = Optimizer(model.to(device), model.matrices(), recipe.optimizer)
+        self.model = model.bfloat16()
+        self.stream = ClipStream(encoder, device)
+        self.samples = 0
+
+    def step(self, number: int) -> tuple[float, float]:
+        """Train one batch; returns (loss, gradient norm)."""
+        random = np.random.default_rng((self.recipe.seed, number))
+        noise = torch.Generator().manual_seed(int(random.integers(2**62)))
+        phase = self.recipe.phase(number)
+        size = phase.sizes[random.integers(len(phase.sizes))]
+        section = draw_section(random, phase.sections)
+        count = max(1, round(phase.batch * min(1.0, USUAL_WINDOW / len(section.noisy))))
+        batch = self.stream.batch(random, phase.clips, self.pool.at(number), section, count, size)
+        silent = random.random() < phase.flow.text_dropout
+        prompts = ("",) * count if silent else batch.prompts
+        features = self.model.towers(prompts, batch.images)
+        loss = flow_loss(self.model.transformer, features, batch, phase.flow, noise)
+        loss.backward()
+        norm = self.optimizer.step(self.recipe.schedule.rate(number))
+        self.samples += count
+        return float(loss.detach()), norm
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    device: torch.device | str = "cpu",
+    seconds: float | None = None,
+    workers: int = 1,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> int:
+    """Train or continue the run in `folder` until the recipe's last step or for `seconds`; returns the steps done.
+
+    The folder gets `vae/` first (see `training.vae`), then `log.csv`, `curve.png`, `state/` and, after every call,
+    `model/`: the model as it stands, a models folder. workers: processes that draw images. Raises ValueError when the
+    folder holds a run of another shape.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    base = write_tokenizers(folder / "model")
+    with ImagePool(recipe.pool, recipe.seed, workers) as pool:
+        vae, encoder = prepare_vae(recipe.vae, recipe.seed, folder / "vae", pool, torch.device(device))
+        trainer = Trainer(recipe, pool, encoder, base, torch.device(device))
+        number = _run(trainer, folder, seconds, on_progress)
+    export_transformer(folder / "model", recipe, trainer.optimizer.averaged())
+    export_vae(folder / "model", vae)
+    return number
+
+
+def _run(trainer: Trainer, folder: Path, seconds: float | None, on_progress: Callable[[Progress], None]) -> int:
+    """Step, log and save; returns the number of steps done since the run began."""
+    state, log, schedule = folder / "state", folder / "log.csv", trainer.recipe.schedule
+    number = 0
+    if state.is_dir():
+        number, trainer.samples = load_state(state, trainer.optimizer)
+    _cut_log(log, number)
+    began = saved = time.monotonic()
+    for progress in _steps(trainer, number):
+        _log(log, progress)
+        on_progress(progress)
+        number, now = progress.step, time.monotonic()
+        ends = number == schedule.steps or (seconds is not None and now - began > seconds)
+        if ends or now - saved > 60 * schedule.checkpoint_minutes:
+            save_state(state, trainer.optimizer, number, trainer.samples)
+            draw_curve(read_log(log), folder / "curve.png")
+            saved = now
+        if ends:
+            break
+    return number
+
+
+def _steps(trainer: Trainer, first: int) -> Iterator[Progress]:
+    """Step from `first` on; one `Progress` every LOG_EVERY steps."""
+    schedule = trainer.recipe.schedule
+    for begin in range(first, schedule.steps, LOG_EVERY):
+        clock = time.monotonic()
+        end = min(begin + LOG_EVERY, schedule.steps)
+        losses, norms = zip(*(trainer.step(number) for number in range(begin, end)), strict=True)
+        yield Progress(
+            step=end,
+            samples=trainer.samples,
+            loss=sum(losses) / len(losses),
+            gradient=sum(norms) / len(norms),
+            rate=schedule.rate(end - 1),
+            seconds=time.monotonic() - clock,
+        )
+
+
+def _log(path: Path, progress: Progress) -> None:
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        row = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in asdict(progress).items()}
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drop lines later than the checkpoint: their steps are made again."""
+    if path.is_file():
+        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if int(line.split(",", 1)[0]) <= step]
+        path.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")

@@ -1,0 +1,132 @@
+"""A run cut into pieces is the run in one go, to the bit; the exported model is the trained one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import framepack
+from framepack.models.config import TransformerConfig
+from framepack.models.encoders import load_image_encoder, load_text_encoder
+from framepack.training.curve import read_log
+from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonal
+from framepack.training.pool import ImagePool, PoolRecipe
+from framepack.training.recipe import Phase, Recipe, Schedule
+from framepack.training.state import PART_BYTES, load_state, save_state
+from framepack.training.towers import TowerConfig, Towers
+from framepack.training.trainer import train
+from framepack.training.vae import VaeRecipe
+
+TINY = Recipe(
+    seed=1,
+    model=TransformerConfig(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        num_layers=1,
+        num_single_layers=1,
+        num_refiner_layers=1,
+        text_embed_dim=16,
+        pooled_projection_dim=16,
+        image_proj_dim=16,
+        rope_axes_dim=(4, 6, 6),
+    ),
+    towers=TowerConfig(text=16, pooled=16, pooled_layers=1, image=16, image_layers=1, image_size=32),
+    vae=VaeRecipe(fit_clips=4, steps=1, batch=2),
+    pool=PoolRecipe(images=8, size=64),
+    optimizer=OptimizerRecipe(),
+    schedule=Schedule(steps=40, warm_up=4),
+    phases=(Phase(until=1.0, batch=2, sizes=((16, 16), (16, 32))),),
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    assert train(TINY, folder / "whole") == 40
+    assert train(TINY, folder / "pieces", seconds=0.0) == 20
+    assert train(TINY, folder / "pieces") == 40
+    return folder
+
+
+def test_a_run_in_pieces_is_the_run_in_one_go_to_the_bit(runs):
+    for name in ("part-00.safetensors", "state.json"):
+        whole, pieces = (runs / run / "state" / name for run in ("whole", "pieces"))
+        assert whole.read_bytes() == pieces.read_bytes()
+    logs = [read_log(runs / run / "log.csv") for run in ("whole", "pieces")]
+    assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
+    assert (runs / "whole" / "curve.png").is_file()
+
+
+def test_the_exported_encoders_compute_what_training_computed(runs):
+    root = runs / "whole" / "model"
+    base, vision = root / "hunyuanvideo-community/HunyuanVideo", root / "lllyasviel/flux_redux_bfl"
+    text, image = load_text_encoder(base), load_image_encoder(vision)
+    towers = Towers(TINY.towers, base)
+    towers.llama.load_state_dict(text.llama.state_dict())
+    towers.clip.load_state_dict(text.clip.state_dict())
+    towers.siglip.load_state_dict(image.siglip.state_dict())
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+    towers = towers.to(text.llama.embed_tokens.weight.dtype)
+    with torch.no_grad():
+        mine = towers(("my dog, pan left; Zanzibar",), pixels)
+    theirs = text.encode("my dog, pan left; Zanzibar")
+    torch.testing.assert_close(mine.text.float(), theirs.text, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(mine.pooled.float(), theirs.pooled, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(mine.image.float(), image.encode(picture), atol=0.02, rtol=0.02)
+
+
+def test_a_checkpoint_is_cut_into_parts_and_refuses_another_model(tmp_path):
+    def optimizer(width):
+        module = torch.nn.Linear(width, width)
+        return Optimizer(module, {"weight"}, OptimizerRecipe())
+
+    saved = optimizer(2100)
+    save_state(tmp_path / "state", saved, 7, 70)
+    files = sorted((tmp_path / "state").glob("part-*"))
+    assert len(files) > 1
+    assert max(file.stat().st_size for file in files[1:]) < PART_BYTES + 2100 * 2100 * 4
+    fresh = optimizer(2100)
+    assert load_state(tmp_path / "state", fresh) == (7, 70)
+    assert fresh.step_count == 7
+    assert torch.equal(fresh.master["weight"], saved.master["weight"])
+    with pytest.raises(ValueError, match="another model"):
+        load_state(
+            tmp_path / "state",
+            Optimizer(torch.nn.Conv1d(1, 1, 1), set(), OptimizerRecipe()).__class__(
+                torch.nn.Sequential(torch.nn.Linear(2, 2)), set(), OptimizerRecipe()
+            ),
+        )
+
+
+def test_muons_update_has_singular_values_near_one():
+    random = torch.Generator().manual_seed(0)
+    values = torch.linalg.svdvals(orthogonal(torch.randn(2, 24, 8, generator=random)).float())
+    assert float(values.min()) > 0.5
+    assert float(values.max()) < 1.4
+
+
+def test_a_renewed_pool_is_the_same_after_a_resume():
+    recipe = PoolRecipe(images=8, size=32, renew_steps=5)
+    with ImagePool(recipe, 3, 1) as walked, ImagePool(recipe, 3, 1) as resumed:
+        first = walked.at(0).copy()
+        for step in range(13):
+            walked.at(step)
+        assert np.array_equal(walked.at(12), resumed.at(12))
+        assert (walked.at(12) != first).any(axis=(1, 2, 3)).sum() == 2
+
+
+def test_the_shipped_recipe_reads_and_names_what_is_wrong(tmp_path):
+    path = Path(framepack.__file__).parent / "training" / "recipes" / "mini.toml"
+    recipe = Recipe.read(path)
+    assert recipe.phase(0) is recipe.phases[0]
+    assert recipe.phase(recipe.schedule.steps) is recipe.phases[-1]
+    assert recipe.schedule.rate(recipe.schedule.steps) == 0
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(path.read_text(encoding="utf-8").replace("warm_up", "warmup"), encoding="utf-8")
+    with pytest.raises(ValueError, match="warmup"):
+        Recipe.read(wrong)
+    with pytest.raises(ValueError, match="multiples of 16"):
+        replace(recipe.phases[0], sizes=((100, 64),))
