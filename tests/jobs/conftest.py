@@ -40,6 +40,9 @@ class Bench:
         attempt = self.pool.attempt_at(job.id)
         return attempt.job.progress.step if attempt else 0
 
+    def pids(self) -> list[int]:
+        return [slot.worker.pid for slot in self.pool.slots if slot.worker]
+
     def busy_pids(self) -> list[int]:
         slots = [(slot.worker, slot.attempt) for slot in self.pool.slots]
         return [worker.pid for worker, attempt in slots if worker and attempt and attempt.began and worker.alive()]

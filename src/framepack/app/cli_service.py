@@ -40,6 +40,7 @@ def serve(
     auth: Annotated[str | None, typer.Option(help="USER:PASSWORD, or @FILE that has it.")] = None,
     i_know: Annotated[bool, typer.Option("--i-know", help="Let everyone in who can reach the address.")] = False,
     allow_host: Annotated[list[str] | None, typer.Option(help="A further name the service is reached by.")] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Without: only the HTTP API.")] = True,
     outputs: Outputs = None,
     device: Device = None,
     models_dir: ModelsDir = None,
@@ -48,12 +49,14 @@ def serve(
     in_process: InProcess = False,
 ) -> None:
     """Run the job service with its page and HTTP API until Ctrl-C. Running jobs go on from there the next time."""
-    from framepack.app.server import Address, access_of, run_server
-
+    try:
+        from framepack.app.server import Address, access_of, run_server
+    except ModuleNotFoundError as error:
+        raise ValueError(f"serving needs {error.name}: pip install 'framepack[server]'") from error
     address = Address(host=host, port=port, auth=auth, i_know=i_know, allow_host=tuple(allow_host or ()))
-    access = access_of(address)
+    access_of(address)
     crew = crew_of(device, models_dir, dtype, offline, in_process)
-    run_server(folders_of(outputs), crew, address, access, say=print)
+    run_server(folders_of(outputs), crew, address, print, page=page)
 
 
 def batch(

@@ -10,6 +10,7 @@ import uvicorn
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access, is_loopback
 from framepack.app.service import Service
+from framepack.app.ui import mount_page
 from framepack.jobs.folders import Folders
 from framepack.jobs.pool import Crew
 
@@ -50,10 +51,15 @@ def login_of(auth: str) -> str:
     return login
 
 
-def run_server(folders: Folders, crew: Crew, address: Address, access: Access, say: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or a signal to end."""
+def run_server(
+    folders: Folders, crew: Crew, address: Address, say: Callable[[str], None], *, page: bool = True
+) -> None:
+    """Serve until Ctrl-C or a signal to end; `page` tells whether there is more than the HTTP API."""
+    access = access_of(address)
     with Service(folders, crew) as service:
         app = make_app(service, access)
+        if page:
+            mount_page(app, service, folders.home / "presets")
         settings = {"log_level": "warning", "server_header": False, "timeout_graceful_shutdown": GRACE}
         server = uvicorn.Server(uvicorn.Config(app, host=address.host, port=address.port, **settings))
         host = f"[{address.host}]" if ":" in address.host else address.host

@@ -30,6 +30,9 @@ def file_routes(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/api", tags=["files"])
     outputs = service.folders.outputs
 
+    def small(picture: Path) -> FileResponse:
+        return FileResponse(thumbnail_of(service, picture), media_type="image/jpeg", headers=SAFE)
+
     @routes.post("/uploads", status_code=201)
     async def upload(request: Request) -> list[Upload]:
         """Hand in pictures (64 MB each) or videos (2 GB) as a form; their ids go into requests."""
@@ -37,6 +40,11 @@ def file_routes(service: Service) -> APIRouter:
         if not form.files:
             raise ValueError("the form has no file in it")
         return [upload for _, upload in form.files]
+
+    @routes.get("/uploads/{name}/picture", response_class=FileResponse)
+    def upload_picture(name: str) -> FileResponse:
+        """A thumbnail of a picture that was handed in, or of one in the outputs folder."""
+        return small(found(name, service.folders.uploads, outputs))
 
     @routes.get("/files")
     def files(limit: Annotated[int, Query(ge=1, le=10000)] = 1000) -> list[File]:
@@ -69,15 +77,15 @@ def file_routes(service: Service) -> APIRouter:
     @routes.get("/jobs/{job}/picture", response_class=FileResponse)
     def picture(job: str) -> FileResponse:
         """A thumbnail of the picture the job starts from."""
-        return FileResponse(thumbnail_of(service, service.get(job).request.image), media_type="image/jpeg")
+        return small(service.get(job).request.image)
 
     return routes
 
 
-def found(name: str, folder: Path) -> Path:
-    """A file of the folder, or 404."""
+def found(name: str, *folders: Path) -> Path:
+    """A file of the folders, or 404."""
     try:
-        return find_file(name, (folder,))
+        return find_file(name, folders)
     except ValueError as error:
         raise HTTPException(404, str(error)) from error
 

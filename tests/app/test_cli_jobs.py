@@ -1,0 +1,113 @@
+"""The command line over the queue, with the fake generator in a thread."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+from fake_generator import TARGET, ask
+
+from framepack.app import cli_service
+from framepack.app.cli_jobs import jobs_app
+from framepack.app.service import Service, folders_at
+from framepack.jobs.pool import Crew
+from framepack.jobs.store import JobStore
+
+app = typer.Typer()
+app.add_typer(jobs_app, name="jobs")
+app.command()(cli_service.batch)
+app.command()(cli_service.serve)
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setenv("FRAMEPACK_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setattr(cli_service, "TARGET", TARGET)
+    monkeypatch.setattr(cli_service, "crew_of", lambda *_: Crew(target=TARGET, in_process=True))
+    return tmp_path / "outputs"
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def store(outputs: Path):
+    store = JobStore(folders_at(outputs).queue)
+    yield store
+    store.close()
+
+
+def batch_file(folder: Path, *lines: dict) -> Path:
+    (folder / "a.png").write_bytes(b"x")
+    file = folder / "batch.jsonl"
+    file.write_text("\n".join(json.dumps({"image": "a.png", "prompt": "{}", "seconds": 1.2, **line}) for line in lines))
+    return file
+
+
+def test_a_batch_is_made_here_when_no_service_runs(outputs, tmp_path, store):
+    answer = run("batch", batch_file(tmp_path, {"seed": 1}, {"seed": 2}), "--grid", "steps=1,2")
+    assert answer.exit_code == 0, answer.output
+    assert "queued 4 jobs" in answer.output
+    jobs = store.jobs()
+    assert {job.status for job in jobs} == {"done"}
+    assert sorted(job.label for job in jobs) == [f"line {n} steps={s}" for n in (1, 2) for s in (1, 2)]
+    assert all(job.outputs[0].is_file() for job in jobs)
+
+
+def test_a_batch_is_left_to_a_service_that_runs(outputs, tmp_path):
+    with Service(folders_at(outputs, reserve=0), Crew(target=TARGET, in_process=True)):
+        answer = run("batch", batch_file(tmp_path, {"seed": 1}))
+    assert answer.exit_code == 0, answer.output
+    assert "a service is running and does the work" in answer.output
+
+
+def test_a_batch_with_a_failing_job_ends_with_1_and_says_why(outputs, tmp_path):
+    bad = {"prompt": json.dumps({"fail": "error", "times": 9})}
+    answer = run("batch", batch_file(tmp_path, bad, {}))
+    assert answer.exit_code == 1
+    assert "failed" in answer.output
+    assert "use a larger one" in answer.output
+
+
+def test_a_mistake_in_a_batch_queues_nothing(outputs, tmp_path, store):
+    answer = run("batch", batch_file(tmp_path, {}, {"steps": 0}))
+    assert isinstance(answer.exception, ValueError)
+    assert "line 2: steps must be 1..200, got 0" in str(answer.exception)
+    assert store.jobs() == []
+    dry = run("batch", batch_file(tmp_path, {}), "--dry-run", "--grid", "seed=1..3")
+    assert dry.output.count("mini, 1.2 s") == 3
+    assert store.jobs() == []
+
+
+def test_jobs_are_listed_shown_and_steered_by_the_beginning_of_their_id(store):
+    first, second = store.submit([ask(seed=1, word="harbour"), ask(seed=2)])
+    assert first.id in run("jobs", "list").output
+    assert run("jobs", "list", "--search", "harbour").output.count("queued") == 1
+    assert run("jobs", "list", "--status", "done").output == "no jobs\n"
+    assert '"seed": 2' in run("jobs", "show", second.id[:8]).output
+    moved = run("jobs", "move", second.id, 1).output
+    assert moved.index(second.id) < moved.index(first.id)
+    for command, status in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled"), ("retry", "queued")):
+        assert status in run("jobs", command, first.id[:8]).output
+        assert store.get(first.id).status == status
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("jobs", "show", "none"), "there is no job 'none'"),
+        (("jobs", "list", "--status", "lost"), "--status must be one of queued, running"),
+        (("batch", "none.csv"), "there is no file none.csv"),
+        (("serve", "--host", "0.0.0.0"), "add --auth USER:PASSWORD, or --i-know"),
+        (("serve", "--auth", "me"), "--auth is USER:PASSWORD"),
+    ],
+)
+def test_a_mistake_is_one_sentence(outputs, arguments, says):
+    answer = run(*arguments)
+    assert isinstance(answer.exception, ValueError)
+    assert says in str(answer.exception)

@@ -1,0 +1,149 @@
+"""No name a client gives leads out of the folders."""
+
+import itertools
+import random
+
+import pytest
+
+from framepack.app.paths import PATHS, adopt, change_paths, find_file, for_client, from_client
+from framepack.app.service import folders_at
+from framepack.spec.request import GenerationRequest
+
+SECRET = "secret.txt"
+
+
+@pytest.fixture
+def folders(tmp_path):
+    folders = folders_at(tmp_path / "outputs")
+    (folders.uploads / "mine.png").write_bytes(b"x")
+    (folders.outputs / "video.mp4").write_bytes(b"x")
+    (folders.home / "loras" / "style.safetensors").write_bytes(b"x")
+    for secret in (tmp_path / SECRET, folders.home / SECRET, folders.home / "logs" / SECRET):
+        secret.write_text("secret")
+    (folders.uploads / "link.png").symlink_to(tmp_path / SECRET)
+    (folders.outputs / "sub").mkdir()
+    (folders.outputs / "sub" / SECRET).write_text("secret")
+    return folders
+
+
+def traversals() -> list[str]:
+    """500 names that try to get out."""
+    ups = ["..", "....", "%2e%2e", "..%00", ".%2e", "%252e%252e", "..;", "\uff0e\uff0e", "..\u2215", "%c0%ae%c0%ae"]
+    separators = ["/", "\\", "%2f", "%5c", "//", "/./", "\\\\", "%c0%af", "\u2215"]
+    fixed = [
+        "/etc/passwd",
+        "C:\\Windows\\win.ini",
+        "\\\\server\\share\\x",
+        "file:///etc/passwd",
+        "~/.ssh/id_rsa",
+        "mine.png/../../../secret.txt",
+        "mine.png\0.txt",
+        "link.png",
+        "sub/secret.txt",
+        ".framepack/secret.txt",
+        ".framepack",
+        ".",
+        "..",
+        "",
+        " ",
+        "mine.png ",
+        "mine.png.",
+        "mine.png\n",
+        "-rf",
+        "CON",
+        "mine.png::$DATA",
+        "a" * 300,
+        "http://169.254.169.254/",
+        "|id",
+        "$(id)",
+        "`id`",
+    ]
+    made = [
+        f"{start}{(up + separator) * depth}{SECRET}"
+        for up, separator, depth, start in itertools.product(ups, separators, (1, 2, 3, 6), ("", "/", "uploads/"))
+    ]
+    return fixed + random.Random(1).sample(made, 500 - len(fixed))
+
+
+@pytest.mark.parametrize("path", [".".join(path) for path in PATHS])
+def test_500_traversals_in_each_path_of_a_request_find_nothing(folders, path):
+    names = traversals()
+    assert len(names) == 500
+    before = sorted(file for file in folders.outputs.parent.rglob("*"))
+    for name in names:
+        data: dict = {"image": "mine.png"}
+        inner = {"image": {"image": name}, "file": {"file": name}, "path": {"path": name}}
+        first, *rest = path.split(".")
+        data[first] = name if not rest else [inner[rest[-1]]] if "*" in rest else inner[rest[-1]]
+        with pytest.raises(ValueError, match=r"name of|no upload or output|chosen by the service|null"):
+            from_client(data, folders)
+    assert sorted(file for file in folders.outputs.parent.rglob("*")) == before
+
+
+def test_every_path_of_a_request_is_known():
+    """A new path field must be added to PATHS, or a client could name any file with it."""
+
+    def paths(schema: dict, at: tuple[str, ...], whole: dict) -> set[tuple[str, ...]]:
+        if "$ref" in schema:
+            schema = whole["$defs"][schema["$ref"].rpartition("/")[2]]
+        found = {at} if schema.get("format") in ("path", "file-path", "directory-path") else set()
+        for name, inner in schema.get("properties", {}).items():
+            found |= paths(inner, (*at, name), whole)
+        for inner in schema.get("anyOf", []):
+            found |= paths(inner, at, whole)
+        for inner in [schema["items"]] if "items" in schema else schema.get("prefixItems", []):
+            found |= paths(inner, (*at, "*"), whole)
+        return found
+
+    schema = GenerationRequest.model_json_schema()
+    assert paths(schema, (), schema) == set(PATHS)
+
+
+def test_bare_names_are_found_and_shown_again(folders):
+    data = {
+        "image": "mine.png",
+        "end_frame": {"image": "video.mp4"},
+        "loras": [{"file": "style.safetensors"}],
+        "output": {"crf": 20},
+    }
+    located = from_client(data, folders)
+    assert located["image"] == str(folders.uploads / "mine.png")
+    assert located["loras"][0]["file"] == str(folders.home / "loras" / "style.safetensors")
+    assert for_client(located) == data
+
+
+def test_a_lora_is_not_looked_for_among_the_uploads(folders):
+    with pytest.raises(ValueError, match="no upload"):
+        from_client({"image": "mine.png", "loras": [{"file": "mine.png"}]}, folders)
+
+
+def test_names_with_spaces_and_dots_are_found_and_a_link_is_not(folders):
+    (folders.outputs / "my video (2).v1.mp4").write_bytes(b"x")
+    assert find_file("my video (2).v1.mp4", (folders.outputs,)).exists()
+    with pytest.raises(ValueError, match="no upload"):
+        find_file("link.png", (folders.uploads,))
+
+
+def test_a_local_request_keeps_its_picture_when_the_original_is_deleted(folders, tmp_path):
+    picture = tmp_path / "holiday.JPG"
+    picture.write_bytes(b"pixels")
+    first = adopt(GenerationRequest(image=picture), folders)
+    second = adopt(GenerationRequest(image=picture), folders)
+    picture.unlink()
+    assert first.image == second.image
+    assert first.image.read_bytes() == b"pixels"
+    assert first.image.parent == folders.uploads
+    assert adopt(first, folders) == first
+    with pytest.raises(ValueError, match="there is no file"):
+        adopt(GenerationRequest(image=picture), folders)
+
+
+def test_changing_paths_leaves_the_rest_alone():
+    data = {"image": "a", "prompt": "image", "frames": [{"image": "b", "second": 1}], "end_frame": None}
+    changed = change_paths(data, lambda kind, path: f"{kind}:{path}")
+    assert changed == {
+        "image": "picture:a",
+        "prompt": "image",
+        "frames": [{"image": "picture:b", "second": 1}],
+        "end_frame": None,
+    }

@@ -1,0 +1,196 @@
+"""Uploads: what is no picture or video is refused in a sentence, and the service stays."""
+
+import io
+import json
+import random
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from framepack.app import uploads
+from framepack.app.api import make_app
+from framepack.app.api.guard import Access
+from framepack.app.service import Service, folders_at
+from framepack.app.uploads import Incoming, TooLarge
+from framepack.jobs.pool import Crew
+from framepack.media.errors import MediaError
+from framepack.media.video import VideoWriter
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    with Service(folders_at(folder / "outputs", reserve=0), Crew(target="nothing:at_all", workers=[])) as service:
+        yield service
+
+
+@pytest.fixture
+def client(service):
+    with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
+        yield client
+
+
+def picture(kind: str = "PNG", size: tuple[int, int] = (32, 24), **options) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)).save(
+        out, kind, **options
+    )
+    return out.getvalue()
+
+
+def video(folder: Path, metadata: str | None = None) -> bytes:
+    file = folder / "v.mp4"
+    with VideoWriter(file, fps=10, size=(32, 32), metadata=metadata) as writer:
+        writer.write(np.zeros((8, 32, 32, 3), np.uint8))
+    return file.read_bytes()
+
+
+def bomb(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+    )
+
+
+def send(client, data: bytes, name: str = "x.png"):
+    return client.post("/api/uploads", files={"file": (name, data)})
+
+
+def test_a_picture_is_kept_as_its_pixels_under_a_random_name(client, service):
+    data = picture("JPEG", quality=90) + b"<script>alert(1)</script>"
+    answer = send(client, data, "../../<img src=x>.html")
+    (upload,) = answer.json()
+    assert (answer.status_code, upload["kind"], upload["width"], upload["height"]) == (201, "picture", 32, 24)
+    file = service.folders.uploads / upload["id"]
+    assert file.read_bytes().startswith(b"\x89PNG")
+    assert b"script" not in file.read_bytes()
+    assert client.get(f"/api/uploads/{upload['id']}/picture").headers["content-type"] == "image/jpeg"
+
+
+def test_the_same_pixels_come_out_as_went_in(client, service):
+    data = picture()
+    (upload,) = send(client, data).json()
+    kept = np.asarray(Image.open(service.folders.uploads / upload["id"]))
+    assert np.array_equal(kept, np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_a_video_tells_the_settings_it_was_made_with_but_no_path(client, tmp_path):
+    request = {"image": "/home/me/a.png", "seed": 5, "output": {"path": "/home/me/v.mp4"}}
+    metadata = json.dumps({"framepack": "0.1.0", "request": request})
+    (upload,) = send(client, video(tmp_path, metadata), "v.mp4").json()
+    assert (upload["kind"], upload["width"]) == ("video", 32)
+    assert upload["seconds"] == pytest.approx(0.8, abs=0.11)
+    assert (upload["request"]["image"], upload["request"]["seed"]) == ("a.png", 5)
+    assert "/home/me" not in str(upload)
+    (plain,) = send(client, video(tmp_path), "v.mp4").json()
+    assert plain["request"] is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello",
+        picture()[:-40],
+        picture()[:20],
+        picture("JPEG")[:300],
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"#!/bin/sh\nid",
+        bomb(60000, 60000),
+        bomb(20000, 3000),
+        b"GIF89a" + bytes(20),
+        b"PK\x03\x04" + bytes(100),
+        b"\x00\x00\x00\x18ftypmp42" + bytes(100),
+        b"\x1aE\xdf\xa3" + bytes(100),
+    ],
+    ids=range(13),
+)
+def test_what_cannot_be_decoded_is_refused_in_a_sentence(client, service, data):
+    before = set(service.folders.uploads.iterdir())
+    answer = send(client, data)
+    assert 400 <= answer.status_code < 500
+    assert str(service.folders.uploads) not in answer.json()["error"]
+    assert len(answer.json()["error"]) > 10
+    assert set(service.folders.uploads.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "video"])
+def test_mutations_never_break_the_service(client, tmp_path, kind):
+    """A few of each format here; `benchmarks/upload_mutations.py` sends 300 of each."""
+    data = video(tmp_path) if kind == "video" else picture(kind)
+    chance = random.Random(kind)
+    for _ in range(2):
+        assert send(client, mutated(data, chance)).status_code in (201, 400)
+    assert client.get("/api/health").status_code == 200
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    bad = bytearray(data)
+    for _ in range(chance.randint(1, 30)):
+        bad[chance.randrange(len(bad))] = chance.randrange(256)
+    return bytes(bad[: chance.randint(1, len(bad))]) if chance.random() < 0.3 else bytes(bad)
+
+
+def test_the_limit_holds_before_the_disk_fills(client, service, monkeypatch):
+    monkeypatch.setattr(uploads, "IMAGE_LIMIT", 10_000)
+    answer = send(client, picture(size=(200, 200)))
+    assert answer.status_code == 413
+    assert "a picture may have" in answer.json()["error"]
+    with Incoming(service.folders) as incoming:
+        incoming.write(picture()[:100])
+        with pytest.raises(TooLarge):
+            incoming.write(bytes(20_000))
+        assert incoming.file.stat().st_size <= 100
+
+
+def test_a_video_may_be_larger_than_a_picture(monkeypatch, service, tmp_path):
+    monkeypatch.setattr(uploads, "IMAGE_LIMIT", 100)
+    with Incoming(service.folders) as incoming:
+        incoming.write(video(tmp_path))
+        assert incoming.accept().kind == "video"
+
+
+def test_a_full_disk_refuses_uploads(client, service, monkeypatch):
+    monkeypatch.setattr(service.folders, "reserve", 10**18)
+    answer = send(client, picture())
+    assert answer.status_code == 507
+    assert "disk is full" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"--x\r\n", "multipart/form-data; boundary=x"),
+        (b"garbage", "multipart/form-data; boundary=x"),
+        (b"--x\r\nno colon\r\n\r\n", "multipart/form-data; boundary=x"),
+        (b"x", "multipart/form-data"),
+        (b"x", "text/plain"),
+        (
+            b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n" + b"a" * 1_100_000,
+            "multipart/form-data; boundary=x",
+        ),
+        (b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n" * 100, "multipart/form-data; boundary=x"),
+    ],
+    ids=range(7),
+)
+def test_a_form_that_is_none_is_refused(client, content, kind):
+    answer = client.post("/api/uploads", content=content, headers={"content-type": kind})
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["error"]
+
+
+def test_a_file_that_was_not_accepted_leaves_nothing(service):
+    before = set(service.folders.uploads.iterdir())
+    with Incoming(service.folders) as incoming:
+        incoming.write(b"nothing")
+        with pytest.raises(MediaError):
+            incoming.accept()
+    assert set(service.folders.uploads.iterdir()) == before

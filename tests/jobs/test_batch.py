@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from framepack.jobs.batch import (
+    batch_name,
+    expand,
+    make_requests,
+    parse_grid,
+    parse_setting,
+    read_batch,
+)
+
+
+def test_a_folder_gives_one_request_for_each_picture_with_the_text_beside_it(tmp_path: Path):
+    for name in ("b.png", "a.JPG", "notes.md", "b.txt"):
+        (tmp_path / name).write_text("a boat sails away\n")
+    requests, labels = make_requests(read_batch(tmp_path, {"prompt": "it moves", "steps": 3}), [])
+    assert [request.image.name for request in requests] == ["a.JPG", "b.png"]
+    assert [request.prompt for request in requests] == ["it moves", "a boat sails away"]
+    assert labels == ["a", "b"]
+    assert requests[0].steps == 3
+
+
+def test_a_list_of_prompts_needs_a_picture(tmp_path: Path):
+    file = tmp_path / "prompts.txt"
+    file.write_text("# comment\nfirst\n\n second \n")
+    requests, labels = make_requests(read_batch(file, {"image": "x.png"}), [])
+    assert [request.prompt for request in requests] == labels == ["first", "second"]
+    with pytest.raises(ValueError, match="--set image=FILE"):
+        read_batch(file, {})
+
+
+def test_jsonl_is_relative_to_its_folder_and_overrides_the_defaults(tmp_path: Path):
+    file = tmp_path / "r.jsonl"
+    file.write_text('{"image": "a.png", "seed": 5, "output": {"crf": 20}}\n\n{"prompt": "hi"}\n')
+    requests, _ = make_requests(read_batch(file, {"image": "shared.png", "seed": 1}), [])
+    assert [str(request.image) for request in requests] == [str(tmp_path / "a.png"), "shared.png"]
+    assert [request.seed for request in requests] == [5, 1]
+    assert requests[0].output.crf == 20
+
+
+def test_csv_names_fields_in_its_first_row_and_empty_cells_say_nothing(tmp_path: Path):
+    file = tmp_path / "r.csv"
+    file.write_text('\ufeffimage,prompt,seed,output.crf\na.png,"go, go",7,\nb.png,,,30\n', encoding="utf-8")
+    requests, _ = make_requests(read_batch(file, {"seed": 3, "output": {"fps": 24}}), [])
+    assert [(r.prompt, r.seed, r.output.crf, r.output.fps) for r in requests] == [
+        ("go, go", 7, 16, 24),
+        ("", 3, 30, 24),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("r.csv", "image,steps\na.png,3\nb.png,0\n", r"r\.csv, line 3: steps must be 1\.\.200, got 0"),
+        ("r.csv", "image\na.png,3\n", r"r\.csv, line 2: there are more cells"),
+        ("r.csv", "image,sede\na.png,3\n", r"r\.csv, line 2: there is no setting called sede"),
+        ("r.jsonl", '{"image": "a.png"}\n{"image": \n', r"r\.jsonl, line 2: this is not JSON"),
+        ("r.jsonl", "[1]\n", r"r\.jsonl, line 1: a request is a JSON object"),
+        ("r.jsonl", "\n", "has nothing in it"),
+        ("r.yaml", "a: 1", r"a folder of pictures, a \.txt, a \.jsonl or a \.csv"),
+    ],
+)
+def test_mistakes_are_told_with_their_line(tmp_path: Path, name, text, says):
+    file = tmp_path / name
+    file.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        make_requests(read_batch(file, {}), [])
+
+
+def test_a_missing_file_is_told(tmp_path: Path):
+    with pytest.raises(ValueError, match="there is no file"):
+        read_batch(tmp_path / "none.csv", {})
+
+
+def test_a_grid_makes_all_combinations_and_says_what_tells_them_apart():
+    data = {"image": "a.png", "output": {"crf": 16}}
+    made = expand(data, [parse_grid("seed=1..2"), parse_grid("output.crf=18,24")])
+    assert [label for _, label in made] == [
+        "seed=1 output.crf=18",
+        "seed=1 output.crf=24",
+        "seed=2 output.crf=18",
+        "seed=2 output.crf=24",
+    ]
+    assert [variant["output"]["crf"] for variant, _ in made] == [18, 24, 18, 24]
+    assert data["output"] == {"crf": 16}, "the request itself is left alone"
+
+
+@pytest.mark.parametrize("text", ["seed", "=1", "seed=", "seed=3..1", "seed=1..999999999"])
+def test_a_grid_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match="grid"):
+        parse_grid(text)
+
+
+def test_a_grid_cannot_grow_beyond_all_bounds():
+    many = [("seed", list(range(100)))] * 5
+    with pytest.raises(ValueError, match="combinations"):
+        expand({}, many)
+    with pytest.raises(ValueError, match="combinations"):
+        expand({}, [("seed", [])])
+
+
+def test_settings_are_json_where_they_can_be():
+    assert parse_setting("steps=20") == ("steps", 20)
+    assert parse_setting("prompt=a = b") == ("prompt", "a = b")
+    assert parse_setting("output.live=false") == ("output.live", False)
+    with pytest.raises(ValueError, match="NAME=VALUE"):
+        parse_setting("steps")
+
+
+def test_a_batch_name_is_a_file_name_and_unique():
+    names = {batch_name("../../etc/my batch<script>") for _ in range(50)}
+    assert len(names) == 50
+    assert all(name.startswith("etc-my-batch-script") and "/" not in name for name in names)
+
+
+def test_a_grid_cannot_reach_into_a_plain_value():
+    with pytest.raises(ValueError, match="has a value of its own"):
+        expand(json.loads('{"seed": 1}'), [("seed.x", [1])])

@@ -1,0 +1,52 @@
+import threading
+
+from fake_generator import ask
+
+from framepack.jobs.feed import LIMIT, Feed, News
+from framepack.jobs.store import JobStore
+from framepack.spec.events import Notice, StepDone
+
+
+def step(number: int) -> StepDone:
+    return StepDone(section=0, sections=1, step=number, steps=9)
+
+
+def test_everyone_hears_of_the_jobs_they_asked_for(tmp_path):
+    store = JobStore(tmp_path / "q.sqlite")
+    one, two = store.submit([ask(), ask()])
+    feed = Feed()
+    with feed.listen(one.id) as of_one, feed.listen() as of_all:
+        feed.publish(News(job=two, event=Notice(message="a")))
+        feed.publish(News(job=one, event=Notice(message="b")))
+        assert [of_all.get(0).event.message for _ in range(2)] == ["a", "b"]
+        assert of_one.get(0).event.message == "b"
+        assert of_one.get(0) is None
+    feed.publish(News(job=one, event=Notice(message="c")))
+    assert of_one.get(0) is None, "a listener that left hears nothing"
+    store.close()
+
+
+def test_a_slow_listener_gets_the_last_step_and_every_other_event(tmp_path):
+    store = JobStore(tmp_path / "q.sqlite")
+    (job,) = store.submit([ask()])
+    feed = Feed()
+    listener = feed.listen()
+    for number in range(5 * LIMIT):
+        feed.publish(News(job=job, event=step(number)))
+        if number == 100:
+            feed.publish(News(job=job, event=Notice(message="cut")))
+    seen = [listener.get(0).event for _ in range(3)]
+    assert seen == [step(100), Notice(message="cut"), step(5 * LIMIT - 1)]
+    assert listener.get(0) is None
+    store.close()
+
+
+def test_waiting_ends_when_news_arrive_and_wakes_whoever_asked(tmp_path):
+    store = JobStore(tmp_path / "q.sqlite")
+    (job,) = store.submit([ask()])
+    feed, woken = Feed(), []
+    listener = feed.listen(wake=lambda: woken.append(1))
+    threading.Timer(0.1, feed.publish, [News(job=job, event=step(1))]).start()
+    assert listener.get(10).event == step(1)
+    assert woken == [1]
+    store.close()
