@@ -1,5 +1,6 @@
 """`framepack eval`: runs an evaluation in the terminal, shows its tables, writes its files."""
 
+import math
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,11 @@ TITLES = {
     "drift": "drift, |M(first 15%) - M(last 15%)|",
     "codec": "the VAE alone",
 }
-SHARES = ("followed", "sharpness of truth", "sharpness of VAE bound", "sharpness loss")
+CAPTIONS = {
+    "following": "gain: dB over a video that stands still; sharpness: of the truth's, and of what the VAE keeps",
+    "codec": "dB that encoding and decoding leave; sharpness: of the true clip's",
+}
+SHARES = ("followed", "sharpness", "of the bound", "sharpness loss")
 
 
 def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: str, models_dir: Path | None) -> None:
@@ -48,7 +53,8 @@ def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: st
     shown = Console(soft_wrap=True)
     for part, lines in summary(result).items():
         if lines:
-            shown.print(table(TITLES[part], lines))
+            shown.print(table(TITLES[part], lines, shares=part != "drift"))
+            shown.print(CAPTIONS.get(part, ""))
     print(files[0])
 
 
@@ -66,18 +72,23 @@ def expected_rows(settings: Settings) -> int:
     return sum(counts[part] for part in settings.parts)
 
 
-def table(title: str, lines: list[dict[str, str | int | float]]) -> Table:
+def table(title: str, lines: list[dict[str, str | int | float]], *, shares: bool = True) -> Table:
     """Lines of equal keys as a table: shares in percent, other numbers with two decimals."""
     made = Table(title=title, title_justify="left")
     for name, value in lines[0].items():
         made.add_column(name, justify="left" if isinstance(value, str) else "right")
     for line in lines:
-        made.add_row(*(cell(name, value) for name, value in line.items()))
+        made.add_row(*(cell(value, share=is_share(name, shares)) for name, value in line.items()))
     return made
 
 
-def cell(name: str, value: str | int | float) -> str:
+def is_share(name: str, shares: bool) -> bool:
+    """Whether a column is in percent; drift's own "sharpness" is not."""
+    return name in SHARES and (shares or name == "sharpness loss")
+
+
+def cell(value: str | int | float, *, share: bool) -> str:
     """One number as text."""
     if isinstance(value, float):
-        return f"{value:.0%}" if name in SHARES else f"{value:.2f}"
+        return "" if math.isnan(value) else f"{value:.0%}" if share else f"{value:.2f}"
     return str(value)

@@ -1,5 +1,6 @@
 """`framepack train` and `framepack eval`: options only; what they do loads when it is asked for."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -70,3 +71,53 @@ def evaluate(
         seed=seed,
     )
     evaluate_command(settings, output, device=device, dtype=dtype, models_dir=models_dir)
+
+
+@train_app.command("lora")
+def lora(
+    data: Annotated[Path, typer.Option(help="Folder of videos or pictures, with a .txt caption beside each.")],
+    model: Annotated[str, typer.Option(help="mini, mini-f1, framepack or framepack-f1.")] = "mini",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the LoRA; the same one goes on from its last save.")
+    ] = Path("lora"),
+    rank: Annotated[int, typer.Option(help="Size of the adapters.")] = 16,
+    alpha: Annotated[float | None, typer.Option(help="Their scale is alpha / rank; the rank by default.")] = None,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 2e-4,
+    steps: Annotated[int, typer.Option(help="Steps in all, one clip's section each.")] = 1000,
+    window: Annotated[int, typer.Option(help="Latents a section; 9 is what the models were trained with.")] = 9,
+    resolution: Annotated[int | None, typer.Option(help="Side of the square with the clips' area.")] = None,
+    sections: Annotated[int, typer.Option(min=1, help="Longest clip, in sections of 1.2 seconds.")] = 3,
+    save_every: Annotated[int, typer.Option(help="Steps between saves.")] = 100,
+    sample_every: Annotated[int, typer.Option(min=0, help="Steps between sample videos; 0 for one at the end.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same LoRA.")] = 31337,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    models_dir: ModelsDir = None,
+) -> None:
+    """Fine-tune a model on your own videos or pictures: a LoRA that `generate --lora` loads."""
+    if not find_spec("peft"):
+        raise ValueError("training a LoRA needs the package peft: pip install 'framepack[train]'")
+    from framepack.app.cli_lora import lora_command
+    from framepack.training.lora_trainer import LoraRecipe
+
+    recipe = LoraRecipe(
+        rank=rank,
+        alpha=float(rank) if alpha is None else alpha,
+        rate=rate,
+        steps=steps,
+        window=window,
+        save_every=save_every,
+        seed=seed,
+    )
+    lora_command(
+        model,
+        data,
+        output,
+        recipe,
+        resolution=resolution,
+        sections=sections,
+        sample_every=sample_every,
+        device=device,
+        dtype=dtype,
+        models_dir=models_dir,
+    )

@@ -85,9 +85,13 @@ class FramePack:
         times = tuple(lora.file.stat().st_mtime_ns for lora in loras)
         if (loras, times) != (self.loras, self.lora_times):
             self.loader.check_loras(loras)
-            self.memory.remove("transformer")
             self.loras, self.lora_times = loras, times
-            self.add_transformer()
+            self.reload_transformer()
+
+    def reload_transformer(self) -> None:
+        """Forget the transformer, and whatever was added to it; it is read from disk when next needed."""
+        self.memory.remove("transformer")
+        self.add_transformer()
 
     @torch.inference_mode()
     def generate(

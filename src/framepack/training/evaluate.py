@@ -101,9 +101,9 @@ def _following(
                 still_psnr=psnr(scene.still(len(video))[1:], truth[1:]),
                 sharpness=_ratio(video, truth),
             )
-            label = f"{prompt} -> {row.nearest}" if not row.hit else prompt
             shown = (scene.picture, video[len(video) // 2], video[-1], truth[-1])
-            samples.append(Sample(sheet=f"following-{model}-{kind}-{index}", label=label, frames=shown))
+            labels = (motion, "half way", "end" if row.hit else f"as {row.nearest}", "true end")
+            samples.append(Sample(sheet=f"following-{model}-{kind}-{index}", frames=shown, labels=labels))
             yield row
 
 
@@ -143,7 +143,8 @@ def _drifting(
             yield _drifted(settings, order, kind, scene, motion, video)
             ends = np.array_split(np.arange(len(video)), settings.sections)
             frames = (video[0], *(video[part[-1]] for part in ends))
-            samples.append(Sample(sheet=f"drift-{kind}-{index}", label=f"{order}: {ask.prompt}", frames=frames))
+            labels = (f"{motion}, {order}", *(f"section {i + 1}" for i in range(settings.sections)))
+            samples.append(Sample(sheet=f"drift-{kind}-{index}", frames=frames, labels=labels))
         frames_made = TEMPORAL_STRIDE * settings.window * settings.sections + 1
         yield _drifted(settings, "truth", kind, scene, motion, scene.truth(motion, frames_made))
 

@@ -33,9 +33,9 @@ def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
                 "followed": _mean(row.hit for row in rows),
                 "psnr": _mean(row.psnr for row in rows),
                 "ssim": _mean(row.ssim for row in rows),
-                "gain over still": _mean(row.gain for row in rows if row.motion != "still"),
-                "sharpness of truth": _mean(row.sharpness for row in rows),
-                "sharpness of VAE bound": _mean(row.sharpness for row in rows) / codec.get(kind, float("nan")),
+                "gain": _mean(row.gain for row in rows if row.motion != "still"),
+                "sharpness": _mean(row.sharpness for row in rows),
+                "of the bound": _mean(row.sharpness for row in rows) / codec.get(kind, float("nan")),
             }
             for (model, kind), rows in _by(evaluation.following, lambda row: (row.model, row.kind))
         ],
@@ -44,7 +44,7 @@ def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
                 "motion": motion,
                 "followed": _mean(row.hit for row in rows),
                 "psnr": _mean(row.psnr for row in rows),
-                "gain over still": _mean(row.gain for row in rows),
+                "gain": _mean(row.gain for row in rows if row.motion != "still"),
             }
             for (motion,), rows in _by(evaluation.following, lambda row: (row.motion,))
         ],
@@ -74,7 +74,7 @@ def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
                 "pictures": kind,
                 "psnr, picture": _mean(row.image_psnr for row in rows),
                 "psnr, clip": _mean(row.clip_psnr for row in rows),
-                "sharpness of truth": _mean(row.sharpness for row in rows),
+                "sharpness": _mean(row.sharpness for row in rows),
             }
             for (kind,), rows in _by(evaluation.codec, lambda row: (row.kind,))
         ],
@@ -104,7 +104,7 @@ def _sheets(evaluation: Evaluation, folder: Path) -> list[Path]:
     files = []
     for (name,), samples in _by(evaluation.samples, lambda sample: (sample.sheet,)):
         pictures = [frame for sample in samples for frame in sample.frames]
-        labels = [text for sample in samples for text in (sample.label, *[""] * (len(sample.frames) - 1))]
+        labels = [label for sample in samples for label in sample.labels]
         files.append(folder / f"{name}.png")
         save_png(files[-1], contact_sheet(pictures, len(samples[0].frames), labels=labels))
     return files

@@ -159,8 +159,9 @@ class Sample:
     """Frames to look at: a row of a contact sheet."""
 
     sheet: str
-    label: str
     frames: tuple[Picture, ...]
+    labels: tuple[str, ...]
+    """One below each frame."""
 
 
 Row = Followed | Reached | Drifted | Coded

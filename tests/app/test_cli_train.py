@@ -1,0 +1,62 @@
+"""`framepack eval` and `framepack train lora` from the command line to their files."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from framepack.app import cli
+from framepack.media.read import probe
+from framepack.media.video import VideoWriter
+
+
+def run(monkeypatch, *words: object) -> int:
+    monkeypatch.setattr("sys.argv", ["framepack", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_eval_prints_tables_and_writes_its_files(tiny_models_dir, monkeypatch, tmp_path, capsys):
+    options = shlex.split("--model mini --images 1 --photos 0 --motion still --width 64 --height 64 --steps 1")
+    parts = shlex.split("--part following --part codec")
+    code = run(monkeypatch, "eval", *options, *parts, "--models-dir", tiny_models_dir, "-o", tmp_path)
+    assert code == 0
+    said = capsys.readouterr().out
+    assert "prompt following" in said
+    assert said.strip().endswith("evaluation.json")
+    assert len(json.loads((tmp_path / "evaluation.json").read_text())["following"]) == 1
+    assert (tmp_path / "following-mini-procedural-0.png").is_file()
+
+
+def test_train_lora_leaves_a_lora_and_a_sample(tiny_models_dir, monkeypatch, tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    with VideoWriter(data / "a.mkv", fps=30, size=(64, 64), format="mkv") as writer:
+        writer.write(np.zeros((9, 64, 64, 3), np.uint8))
+    (data / "a.txt").write_text("darkness")
+    options = shlex.split("--rank 2 --steps 2 --window 2 --resolution 64 --sections 1 --save-every 1 --sample-every 1")
+    folders = ("--data", data, "-o", tmp_path / "out", "--models-dir", tiny_models_dir)
+    assert run(monkeypatch, "train", "lora", *options, *folders) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "lora.safetensors")
+    assert probe(tmp_path / "out" / "sample.mp4").frames == 9
+    assert probe(tmp_path / "out" / "sample-000001.mp4").frames == 9
+    lora = tmp_path / "out" / "lora.safetensors"
+    Image.new("RGB", (64, 64)).save(tmp_path / "start.png")
+    generate = shlex.split(
+        f"generate {tmp_path / 'start.png'} --seconds 0.1 --window 2 --steps 1 --width 64 --height 64"
+    )
+    code = run(
+        monkeypatch, *generate, "--lora", f"{lora}:0.5", "-o", tmp_path / "v.mp4", "--models-dir", tiny_models_dir
+    )
+    assert code == 0
+
+
+def test_a_mistake_is_one_sentence(tiny_models_dir, monkeypatch, tmp_path: Path, capsys):
+    assert run(monkeypatch, "train", "lora", "--data", tmp_path, "--models-dir", tiny_models_dir) == 2
+    assert "has no videos or pictures" in capsys.readouterr().err
+    assert run(monkeypatch, "eval", "--part", "beauty", "--models-dir", tiny_models_dir) == 2
+    assert "part must be one of" in capsys.readouterr().err
