@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from framepack import EndFrame, FramePack, GenerationRequest, GuideFrame
 from framepack.media.read import probe
+from framepack.memory import MemoryExhaustedError
 from framepack.pipeline import run as run_module
 from framepack.spec.events import Finished, Notice, SectionDone, StepDone
 
@@ -172,3 +173,53 @@ def test_a_failing_write_leaves_the_section_unfinished(
 def test_the_wrong_model_is_refused(framepacks: dict, picture: Path, tmp_path: Path):
     with pytest.raises(ValueError, match="this is mini, the request asks for mini-f1"):
         next(framepacks["mini"].generate(request_of(picture, tmp_path / "v.mp4", model="mini-f1")))
+
+
+PHASES = {
+    "text": ("text", "encode"),
+    "image": ("image", "encode"),
+    "encode": ("vae", "encode"),
+    "prepare": ("transformer", "condition"),
+    "pack": ("transformer", "pack"),
+    "step": ("transformer", "forward"),
+    "decode": ("vae", "decode_float"),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_running_out_of_memory_in_any_phase_redoes_it_and_changes_no_bit(
+    phase: str, tiny_models_dir: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    request = request_of(picture, tmp_path / "v.mp4", steps=4, cache="teacache", cache_threshold=0.5)
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    whole = make(framepack, request, tmp_path / "whole")
+    name, method = PHASES[phase]
+    with framepack.memory.lease(name) as module:
+        owner = type(module)
+    real, calls = getattr(owner, method), []
+
+    def short_of_memory(self: object, *args: object, **kwargs: object) -> object:
+        result = real(self, *args, **kwargs)
+        calls.append(method)
+        if len(calls) == 2 or (len(calls) == 1 and phase in ("text", "image", "encode", "prepare")):
+            raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+        return result
+
+    monkeypatch.setattr(owner, method, short_of_memory)
+    assert all(torch.equal(x, y) for x, y in zip(make(framepack, request, tmp_path / "short"), whole, strict=True))
+    assert len(calls) > 1
+
+
+def test_memory_that_never_suffices_ends_in_one_clear_error(
+    tiny_models_dir: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    with framepack.memory.lease("transformer") as module:
+        owner = type(module)
+
+    def never(self: object, *args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+
+    monkeypatch.setattr(owner, "forward", never)
+    with pytest.raises(MemoryExhaustedError, match="smaller size or window"):
+        list(framepack.generate(request_of(picture, tmp_path / "v.mp4")))

@@ -35,7 +35,7 @@ class FirstBlockCache:
         """The residual to reuse, (B, L_noisy, D), or None where the other blocks must run."""
         reference = self._reference
         reuse = reference is not None and step < self._last and relative_change(signal, reference) < self._threshold
-        self.ran.append(not reuse)
+        self.ran = [*self.ran, not reuse]  # a new list, so that a shallow copy of the cache is a snapshot
         if reuse:
             return self._residual
         self._reference = signal

@@ -51,7 +51,7 @@ class TeaCache:
         if previous is not None and step < self._last:
             self._moved += rescaled(relative_change(signal, previous))
             reuse = self._moved < self._threshold
-        self.ran.append(not reuse)
+        self.ran = [*self.ran, not reuse]  # a new list, so that a shallow copy of the cache is a snapshot
         if reuse:
             return self._residual
         self._moved = 0.0

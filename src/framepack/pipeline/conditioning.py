@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from framepack.media.image import bucket_crop, load_image
-from framepack.memory import MemoryManager
+from framepack.memory import Effort, MemoryManager
 from framepack.models.conditioning import ConditionTable
 from framepack.models.encoders import TextFeatures
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.sampling import needs_negative
 from framepack.spec.buckets import find_bucket
 from framepack.spec.plan import SectionPlan
@@ -62,13 +61,30 @@ def prompts_of(request: GenerationRequest, sections: tuple[SectionPlan, ...]) ->
 
 def encode_inputs(memory: MemoryManager, pictures: dict[str, np.ndarray], prompts: list[str]) -> Inputs:
     """Run the text encoders, the image encoder and the VAE's encoder."""
-    with memory.lease("text") as text_encoder:
-        texts = {prompt: text_encoder.encode(prompt) for prompt in prompts}
-    with memory.lease("image") as image_encoder:
-        features = {key: image_encoder.encode(picture) for key, picture in pictures.items()}
-    with memory.lease("vae") as vae:
-        bank = {key: vae.encode(picture[None]) for key, picture in pictures.items()}
-    return Inputs(bank=bank, features=features, texts=texts)
+
+    def read_prompts(effort: Effort) -> dict[str, TextFeatures]:
+        with memory.lease("text") as text_encoder:
+            return {prompt: text_encoder.encode(prompt) for prompt in prompts}
+
+    def look_at_pictures(effort: Effort) -> dict[str, Tensor]:
+        with memory.lease("image") as image_encoder:
+            return {key: image_encoder.encode(picture) for key, picture in pictures.items()}
+
+    def encode_pictures(effort: Effort) -> dict[str, Tensor]:
+        with memory.lease("vae") as vae:
+            return {key: vae.encode(picture[None], spatial_tiling=tiled(memory)) for key, picture in pictures.items()}
+
+    knobs = {"resident", "disk"}
+    return Inputs(
+        texts=memory.attempt("text", read_prompts, heeds=knobs),
+        features=memory.attempt("image", look_at_pictures, heeds=knobs),
+        bank=memory.attempt("encode", encode_pictures, heeds=knobs),
+    )
+
+
+def tiled(memory: MemoryManager) -> bool:
+    """Whether the VAE works in spatial tiles: on a GPU that cannot hold all models at once, as in the public app."""
+    return memory.device.type != "cpu" and not memory.high_vram
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,23 +100,27 @@ class Tables:
 
 
 def make_tables(
-    transformer: HunyuanVideoTransformer3DModelPacked,
-    inputs: Inputs,
-    sections: tuple[SectionPlan, ...],
-    sigmas: Tensor,
-    guidance: float,
-    device: torch.device,
+    memory: MemoryManager, inputs: Inputs, sections: tuple[SectionPlan, ...], sigmas: Tensor, guidance: float
 ) -> Tables:
     """Everything that step, prompt and picture decide, for all steps and sections of the job."""
+    device = memory.device
     timesteps = (sigmas[:-1] * NOISE_SCALE).to(device)
     scale = torch.tensor([guidance * NOISE_SCALE], device=device)
     mixes = {section.image: mix_features(inputs.features, section.image).to(device) for section in sections}
     any_mix = next(iter(mixes.values()))
-    tables = {
-        prompt: transformer.condition(timesteps, scale, text.pooled.to(device), text.text.to(device), None, any_mix)
-        for prompt, text in inputs.texts.items()
-    }
-    return Tables(by_prompt=tables, by_mix={mix: transformer.project_image(value) for mix, value in mixes.items()})
+
+    def work(effort: Effort) -> Tables:
+        with memory.lease("transformer", once=True) as transformer:
+            tables = {
+                prompt: transformer.condition(
+                    timesteps, scale, text.pooled.to(device), text.text.to(device), None, any_mix
+                )
+                for prompt, text in inputs.texts.items()
+            }
+            images = {mix: transformer.project_image(features) for mix, features in mixes.items()}
+        return Tables(by_prompt=tables, by_mix=images)
+
+    return memory.attempt("prepare", work, heeds={"resident", "disk"})
 
 
 def mix_features(features: dict[str, Tensor], mix: tuple[tuple[str, float], ...]) -> Tensor:

@@ -1,20 +1,23 @@
 """Makes a Denoiser of the transformer: one section's constants bound once, one call a step.
 
 The sampler sees only (x, step) -> x0. State of a section is the caches made here; the transformer holds none.
+A step that runs out of memory is done again, alone, with less.
 """
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from framepack.memory import Effort, MemoryManager
 from framepack.models.cache_protocol import BlockCache
 from framepack.models.packing import PackedTokens
-from framepack.models.transformer import ConditionTable, HunyuanVideoTransformer3DModelPacked
+from framepack.models.transformer import ConditionTable
 from framepack.sampling import Denoiser, guide, x0_of
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Branch:
     """One prompt's side of guidance: its condition table and its own block cache."""
 
@@ -23,7 +26,7 @@ class Branch:
 
 
 def make_denoiser(
-    transformer: HunyuanVideoTransformer3DModelPacked,
+    memory: MemoryManager,
     packed: PackedTokens,
     sigmas: Tensor,
     branches: list[Branch],
@@ -34,9 +37,20 @@ def make_denoiser(
     levels = sigmas.tolist()
 
     def denoise(x: Tensor, step: int) -> Tensor:
-        velocities = [transformer(x, b.table.step(step), packed, b.cache) for b in branches]
-        velocity = velocities[0] if len(velocities) == 1 else guide(velocities[0], velocities[1], cfg, cfg_rescale)
-        return x0_of(x, velocity, levels[step])
+        def velocities(effort: Effort) -> list[Tensor]:
+            caches = [copy(branch.cache) for branch in branches]
+            with memory.lease("transformer") as transformer:
+                transformer.execution = replace(transformer.execution, rows=effort.rows)
+                made = [
+                    transformer(x, branch.table.step(step), packed, cache)
+                    for branch, cache in zip(branches, caches, strict=True)
+                ]
+            for branch, cache in zip(branches, caches, strict=True):
+                branch.cache = cache
+            return made
+
+        made = memory.attempt("step", velocities, heeds={"resident", "rows", "disk"})
+        return x0_of(x, made[0] if len(made) == 1 else guide(made[0], made[1], cfg, cfg_rescale), levels[step])
 
     return denoise
 

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from framepack.caching import CACHES
-from framepack.memory import MemoryManager
+from framepack.memory import Effort, MemoryManager
 from framepack.models.packing import ContextLatents, PackedTokens
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.pipeline.clip import ClipJoiner, to_uint8
-from framepack.pipeline.conditioning import Inputs, make_tables
+from framepack.pipeline.conditioning import Inputs, make_tables, tiled
 from framepack.pipeline.denoiser import Branch, draw_noise, make_denoiser
 from framepack.pipeline.history import History
 from framepack.pipeline.output import VideoOutput
@@ -46,8 +45,7 @@ class Run:
         self.joiner = ClipJoiner(sections[0].grows)
         self.noise = torch.Generator("cpu").manual_seed(request.seed)
         self.sigmas = make_sigmas(request.steps, request.window * (height // 2) * (width // 2))
-        with memory.lease("transformer", once=True) as transformer:
-            self.tables = make_tables(transformer, inputs, sections, self.sigmas, request.guidance, self.device)
+        self.tables = make_tables(memory, inputs, sections, self.sigmas, request.guidance)
         with memory.lease("vae") as vae:
             self.preview = vae.preview_map()
 
@@ -106,23 +104,20 @@ class Run:
             for prompt in prompts
         ]
         denoised = noise
-        with self.memory.lease("transformer") as transformer:
-            packed = self.pack(transformer, section, noise)
-            denoiser = make_denoiser(transformer, packed, self.sigmas, branches, request.cfg, request.cfg_rescale)
-            for step in SAMPLERS[request.sampler](denoiser, noise, self.sigmas):
-                denoised = step.denoised
-                yield StepDone(
-                    section=section.index,
-                    sections=len(self.sections),
-                    step=step.index,
-                    steps=steps,
-                    preview=self.preview(denoised),
-                )
+        packed = self.memory.attempt("pack", lambda effort: self.pack(section, noise))
+        denoiser = make_denoiser(self.memory, packed, self.sigmas, branches, request.cfg, request.cfg_rescale)
+        for step in SAMPLERS[request.sampler](denoiser, noise, self.sigmas):
+            denoised = step.denoised
+            yield StepDone(
+                section=section.index,
+                sections=len(self.sections),
+                step=step.index,
+                steps=steps,
+                preview=self.preview(denoised),
+            )
         return denoised
 
-    def pack(
-        self, transformer: HunyuanVideoTransformer3DModelPacked, section: SectionPlan, noise: Tensor
-    ) -> PackedTokens:
+    def pack(self, section: SectionPlan, noise: Tensor) -> PackedTokens:
         """Gather the section's context from history and bank."""
         context = [
             ContextLatents(
@@ -134,7 +129,8 @@ class Run:
             for span in section.context
         ]
         frames, height, width = noise.shape[-3:]
-        return transformer.pack(context, section.at, (frames, height, width))
+        with self.memory.lease("transformer") as transformer:
+            return transformer.pack(context, section.at, (frames, height, width))
 
     def remember(self, section: SectionPlan, latents: Tensor) -> None:
         """Let the section's latents, and those that close it, join the history."""
@@ -143,6 +139,10 @@ class Run:
             self.history.add(self.bank[anchor.source] * anchor.weight)
 
     def decode(self, section: SectionPlan) -> Tensor:
-        """The clip at the growing edge, float32 (T, H, W, 3)."""
-        with self.memory.lease("vae") as vae:
-            return vae.decode_float(self.history.edge(section.decode_latents))
+        """The clip at the growing edge, float32 (T, H, W, 3). Tiled where memory is tight, as the public app does."""
+
+        def work(effort: Effort) -> Tensor:
+            with self.memory.lease("vae") as vae:
+                return vae.decode_float(self.history.edge(section.decode_latents), spatial_tiling=tiled(self.memory))
+
+        return self.memory.attempt("decode", work, heeds={"resident", "disk"})
