@@ -60,3 +60,21 @@ def test_a_mistake_is_one_sentence(tiny_models_dir, monkeypatch, tmp_path: Path,
     assert "has no videos or pictures" in capsys.readouterr().err
     assert run(monkeypatch, "eval", "--part", "beauty", "--models-dir", tiny_models_dir) == 2
     assert "part must be one of" in capsys.readouterr().err
+
+
+def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_path, capsys):
+    seen = {}
+
+    def train(recipe, folder, *, device, seconds, workers, on_progress):
+        seen.update(steps=recipe.schedule.steps, folder=folder, seconds=seconds, workers=workers)
+        return recipe.schedule.steps - 1
+
+    monkeypatch.setattr("framepack.training.trainer.train", train)
+    assert run(monkeypatch, "train", "mini", "-o", tmp_path, "--minutes", "2", "--device", "cpu") == 0
+    said = capsys.readouterr()
+    assert "1 steps are left" in said.err
+    assert said.out.strip() == str(tmp_path / "model")
+    assert seen["seconds"] == 120
+    assert seen["folder"] == tmp_path
+    assert run(monkeypatch, "train", "maxi") == 2
+    assert "there is no recipe 'maxi': give a .toml file or one of mini" in capsys.readouterr().err

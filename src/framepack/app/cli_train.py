@@ -121,3 +121,19 @@ def lora(
         dtype=dtype,
         models_dir=models_dir,
     )
+
+
+@train_app.command("recipe")
+def recipe(
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help="A .toml file, or mini.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the run; the same one goes on from its last save.")
+    ] = Path("run"),
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long; go on later.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw pictures.")] = 1,
+    device: Device = "auto",
+) -> None:
+    """Train a small model from nothing: VAE, transformer and encoders. `train RECIPE` for short."""
+    from framepack.app.cli_recipe import recipe_command
+
+    recipe_command(name, output, minutes=minutes, workers=workers, device=device)

@@ -31,7 +31,8 @@ def inject(module: nn.Module, rank: int, alpha: float, seed: int) -> dict[str, n
     module.requires_grad_(False)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=TARGETS), module)
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=TARGETS)  # pyright: ignore[reportArgumentType]
+        inject_adapter_in_model(config, module)
     found = {}
     for name, parameter in module.named_parameters():
         if name.endswith(ADAPTER) and ".lora_" in name:

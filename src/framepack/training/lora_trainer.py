@@ -107,7 +107,7 @@ class LoraTrainer:
         """What step `number` shows: the same on every run."""
         random = np.random.default_rng((self.recipe.seed, number))
         noise = torch.Generator().manual_seed(int(random.integers(2**62)))
-        clip = self.clips[random.integers(len(self.clips))]
+        clip = self.clips[int(random.integers(len(self.clips)))]
         tensors = clip.load()
         sections = sections_of(self.framepack.model, tensors["latents"].shape[2], self.recipe.window)
         shown = example(sections, int(random.integers(len(sections))), tensors["latents"])
