@@ -76,6 +76,14 @@ def generate(
     fps: Annotated[float, typer.Option(help="Frames a second of the file.")] = 30.0,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    attention: Annotated[
+        str, typer.Option(help="auto, sdpa, sdpa-chunked, or flash-attn, sage, xformers where installed.")
+    ] = "auto",
+    vram_limit: Annotated[str | None, typer.Option(help="Use no more GPU memory than this, such as 6GB.")] = None,
+    ram_limit: Annotated[
+        str | None, typer.Option(help="Use no more RAM for weights; the rest is read from disk.")
+    ] = None,
+    preserve: Annotated[str | None, typer.Option(help="GPU memory to leave free for the work itself.")] = None,
     work: Annotated[
         Path | None, typer.Option(help="Keep the work in this folder; the same command goes on from there.")
     ] = None,
@@ -114,17 +122,18 @@ def generate(
             "output": arguments.output_settings(output, crf=crf, fps=fps),
         }
     )
-    raise typer.Exit(
-        run(
-            request,
-            dtype=dtype,
-            device=device,
-            work=work,
-            models_dir=models_dir,
-            revision=revision,
-            offline=offline,
-        )
-    )
+    machine = {
+        "dtype": dtype,
+        "device": device,
+        "models_dir": models_dir,
+        "revision": revision,
+        "offline": offline,
+        "attention": attention,
+        "vram_limit": vram_limit,
+        "ram_limit": ram_limit,
+        "preserve": preserve,
+    }
+    raise typer.Exit(run(request, work, machine))
 
 
 @models_app.command("list")

@@ -1,6 +1,7 @@
 """`framepack generate`: runs one request in the terminal. Ctrl-C stops within a step and keeps what is finished."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,30 +15,15 @@ INTERRUPTED = 130
 """Exit code of a process that Ctrl-C ended, by the shells' custom."""
 
 
-def run(
-    request: GenerationRequest,
-    *,
-    dtype: str,
-    device: str,
-    work: Path | None,
-    models_dir: Path | None,
-    revision: str | None,
-    offline: bool,
-) -> int:
-    """Make the video, showing progress; return the exit code."""
+def run(request: GenerationRequest, work: Path | None, machine: dict[str, Any]) -> int:
+    """Make the video, showing progress; return the exit code. `machine`: keyword arguments of `open_framepack`."""
     settings = Settings.from_environment()
     console = Console(stderr=True)
     so_far: SectionDone | None = None
     try:
         with Display(console) as display:
-            framepack = open_framepack(
-                request.model,
-                models_dir=models_dir or settings.models_dir,
-                dtype=dtype,
-                device=device,
-                revision=revision,
-                offline=offline,
-            )
+            machine["models_dir"] = machine["models_dir"] or settings.models_dir
+            framepack = open_framepack(request.model, **machine)
             for event in framepack.generate(request, outputs=settings.outputs, work=work):
                 display.show(event)
                 if isinstance(event, SectionDone):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from framepack.memory import MemoryManager
+from framepack.memory import MemoryManager, parse_bytes
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.sources import ModelSource
@@ -42,9 +42,26 @@ def open_framepack(
     device: str = "auto",
     revision: str | None = None,
     offline: bool = False,
+    attention: str = "auto",
+    vram_limit: str | None = None,
+    ram_limit: str | None = None,
+    preserve: str | None = None,
 ) -> FramePack:
-    """Find `model` and prepare to load its parts on demand. ValueError where something is missing."""
+    """Find `model` and prepare to load its parts on demand. ValueError where something is missing.
+
+    vram_limit, ram_limit, preserve: sizes such as 6GB; see `memory.Budget`.
+    """
     where = choose_device(device)
-    dtypes = choose_dtypes(where, None if dtype == "auto" else dtype)
-    loader = Loader(variant_of(model), ModelSource(models_dir=models_dir, revision=revision, offline=offline), dtypes)
-    return FramePack.from_loader(loader, MemoryManager(where))
+    loader = Loader(
+        variant_of(model),
+        ModelSource(models_dir=models_dir, revision=revision, offline=offline),
+        choose_dtypes(where, None if dtype == "auto" else dtype),
+        attention=attention,
+    )
+    memory = MemoryManager(
+        where,
+        vram_limit=parse_bytes(vram_limit) if vram_limit else None,
+        ram_limit=parse_bytes(ram_limit) if ram_limit else None,
+        preserve=parse_bytes(preserve) if preserve else None,
+    )
+    return FramePack.from_loader(loader, memory)

@@ -4,13 +4,15 @@ Boundary: loads to the CPU and leaves moving to the memory manager. A new archit
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from framepack.models.attention import BACKENDS, Attention
 from framepack.models.checkpoint import FIX, CheckpointError, check_weights, load_weights, on_meta, read_config
 from framepack.models.config import TransformerConfig
 from framepack.models.encoders import (
@@ -79,6 +81,20 @@ def cpu_has_bfloat16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16"))
 
 
+PACKAGES = {"flash-attn": "flash_attn", "sage": "sageattention", "xformers": "xformers"}
+"""What an attention backend needs besides torch."""
+
+
+def choose_attention(name: str) -> Attention:
+    """The backend of that name; ValueError for an unknown one and for one whose package is not installed."""
+    if name not in BACKENDS:
+        raise ValueError(f"attention must be one of {', '.join(BACKENDS)}, got {name!r}")
+    package = PACKAGES.get(name)
+    if package is not None and find_spec(package) is None:
+        raise ValueError(f"attention {name} needs the package {package}, which is not installed; use auto")
+    return BACKENDS[name]
+
+
 class Loader:
     """The modules of one variant. Each call reads the disk again: who keeps a module is the memory manager's matter.
 
@@ -86,10 +102,12 @@ class Loader:
     memory.add("vae", loader.vae)
     """
 
-    def __init__(self, variant: Variant, source: ModelSource, dtypes: Dtypes) -> None:
+    def __init__(self, variant: Variant, source: ModelSource, dtypes: Dtypes, attention: str = "auto") -> None:
+        """`attention` is a key of BACKENDS. Raises ValueError for another, and where its package is not installed."""
         self.variant = variant
         self.source = source
         self.dtypes = dtypes
+        self.attention = choose_attention(attention)
 
     @cached_property
     def folders(self) -> Folders:
@@ -104,6 +122,7 @@ class Loader:
         module = empty_transformer(self.folders.transformer)
         load_weights(module, self.folders.transformer, self.dtypes.transformer)
         fuse_loras(module, [(lora.file, lora.strength) for lora in loras])
+        module.execution = replace(module.execution, attention=self.attention)
         return module
 
     def check_loras(self, loras: tuple[Lora, ...]) -> None:
