@@ -1,4 +1,4 @@
-"""The page in a real browser, as a person uses it, from the first picture to the video that brings its settings back."""
+"""The page in a real browser, from the first picture to the video that brings its settings back."""
 
 import json
 import re
@@ -101,7 +101,7 @@ def test_a_picture_and_a_sentence_become_a_video_that_brings_its_settings_back(t
 
 def test_a_reload_finds_the_job_and_another_tab_has_its_own(tab, sun) -> None:
     first = tab()
-    ask(first, sun, "the first one", steps="30")
+    ask(first, sun, "the first one, slowly", steps="60")
     stage(first, "running")
     second = tab()
     assert second.is_visible(".fp-welcome")
@@ -111,7 +111,7 @@ def test_a_reload_finds_the_job_and_another_tab_has_its_own(tab, sun) -> None:
     stage(first, "running")
     assert "the first one" in first.inner_text(".fp-asked")
     assert first.locator("#fp-queue .fp-job").count() == 2
-    second.get_by_role("button", name="Cancel: the first one").click()
+    second.get_by_role("button", name="Cancel: the first one, slowly").click()
     stage(first, "cancelled")
     stage(second, "done")
     assert "the second one" in second.inner_text(".fp-asked")

@@ -206,7 +206,7 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         field="resolution",
         label="Resolution",
-        help="Side of a square of the same area.",
+        help="Area, as a square's side.",
         widget=Number(whole=True, placeholder="auto"),
         place="video",
         shown=lambda values: values["width"] in (None, "") and values["height"] in (None, ""),
@@ -214,7 +214,7 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         field="width",
         label="Width",
-        help="Exact, times 16.",
+        help="A multiple of 16.",
         widget=Number(whole=True, placeholder="auto"),
         place="video",
         shown=lambda values: values["resolution"] in (None, ""),
@@ -222,7 +222,7 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         field="height",
         label="Height",
-        help="Exact, times 16.",
+        help="A multiple of 16.",
         widget=Number(whole=True, placeholder="auto"),
         place="video",
         shown=lambda values: values["resolution"] in (None, ""),
