@@ -74,7 +74,9 @@ def _write(folder: Path, name: str, config: dict[str, object], state: dict[str, 
     tensors = {
         key: tensor.detach().bfloat16().contiguous() for key, tensor in state.items() if tensor.is_floating_point()
     }
-    save_file(tensors, folder / f"{name}.safetensors", metadata={"format": "pt"})
+    file = folder / f"{name}.safetensors"
+    save_file(tensors, file, metadata={"format": "pt"})
+    file.chmod(0o644)  # safetensors writes files that only their owner reads
 
 
 def _preprocessor(folder: Path, size: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 RIPPLE_PIXELS, RIPPLE_WAVELENGTH, RIPPLE_ONSET_FRAMES = 3.2, 32.0, 16.0
-SWAY_PIXELS, SWAY_RADIANS = 7.0, 0.03
+SWAY_PIXELS, SWAY_RADIANS = 5.0, 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +46,14 @@ class Rates:
 COLUMNS = {field.name: column for column, field in enumerate(fields(Rates))}
 
 MOTIONS: dict[str, Rates] = {
-    "pan left": Rates(right=-1.0),
-    "pan right": Rates(right=1.0),
-    "pan up": Rates(down=-1.0),
-    "pan down": Rates(down=1.0),
-    "zoom in": Rates(closer=0.01),
-    "zoom out": Rates(closer=-0.01),
-    "roll clockwise": Rates(clockwise=0.01),
-    "roll counterclockwise": Rates(clockwise=-0.01),
+    "pan left": Rates(right=-0.5),
+    "pan right": Rates(right=0.5),
+    "pan up": Rates(down=-0.5),
+    "pan down": Rates(down=0.5),
+    "zoom in": Rates(closer=0.006),
+    "zoom out": Rates(closer=-0.006),
+    "roll clockwise": Rates(clockwise=0.006),
+    "roll counterclockwise": Rates(clockwise=-0.006),
     "sway": Rates(sway=math.pi / 24),
     "ripple": Rates(ripple=math.pi / 12),
     "brighten": Rates(light=0.035),
@@ -63,7 +63,7 @@ MOTIONS: dict[str, Rates] = {
     "still": Rates(),
 }
 
-SPEEDS = {"slow": 0.5, "normal": 1.0, "fast": 1.5}
+SPEEDS = {"slow": 0.5, "normal": 1.0, "fast": 1.6}
 
 
 def state_at(frames: Tensor, before: Tensor, after: Tensor, change: Tensor) -> Tensor:

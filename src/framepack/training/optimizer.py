@@ -59,7 +59,7 @@ class Optimizer:
         """One update with learning rates times `rate`; returns the gradients' norm before clipping and clears them."""
         self.step_count += 1
         grads = {name: p.grad.float() for name, p in self.parameters.items() if p.grad is not None}
-        norm = math.sqrt(sum(float(grad.square().sum()) for grad in grads.values()))
+        norm = float(torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt())  # one wait for a GPU
         if not math.isfinite(norm):
             raise FloatingPointError(f"the gradient is not finite at step {self.step_count}: lower the learning rates")
         scale = min(1.0, self.recipe.clip / (norm + 1e-12))
