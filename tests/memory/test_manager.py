@@ -60,6 +60,27 @@ def test_a_module_is_loaded_at_its_first_lease_and_only_then():
     assert loads == [1]
 
 
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_modules_first_leased_in_inference_mode_are_ordinary_ones(tmp_path, on_disk):
+    files = {}
+    memory = pretend(REST + 3 * max(BLOCKS))
+
+    def load():
+        if not on_disk:
+            return net()
+        module, slices = mapped(tmp_path)
+        files.update(slices)
+        return module
+
+    add(memory, "net", load, files=files)
+    with torch.inference_mode():
+        assert torch.equal(run(memory, "net"), expected(net()))
+    with memory.lease("net") as module:
+        assert not any(tensor.is_inference() for tensor in module.parameters())
+    assert torch.equal(run(memory, "net"), expected(net()))
+    memory.close()
+
+
 @pytest.mark.parametrize("share", [0, 0.2, 0.5, 0.8, 1.5])
 def test_any_budget_computes_the_same_bits(share):
     least = REST + 3 * max(BLOCKS)

@@ -167,7 +167,8 @@ class MemoryManager:
             raise ValueError(f"memory has no module {name!r}; it has {', '.join(sorted(self._managed)) or 'none'}")
         managed = self._managed[name]
         if managed.module is None:
-            module = managed.load()
+            with torch.inference_mode(False):  # else its weights could never again be written to
+                module = managed.load()
             blocks, once = _parts(managed.blocks, module), _parts(managed.once, module)
             units = split(module, blocks, once, managed.files)
             managed.groups = {

@@ -46,6 +46,7 @@ class FileSlice:
         return tensor.data_ptr() == self.address and tensor._version == self.version
 
 
+@torch.inference_mode(False)
 def map_weights(
     module: nn.Module, names: Mapping[Path, Mapping[str, str]], dtype: torch.dtype | None = None
 ) -> dict[str, FileSlice]:
