@@ -1,0 +1,51 @@
+"""The table of controls covers the request."""
+
+from framepack.app.ui.controls import CONTROLS, Rows
+from framepack.app.ui.form import defaults
+from framepack.spec.request import GenerationRequest, Model
+
+CHOSEN_BY_THE_SERVICE = {"output.path"}
+
+
+def fields_of(model: type[Model], before: str = "") -> set[str]:
+    found = set()
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Model):
+            found |= fields_of(inner, f"{before}{name}.")
+        else:
+            found.add(before + name)
+    return found
+
+
+def test_every_field_of_a_request_has_one_row() -> None:
+    fields = [control.field for control in CONTROLS]
+    assert len(fields) == len(set(fields))
+    assert set(fields) == fields_of(GenerationRequest) - CHOSEN_BY_THE_SERVICE
+
+
+def test_each_row_has_a_label_and_a_sentence_of_help() -> None:
+    for control in CONTROLS:
+        assert control.label
+        assert control.help.endswith("."), control.field
+
+
+def test_rows_ask_for_each_field_of_what_they_list() -> None:
+    from framepack.spec.request import EndFrame, GuideFrame, Lora, TimedPrompt
+
+    listed = {"frames": GuideFrame, "end_frame": EndFrame, "prompts": TimedPrompt, "loras": Lora}
+    rows = {control.field: control.widget for control in CONTROLS if isinstance(control.widget, Rows)}
+    assert rows.keys() == listed.keys()
+    for field, model in listed.items():
+        assert {column.key for column in rows[field].columns} == set(model.model_fields)
+
+
+def test_what_belongs_to_another_setting_is_shown_with_it() -> None:
+    rules = {control.field: control.shown for control in CONTROLS}
+    plain = defaults()
+    assert not rules["negative_prompt"](plain)
+    assert rules["negative_prompt"](plain | {"cfg": 2})
+    assert not rules["frames"](plain | {"model": "framepack-f1"})
+    assert not rules["resolution"](plain | {"width": 512})
+    assert not rules["output.crf"](plain | {"output.format": "mkv"})
+    assert not rules["cache_threshold"](plain)

@@ -1,0 +1,88 @@
+"""What the page's buttons do, without a browser."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from framepack.app.service import Service
+from framepack.app.ui.desk import Desk, trouble
+from framepack.app.ui.form import defaults
+from framepack.app.ui.presets import Presets
+from framepack.app.uploads import Incoming
+
+
+@pytest.fixture
+def desk(service: Service, tmp_path: Path) -> Desk:
+    return Desk(service, Presets(tmp_path / "presets"))
+
+
+def values(desk: Desk, sun: Path, **more) -> dict:
+    with Incoming(desk.service.folders) as incoming:
+        incoming.write(sun.read_bytes())
+        return defaults() | {"image": incoming.accept().id, "steps": 2, "seconds": 2.4} | more
+
+
+def ended(desk: Desk, job: str) -> dict:
+    until = time.monotonic() + 60
+    while (view := desk.stage(job))["status"] in ("queued", "running"):
+        assert time.monotonic() < until, view
+        time.sleep(0.05)
+    return view
+
+
+def test_a_job_goes_from_the_form_to_a_video_and_back_to_the_form(desk: Desk, sun: Path) -> None:
+    asked = values(desk, sun, prompt="sunset")
+    job = desk.submit(asked, "", "").job
+    assert job
+    view = ended(desk, job)
+    assert (view["status"], view["show"], view["percent"]) == ("done", "video", 100)
+    assert view["actions"] == ["input", "reuse", "delete"]
+    assert desk.act("reuse", job, 0, asked).values == asked
+    taken = desk.act("input", job, 0, asked).picture
+    assert taken
+    assert (desk.service.folders.uploads / taken).is_file()
+    assert [row["id"] for row in desk.look(job, "SUNSET")[2]] == [job]
+    assert desk.look(job, "moon")[2] == []
+    desk.act("delete", job, 0, asked)
+    assert desk.stage(job) == {"status": "empty"}
+    assert list(desk.service.folders.outputs.glob("*.mp4")) == []
+
+
+def test_a_second_job_waits_is_edited_moved_and_cancelled(desk: Desk, sun: Path) -> None:
+    slow = values(desk, sun, prompt="slowly", steps=60)
+    first = desk.submit(slow, "", "").job
+    assert first
+    assert desk.submit(slow | {"prompt": "b"}, first, "").job is None, "the tab stays with the job that runs"
+    desk.submit(slow | {"prompt": "c"}, first, "")
+    b, c = (row for row in desk.look("", "")[1] if row["prompt"] in "bc")
+    desk.act("up", c["id"], 0, slow)
+    assert [row["prompt"] for row in desk.look("", "")[1]] == ["slowly", "c", "b"]
+    edit = desk.act("edit", b["id"], 0, slow)
+    assert edit.editing == b["id"]
+    assert edit.values
+    done = desk.submit(edit.values | {"prompt": "edited"}, first, b["id"])
+    assert done.editing == ""
+    assert [row["prompt"] for row in desk.look("", "")[1]] == ["slowly", "c", "edited"]
+    for job in (b["id"], c["id"], first):
+        desk.act("cancel", job, 0, slow)
+    assert ended(desk, first)["status"] == "cancelled"
+
+
+def test_a_preset_keeps_the_pictures_of_the_form(desk: Desk, sun: Path) -> None:
+    asked = values(desk, sun, guidance=3.5)
+    desk.preset("save", {"name": "mine"}, asked)
+    assert "image" not in desk.presets.load("mine")
+    loaded = desk.preset("load", {"name": "mine"}, values(desk, sun) | {"image": "other.png"}).values
+    assert loaded == asked | {"image": "other.png"}
+
+
+def test_errors_are_sentences_and_surprises_have_their_story() -> None:
+    assert trouble(ValueError("the seed is odd")) == {"tone": "wrong", "text": "The seed is odd."}
+    surprise = trouble(RuntimeError("boom"))
+    assert surprise["text"].endswith("Boom.")
+    assert "RuntimeError" in surprise["detail"]
+
+
+def test_an_unknown_job_in_an_address_is_an_empty_page(desk: Desk) -> None:
+    assert desk.stage("../../etc") == {"status": "empty"}

@@ -1,0 +1,70 @@
+"""What the page shows of jobs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from framepack.app.ui import views
+from framepack.jobs.job import Job, Progress
+from framepack.spec.request import GenerationRequest, GuideFrame
+
+
+def job(status: str = "running", **more) -> Job:
+    request = GenerationRequest(image=Path("x.png"), prompt="<script>alert(1)</script>", seconds=4.8)
+    return Job(
+        **{"id": "a", "status": status, "position": 1, "request_json": request.model_dump_json(), "created": 0.0} | more
+    )
+
+
+def test_the_timeline_is_in_the_videos_order_and_says_when_each_section_is_made() -> None:
+    backward = views.stage(job())
+    assert [cell["order"] for cell in backward["cells"]] == [3, 2, 1, 0]
+    assert backward["backward"]
+    assert sum(cell["share"] for cell in backward["cells"]) == pytest.approx(1)
+    forward = GenerationRequest(image=Path("x.png"), model="mini-f1", seconds=4.8).model_dump_json()
+    assert [cell["order"] for cell in views.stage(job(request_json=forward))["cells"]] == [0, 1, 2, 3]
+
+
+def test_pictures_on_the_way_are_pins_on_the_timeline() -> None:
+    frame = GuideFrame(image=Path("y.png"), second=2.4)
+    request = GenerationRequest(image=Path("x.png"), seconds=4.8, frames=(frame,))
+    assert views.timeline(request)["pins"] == pytest.approx([0.5])
+
+
+def test_a_running_job_says_where_it_is_and_how_long_it_takes() -> None:
+    progress = Progress(stage="sampling", section=1, sections=4, step=3, steps=25, fraction=0.28, seconds_left=83.0,
+                        memory={"ram": 2**30})  # fmt: skip
+    view = views.stage(job(progress=progress), preview=9)
+    assert view["where"] == "Section 2 of 4, step 3 of 25"
+    assert view["left"] == "about 1:23 left"
+    assert view["memory"] == "RAM 1.0 GB"
+    assert view["preview"].startswith("/api/jobs/a/preview?")
+
+
+@pytest.mark.parametrize(
+    ("status", "actions"),
+    [
+        ("queued", ["cancel", "pause", "up", "down", "edit"]),
+        ("paused", ["resume", "cancel", "up", "down", "edit"]),
+        ("failed", ["retry", "reuse", "delete"]),
+        ("running", ["cancel", "stop", "pause"]),
+    ],
+)
+def test_only_buttons_that_work_are_shown(status: str, actions: list[str]) -> None:
+    assert views.stage(job(status))["actions"] == actions
+
+
+def test_a_finished_section_shows_under_a_new_address() -> None:
+    before = views.playing(job(outputs=(Path("v.mp4"),), progress=Progress(section=1)))
+    after = views.playing(job(outputs=(Path("v.mp4"),), progress=Progress(section=2)))
+    assert before["video"] != after["video"]
+    assert before["show"] == "video"
+    assert views.playing(job(outputs=(Path("v.mkv"),)))["show"] == ""
+
+
+def test_a_request_that_todays_rules_refuse_still_has_a_line() -> None:
+    old = json.dumps({"image": "x.png", "prompt": "old", "model": "gone", "seconds": 5, "seed": 1, "steps": 2})
+    view = views.stage(job("done", request_json=old))
+    assert view["prompt"] == "old"
+    assert view["cells"] == []
