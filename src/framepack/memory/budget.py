@@ -73,6 +73,11 @@ class Budget:
             return max(self.preserve, activations)
         return activations or default_preserve(self.capacity())
 
+    def slack(self) -> int:
+        """What a new placement leaves free, since what others hold changes; nothing where nobody else is."""
+        pretended = self.device.type in ("cpu", "meta") and not self.in_ram
+        return 0 if pretended else self.capacity() // 50
+
     def host_room(self) -> int:
         """Bytes of RAM that weights may still take."""
         if self.in_ram:

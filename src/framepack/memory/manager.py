@@ -23,7 +23,7 @@ from framepack.memory.group import Group
 from framepack.memory.ladder import KNOBS, Effort, Ladder
 from framepack.memory.lanes import Lane, lane_for
 from framepack.memory.mapped import FileSlice
-from framepack.memory.placement import Resident, place
+from framepack.memory.placement import Resident, better
 from framepack.memory.probe import resident_ram
 from framepack.memory.report import MemoryReport, ModuleReport
 from framepack.memory.units import Unit, split
@@ -45,7 +45,14 @@ class Managed:
     once: Parts
     files: Files
     module: nn.Module | None = None
+    nbytes: int = 0
+    """Of all its weights, known after the first load."""
     groups: dict[str, Group] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> bool:
+        """Loaded, and nobody uses it."""
+        return self.module is not None and not any(group.in_use for group in self.groups.values())
 
 
 class MemoryManager:
@@ -119,7 +126,6 @@ class MemoryManager:
                 group.in_use -= 1
             if once and not part.in_use:
                 part.leave()
-            self._forget_if_crowded(managed)
 
     def attempt(
         self, phase: str, work: Callable[[Effort], T], *, heeds: Collection[str] = KNOBS, consent: bool = False
@@ -167,6 +173,7 @@ class MemoryManager:
             raise ValueError(f"memory has no module {name!r}; it has {', '.join(sorted(self._managed)) or 'none'}")
         managed = self._managed[name]
         if managed.module is None:
+            self._make_host_room(managed)
             with torch.inference_mode(False):  # else its weights could never again be written to
                 module = managed.load()
             blocks, once = _parts(managed.blocks, module), _parts(managed.once, module)
@@ -177,6 +184,7 @@ class MemoryManager:
                 "once": self._group(units.once, once),
             }
             managed.module = module
+            managed.nbytes = sum(unit.nbytes for unit in (units.rest, *units.blocks, *units.once))
         return managed
 
     def _group(self, units: Sequence[Unit], modules: Sequence[nn.Module], pin: bool = False) -> Group:
@@ -198,9 +206,11 @@ class MemoryManager:
         effort = self.ladder.current
         idle = [group for group in self._groups() if not group.in_use]
         room = self._room(groups, activations)
-        room_for_blocks = int((room - rest.size) * effort.resident)
-        whole = Resident(device_bytes=blocks.size)
-        placement = whole if self.high_vram and effort.resident == 1 else place(blocks.sizes, room_for_blocks)
+        if self.high_vram and effort.resident == 1:
+            placement = Resident(device_bytes=blocks.size)
+        else:
+            room_for_blocks = int((room - rest.size) * effort.resident)
+            placement = better(blocks.placement, blocks.sizes, room_for_blocks, self.budget.slack())
         self._evict(idle, rest.size + placement.device_bytes + sum(group.held for group in idle) - room)
         rest.settle(Resident(device_bytes=rest.size), self._may_pin)
         blocks.settle(placement, self._may_pin)
@@ -237,11 +247,16 @@ class MemoryManager:
                 group.leave()
         self.lane.trim()
 
-    def _forget_if_crowded(self, managed: Managed) -> None:
-        """Where RAM is limited, a module that can be loaded again and is not in use makes room for the next."""
+    def _make_host_room(self, wanted: Managed) -> None:
+        """Where RAM is limited, modules that can be loaded again and are not in use make room for the next."""
         limit = self.budget.ram_limit
-        idle = not any(group.in_use for group in managed.groups.values())
-        if limit is not None and idle and managed.reloads and resident_ram() > limit:
+        if limit is None:
+            return
+        need = wanted.nbytes or max(managed.nbytes for managed in self._managed.values())
+        idle = [managed for managed in self._managed.values() if managed.reloads and managed.idle]
+        for managed in sorted(idle, key=lambda managed: managed.groups["rest"].last_use):
+            if resident_ram() + need <= limit:
+                return
             for group in managed.groups.values():
                 group.forget()
             managed.module, managed.groups = None, {}

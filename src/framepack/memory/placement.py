@@ -19,6 +19,7 @@ class Resident:
     """Whole, on the device."""
 
     device_bytes: int
+    streamed_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,18 @@ def place(sizes: Sequence[int], room: int) -> Resident | Streamed:
         device_bytes=sum(sizes) - sum(streamed) + slots * max(streamed),
         streamed_bytes=sum(streamed) if slots < len(streamed) else 0,
     )
+
+
+def better(now: Placement, sizes: Sequence[int], room: int, slack: int) -> Resident | Streamed:
+    """The placement to take in `room` bytes, where blocks are in placement `now`.
+
+    What fits stays, unless another streams a tenth less: what is free changes by a little from lease to lease, and
+    moving blocks for that would cost more than it saves. A new placement leaves `slack` bytes for such changes.
+    """
+    new = place(sizes, room - slack)
+    if isinstance(now, Offloaded) or now.device_bytes > room or new.streamed_bytes < 0.9 * now.streamed_bytes:
+        return new
+    return now
 
 
 def spread(sizes: Sequence[int], room: int) -> tuple[int, ...]:

@@ -85,7 +85,7 @@ def rehearse(memory: MemoryManager, stages: Sequence[Stage], speed: Speed) -> tu
 
 def rehearsal_for(budget: Budget, modules: Callable[[MemoryManager], None]) -> MemoryManager:
     """A manager that has as much room as a real one and no weights; `modules` adds them, on the meta device."""
-    memory = MemoryManager("meta", vram_limit=budget.capacity(), preserve=budget.preserve)
+    memory = MemoryManager("meta", vram_limit=budget.capacity() - budget.slack(), preserve=budget.preserve)
     modules(memory)
     return memory
 
