@@ -86,7 +86,7 @@ def test_a_value_that_cannot_work_is_found_at_its_field(field: str, value: objec
 
 
 def test_a_number_the_page_sends_as_a_float_is_whole_again() -> None:
-    assert draft(defaults() | {"steps": 12.0, "width": 512.0, "height": 512.0}).steps == 12
+    assert draft(defaults() | {"steps": 12.0}).steps == 12
 
 
 def test_settings_of_no_request_are_refused_in_a_sentence(folders: Folders) -> None:

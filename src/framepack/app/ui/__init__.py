@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def mount_page(app: "FastAPI", service: "Service", presets: Path) -> "FastAPI":
     """Serve the page at `/` of an application that has the HTTP API. Call it after all other routes are there.
 
-    `presets` is the folder of named settings. ImportError where Gradio is not installed (`pip install framepack[server]`).
+    `presets` is the folder of named settings. ImportError where Gradio is missing: `pip install 'framepack[server]'`.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("GRADIO_TEMP_DIR", str(service.folders.home / "page"))

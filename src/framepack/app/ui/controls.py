@@ -30,15 +30,14 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A whole number too large for a browser's numbers, so written as text."""
+    """A whole number as text: it may be larger than a browser's numbers, or, with a placeholder, left empty."""
+
+    placeholder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """A number, or nothing where the field allows it."""
-
-    whole: bool = False
-    placeholder: str = ""
+    """A number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,25 +206,25 @@ CONTROLS: tuple[Control, ...] = (
         field="resolution",
         label="Resolution",
         help="Area, as a square's side.",
-        widget=Number(whole=True, placeholder="auto"),
+        widget=Whole(placeholder="auto"),
         place="video",
-        shown=lambda values: values["width"] in (None, "") and values["height"] in (None, ""),
+        shown=lambda values: not values["width"] and not values["height"],
     ),
     Control(
         field="width",
         label="Width",
         help="A multiple of 16.",
-        widget=Number(whole=True, placeholder="auto"),
+        widget=Whole(placeholder="auto"),
         place="video",
-        shown=lambda values: values["resolution"] in (None, ""),
+        shown=lambda values: not values["resolution"],
     ),
     Control(
         field="height",
         label="Height",
         help="A multiple of 16.",
-        widget=Number(whole=True, placeholder="auto"),
+        widget=Whole(placeholder="auto"),
         place="video",
-        shown=lambda values: values["resolution"] in (None, ""),
+        shown=lambda values: not values["resolution"],
     ),
     Control(
         field="output.format",

@@ -109,7 +109,7 @@ def shown(widget: object, value: Any) -> Any:
     if isinstance(widget, Rows):
         return ([value] if value else []) if widget.single else list(value)
     if isinstance(widget, Whole):
-        return str(value)
+        return "" if value is None else str(value)
     return value
 
 
@@ -120,6 +120,8 @@ def meant(widget: object, value: Any) -> Any:
         return (rows[0] if rows else None) if widget.single else list(rows)
     if isinstance(widget, Whole):
         text = str(value).strip()
+        if not text and widget.placeholder:
+            return None
         return int(text) if text.isascii() and text.isdigit() else text
     if isinstance(widget, Number | Slide):
         if value in (None, ""):

@@ -188,9 +188,9 @@ class Page:
     def _load(self, *given: Any) -> Updates:
         *_, job = given
         updates = self._looks(job, "") | {self.tab.job: job, self.tab.presets: self.desk.presets_view()}
-        start = self.desk.presets.startup()
-        outcome = self.desk.with_preset(start, form.defaults()) if start else Outcome(values=form.defaults())
-        return updates | self._updates(outcome)
+        if start := self.desk.presets.startup():
+            return updates | self._updates(self.desk.with_preset(start, form.defaults()))
+        return updates | self._marks(form.defaults())
 
     def _check(self, *given: Any) -> Updates:
         return self._checked(self._values(given))

@@ -45,11 +45,10 @@ def build(control: Control, loras: list[str]) -> gr.components.Component:
             return panel("rows", value, visible=visible, **more, **name)
         case Text(lines=lines, placeholder=placeholder):
             return gr.Textbox(value, lines=lines, max_lines=12, placeholder=placeholder, visible=visible, **told)
-        case Whole():
-            return gr.Textbox(value, max_lines=1, min_width=120, visible=visible, **told)
-        case Number(whole=whole, placeholder=placeholder):
-            digits = 0 if whole else None
-            return gr.Number(value, precision=digits, placeholder=placeholder, min_width=120, visible=visible, **told)
+        case Whole(placeholder=placeholder):
+            return gr.Textbox(value, max_lines=1, placeholder=placeholder, min_width=100, visible=visible, **told)
+        case Number():
+            return gr.Number(value, min_width=120, visible=visible, **told)
         case Slide(low=low, high=high, step=step):
             return gr.Slider(low, high, value, step=step, min_width=220, buttons=[], visible=visible, **told)
         case Choice(choices=choices):
