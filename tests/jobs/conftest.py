@@ -3,13 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from fake_generator import TARGET
 
 from framepack.app.tracker import Tracker
+from framepack.jobs.attempt import Attempt
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, Job
@@ -25,12 +26,13 @@ class Bench:
     feed: Feed
     folders: Folders
     pool: Pool
+    first_seen: dict[int, int] = field(default_factory=dict)
 
     def wait(self, until: Callable[[], bool], seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
         while not until():
             assert time.monotonic() < end, [(j.id, j.status, j.reason) for j in self.store.jobs()]
-            time.sleep(0.02)
+            time.sleep(0.01)
 
     def ended(self, *jobs: Job, seconds: float = 60.0) -> list[Job]:
         self.wait(lambda: all(self.store.get(job.id).status in ENDED for job in jobs), seconds)
@@ -39,6 +41,19 @@ class Bench:
     def step(self, job: Job) -> int:
         attempt = self.pool.attempt_at(job.id)
         return attempt.job.progress.step if attempt else 0
+
+    def attempt(self) -> Attempt | None:
+        """The first worker's."""
+        return self.pool.slots[0].attempt
+
+    def steps_made(self) -> int:
+        """By the first worker's attempt, since it was first looked at."""
+        attempt = self.attempt()
+        if attempt is None or not attempt.began:
+            return 0
+        now = attempt.job.progress
+        made = now.section * now.steps + now.step
+        return made - self.first_seen.setdefault(id(attempt), made)
 
     def pids(self) -> list[int]:
         return [slot.worker.pid for slot in self.pool.slots if slot.worker]

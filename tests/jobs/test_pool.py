@@ -185,13 +185,12 @@ def test_kill_9_at_20_random_moments_leaves_every_output_identical(bench):
     pool = bench(workers=2)
     requests = [ask(seed=seed, sections=20, steps=4, pause=0.02) for seed in range(20)]
     jobs = pool.store.submit(requests)
-    chance, kills = random.Random(5), 0
-    while kills < 20:
-        pool.wait(lambda: bool(pool.busy_pids()))
-        time.sleep(chance.uniform(0.0, 2.0))
-        for pid in pool.busy_pids()[-1:]:
-            os.kill(pid, signal.SIGKILL)
-            kills += 1
+    chance, last = random.Random(5), None
+    for _ in range(20):
+        steps = chance.randrange(1, 30)
+        pool.wait(lambda steps=steps, last=last: pool.attempt() is not last and pool.steps_made() >= steps)
+        last = pool.attempt()
+        os.kill(pool.pids()[0], signal.SIGKILL)
     for job, request in zip(pool.ended(*jobs), requests, strict=True):
         assert (job.status, job.reason) == ("done", "")
         assert job.outputs[0].read_bytes() == expected(request)

@@ -1,9 +1,12 @@
 """Runs the service behind an HTTP server. Says who may reach it, and refuses to be open by accident."""
 
-from collections.abc import Callable
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from socket import gethostname
 
 import uvicorn
 
@@ -38,7 +41,7 @@ def access_of(address: Address) -> Access:
             f"{address.host} can be reached from other machines; "
             "add --auth USER:PASSWORD, or --i-know to let everyone in"
         )
-    names = {address.host.strip("[]"), *address.allow_host, *(() if local else (gethostname(),))}
+    names = {address.host.strip("[]"), *address.allow_host, *(() if local else (socket.gethostname(),))}
     return Access(hosts=Access().hosts | {name.lower() for name in names}, login=login, addresses=not local)
 
 
@@ -56,12 +59,33 @@ def run_server(
 ) -> None:
     """Serve until Ctrl-C or a signal to end; `page` tells whether there is more than the HTTP API."""
     access = access_of(address)
-    with Service(folders, crew) as service:
+    with listening(address) as listener, ending_by_signal(), Service(folders, crew) as service:
         app = make_app(service, access)
         if page:
             mount_page(app, service, folders.home / "presets")
-        settings = {"log_level": "warning", "server_header": False, "timeout_graceful_shutdown": GRACE}
-        server = uvicorn.Server(uvicorn.Config(app, host=address.host, port=address.port, **settings))
+        config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=GRACE)
         host = f"[{address.host}]" if ":" in address.host else address.host
-        say(f"FramePack serves http://{host}:{address.port} with videos in {folders.outputs}; Ctrl-C ends it")
-        server.run()
+        say(f"FramePack serves http://{host}:{listener.getsockname()[1]}; Ctrl-C ends it")
+        say(f"videos are in {folders.outputs}")
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def listening(address: Address) -> socket.socket:
+    """The socket to serve on; ValueError where the address or port cannot be had."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host.strip("[]"), address.port), family=family)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ValueError(f"cannot listen on {address.host} port {address.port} ({why}); try another --port") from error
+
+
+@contextmanager
+def ending_by_signal() -> Iterator[None]:
+    """Let SIGTERM, with which systems end services, give running jobs back as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -16,7 +16,7 @@ from framepack.app.sheets import Sheets
 from framepack.app.tracker import Tracker
 from framepack.jobs.feed import Feed, Listener, News
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import Job, Status
+from framepack.jobs.job import Job, Status, UnknownJob
 from framepack.jobs.lock import QueueLock
 from framepack.jobs.pool import Crew, Pool
 from framepack.jobs.store import JobStore
@@ -91,8 +91,11 @@ class Service:
     def listen(self, job: str | None = None, wake: Callable[[], None] | None = None) -> Listener:
         """News of one job or of all. The first news are the present state, so a late listener misses nothing."""
         listener = self.feed.listen(job, wake)
-        for now in [self.get(job)] if job else reversed(self.jobs()):
-            listener.put(News(job=now))
+        try:
+            listener.begin_with([News(job=now) for now in ([self.get(job)] if job else self.jobs())])
+        except UnknownJob:
+            listener.close()
+            raise
         return listener
 
     def preview(self, job: str) -> tuple[bytes, int] | None:
@@ -162,9 +165,7 @@ class Service:
 
     def edit(self, job: str, request: GenerationRequest) -> Job:
         """Give a waiting job another request."""
-        edited = self.store.edit(job, adopt(request, self.folders))
-        self.folders.clear(job)
-        return edited
+        return self.store.edit(job, adopt(request, self.folders))
 
     def delete(self, job: str, *, files: bool = False) -> None:
         """Forget a job that does not run, with its unfinished work and, if asked for, its video."""

@@ -1,6 +1,8 @@
 """A contact sheet for each batch that is done: one still of every video with what tells it from the others."""
 
+import sqlite3
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from framepack.jobs.feed import Feed
@@ -37,7 +39,8 @@ class Sheets:
         while not self._closing.is_set():
             news = self._listener.get(0.5)
             if news and news.event is None and news.job.batch and news.job.status == "done":
-                make_sheet(self._store, self._folders, news.job.batch)
+                with suppress(OSError, ValueError, sqlite3.OperationalError):  # a sheet is a gift; the videos are there
+                    make_sheet(self._store, self._folders, news.job.batch)
 
 
 def sheet_file(folders: Folders, batch: str) -> Path:

@@ -53,14 +53,13 @@ class Attempt:
     """A claimed job on its way. `job` is its state with the newest progress, `preview` the last step's picture."""
 
     def __init__(self, job: Job, line: Line, tracker: Tracks, claims: Claims, feed: Feed) -> None:
-        self.job = job
+        self.job = replace(job, progress=replace(job.progress, stage=tracker.stage, step=0, seconds_left=None))
         self.began = False
         """Whether the worker has said anything about this job yet."""
         self.preview: bytes | None = None
         """The expected window of the last step: one PNG with its frames below each other."""
         self.preview_frames = 0
         self._line, self._tracker, self._claims, self._feed = line, tracker, claims, feed
-        self._section_began = time.monotonic()
 
     def follow(self, stream: AsyncStream, alive: Callable[[], bool]) -> Ended:
         """Until the stream ends, or the job is no longer ours."""
@@ -90,9 +89,8 @@ class Attempt:
         if isinstance(event, StepDone) and event.preview is not None:
             self.preview, self.preview_frames = strip_png(event.preview), event.preview.shape[0]
         if isinstance(event, SectionDone):
-            took = time.monotonic() - self._section_began
-            self._section_began = time.monotonic()
-            progress = replace(progress, frames=event.frames, section_seconds=(*progress.section_seconds, took))
+            spent = (*progress.section_seconds, event.seconds)
+            progress = replace(progress, frames=event.frames, section_seconds=spent)
         if isinstance(event, SectionDone | Finished | Cancelled) and event.file:
             outputs = (event.file,)
         self.job = replace(self.job, progress=self._progress(progress), outputs=outputs)

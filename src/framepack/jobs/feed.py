@@ -5,7 +5,7 @@ A slow listener never holds up a worker: of step events that follow each other i
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from framepack.jobs.job import Job
@@ -45,6 +45,11 @@ class Listener:
             self._arrived.notify()
         if self._wake:
             self._wake()
+
+    def begin_with(self, news: Sequence[News]) -> None:
+        """Put the state so far before whatever arrived meanwhile."""
+        with self._arrived:
+            self._news.extendleft(reversed(news))
 
     def get(self, timeout: float | None = None) -> News | None:
         """The next news, None when `timeout` seconds passed without any."""

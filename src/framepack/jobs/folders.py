@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from framepack.jobs.job import Job
@@ -49,7 +50,7 @@ class Folders:
         return self.home / "uploads"
 
     def work(self, job: str) -> Path:
-        """A job's unfinished work."""
+        """A job's unfinished work, below it a folder for each request it has had."""
         return self.home / "work" / job
 
     def log(self, worker: str) -> Path:
@@ -64,7 +65,7 @@ class Folders:
             suffix = self.suffixes.get(request.output.format, f".{request.output.format}")
             path = self.outputs / f"{day}-{job.id}{suffix}"
             request = request.model_copy(update={"output": request.output.model_copy(update={"path": path})})
-        work = self.work(job.id)
+        work = self.work(job.id) / sha256(job.request_json.encode()).hexdigest()[:12]
         work.mkdir(parents=True, exist_ok=True)
         return Errand(job=job.id, request=request, outputs=self.outputs, work=work)
 

@@ -142,9 +142,11 @@ class Pool:
                 slot.stream.send(Command.RELEASE)
             ended = attempt.follow(slot.stream, worker.alive)
             job = attempt.job
-            if ended.how == "died" and not attempt.began:
+            if ended.how == "died" and self._closing.is_set():
+                ended = Ended(how="released")
+            elif ended.how == "died" and not attempt.began:
                 ended = replace(ended, how="broken", message=f"the worker {ended.message} while it started")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job must not stay without a worker
             ended = failure(error, AsyncStream(), self._folders.outputs)
         slot.attempt = slot.stream = None
         if slot.worker and (ended.how in ("died", "broken", "lost") or not slot.worker.alive()):

@@ -30,8 +30,8 @@ def settle(claims: Claims, folders: Folders, job: Job, ended: Ended) -> None:
             claims.died(job.id, claim, ended.message, ended.traceback)
         elif ended.how != "lost":
             claims.settle(job.id, claim, OUTCOMES[ended.how], **facts(job, ended))
-    if ended.how == "finished":
-        folders.clear(job.id)
+            if ended.how == "finished":
+                folders.clear(job.id)
 
 
 def facts(job: Job, ended: Ended) -> dict[str, Any]:

@@ -1,10 +1,15 @@
-"""Publishes every change of the queue, whichever process made it, by looking at its revision."""
+"""Publishes every change of the queue, whichever process made it, by looking at its revision.
+
+A running job's heartbeat alone is no news.
+"""
 
 import sqlite3
 import threading
 from contextlib import suppress
+from dataclasses import replace
 
 from framepack.jobs.feed import Feed, News
+from framepack.jobs.job import Job
 from framepack.jobs.store import JobStore
 
 EVERY = 0.25
@@ -18,6 +23,7 @@ class Watch:
         self._store, self._feed = store, feed
         self._closing = threading.Event()
         self._seen = store.revision()
+        self._told: dict[str, Job] = {}
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
         self._thread.start()
 
@@ -35,4 +41,9 @@ class Watch:
     def _tell(self) -> None:
         for job in self._store.changed_since(self._seen):
             self._seen = job.revision
-            self._feed.publish(News(job=job))
+            alike = replace(job, heartbeat=None, ran=0.0, revision=0)
+            if self._told.get(job.id) != alike:
+                self._feed.publish(News(job=job))
+            self._told[job.id] = alike
+            if job.status != "running":
+                del self._told[job.id]

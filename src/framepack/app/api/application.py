@@ -1,6 +1,7 @@
 """Puts the HTTP application together: routes, errors as one sentence, and the guard around everything."""
 
 import logging
+import sqlite3
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,6 +18,8 @@ from framepack.app.api.jobs import job_routes
 from framepack.app.service import Service
 from framepack.app.uploads import NoRoom, TooLarge
 from framepack.jobs.job import UnknownJob, WrongState
+from framepack.jobs.run import disk_is_full
+from framepack.media.errors import DiskFullError
 from framepack.spec.request import explain
 from framepack.spec.variants import VARIANTS
 
@@ -71,6 +74,16 @@ def answer_errors(app: FastAPI) -> None:
     async def mistaken(_: Request, error: ValueError) -> JSONResponse:
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
         return JSONResponse({"error": str(error)}, status)
+
+    @app.exception_handler(sqlite3.OperationalError)
+    async def unwritable(_: Request, error: sqlite3.OperationalError) -> JSONResponse:
+        return JSONResponse({"error": f"the queue cannot be used now ({error}); try again"}, 503)
+
+    @app.exception_handler(OSError)
+    async def no_room(request: Request, error: OSError) -> JSONResponse:
+        if isinstance(error, DiskFullError) or disk_is_full(error):
+            return JSONResponse({"error": "the disk is full; free some space"}, 507)
+        return await broken(request, error)
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:

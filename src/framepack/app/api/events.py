@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.views import news_view
 from framepack.app.service import Service
@@ -26,7 +27,7 @@ def event_routes(service: Service) -> APIRouter:
     @routes.get("/jobs/{job}/events", response_class=StreamingResponse)
     async def of_one(job: str) -> StreamingResponse:
         """`job` (its whole state, first and whenever it changes), `step`, `section`, ..., `deleted`."""
-        service.get(job)
+        await run_in_threadpool(service.get, job)
         return StreamingResponse(stream(service, job), media_type="text/event-stream", headers=HEADERS)
 
     @routes.get("/events", response_class=StreamingResponse)
@@ -45,7 +46,7 @@ async def stream(service: Service, job: str | None) -> AsyncIterator[str]:
         with suppress(RuntimeError):  # the server has closed
             loop.call_soon_threadsafe(arrived.set)
 
-    with service.listen(job, wake) as listener:
+    with await run_in_threadpool(service.listen, job, wake) as listener:
         while True:
             while (news := listener.get(0)) is not None:
                 name, data = news_view(news, service.folders)

@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
 
-from framepack.app.api.receive import form_of
+from framepack.app.api.receive import DECODING, form_of
 from framepack.app.api.views import File, file_view
 from framepack.app.paths import NAME, find_file
 from framepack.app.service import Service
 from framepack.app.uploads import Upload, small_picture
+from framepack.media.atomic import atomic_write
 from framepack.media.video import FORMATS
 
 MIMES = {row.suffix: row.mime for row in FORMATS.values()} | {".png": "image/png"}
@@ -30,8 +33,9 @@ def file_routes(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/api", tags=["files"])
     outputs = service.folders.outputs
 
-    def small(picture: Path) -> FileResponse:
-        return FileResponse(thumbnail_of(service, picture), media_type="image/jpeg", headers=SAFE)
+    async def small(picture: Path) -> FileResponse:
+        file = await to_thread.run_sync(thumbnail_of, service, picture, limiter=DECODING)
+        return FileResponse(file, media_type="image/jpeg", headers=SAFE)
 
     @routes.post("/uploads", status_code=201)
     async def upload(request: Request) -> list[Upload]:
@@ -42,9 +46,9 @@ def file_routes(service: Service) -> APIRouter:
         return [upload for _, upload in form.files]
 
     @routes.get("/uploads/{name}/picture", response_class=FileResponse)
-    def upload_picture(name: str) -> FileResponse:
+    async def upload_picture(name: str) -> FileResponse:
         """A thumbnail of a picture that was handed in, or of one in the outputs folder."""
-        return small(found(name, service.folders.uploads, outputs))
+        return await small(found(name, service.folders.uploads, outputs))
 
     @routes.get("/files")
     def files(limit: Annotated[int, Query(ge=1, le=10000)] = 1000) -> list[File]:
@@ -75,9 +79,10 @@ def file_routes(service: Service) -> APIRouter:
         return Response(picture[0], media_type="image/png", headers=headers)
 
     @routes.get("/jobs/{job}/picture", response_class=FileResponse)
-    def picture(job: str) -> FileResponse:
+    async def picture(job: str) -> FileResponse:
         """A thumbnail of the picture the job starts from."""
-        return small(service.get(job).request.image)
+        found_job = await run_in_threadpool(service.get, job)
+        return await small(found_job.request.image)
 
     return routes
 
@@ -98,7 +103,6 @@ def thumbnail_of(service: Service, picture: Path) -> Path:
     small = folders.home / "thumbnails" / f"{picture.name}.jpg"
     if not small.exists():
         small.parent.mkdir(exist_ok=True)
-        temporary = small.with_suffix(".part")
-        temporary.write_bytes(small_picture(picture))
-        temporary.replace(small)
+        with atomic_write(small) as temporary:
+            temporary.write_bytes(small_picture(picture))
     return small

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.submit import request_of, validated
 from framepack.app.api.views import JobView, job_view
@@ -57,7 +58,8 @@ def job_routes(service: Service) -> APIRouter:
     async def submit(request: Request) -> JobView:
         """Queue a request: JSON that names uploads, or a form whose field `image` is the picture."""
         wanted = await request_of(request, service.folders)
-        return view(service.submit([wanted])[0])
+        (job,) = await run_in_threadpool(service.submit, [wanted])
+        return await run_in_threadpool(view, job)
 
     @routes.post("/batches", status_code=201)
     def submit_batch(batch: Batch) -> list[JobView]:

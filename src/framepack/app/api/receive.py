@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from anyio import CapacityLimiter, to_thread
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +18,8 @@ from framepack.jobs.folders import Folders
 
 TEXT_LIMIT = 2**20
 """Bytes of JSON a request may have."""
+DECODING = CapacityLimiter(4)
+"""Threads that may wait for decoders; the others stay free for quick answers."""
 PARTS_LIMIT = 64
 """Parts a form may have: a picture, a good many guide frames, the request."""
 
@@ -47,7 +50,7 @@ async def form_of(request: Request, folders: Folders) -> Form:
     with ExitStack() as stack:
         reader = FormReader(folders, stack)
         await reader.read(request.stream(), options[b"boundary"])
-        accepted = [(name, await run_in_threadpool(file.accept)) for name, file in reader.files]
+        accepted = [(name, await to_thread.run_sync(file.accept, limiter=DECODING)) for name, file in reader.files]
     return Form(texts=reader.texts, files=accepted)
 
 

@@ -1,0 +1,92 @@
+"""kill -9 at random moments of small jobs with a real model: does every job end, with the same latents?
+
+    python benchmarks/kill_jobs.py [--kills 20] [--jobs 5] [--model mini]
+
+Makes one job undisturbed, then the same one again and again while the worker is killed at random moments; compares
+every section's latents byte by byte.
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image
+
+from framepack.app.service import Service, folders_at
+from framepack.jobs.job import ENDED, Job
+from framepack.jobs.pool import Crew
+from framepack.jobs.worker import ProcessWorker
+from framepack.spec.request import GenerationRequest
+
+TARGET = "framepack.app.worker_target:make_generator"
+
+
+def latents(service: Service, job: Job) -> list[bytes]:
+    """The bytes of all sections' files."""
+    return [file.read_bytes() for file in sorted(service.folders.work(job.id).rglob("section-*.safetensors"))]
+
+
+def wait(service: Service, job: Job) -> Job:
+    """Until the job has ended."""
+    while (now := service.get(job.id)).status not in ENDED:
+        time.sleep(0.1)
+    return now
+
+
+def kill_at_random(service: Service, jobs: list[Job], kills: int, longest: float) -> int:
+    """Kill the worker up to `kills` times, each at a random moment of an attempt's `longest` seconds."""
+    chance, done = random.Random(0), 0
+    while done < kills and any(service.get(job.id).status not in ENDED for job in jobs):
+        slot = service.pool.slots[0]
+        attempt = slot.attempt
+        if attempt is None or not attempt.began:
+            time.sleep(0.05)
+            continue
+        time.sleep(chance.uniform(0, longest))
+        if slot.attempt is attempt and isinstance(slot.worker, ProcessWorker):
+            os.kill(slot.worker.pid, signal.SIGKILL)
+            done += 1
+            stage = attempt.job.progress
+            print(f"  kill {done:2} of {attempt.job.id} in section {stage.section}, {stage.stage}", flush=True)
+    return done
+
+
+def main() -> int:
+    """Print what became of each job; exit code 1 where one differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=5)
+    parser.add_argument("--model", default="mini")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folders = folders_at(Path(name) / "outputs")
+        folders.clear = lambda job: None
+        picture = Path(name) / "picture.png"
+        Image.linear_gradient("L").convert("RGB").save(picture)
+        request = GenerationRequest(
+            image=picture, prompt="the camera pans left", model=options.model, steps=6, seconds=6
+        )
+        with Service(folders, Crew(target=TARGET, workers=[{"device": "auto"}])) as service:
+            (calm,) = service.submit([request])
+            calm = wait(service, calm)
+            print(f"undisturbed: {calm.status}, {calm.ran:.0f} s, {len(latents(service, calm))} sections")
+            section = max(calm.progress.section_seconds)
+            jobs = service.submit([request] * options.jobs)
+            kills = kill_at_random(service, jobs, options.kills, 2 * section)
+            good = kills == options.kills
+            for job in jobs:
+                ended = wait(service, job)
+                same = latents(service, ended) == latents(service, calm)
+                good &= same and ended.status == "done"
+                print(f"{ended.id} {ended.status}, {ended.attempts} attempts, latents identical: {same} {ended.reason}")
+    print(f"{kills} kills, all well: {good}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
