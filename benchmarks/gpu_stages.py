@@ -1,0 +1,103 @@
+"""Peak device memory of the stages beside sampling, Llama 3 8B and the VAE at their full shapes, within a budget.
+
+Random weights, made on the spot. With `gpu_memory.py`'s rows this covers the whole pipeline.
+
+    python benchmarks/gpu_stages.py [--scale full|small] [--device cuda] [--size 544x704] [--budget 4GB]
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
+from shapes_13b import Pool
+from torch import nn
+from transformers import LlamaConfig, LlamaModel
+
+from framepack.memory import MemoryManager, parse_bytes
+from framepack.models.vae import VideoVAE
+
+GB = 1_000_000_000
+LLAMA = {
+    "full": {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "vocab_size": 128320},
+    "small": {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 8, "vocab_size": 512},
+}
+LAYERS = {"full": 30, "small": 4}
+VAE = {
+    "full": {},
+    "small": {"block_out_channels": (8, 8, 8, 8), "layers_per_block": 1, "norm_num_groups": 4},
+}
+DECODED = 18
+"""Latents a section decodes."""
+
+
+def llama(scale: str) -> nn.Module:
+    """The text encoder's layers that are run (two of 32 are not)."""
+    config = LlamaConfig(num_key_value_heads=8, num_hidden_layers=LAYERS[scale], **LLAMA[scale])
+    with torch.device("meta"):
+        module = LlamaModel(config).to(torch.bfloat16).eval()
+    Pool().fill(module)
+    module.rotary_emb = type(module.rotary_emb)(config)  # its buffer is computed, not loaded
+    return module
+
+
+def vae(scale: str) -> nn.Module:
+    torch.manual_seed(0)
+    return VideoVAE(
+        AutoencoderKLHunyuanVideo(**VAE[scale]).to(torch.float16 if scale == "full" else torch.float32)
+    ).eval()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=list(LLAMA), default="full")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--size", default="544x704", help="height x width")
+    parser.add_argument("--budget", default="4GB")
+    args = parser.parse_args()
+    device, budget = torch.device(args.device), parse_bytes(args.budget)
+    height, width = (int(part) for part in args.size.split("x"))
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, budget / total), device)
+    memory = MemoryManager(device, vram_limit=budget)
+    memory.add("text", llama(args.scale), blocks=lambda module: module.layers)
+    memory.add("vae", vae(args.scale))
+    tokens = torch.randint(0, 500, (1, 120), device=device)
+    latents = torch.randn(1, 16, DECODED, height // 8, width // 8, device=device)
+    picture = torch.randint(0, 255, (1, height, width, 3), dtype=torch.uint8).numpy()
+    work: dict[str, tuple[str, Callable[[Any], object]]] = {
+        "text": ("text", lambda module: module(tokens, use_cache=False).last_hidden_state.float().cpu()),
+        "encode, tiled": ("vae", lambda module: module.encode(picture, spatial_tiling=True)),
+        "decode, tiled": ("vae", lambda module: module.decode_float(latents, spatial_tiling=True)),
+        "decode, whole": ("vae", lambda module: module.decode_float(latents)),
+    }
+    print(f"budget {args.budget}, {args.size}, torch {torch.__version__}, {args.device}")
+    for label, (name, stage) in work.items():
+        print(f"{label:>14}: {measured(memory, name, stage)}", flush=True)
+    return 0
+
+
+@torch.no_grad()
+def measured(memory: MemoryManager, name: str, stage: Callable[[Any], object]) -> str:
+    """Seconds and peak of one stage, or that it does not fit."""
+    cuda = memory.device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    began = time.perf_counter()
+    try:
+        with memory.lease(name) as module:
+            stage(module)
+            where = memory.report().modules[name].where
+    except torch.OutOfMemoryError:
+        memory.free()
+        return "does not fit"
+    peak = torch.cuda.max_memory_allocated() if cuda else 0
+    return f"{time.perf_counter() - began:.2f} s, peak {peak / GB:.2f} GB, {where}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
