@@ -1,6 +1,7 @@
 """The page in a real browser, from the first picture to the video that brings its settings back."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -188,3 +189,18 @@ def test_nothing_is_fetched_from_elsewhere(browser, site) -> None:
     page.wait_for_timeout(500)
     page.close()
     assert [url for url in asked if not url.startswith((site[0], "data:", "blob:"))] == []
+
+
+def test_axe_finds_nothing_serious(tab, sun) -> None:
+    axe = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
+    if not axe.is_file():
+        pytest.skip("no axe-core here; AXE_CORE names its axe.min.js")
+    page = tab()
+    ask(page, sun, "seen by everyone", steps="2")
+    stage(page, "done")
+    unfold(page)
+    page.add_script_tag(path=axe)
+    for dark in ("false", "true"):
+        page.evaluate(f"FP.paint({dark})")
+        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+        assert [(v["id"], v["nodes"][0]["target"]) for v in found if v["impact"] in ("serious", "critical")] == []

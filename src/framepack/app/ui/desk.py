@@ -51,8 +51,10 @@ class Desk:
         return sorted(file.name for file in lora_folder(self.service.folders).glob("*.safetensors"))
 
     def look(self, job: str, search: str) -> tuple[views.View, list[views.View], list[views.View]]:
-        """The large pane, the queue and the history, as they are now."""
+        """The large pane, the queue and the history, as they are now. A queue of just this job is none."""
         queue = self.service.jobs(status=UNFINISHED)
+        if [other.id for other in queue] == [job]:
+            queue = []
         history = self.service.jobs(status=ENDED, search=search.strip(), limit=HISTORY)
         return self.stage(job), views.rows(queue), views.rows(history)
 

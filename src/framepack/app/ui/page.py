@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.components import Component
 from pydantic import ValidationError
 
 from framepack.app.service import Service
@@ -81,7 +82,7 @@ class Page:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.controls: dict[str, gr.components.Component] = {}
+        self.controls: dict[str, Component] = {}
         with gr.Blocks(
             title="FramePack", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
         ) as blocks:

@@ -2,35 +2,38 @@
 
 from pathlib import Path
 
-import gradio as gr
+from gradio.themes.base import Base
+from gradio.themes.utils import sizes
+from gradio.themes.utils.colors import Color
+from gradio.themes.utils.fonts import Font
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = ("core.js", "inputs.js", "stage.js", "lists.js")
 SANS = ("Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Cantarell", "Noto Sans", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
-EMBER = gr.themes.Color(
+EMBER = Color(
     name="ember",
     c50="#fff4ee", c100="#ffe3d3", c200="#ffc3a3", c300="#ff9d6d", c400="#ff7f47", c500="#e8561c",
     c600="#c4410f", c700="#a3350b", c800="#822b0c", c900="#6a260e", c950="#3a1105",
 )  # fmt: skip
-STONE = gr.themes.Color(
+STONE = Color(
     name="stone",
     c50="#fbfaf8", c100="#f4f2ee", c200="#e8e4dd", c300="#d6d0c6", c400="#a69f93", c500="#746d62",
     c600="#5a544b", c700="#423d37", c800="#272421", c900="#1b1917", c950="#121110",
 )  # fmt: skip
 
 
-def theme() -> gr.themes.Base:
+def theme() -> Base:
     """Paper and ink by day, a darkroom by night, one ember of colour."""
-    return gr.themes.Base(
+    return Base(
         primary_hue=EMBER,
         secondary_hue=EMBER,
         neutral_hue=STONE,
-        radius_size=gr.themes.sizes.radius_md,
-        spacing_size=gr.themes.sizes.spacing_md,
-        text_size=gr.themes.sizes.text_md,
-        font=[gr.themes.Font(name) for name in SANS],
-        font_mono=[gr.themes.Font(name) for name in MONO],
+        radius_size=sizes.radius_md,
+        spacing_size=sizes.spacing_md,
+        text_size=sizes.text_md,
+        font=[Font(name) for name in SANS],
+        font_mono=[Font(name) for name in MONO],
     ).set(
         body_background_fill="*neutral_100",
         body_background_fill_dark="*neutral_950",

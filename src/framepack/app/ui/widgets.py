@@ -7,6 +7,7 @@ import json
 from typing import Any, assert_never
 
 import gradio as gr
+from gradio.components import Component
 
 from framepack.app.ui.controls import Choice, Control, Number, Picture, Rows, Slide, Switch, Text, Whole
 from framepack.app.ui.form import defaults
@@ -30,18 +31,24 @@ def panel(kind: str, value: Any = None, *, elem_id: str | None = None, visible: 
     )
 
 
-def build(control: Control, loras: list[str]) -> gr.components.Component:
+def build(control: Control, loras: list[str]) -> Component:
     """The component of a row of the table. `loras` are the files one can choose."""
     value = defaults()[control.field]
-    name = {"label": control.label, "elem_id": element_id(control.field)}
-    told = {**name, "info": control.help}
+    name: dict[str, Any] = {"label": control.label, "elem_id": element_id(control.field)}
+    told: dict[str, Any] = {**name, "info": control.help}
     visible = control.shown(defaults())
     match control.widget:
         case Picture():
             return panel("picture", value, help=control.help, **name)
         case Rows() as rows:
             columns = [vars(column) for column in rows.columns]
-            more = {"columns": columns, "add": rows.add, "single": rows.single, "help": control.help, "files": loras}
+            more: dict[str, Any] = {
+                "columns": columns,
+                "add": rows.add,
+                "single": rows.single,
+                "help": control.help,
+                "files": loras,
+            }
             return panel("rows", value, visible=visible, **more, **name)
         case Text(lines=lines, placeholder=placeholder):
             return gr.Textbox(value, lines=lines, max_lines=12, placeholder=placeholder, visible=visible, **told)

@@ -32,23 +32,34 @@ FP.kinds.text = (root) => ({
   draw: (said) => root.replaceChildren(FP.el("p", { class: "fp-summary", "aria-live": "polite" }, said || "")),
 });
 
-FP.kinds.queue = (root, part) => ({
-  draw: (jobs) => {
-    root.hidden = !jobs || !jobs.length;
-    if (root.hidden) return root.replaceChildren();
-    const focused = document.activeElement && root.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-    const line = (job) =>
-      FP.el("li", { class: "fp-row fp-job", "data-job": job.id, "data-status": job.status },
-        FP.el("img", { src: job.picture, alt: "", class: "fp-thumb", loading: "lazy" }),
-        FP.el("button", { type: "button", class: "fp-name", onclick: () => part.act("show", { id: job.id }), "aria-label": `Show ${job.prompt || job.settings}` },
-          FP.el("strong", {}, job.prompt || "No sentence"),
-          FP.el("small", {}, [job.state, job.status === "running" ? `${job.percent} %` : "", job.where, job.label, job.settings].filter(Boolean).join(" · ")),
-          FP.el("i", { class: "fp-thin", style: { width: `${job.percent}%` } })),
-        FP.el("div", { class: "fp-tools" }, FP.buttons(job, part.act, true)));
-    root.replaceChildren(FP.el("h2", { class: "fp-h" }, "Queue"), FP.el("ol", { class: "fp-list" }, jobs.map(line)));
-    if (focused) root.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
-  },
-});
+/* A line stays the same element while only its progress changes, so that no click or focus is lost. */
+FP.kinds.queue = (root, part) => {
+  const list = FP.el("ol", { class: "fp-list" });
+  const lines = new Map();
+  root.append(FP.el("h2", { class: "fp-h" }, "Queue"), list);
+  const line = (job) =>
+    FP.el("li", { class: "fp-row fp-job", "data-job": job.id, "data-status": job.status },
+      FP.el("img", { src: job.picture, alt: "", class: "fp-thumb", loading: "lazy" }),
+      FP.el("button", { type: "button", class: "fp-name", title: "Show this job", onclick: () => part.act("show", { id: job.id }) },
+        FP.el("strong", {}, job.prompt || "No sentence"), FP.el("small"), FP.el("i", { class: "fp-thin" })),
+      FP.el("div", { class: "fp-tools" }, FP.buttons(job, part.act, true)));
+  return {
+    draw: (jobs) => {
+      jobs = jobs || [];
+      root.hidden = !jobs.length;
+      const wanted = jobs.map((job) => {
+        const key = JSON.stringify([job.id, job.status, job.actions, job.prompt, job.settings, job.place]);
+        if (!lines.has(key)) lines.set(key, line(job));
+        const element = lines.get(key);
+        element.querySelector("small").textContent = [job.state, job.status === "running" ? `${job.percent} %` : "", job.where, job.label, job.settings].filter(Boolean).join(" · ");
+        element.querySelector(".fp-thin").style.width = `${job.percent}%`;
+        return element;
+      });
+      for (const [key, element] of lines) if (!wanted.includes(element)) lines.delete(key);
+      if (wanted.length !== list.children.length || wanted.some((element, index) => list.children[index] !== element)) list.replaceChildren(...wanted);
+    },
+  };
+};
 
 FP.kinds.history = (root, part) => {
   const list = FP.el("ul", { class: "fp-cards" });

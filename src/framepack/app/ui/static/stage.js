@@ -92,7 +92,8 @@ FP.kinds.stage = (root, part) => {
 
   const timeline = (view) => {
     const share = view.steps ? view.step / view.steps : 0;
-    const state = (cell) => (view.status === "done" || cell.order < view.sections ? 1 : cell.order === view.sections && view.status !== "queued" ? share : 0);
+    const made = (cell) => view.status === "done" || cell.order < view.sections;
+    const state = (cell) => (made(cell) ? 1 : cell.order === view.sections && view.status !== "queued" ? share : 0);
     const key = JSON.stringify([view.cells, view.pins]);
     if (key !== drawn) {
       drawn = key;
@@ -103,9 +104,9 @@ FP.kinds.stage = (root, part) => {
       ruler.replaceChildren(FP.el("span", {}, "0 s"), FP.el("span", {}, view.backward && view.cells.length > 1 ? "the end is made first" : ""), FP.el("span", {}, `${view.seconds} s`));
     }
     view.cells.forEach((cell, index) => {
-      const done = state(cell), element = cells.children[index];
-      element.style.setProperty("--done", done);
-      element.classList.toggle("fp-made", done === 1);
+      const element = cells.children[index];
+      element.style.setProperty("--done", state(cell));
+      element.classList.toggle("fp-made", made(cell));
       element.classList.toggle("fp-backward", view.backward);
       element.classList.toggle("fp-now", view.status === "running" && cell.order === view.sections);
     });
@@ -135,7 +136,7 @@ FP.kinds.stage = (root, part) => {
       text.textContent = view.message;
       numbers.textContent = [view.status === "running" ? `${view.percent} %` : "", view.where, view.left, view.memory].filter(Boolean).join("  ·  ");
       asked.replaceChildren(FP.el("q", { hidden: !view.prompt }, view.prompt), FP.el("small", {}, view.settings));
-      const key = JSON.stringify([view.id, view.actions, view.video]);
+      const key = JSON.stringify([view.id, view.actions, view.status !== "running" && view.video]);
       if (actions.dataset.key !== key) {
         actions.dataset.key = key;
         actions.replaceChildren(...[FP.saving(view, false), ...FP.buttons(view, part.act, false)].filter(Boolean));
