@@ -10,9 +10,12 @@ from safetensors.torch import load_file
 
 from framepack import EndFrame, FramePack, GenerationRequest, GuideFrame
 from framepack.media.read import probe
-from framepack.memory import MemoryExhaustedError
+from framepack.memory import MemoryExhaustedError, MemoryManager
 from framepack.pipeline import run as run_module
+from framepack.pipeline.loader import Loader, choose_dtypes
+from framepack.pipeline.sources import ModelSource
 from framepack.spec.events import Finished, Notice, SectionDone, StepDone
+from framepack.spec.variants import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -223,3 +226,14 @@ def test_memory_that_never_suffices_ends_in_one_clear_error(
     monkeypatch.setattr(owner, "forward", never)
     with pytest.raises(MemoryExhaustedError, match="smaller size or window"):
         list(framepack.generate(request_of(picture, tmp_path / "v.mp4")))
+
+
+def test_a_limit_on_ram_reads_weights_from_disk_and_changes_no_bit(
+    framepacks: dict, tiny_models_dir: Path, picture: Path, tmp_path: Path
+):
+    request = request_of(picture, tmp_path / "v.mp4")
+    loader = Loader(VARIANTS["mini"], ModelSource(models_dir=tiny_models_dir), choose_dtypes("cpu", "float32"))
+    limited = FramePack.from_loader(loader, MemoryManager("cpu", ram_limit=1_000_000))
+    whole = make(framepacks["mini"], request, tmp_path / "whole")
+    assert all(torch.equal(x, y) for x, y in zip(make(limited, request, tmp_path / "limited"), whole, strict=True))
+    assert limited.memory.report().bytes_read > 0

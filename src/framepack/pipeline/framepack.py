@@ -12,7 +12,7 @@ from typing import Self
 
 import torch
 
-from framepack.memory import MemoryManager
+from framepack.memory import FileSlice, MemoryManager
 from framepack.pipeline.conditioning import Inputs, encode_inputs, load_pictures, prompts_of
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.output import VideoOutput
@@ -68,10 +68,16 @@ class FramePack:
         return framepack
 
     def add_transformer(self) -> None:
-        """Put the transformer, with the LoRAs in use, into the care of `memory`; it is loaded when first needed."""
+        """Put the transformer, with the LoRAs in use, into the care of `memory`; it is loaded when first needed.
+
+        Where RAM is limited its weights stay in their files, unless LoRAs have changed them.
+        """
+        limited = self.memory.budget.ram_limit is not None and not self.loras
+        files: dict[str, FileSlice] | None = {} if limited else None
         self.memory.add(
             "transformer",
-            partial(self.loader.transformer, self.loras),
+            partial(self.loader.transformer, self.loras, files),
+            files=files,
             blocks=lambda model: model.blocks,
             once=lambda model: model.once_per_job,
         )

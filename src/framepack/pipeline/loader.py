@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from framepack.memory import FileSlice, map_weights
 from framepack.models.attention import BACKENDS, Attention
 from framepack.models.checkpoint import FIX, CheckpointError, check_weights, load_weights, on_meta, read_config
 from framepack.models.config import TransformerConfig
@@ -114,13 +115,23 @@ class Loader:
         """Where the parts are; MissingModelError when one is not there."""
         return require(self.variant, self.source)
 
-    def transformer(self, loras: tuple[Lora, ...] = ()) -> HunyuanVideoTransformer3DModelPacked:
+    def transformer(
+        self, loras: tuple[Lora, ...] = (), files: dict[str, FileSlice] | None = None
+    ) -> HunyuanVideoTransformer3DModelPacked:
         """The transformer with LoRA files added to its weights.
 
+        files: leave the weights in their files as far as that goes, and note here where each lies; the memory manager
+        then reads what does not fit into RAM whenever it is needed. Not together with LoRAs.
         CheckpointError when its files are damaged or another model's, LoraError when a LoRA does not fit.
         """
-        module = empty_transformer(self.folders.transformer)
-        load_weights(module, self.folders.transformer, self.dtypes.transformer)
+        folder, dtype = self.folders.transformer, self.dtypes.transformer
+        module = empty_transformer(folder)
+        if files is None:
+            load_weights(module, folder, dtype)
+        else:
+            assert not loras
+            files.clear()
+            files.update(map_weights(module, check_weights(module, folder), dtype))
         fuse_loras(module, [(lora.file, lora.strength) for lora in loras])
         module.execution = replace(module.execution, attention=self.attention)
         return module
