@@ -1,7 +1,8 @@
 """Muon for the blocks' matrices, Adam for the rest, on a float32 master copy of bf16 weights.
 
-Muon replaces a matrix's momentum by its nearest semi-orthogonal one (four Newton-Schulz steps, Keller Jordan,
-2024). The moving average of the weights is kept as a bf16 difference to the master, which halves its size on disk.
+Muon replaces a matrix's momentum by its nearest semi-orthogonal one (four Newton-Schulz steps, Keller Jordan, 2024).
+Adam's second moment is one number a row, and the moving average of the weights is kept as a bf16 difference to the
+master: both keep the resume checkpoint below 60 MB.
 """
 
 import math
@@ -48,7 +49,7 @@ class Optimizer:
         self.master = {name: p.detach().float().clone() for name, p in self.parameters.items()}
         self.average = {name: torch.zeros_like(m, dtype=torch.bfloat16) for name, m in self.master.items()}
         self.first = {name: torch.zeros_like(m, dtype=torch.bfloat16) for name, m in self.master.items()}
-        self.second = {name: torch.zeros_like(m) for name, m in self.master.items() if name not in matrices}
+        self.second = {name: torch.zeros_like(_rows(m)) for name, m in self.master.items() if name not in matrices}
         self.shapes: dict[tuple[int, ...], list[str]] = defaultdict(list)
         for name in sorted(matrices):
             self.shapes[tuple(self.master[name].shape)].append(name)
@@ -120,7 +121,12 @@ class Optimizer:
         fast, slow = self.recipe.betas
         first = self.first[name].float().lerp_(grad, 1 - fast)
         self.first[name].copy_(first)
-        second = self.second[name].lerp_(grad.square(), 1 - slow)
+        second = self.second[name].lerp_(_rows(grad.square()), 1 - slow)
         first = first / (1 - fast**self.step_count)
         second = (second / (1 - slow**self.step_count)).sqrt_()
         self.master[name].sub_(first / second.add_(1e-8), alpha=self.recipe.adam * rate)
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """The mean of each row, (R, 1, ...); a vector stays one. A row is a word's embedding or an output channel."""
+    return tensor.mean(dim=tuple(range(1, tensor.ndim)), keepdim=True) if tensor.ndim > 1 else tensor

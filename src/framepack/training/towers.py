@@ -91,7 +91,8 @@ class Towers(nn.Module):
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json"))
         self.tokenizer_2 = Tokenizer.from_file(str(folder / "tokenizer_2" / "tokenizer.json"))
         self.llama = LlamaModel(llama_config(config, self.tokenizer.get_vocab_size(), config.text_layers))
-        self.llama.norm = nn.Identity()  # the state that is read comes before the final norm
+        # the state that is read comes before the final norm
+        self.llama.norm = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
         self.clip = CLIPTextModel(clip_config(config, self.tokenizer_2.get_vocab_size()))
         self.siglip = SiglipVisionModel(siglip_config(config))
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from framepack.training.clips import ClipRecipe, ClipStream, draw_wishes, state_rates
 from framepack.training.motions import render, state_at
 from framepack.training.pool import ImagePool
-from framepack.training.vae_decoder import QuarterTarget, fit_decoder
+from framepack.training.vae_decoder import Fit, QuarterTarget, fit_decoder
 from framepack.training.vae_encoder import BlockEncoder, fit_encoder, new_vae
 
 ENCODER_FILE = "block_encoder.safetensors"
@@ -36,6 +36,8 @@ class VaeRecipe:
     latent_channels: int = 16
     fit_clips: int = 60
     """clips of 17 frames for the principal components and the least squares"""
+    fit_rows: int = 120_000
+    """positions that each least-squares fit sees"""
     steps: int = 1500
     batch: int = 6
     size: tuple[int, int] = (64, 64)
@@ -107,7 +109,7 @@ def prepare_vae(
     top, left = (8 * int(value) for value in random.integers(0, 9, 2))
     part = clips[..., top : top + 64, left : left + 64]
     held = torch.cat([part[:, :, :1].expand(-1, -1, 3, -1, -1), part], dim=2)
-    _, target = fit_decoder(vae, part, encoder(held) / encoder.scaling_factor)
+    _, target = fit_decoder(vae, part, encoder(held) / encoder.scaling_factor, Fit(rows=recipe.fit_rows))
     vae.to(device)
     for _ in train_decoder(vae, target.to(device), ClipStream(encoder, device), pool.at(0), recipe, seed):
         pass
