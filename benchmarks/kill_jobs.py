@@ -68,9 +68,8 @@ def main() -> int:
         folders.clear = lambda job: None
         picture = Path(name) / "picture.png"
         Image.linear_gradient("L").convert("RGB").save(picture)
-        request = GenerationRequest(
-            image=picture, prompt="the camera pans left", model=options.model, steps=6, seconds=6
-        )
+        small = {"model": options.model, "seconds": 1.2, "window": 3, "steps": 4}
+        request = GenerationRequest(image=picture, prompt="the camera pans left", **small)
         with Service(folders, Crew(target=TARGET, workers=[{"device": "auto"}])) as service:
             (calm,) = service.submit([request])
             calm = wait(service, calm)

@@ -2,13 +2,16 @@
 
     python benchmarks/service_load.py [--clients 50] [--seconds 20]
 
-Starts a server of its own on a free port, with the bundled model in a worker process. Claim: no error, and 95 of 100
+Starts a server of its own on a free port, with the bundled model in a worker process, and the clients in a third
+process. Claim: no error, and 95 of 100
 status requests are answered within 150 ms on 2 cores.
 """
 
 import argparse
+import json
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -29,25 +32,41 @@ TARGET = "framepack.app.worker_target:make_generator"
 LIMIT_MS = 150.0
 
 
-def client(address: str, picture: str, until: float, times: dict[str, list[float]], errors: list[str]) -> None:
-    """One client: mostly looks, sometimes submits and cancels again."""
+def client(
+    address: str, picture: str, job: str, until: float, times: dict[str, list[float]], errors: list[str]
+) -> None:
+    """One client: mostly looks, sometimes submits."""
     chance = random.Random(threading.get_ident())
-    jobs: list[str] = []
     with httpx2.Client(base_url=address, timeout=30) as http:
+        time.sleep(chance.uniform(0, 1))
         while time.monotonic() < until:
             kind = chance.choices(["list", "show", "health", "submit"], [5, 10, 2, 1])[0]
             began = time.perf_counter()
             try:
                 if kind == "submit":
                     answer = http.post("/api/jobs", json={"image": picture, "seconds": 1.2, "prompt": "a boat"})
-                    jobs.append(answer.raise_for_status().json()["id"])
+                    job = answer.raise_for_status().json()["id"]
                 else:
-                    where = {"list": "/api/jobs?limit=20", "health": "/api/health"}.get(kind)
-                    http.get(where or f"/api/jobs/{jobs[-1] if jobs else ''}").raise_for_status()
+                    where = {"list": "/api/jobs?limit=20", "health": "/api/health", "show": f"/api/jobs/{job}"}
+                    http.get(where[kind]).raise_for_status()
             except (httpx2.HTTPError, KeyError) as error:
                 errors.append(f"{kind}: {error}")
             times.setdefault(kind, []).append(1000 * (time.perf_counter() - began))
             time.sleep(chance.uniform(0.5, 1.5))
+
+
+def all_clients(address: str, picture: str, job: str, clients: int, seconds: float) -> None:
+    """What the clients' own process does: print what they met as JSON."""
+    times: dict[str, list[float]] = {}
+    errors: list[str] = []
+    until = time.monotonic() + seconds
+    arguments = (address, picture, job, until, times, errors)
+    threads = [threading.Thread(target=client, args=arguments) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(json.dumps({"times": times, "errors": errors}))
 
 
 def main() -> int:
@@ -55,7 +74,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--as-clients", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.as_clients:
+        all_clients(*options.as_clients, options.clients, options.seconds)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         crew = Crew(target=TARGET, workers=[{"device": "cpu", "threads": 1}])
         with Service(folders_at(Path(folder)), crew) as service:
@@ -80,14 +103,10 @@ def measure(address: str, folder: Path, clients: int, seconds: float) -> bool:
     job = httpx2.post(f"{address}/api/jobs", json=long, timeout=60).json()["id"]
     while httpx2.get(f"{address}/api/jobs/{job}", timeout=60).json()["progress"]["step"] == 0:
         time.sleep(0.5)
-    times: dict[str, list[float]] = {}
-    errors: list[str] = []
-    until = time.monotonic() + seconds
-    threads = [threading.Thread(target=client, args=(address, picture, until, times, errors)) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    command = [sys.executable, __file__, "--as-clients", address, picture, job]
+    command += ["--clients", str(clients), "--seconds", str(seconds)]
+    met = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    times, errors = met["times"], met["errors"]
     still = httpx2.get(f"{address}/api/jobs/{job}", timeout=60).json()
     print(f"{clients} clients, {seconds:g} s; the job is {still['status']} at {still['progress']['fraction']:.0%}")
     print(f"{'request':10}{'count':>8}{'median ms':>12}{'p95 ms':>10}{'max ms':>10}")

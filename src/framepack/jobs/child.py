@@ -22,6 +22,8 @@ from framepack.jobs.wire import Errand, LineWriter, Message, errand_of, obey, of
 
 BEAT = 1.0
 """Seconds between signs of life."""
+POLITE = 5
+"""By how much a worker's priority is lower, so that the service answers quickly while the processor is busy."""
 
 Send = Callable[[Message], None]
 
@@ -94,6 +96,8 @@ def main() -> None:
     target, settings = sys.argv[1], json.loads(sys.argv[2])
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(POLITE)
     lines = os.fdopen(os.dup(0), "rb")
     writer = LineWriter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)

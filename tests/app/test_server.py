@@ -1,0 +1,104 @@
+"""The real server on a real socket: events as they happen, an end by signal, a taken port."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx2
+import pytest
+from PIL import Image
+
+from framepack.app.server import Address, listening
+from framepack.jobs.store import JobStore
+
+SERVER = """
+import sys
+from pathlib import Path
+from framepack.app.server import Address, run_server
+from framepack.app.service import folders_at
+from framepack.jobs.pool import Crew
+crew, folders = Crew(target="fake_generator:make"), folders_at(Path(sys.argv[1]), reserve=0)
+run_server(folders, crew, Address(port=0), lambda text: print(text, flush=True), page=False)
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "jobs")}
+    command = [sys.executable, "-c", SERVER, str(tmp_path / "outputs")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    first = process.stdout.readline()
+    process.address = first.split()[2].rstrip(";")
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def submit(http: httpx2.Client, folder: Path, **script) -> str:
+    file = folder / "p.png"
+    Image.new("RGB", (32, 32)).save(file)
+    request = {"prompt": json.dumps(script), "seconds": 1.2 * script.get("sections", 2), "steps": 3}
+    with file.open("rb") as data:
+        answer = http.post("/api/jobs", data={"request": json.dumps(request)}, files={"image": data})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def test_events_stream_as_they_happen_to_every_listener(server, tmp_path):
+    seen: list[list[tuple[str, dict]]] = [[], [], []]
+
+    def listen(job: str, into: list) -> None:
+        with httpx2.stream("GET", f"{server.address}/api/jobs/{job}/events", timeout=60) as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            name = ""
+            for line in answer.iter_lines():
+                if line.startswith("event: "):
+                    name = line[7:]
+                elif line.startswith("data: "):
+                    into.append((name, json.loads(line[6:])))
+                    if name == "job" and into[-1][1]["status"] == "done":
+                        return
+
+    with httpx2.Client(base_url=server.address, timeout=60) as http:
+        job = submit(http, tmp_path, pause=0.05)
+        listeners = [threading.Thread(target=listen, args=(job, into)) for into in seen]
+        for listener in listeners:
+            listener.start()
+        for listener in listeners:
+            listener.join(60)
+    for heard in seen:
+        names = [name for name, _ in heard]
+        assert names[0] == "job", "the state comes first"
+        assert names.count("section") == 2
+        assert "finished" in names
+        assert heard[-1][1]["progress"]["fraction"] == 1.0
+        steps = [data for name, data in heard if name == "step"]
+        assert "preview" not in steps[0]["event"]
+        assert steps[-1]["progress"]["steps"] == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_gives_running_jobs_back_and_ends_the_workers(server, tmp_path, how):
+    with httpx2.Client(base_url=server.address, timeout=60) as http:
+        job = submit(http, tmp_path, sections=50, pause=0.05)
+        while http.get(f"/api/jobs/{job}").json()["progress"]["step"] == 0:
+            pass
+    server.send_signal(how)
+    assert server.wait(30) in (0, -how, 128 + how)
+    store = JobStore(tmp_path / "outputs" / ".framepack" / "queue.sqlite")
+    assert (store.get(job).status, store.get(job).deaths) == ("queued", 0)
+    store.close()
+
+
+def test_a_taken_port_is_told_in_a_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"cannot listen on 127.0.0.1 port {port} .*try another --port"):
+            listening(Address(port=port))

@@ -1,0 +1,144 @@
+"""The service around the queue: uploads, sheets, deletion, news, force; with the fake generator."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+from fake_generator import TARGET, ask
+
+from framepack.app.service import UNUSED_AFTER, Service, folders_at
+from framepack.app.sheets import CELL, make_sheet, sheet_file
+from framepack.jobs.job import ENDED, Job, UnknownJob
+from framepack.jobs.pool import Crew
+from framepack.jobs.store import JobStore
+from framepack.media.sheet import GAP
+from framepack.media.video import VideoWriter
+from framepack.spec.request import GenerationRequest
+
+
+@pytest.fixture
+def folders(tmp_path: Path):
+    return folders_at(tmp_path / "outputs", reserve=0)
+
+
+def wish(folder: Path, **script) -> GenerationRequest:
+    picture = folder / "x.png"
+    picture.write_bytes(b"pixels")
+    return ask(**script).model_copy(update={"image": picture})
+
+
+def ended(service: Service, job: Job) -> Job:
+    until = time.monotonic() + 60
+    while service.get(job.id).status not in ENDED:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return service.get(job.id)
+
+
+def test_a_second_service_on_the_same_folders_is_refused(folders):
+    nobody = Crew(target=TARGET, workers=[])
+    with Service(folders, nobody), pytest.raises(ValueError, match=f"process {os.getpid()}"):
+        Service(folders, nobody, patience=0.2)
+    Service(folders, Crew(target=TARGET, workers=[]), patience=0.2).close()
+
+
+def test_a_restart_finds_all_jobs_and_goes_on(folders, tmp_path):
+    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+        jobs = service.submit([wish(tmp_path, seed=1), wish(tmp_path, seed=2)])
+        service.pause(jobs[1].id)
+    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+        assert ended(service, jobs[0]).status == "done"
+        assert service.get(jobs[1].id).status == "paused"
+
+
+def test_changes_by_another_process_reach_the_listeners(folders, tmp_path):
+    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+        (job,) = service.submit([wish(tmp_path)])
+        other = JobStore(folders.queue)
+        with service.listen(job.id) as listener:
+            assert listener.get(1).job.status == "queued"
+            other.cancel(job.id)
+            statuses = [listener.get(2).job.status]
+            if statuses[-1] == "queued":
+                statuses.append(listener.get(2).job.status)
+            assert statuses[-1] == "cancelled"
+        other.close()
+        with pytest.raises(UnknownJob):
+            service.listen("none")
+
+
+def test_force_ends_a_worker_that_does_not_listen(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
+    with Service(folders, Crew(target=TARGET)) as service:
+        (job,) = service.submit([wish(tmp_path, steps=1, pause=30)])
+        until = time.monotonic() + 30
+        while not ((attempt := service.pool.attempt_at(job.id)) and attempt.began):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        began = time.monotonic()
+        service.cancel(job.id, force=True)
+        assert ended(service, job).status == "cancelled"
+        assert time.monotonic() - began < 10
+
+
+def test_deleting_removes_the_work_and_if_asked_the_video(folders, tmp_path):
+    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+        kept, gone = (ended(service, job) for job in service.submit([wish(tmp_path), wish(tmp_path)]))
+        with service.listen() as listener:
+            service.delete(kept.id)
+            service.delete(gone.id, files=True)
+            heard = []
+            while len([news for news in heard if news.deleted]) < 2:
+                heard.append(listener.get(5))
+                assert heard[-1] is not None
+        assert kept.outputs[0].is_file()
+        assert not gone.outputs[0].exists()
+        assert service.jobs() == []
+
+
+def test_old_uploads_that_no_job_uses_are_dropped_at_the_next_start(folders, tmp_path):
+    for name in ("used.png", "old.png", "young.png"):
+        (folders.uploads / name).write_bytes(b"x")
+    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+        service.submit([wish(tmp_path).model_copy(update={"image": folders.uploads / "used.png"})])
+    long_ago = time.time() - UNUSED_AFTER - 10
+    for name in ("used.png", "old.png"):
+        os.utime(folders.uploads / name, (long_ago, long_ago))
+    with Service(folders, Crew(target=TARGET, workers=[])):
+        assert {file.name for file in folders.uploads.iterdir()} == {"used.png", "young.png"}
+
+
+def test_a_batch_gets_a_contact_sheet_once_all_its_jobs_have_ended(folders):
+    store = JobStore(folders.queue)
+    jobs = store.submit([ask(), ask(), ask()], batch="b", labels=["seed=1", "seed=2", "seed=3"])
+    for index, job in enumerate(jobs):
+        assert make_sheet(store, folders, "b") is None
+        claimed = store.claims.take("w")
+        video = folders.outputs / f"{index}.mp4"
+        with VideoWriter(video, fps=10, size=(64, 48)) as writer:
+            writer.write(np.full((5, 48, 64, 3), 80 * index, np.uint8))
+        store.claims.settle(job.id, claimed.claim, "failed" if index == 2 else "done", outputs=[video])
+    sheet = make_sheet(store, folders, "b")
+    assert sheet == sheet_file(folders, "b")
+    with Image.open(sheet) as picture:
+        assert picture.width == 2 * (CELL + GAP) + GAP, "the failed one is left out"
+    store.close()
+
+
+def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("framepack.app.sheets.make_sheet", lambda *arguments: made.append(arguments[-1]))
+    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+        (job,) = service.submit([wish(tmp_path)], batch="b1")
+        ended(service, job)
+        until = time.monotonic() + 10
+        while not made:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    assert made[0] == "b1"
