@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from framepack.media.atomic import atomic_write
 from framepack.models.conditioning import StepCondition
@@ -94,6 +94,7 @@ class LoraTrainer:
             raise ValueError("there is nothing to train on: no clips")
         self.framepack, self.clips, self.recipe = framepack, clips, recipe
         with self.lent() as transformer:
+            self.transformer = transformer
             self.adapters = inject(transformer, recipe.rank, recipe.alpha, recipe.seed)
             transformer.execution = replace(transformer.execution, checkpointing=True)
         self.optimizer = torch.optim.AdamW(self.adapters.values(), lr=recipe.rate, weight_decay=0.0)
@@ -149,7 +150,7 @@ class LoraTrainer:
         conditions = self.conditions(draws)
         losses, norms = [], []
         with self.lent() as transformer:
-            check_resident(self.framepack)
+            check_whole(self.framepack, transformer, self.transformer)
             for draw, condition in zip(draws, conditions, strict=True):
                 loss = self.loss(transformer, draw, condition)
                 loss.backward()
@@ -221,9 +222,15 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 """AdamW's memory of each adapter."""
 
 
-def check_resident(framepack: FramePack) -> None:
-    """ValueError where blocks are streamed: their weights would be gone before the backward pass reads them."""
+def check_whole(framepack: FramePack, lent: nn.Module, adapted: nn.Module) -> None:
+    """ValueError where the transformer that is lent cannot be trained.
+
+    Streamed blocks' weights would be gone before the backward pass reads them; one that was forgotten to make room and
+    loaded anew has no adapters.
+    """
     report = framepack.memory.report()
+    if lent is not adapted:
+        raise ValueError("the transformer had to make room and was loaded anew: training needs more RAM")
     if report.modules["transformer"].streamed:
         raise ValueError(
             f"training needs the whole transformer on {report.device}, and it does not fit beside the activations: "
