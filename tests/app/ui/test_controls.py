@@ -1,7 +1,8 @@
 """The table of controls covers the request."""
 
-from framepack.app.ui.controls import CONTROLS, Rows
+from framepack.app.ui.controls import CONTROLS
 from framepack.app.ui.form import defaults
+from framepack.app.ui.kinds import Rows
 from framepack.spec.request import GenerationRequest, Model
 
 CHOSEN_BY_THE_SERVICE = {"output.path"}

@@ -7,84 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from framepack.app.ui.kinds import Choice, Column, Number, Picture, Rows, Slide, Switch, Text, Whole, Widget
 from framepack.media.video import FORMATS
 from framepack.spec.variants import VARIANTS
 
 Place = Literal["picture", "prompt", "along", "video", "advanced"]
 Values = Mapping[str, Any]
 """Values of controls by the name of their field."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A drop zone for one picture; its value is an upload's id."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Text:
-    """Free text."""
-
-    lines: int = 1
-    placeholder: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Whole:
-    """A whole number as text: it may be larger than a browser's numbers, or, with a placeholder, left empty."""
-
-    placeholder: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Number:
-    """A number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slide:
-    """A slider from `low` to `high`; a larger value that comes from elsewhere widens it."""
-
-    low: float
-    high: float
-    step: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """One of several (label, value) pairs."""
-
-    choices: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Switch:
-    """On or off."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A cell of each of the rows: `picture` an upload's id, `lora` a file of the LoRA folder, else a number or text."""
-
-    key: str
-    label: str
-    kind: Literal["picture", "number", "text", "lora"]
-    start: float | str = ""
-    low: float = 0
-    high: float = 36000
-    step: float = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """A list of small forms. With `single` there is one at most and the field is that one or None."""
-
-    columns: tuple[Column, ...]
-    add: str
-    """What the button that adds one says."""
-    single: bool = False
-
-
-Widget = Picture | Text | Whole | Number | Slide | Choice | Switch | Rows
 
 
 def always(values: Values) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from framepack.app.paths import find_file, from_client
-from framepack.app.ui.controls import CONTROLS, Number, Rows, Slide, Values, Whole
+from framepack.app.ui.controls import CONTROLS, Values
+from framepack.app.ui.kinds import Number, Rows, Slide, Whole
 from framepack.jobs.folders import Folders
 from framepack.spec.request import GenerationRequest, explain
 

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 
 from framepack.app.service import Service
 from framepack.app.ui import form, theme, views
-from framepack.app.ui.controls import BY_FIELD, CONTROLS, Place, Text
+from framepack.app.ui.controls import BY_FIELD, CONTROLS, Place, always
 from framepack.app.ui.desk import Desk, Outcome, trouble
+from framepack.app.ui.kinds import Text
 from framepack.app.ui.presets import Presets
 from framepack.app.ui.widgets import build, element_id, filled, panel
 
@@ -232,7 +233,7 @@ class Page:
         return dict(zip(self.controls, given, strict=False))
 
     def _ruled(self) -> list[str]:
-        return [control.field for control in CONTROLS if control.shown.__name__ == "<lambda>"]
+        return [control.field for control in CONTROLS if control.shown is not always]
 
     def _looks(self, job: str, search: str) -> Updates:
         return dict(zip((self.tab.stage, self.tab.queue, self.tab.history), self.desk.look(job, search), strict=True))

@@ -9,8 +9,9 @@ from typing import Any, assert_never
 import gradio as gr
 from gradio.components import Component
 
-from framepack.app.ui.controls import Choice, Control, Number, Picture, Rows, Slide, Switch, Text, Whole
+from framepack.app.ui.controls import Control
 from framepack.app.ui.form import defaults
+from framepack.app.ui.kinds import Choice, Number, Picture, Rows, Slide, Switch, Text, Whole
 
 DRAW = "FP.mount('{kind}', {config}, element, props, trigger, watch, ['act', 'input'])"
 """The script of each component of ours. It names the events the component has: Gradio looks for them here."""
