@@ -202,5 +202,6 @@ def test_axe_finds_nothing_serious(tab, sun) -> None:
     page.add_script_tag(path=axe)
     for dark in ("false", "true"):
         page.evaluate(f"FP.paint({dark})")
+        page.wait_for_timeout(600)
         found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
         assert [(v["id"], v["nodes"][0]["target"]) for v in found if v["impact"] in ("serious", "critical")] == []
