@@ -61,7 +61,7 @@ def test_a_gpu_gets_the_public_applications_dtypes():
 def test_a_cpu_gets_bfloat16_only_where_it_has_it(monkeypatch):
     assert isinstance(cpu_has_bfloat16(), bool)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    assert choose_dtypes("cpu") == Dtypes(transformer=torch.bfloat16, encoders=torch.float32, vae=torch.float32)
+    assert choose_dtypes("cpu") == Dtypes(transformer=torch.bfloat16, encoders=torch.float32, vae=torch.bfloat16)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
     assert choose_dtypes("cpu") == Dtypes(transformer=torch.float32, encoders=torch.float32, vae=torch.float32)
 

@@ -63,17 +63,19 @@ class Dtypes:
 
 
 def choose_dtypes(device: torch.device | str, name: str | None = None) -> Dtypes:
-    """The public app's dtypes on a GPU; on a CPU float32, and bfloat16 blocks where the processor computes in it.
+    """The public app's dtypes on a GPU; on a CPU float32, transformer and VAE in bfloat16 where the processor has it.
 
     `name` (a key of DTYPES, None for these defaults) sets the transformer's; float32 sets all three.
     Raises ValueError for another name.
     """
     if name is not None and name not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}")
-    on_cpu = torch.device(device).type == "cpu"
-    wanted = DTYPES[name] if name else torch.bfloat16 if not on_cpu or cpu_has_bfloat16() else torch.float32
-    rest = torch.float32 if on_cpu or name in ("float32", "fp32") else torch.float16
-    return Dtypes(transformer=wanted, encoders=rest, vae=rest)
+    exact = name in ("float32", "fp32")
+    if torch.device(device).type == "cpu":
+        fast = torch.bfloat16 if cpu_has_bfloat16() and not exact else torch.float32
+        return Dtypes(transformer=DTYPES[name] if name else fast, encoders=torch.float32, vae=fast)
+    rest = torch.float32 if exact else torch.float16
+    return Dtypes(transformer=DTYPES[name] if name else torch.bfloat16, encoders=rest, vae=rest)
 
 
 def cpu_has_bfloat16() -> bool:

@@ -47,7 +47,7 @@ CONTROLS: tuple[Control, ...] = (
         field="prompt",
         label="What happens",
         help="One sentence about the movement works best; what the picture shows need not be said.",
-        widget=Text(lines=3, placeholder="The girl dances gracefully, with clear movements, full of charm."),
+        widget=Text(lines=3, placeholder="The camera pans left."),
         place="prompt",
     ),
     Control(

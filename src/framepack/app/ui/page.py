@@ -25,13 +25,14 @@ from framepack.app.ui.presets import Presets
 from framepack.app.ui.widgets import build, element_id, filled, panel
 
 QUICK = (
+    "The camera pans left.",
+    "The camera tilts up.",
+    "Night falls.",
+    "The sun rises.",
     "The girl dances gracefully, with clear movements, full of charm.",
-    "The camera slowly circles around, the light changes softly.",
-    "Waves roll in, foam glitters in the evening sun.",
-    "Snow begins to fall, breath becomes visible in the cold air.",
     "The man turns around, smiles and waves at the camera.",
-    "Leaves sway in the wind, shadows move over the ground.",
 )
+"""The first four are what the bundled model does best; the others need a 13 B model."""
 LOOK = 1.0
 """Seconds between looks at the service."""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
