@@ -12,9 +12,11 @@ import argparse
 import platform
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import psutil
@@ -24,6 +26,8 @@ from PIL import Image
 from torch import Tensor
 
 from framepack import GenerationRequest
+from framepack.memory import Effort
+from framepack.models.blocks import Execution
 from framepack.models.conditioning import ConditionTable
 from framepack.models.encoders import TextFeatures
 from framepack.pipeline import framepack as story
@@ -50,10 +54,10 @@ class StubImage:
 class StubVae:
     """Latents to frames by enlarging three channels: real sizes, no real work."""
 
-    def encode(self, frames: np.ndarray) -> Tensor:
+    def encode(self, frames: np.ndarray, **options: object) -> Tensor:
         return torch.zeros(1, 16, 1, frames.shape[1] // 8, frames.shape[2] // 8)
 
-    def decode_float(self, latents: Tensor) -> Tensor:
+    def decode_float(self, latents: Tensor, **options: object) -> Tensor:
         frames = 4 * (latents.shape[2] - 1) + 1
         size = (frames, 8 * latents.shape[3], 8 * latents.shape[4])
         return F.interpolate(latents[:, :3], size=size)[0].permute(1, 2, 3, 0).clamp(-1, 1).contiguous()
@@ -64,6 +68,8 @@ class StubVae:
 
 class StubTransformer:
     """A velocity that leads to a slowly changing picture."""
+
+    execution = Execution()
 
     def condition(self, timesteps: Tensor, *rest: object) -> ConditionTable:
         empty = torch.zeros(len(timesteps), 1, 1, 1)
@@ -83,6 +89,7 @@ class StubMemory:
     """Lends the stubs."""
 
     device = torch.device("cpu")
+    high_vram = False
 
     def __init__(self) -> None:
         self.parts = {"text": StubText(), "image": StubImage(), "vae": StubVae(), "transformer": StubTransformer()}
@@ -90,6 +97,9 @@ class StubMemory:
     @contextmanager
     def lease(self, name: str, **options: object):  # noqa: ANN201
         yield self.parts[name]
+
+    def attempt(self, phase: str, work: Callable[[Effort], Any], **options: object) -> Any:
+        return work(Effort(rung="as planned"))
 
 
 class StubLoader:
