@@ -13,11 +13,13 @@ import signal
 import sys
 import tempfile
 import time
+from hashlib import sha256
 from pathlib import Path
 
 from PIL import Image
 
 from framepack.app.service import Service, folders_at
+from framepack.jobs.attempt import Attempt
 from framepack.jobs.job import ENDED, Job
 from framepack.jobs.pool import Crew
 from framepack.jobs.worker import ProcessWorker
@@ -26,9 +28,10 @@ from framepack.spec.request import GenerationRequest
 TARGET = "framepack.app.worker_target:make_generator"
 
 
-def latents(service: Service, job: Job) -> list[bytes]:
-    """The bytes of all sections' files."""
-    return [file.read_bytes() for file in sorted(service.folders.work(job.id).rglob("section-*.safetensors"))]
+def latents(service: Service, job: Job) -> list[str]:
+    """Digests of all sections' files."""
+    files = sorted(service.folders.work(job.id).rglob("section-*.safetensors"))
+    return [sha256(file.read_bytes()).hexdigest()[:8] for file in files]
 
 
 def wait(service: Service, job: Job) -> Job:
@@ -38,22 +41,29 @@ def wait(service: Service, job: Job) -> Job:
     return now
 
 
-def kill_at_random(service: Service, jobs: list[Job], kills: int, longest: float) -> int:
-    """Kill the worker up to `kills` times, each at a random moment of an attempt's `longest` seconds."""
-    chance, done = random.Random(0), 0
+def kill_at_random(service: Service, jobs: list[Job], kills: int) -> int:
+    """Kill the worker up to `kills` times, each after a random number of steps of an attempt; return how often."""
+    chance, done, last = random.Random(0), 0, None
     while done < kills and any(service.get(job.id).status not in ENDED for job in jobs):
-        slot = service.pool.slots[0]
-        attempt = slot.attempt
-        if attempt is None or not attempt.began:
-            time.sleep(0.05)
-            continue
-        time.sleep(chance.uniform(0, longest))
+        slot, steps = service.pool.slots[0], chance.randrange(0, 11)
+        while (attempt := slot.attempt) is None or not attempt.began or attempt is last:
+            time.sleep(0.01)
+        first = made(attempt)
+        while slot.attempt is attempt and made(attempt) - first < steps:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.3))
         if slot.attempt is attempt and isinstance(slot.worker, ProcessWorker):
             os.kill(slot.worker.pid, signal.SIGKILL)
-            done += 1
-            stage = attempt.job.progress
-            print(f"  kill {done:2} of {attempt.job.id} in section {stage.section}, {stage.stage}", flush=True)
+            done, stage = done + 1, attempt.job.progress
+            print(f"  kill {done:2} of {attempt.job.id}: section {stage.section}, step {stage.step}, {stage.stage}")
+        last = attempt
     return done
+
+
+def made(attempt: Attempt) -> int:
+    """Steps the job has behind it."""
+    now = attempt.job.progress
+    return now.section * now.steps + now.step
 
 
 def main() -> int:
@@ -73,16 +83,15 @@ def main() -> int:
         with Service(folders, Crew(target=TARGET, workers=[{"device": "auto"}])) as service:
             (calm,) = service.submit([request])
             calm = wait(service, calm)
-            print(f"undisturbed: {calm.status}, {calm.ran:.0f} s, {len(latents(service, calm))} sections")
-            section = max(calm.progress.section_seconds)
+            print(f"undisturbed: {calm.status}, {calm.ran:.0f} s, sections {latents(service, calm)}")
             jobs = service.submit([request] * options.jobs)
-            kills = kill_at_random(service, jobs, options.kills, 2 * section)
+            kills = kill_at_random(service, jobs, options.kills)
             good = kills == options.kills
             for job in jobs:
                 ended = wait(service, job)
                 same = latents(service, ended) == latents(service, calm)
                 good &= same and ended.status == "done"
-                print(f"{ended.id} {ended.status}, {ended.attempts} attempts, latents identical: {same} {ended.reason}")
+                print(f"{ended.id} {ended.status}, {ended.attempts} attempts, identical: {same} {ended.reason}")
     print(f"{kills} kills, all well: {good}")
     return 0 if good else 1
 
