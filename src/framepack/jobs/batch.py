@@ -198,4 +198,4 @@ def make_requests(items: Sequence[Item], grid: Grid) -> tuple[list[GenerationReq
 def batch_name(title: str) -> str:
     """A name for a batch that no other has, and that is a file name."""
     plain = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-")[:40] or "batch"
-    return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
