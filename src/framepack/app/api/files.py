@@ -29,13 +29,16 @@ def send_file(file: Path) -> FileResponse:
 
 
 def file_routes(service: Service) -> APIRouter:
-    """Uploads, outputs, previews."""
+    """All of them."""
     routes = APIRouter(prefix="/api", tags=["files"])
-    outputs = service.folders.outputs
+    for part in (uploads_and_outputs, pictures_of_jobs):
+        part(routes, service)
+    return routes
 
-    async def small(picture: Path) -> FileResponse:
-        file = await to_thread.run_sync(thumbnail_of, service, picture, limiter=DECODING)
-        return FileResponse(file, media_type="image/jpeg", headers=SAFE)
+
+def uploads_and_outputs(routes: APIRouter, service: Service) -> None:
+    """Files by their names."""
+    outputs = service.folders.outputs
 
     @routes.post("/uploads", status_code=201)
     async def upload(request: Request) -> list[Upload]:
@@ -48,7 +51,7 @@ def file_routes(service: Service) -> APIRouter:
     @routes.get("/uploads/{name}/picture", response_class=FileResponse)
     async def upload_picture(name: str) -> FileResponse:
         """A thumbnail of a picture that was handed in, or of one in the outputs folder."""
-        return await small(found(name, service.folders.uploads, outputs))
+        return await small(service, found(name, service.folders.uploads, outputs))
 
     @routes.get("/files")
     def files(limit: Annotated[int, Query(ge=1, le=10000)] = 1000) -> list[File]:
@@ -61,11 +64,15 @@ def file_routes(service: Service) -> APIRouter:
         """One of them; ranges are honoured."""
         return send_file(found(name, outputs))
 
+
+def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
+    """What there is to see of a job."""
+
     @routes.get("/jobs/{job}/video", response_class=FileResponse)
     def video(job: str) -> FileResponse:
         """What exists of the job's video by now, playable."""
         playable = service.video(job)
-        if playable is None or playable.parent != outputs:
+        if playable is None or playable.parent != service.folders.outputs:
             raise HTTPException(404, "there is nothing to play yet")
         return send_file(playable)
 
@@ -82,9 +89,13 @@ def file_routes(service: Service) -> APIRouter:
     async def picture(job: str) -> FileResponse:
         """A thumbnail of the picture the job starts from."""
         found_job = await run_in_threadpool(service.get, job)
-        return await small(found_job.request.image)
+        return await small(service, found_job.request.image)
 
-    return routes
+
+async def small(service: Service, picture: Path) -> FileResponse:
+    """A thumbnail as an answer; 404 where there is no picture."""
+    file = await to_thread.run_sync(thumbnail_of, service, picture, limiter=DECODING)
+    return FileResponse(file, media_type="image/jpeg", headers=SAFE)
 
 
 def found(name: str, *folders: Path) -> Path:

@@ -1,5 +1,6 @@
 """Routes of jobs and batches."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -48,11 +49,21 @@ class Batch(BaseModel):
 
 
 def job_routes(service: Service) -> APIRouter:
-    """Submit, look, and tell what to do. Errors are {"error": sentence}."""
+    """All of them. Errors are {"error": sentence}."""
     routes = APIRouter(prefix="/api", tags=["jobs"])
+    for part in (asking, looking, steering):
+        part(routes, service)
+    return routes
 
-    def view(job: Job) -> JobView:
-        return job_view(service.get(job.id), service.folders, traceback=True)
+
+def viewer(service: Service) -> Callable[[Job], JobView]:
+    """How a job is shown after something was done to it."""
+    return lambda job: job_view(service.get(job.id), service.folders, traceback=True)
+
+
+def asking(routes: APIRouter, service: Service) -> None:
+    """Submit and edit."""
+    view = viewer(service)
 
     @routes.post("/jobs", status_code=201, openapi_extra=BODY)
     async def submit(request: Request) -> JobView:
@@ -69,6 +80,15 @@ def job_routes(service: Service) -> APIRouter:
         requests = [validated(data, service.folders) for data, _ in made]
         jobs = service.submit(requests, batch=batch_name(batch.name), labels=[label for _, label in made])
         return [view(job) for job in jobs]
+
+    @routes.put("/jobs/{job}")
+    def edit(job: str, request: GenerationRequest) -> JobView:
+        """Give a waiting job another request."""
+        return view(service.edit(job, validated(request.model_dump(mode="json"), service.folders)))
+
+
+def looking(routes: APIRouter, service: Service) -> None:
+    """List and show."""
 
     @routes.get("/jobs")
     def listing(
@@ -87,10 +107,10 @@ def job_routes(service: Service) -> APIRouter:
         """One job, with its traceback where it failed."""
         return job_view(service.get(job), service.folders, traceback=True)
 
-    @routes.put("/jobs/{job}")
-    def edit(job: str, request: GenerationRequest) -> JobView:
-        """Give a waiting job another request."""
-        return view(service.edit(job, validated(request.model_dump(mode="json"), service.folders)))
+
+def steering(routes: APIRouter, service: Service) -> None:
+    """Tell a job what to do."""
+    view = viewer(service)
 
     @routes.delete("/jobs/{job}", status_code=204)
     def delete(job: str, files: bool = False) -> Response:
@@ -127,5 +147,3 @@ def job_routes(service: Service) -> APIRouter:
     def move(job: str, to: Move) -> JobView:
         """Put a waiting job elsewhere in the queue."""
         return view(service.move(job, to.place))
-
-    return routes
