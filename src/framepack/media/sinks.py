@@ -80,13 +80,13 @@ class AvSink:
         if spec.metadata is not None and not codec.embeds:
             self.container.metadata["comment"] = spec.metadata
         self.stream = stream
-        self.convert = PaletteGraph(spec) if codec.pixel_format == "pal8" else self._reformat
+        self.palette = PaletteGraph(spec) if codec.pixel_format == "pal8" else None
 
     def write(self, frame: Frame) -> None:
         """Encode one (H, W, 3) frame."""
         picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
         picture.pts, picture.time_base = self.frames, 1 / self.spec.fps
-        self._mux(self.stream.encode(self.convert(picture)))
+        self._mux(self.stream.encode(self.palette(picture) if self.palette else self._reformat(picture)))
         self.frames += 1
 
     def close(self) -> None:
