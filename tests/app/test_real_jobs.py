@@ -17,6 +17,8 @@ from framepack.media.metadata import read_metadata
 from framepack.spec.request import GenerationRequest
 
 TARGET = "framepack.app.worker_target:make_generator"
+STEPS = 40
+"""so many that a section takes longer than a signal to the worker, on any machine"""
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def request_(tmp_path: Path) -> GenerationRequest:
             "model": "framepack",
             "seconds": 1.2,
             "window": 3,
-            "steps": 3,
+            "steps": STEPS,
             "width": 64,
             "height": 64,
             "output": {"format": "mkv"},
@@ -88,7 +90,7 @@ def test_pause_resume_and_cancel_with_the_real_pipeline(service, request_):
     assert 1 <= job.progress.section < 3
     assert service.video(job.id).name.endswith(".part.mkv")
     service.resume(job.id)
-    wait(service, job, lambda now: now.status == "running" and service.preview(now.id) is not None)
+    wait(service, job, lambda now: now.status == "running" and service.preview(now.id) is not None and now.progress.step)
     service.cancel(job.id)
     job = ended(service, job)
     assert job.status == "cancelled"

@@ -13,7 +13,7 @@ from framepack.app.tracker import Tracker
 from framepack.jobs.attempt import Attempt
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import ENDED, Job
+from framepack.jobs.job import DEATHS_ALLOWED, ENDED, Job
 from framepack.jobs.pool import Crew, Pool
 from framepack.jobs.store import JobStore
 
@@ -54,6 +54,11 @@ class Bench:
         now = attempt.job.progress
         made = now.section * now.steps + now.step
         return made - self.first_seen.setdefault(id(attempt), made)
+
+    def would_survive(self) -> bool:
+        """Whether the first worker's job may lose one more worker."""
+        attempt = self.attempt()
+        return attempt is not None and self.store.get(attempt.job.id).deaths + 1 < DEATHS_ALLOWED
 
     def pids(self) -> list[int]:
         return [slot.worker.pid for slot in self.pool.slots if slot.worker]
