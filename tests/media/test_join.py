@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from framepack.media.errors import DiskFullError, MediaError
-from framepack.media.join import join_segments
+from framepack.media.join import join_segments, scan_segment
 from framepack.media.metadata import read_metadata_text
 from framepack.media.read import probe, read_video
 from framepack.media.video import FORMATS, VideoWriter
@@ -37,12 +37,25 @@ def decoded(paths):
 def test_joined_segments_decode_to_the_very_frames_of_the_segments(tmp_path, clip, name, fps):
     paths = segments(tmp_path, clip, f".{name}", fps=fps)
     whole = tmp_path / f"whole.{name}"
-    assert join_segments(paths, whole) == sum(LENGTHS)
+    assert join_segments(paths, whole).frames == sum(LENGTHS)
     assert np.array_equal(decoded([whole]), decoded(paths))
     info = probe(whole)
     assert info.frames == sum(LENGTHS)
     assert float(info.fps) == pytest.approx(fps, rel=1e-4)
     assert info.duration == pytest.approx(sum(LENGTHS) / fps, abs=0.002)
+
+
+@pytest.mark.parametrize("draft", [False, True])
+@pytest.mark.parametrize("name", COPIED)
+def test_what_a_join_returns_is_what_looking_through_the_file_finds(tmp_path, clip, name, draft):
+    whole, again = tmp_path / f"whole.{name}", tmp_path / f"again.{name}"
+    paths = segments(tmp_path, clip, f".{name}")
+    made = join_segments(paths[:2], whole, draft=draft)
+    found = scan_segment(whole)
+    assert (made.path, made.frames, made.codec, made.header) == (found.path, found.frames, found.codec, found.header)
+    assert made.reorder >= found.reorder
+    join_segments([made, *paths[2:]], again, draft=draft)
+    assert np.array_equal(decoded([again]), decoded(paths))
 
 
 @pytest.mark.parametrize("name", COPIED)
@@ -113,7 +126,7 @@ def test_the_whole_has_its_own_metadata_and_starts_fast(tmp_path, clip):
 def test_lossless_segments_become_any_other_format_by_encoding_once(tmp_path, clip, decibels, name):
     paths = segments(tmp_path, clip, ".mkv", lengths=(5, 4))
     whole = tmp_path / f"whole{FORMATS[name].suffix}"
-    assert join_segments(paths, whole, metadata='{"a": 1}') == 9
+    assert join_segments(paths, whole, metadata='{"a": 1}').frames == 9
     assert decibels(decoded([whole]), clip(9)) > 28
     assert read_metadata_text(whole) == '{"a": 1}'
 
@@ -153,4 +166,4 @@ def test_a_very_short_joined_file_can_be_joined_again_when_the_rate_is_told(fps:
         with VideoWriter(file, size=(16, 16), fps=fps) as writer:
             writer.write(np.zeros((count, 16, 16, 3), np.uint8))
     join_segments(files[:1], files[0], fps=fps)
-    assert join_segments(files, tmp_path / "all.mkv", fps=fps) == 13
+    assert join_segments(files, tmp_path / "all.mkv", fps=fps).frames == 13

@@ -19,17 +19,19 @@ class AtomicFile:
     Whatever writes to `.temporary` may fail at any point: nothing is ever seen under `path` but a finished file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        """`durable`: published only once the disk has it, so that a power cut cannot leave an empty file."""
         if path.is_dir():
             raise MediaError(f"'{path}' is a folder: name a file in it")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path, self.durable = path, durable
         self.temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
     def publish(self) -> None:
         """Make the finished file visible under its name, replacing what was there."""
-        with self.temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if self.durable:
+            with self.temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         self.temporary.replace(self.path)
 
     def discard(self) -> None:
@@ -53,14 +55,26 @@ class AtomicFile:
 
 
 @contextmanager
-def atomic_write(path: Path, needed: int | None = None) -> Iterator[Path]:
+def atomic_write(path: Path, needed: int | None = None, *, durable: bool = True) -> Iterator[Path]:
     """Yields the temporary path to write to; it becomes `path` when the block ends without an error."""
-    file = AtomicFile(path)
+    file = AtomicFile(path, durable=durable)
     with file.guard(needed):
         if needed is not None:
             require_space(path, needed)
         yield file.temporary
         file.publish()
+
+
+def same_file(source: Path, path: Path) -> None:
+    """Let `path` hold what `source` holds now: a second name where the disk allows it, a copy where not.
+
+    `source` may be replaced later; it must not be written into.
+    """
+    with atomic_write(path, durable=False) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(source, temporary)
 
 
 def require_space(path: Path, needed: int) -> None:

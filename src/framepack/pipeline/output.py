@@ -6,7 +6,7 @@ encoded once at the end. Knows frames and files, no latents.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from framepack import __version__
-from framepack.media.atomic import require_space
-from framepack.media.join import join_segments
+from framepack.media.atomic import require_space, same_file
+from framepack.media.join import Segment, join_segments, scan_segment
 from framepack.media.timing import resample_fps
 from framepack.media.video import FORMATS, VideoWriter
 from framepack.pipeline.work import WorkFolder
@@ -43,6 +43,8 @@ class VideoOutput:
         self.settled = settled_frames(sections)
         self.metadata = json.dumps({"framepack": __version__, "request": request.model_dump(mode="json")})
         self.frames_encoded = 0
+        self.known: Segment | None = None
+        """the settled file as this run has written it, so that it need not be looked through again"""
 
     @classmethod
     @contextmanager
@@ -65,10 +67,10 @@ class VideoOutput:
 
         The file before is kept until the section after, so that a crash at any point loses nothing.
         """
-        before = [file] if (file := self.grown(index - 1)).exists() else []
+        before = self.settled_file(index - 1)
         new = self.encode(self.folder.path / f"new{self.suffix}", frames, self.settled[index].start)
         if pieces := self.in_order(before, new):
-            self.join(pieces, self.grown(index))
+            self.known = self.join(pieces, self.grown(index))
         for file in (*new, self.grown(index - 2)):
             file.unlink(missing_ok=True)
 
@@ -78,23 +80,26 @@ class VideoOutput:
         The unsettled frames are a provisional tail of it, if the request wants a live file: they will be encoded again
         once they are blended.
         """
-        settled = [file] if (file := self.grown(index)).exists() else []
+        settled = self.settled_file(index)
         tail: list[Path] = []
         if self.settings.live and len(unsettled):
             edge = self.settled[index]
             first = edge.start - len(unsettled) if self.backward else edge.stop
             tail = self.encode(self.folder.path / f"tail{self.suffix}", unsettled, first)
-        if not (pieces := self.in_order(settled, tail)):
+        if tail:
+            frames = self.join(self.in_order(settled, tail), self.part, draft=True).frames
+            tail[0].unlink()
+        elif settled:
+            same_file(settled[0].path, self.part)
+            frames = settled[0].frames
+        else:
             return None, 0
-        frames = self.join(pieces, self.part, metadata=self.metadata)
-        for file in tail:
-            file.unlink()
         return self.part, frames
 
     def finish(self) -> tuple[Path, int]:
         """Give the settled file its final name, metadata and format; return it and the frame count."""
-        frames = join_segments(
-            [self.grown(len(self.settled) - 1)],
+        whole = join_segments(
+            self.settled_file(len(self.settled) - 1),
             self.path,
             metadata=self.metadata,
             fps=self.settings.fps,
@@ -102,7 +107,7 @@ class VideoOutput:
             quality=self.settings.crf,
         )
         self.part.unlink(missing_ok=True)
-        return self.path, frames
+        return self.path, whole.frames
 
     def encode(self, file: Path, frames: np.ndarray, first: int) -> list[Path]:
         """Encode frames from the video's frame `first` on, at the output's rate: [file], or [] where none falls in."""
@@ -118,17 +123,26 @@ class VideoOutput:
         self.frames_encoded += len(wanted)
         return [file]
 
-    def join(self, pieces: list[Path], file: Path, metadata: str | None = None) -> int:
-        """Copy the frames of `pieces` into `file`; return how many."""
-        return join_segments(pieces, file, metadata=metadata, fps=self.settings.fps, format=self.kept_as)
+    def join(self, pieces: Sequence[Path | Segment], file: Path, *, draft: bool = False) -> Segment:
+        """Copy the frames of `pieces` into `file`."""
+        return join_segments(
+            pieces, file, metadata=self.metadata, fps=self.settings.fps, format=self.kept_as, draft=draft
+        )
+
+    def settled_file(self, index: int) -> list[Segment]:
+        """The file of all frames that are settled after section `index`: [it], or [] while there are none."""
+        file = self.grown(index)
+        if self.known is None or self.known.path != file:
+            self.known = scan_segment(file, self.settings.fps) if file.exists() else None
+        return [self.known] if self.known else []
 
     def grown(self, index: int) -> Path:
-        """The file of all frames that are settled after section `index`."""
+        """Where the frames are that are settled after section `index`."""
         return self.folder.path / f"settled-{index:04d}{self.suffix}"
 
-    def in_order(self, older: list[Path], newer: list[Path]) -> list[Path]:
+    def in_order(self, older: list[Segment], newer: list[Path]) -> list[Path | Segment]:
         """Files in timeline order: the newer one lies at the growing edge."""
-        return newer + older if self.backward else older + newer
+        return [*newer, *older] if self.backward else [*older, *newer]
 
 
 def dated_name(request: GenerationRequest, outputs: Path) -> Path:
