@@ -49,12 +49,11 @@ def asked(picture: str, **script) -> dict:
 
 
 def ended(client, job: str) -> dict:
-    for _ in range(600):
-        view = client.get(f"/api/jobs/{job}").json()
-        if view["status"] in ("done", "failed", "cancelled"):
-            return view
+    until = time.monotonic() + 240
+    while (view := client.get(f"/api/jobs/{job}").json())["status"] not in ("done", "failed", "cancelled"):
+        assert time.monotonic() < until, view
         time.sleep(0.05)
-    raise AssertionError(view)
+    return view
 
 
 def test_a_request_becomes_a_video_that_can_be_fetched_in_ranges(client, picture):
@@ -111,7 +110,7 @@ def test_a_batch_is_a_grid_over_requests(client, picture, service):
 
 
 def test_jobs_are_steered(client, picture):
-    running = client.post("/api/jobs", json=asked(picture, sections=50, pause=0.02)).json()["id"]
+    running = client.post("/api/jobs", json=asked(picture, sections=1000, pause=0.05)).json()["id"]
     waiting, last = (client.post("/api/jobs", json=asked(picture)).json()["id"] for _ in range(2))
     while client.get(f"/api/jobs/{running}").json()["status"] != "running":
         time.sleep(0.05)
@@ -125,7 +124,8 @@ def test_jobs_are_steered(client, picture):
     edited = client.put(f"/api/jobs/{last}", json={**asked(picture), "seed": 99})
     assert edited.json()["request"]["seed"] == 99
     assert client.delete(f"/api/jobs/{running}").status_code == 409
-    assert client.post(f"/api/jobs/{running}/cancel").json()["wish"] == "cancel"
+    told = client.post(f"/api/jobs/{running}/cancel").json()
+    assert told["wish"] == "cancel" or told["status"] == "cancelled"
     assert ended(client, running)["status"] == "cancelled"
     assert client.post(f"/api/jobs/{waiting}/resume").json()["status"] in ("queued", "running", "done")
     for job in (last, waiting):
@@ -181,14 +181,14 @@ def test_unknown_jobs_and_routes_are_404_with_a_sentence(client):
 def test_events_begin_with_the_state_and_end_with_the_deletion(service, client, picture):
     job = client.post("/api/jobs", json=asked(picture, sections=2, pause=0.02)).json()["id"]
     with service.listen(job) as listener:
-        first = listener.get(1)
+        first = listener.get(60)
         assert first.event is None
         assert first.job.id == job
         ended(client, job)
         client.delete(f"/api/jobs/{job}")
         seen = []
         while not (seen and seen[-1].deleted):
-            news = listener.get(5)
+            news = listener.get(60)
             assert news is not None
             seen.append(news)
     kinds = [type(news.event).__name__ for news in seen if news.event]

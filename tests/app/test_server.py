@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import httpx2
@@ -52,9 +53,10 @@ def submit(http: httpx2.Client, folder: Path, **script) -> str:
 
 def test_events_stream_as_they_happen_to_every_listener(server, tmp_path):
     seen: list[list[tuple[str, dict]]] = [[], [], []]
+    hear = threading.Barrier(len(seen) + 1, timeout=120)
 
     def listen(job: str, into: list) -> None:
-        with httpx2.stream("GET", f"{server.address}/api/jobs/{job}/events", timeout=60) as answer:
+        with httpx2.stream("GET", f"{server.address}/api/jobs/{job}/events", timeout=120) as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
             name = ""
             for line in answer.iter_lines():
@@ -62,16 +64,21 @@ def test_events_stream_as_they_happen_to_every_listener(server, tmp_path):
                     name = line[7:]
                 elif line.startswith("data: "):
                     into.append((name, json.loads(line[6:])))
+                    if len(into) == 1:
+                        hear.wait()
                     if name == "job" and into[-1][1]["status"] == "done":
                         return
 
-    with httpx2.Client(base_url=server.address, timeout=60) as http:
+    with httpx2.Client(base_url=server.address, timeout=120) as http:
+        before = submit(http, tmp_path, sections=1000, pause=0.05)
         job = submit(http, tmp_path, pause=0.05)
         listeners = [threading.Thread(target=listen, args=(job, into)) for into in seen]
         for listener in listeners:
             listener.start()
+        hear.wait()
+        http.post(f"/api/jobs/{before}/cancel")
         for listener in listeners:
-            listener.join(60)
+            listener.join(240)
     for heard in seen:
         names = [name for name, _ in heard]
         assert names[0] == "job", "the state comes first"
@@ -86,12 +93,12 @@ def test_events_stream_as_they_happen_to_every_listener(server, tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_gives_running_jobs_back_and_ends_the_workers(server, tmp_path, how):
-    with httpx2.Client(base_url=server.address, timeout=60) as http:
-        job = submit(http, tmp_path, sections=50, pause=0.05)
+    with httpx2.Client(base_url=server.address, timeout=120) as http:
+        job = submit(http, tmp_path, sections=1000, pause=0.05)
         while http.get(f"/api/jobs/{job}").json()["progress"]["step"] == 0:
-            pass
+            time.sleep(0.05)
     server.send_signal(how)
-    assert server.wait(30) in (0, -how, 128 + how)
+    assert server.wait(120) in (0, -how, 128 + how)
     store = JobStore(tmp_path / "outputs" / ".framepack" / "queue.sqlite")
     assert (store.get(job).status, store.get(job).deaths) == ("queued", 0)
     store.close()

@@ -46,7 +46,9 @@ def test_waiting_ends_when_news_arrive_and_wakes_whoever_asked(tmp_path):
     (job,) = store.submit([ask()])
     feed, woken = Feed(), []
     listener = feed.listen(wake=lambda: woken.append(1))
-    threading.Timer(0.1, feed.publish, [News(job=job, event=step(1))]).start()
-    assert listener.get(10).event == step(1)
+    publisher = threading.Timer(0.1, feed.publish, [News(job=job, event=step(1))])
+    publisher.start()
+    assert listener.get(60).event == step(1)
+    publisher.join()
     assert woken == [1]
     store.close()

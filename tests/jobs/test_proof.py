@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fake_generator import TARGET, ask, expected
 
-from framepack.jobs.job import ENDED
+from framepack.jobs.job import DEATHS_ALLOWED, ENDED
 from framepack.jobs.store import JobStore
 
 SERVICE = """
@@ -21,9 +21,10 @@ import sys, time
 from pathlib import Path
 from framepack.app.service import Service, folders_at
 from framepack.jobs.pool import Crew
-with Service(folders_at(Path(sys.argv[1]), reserve=0), Crew(target=sys.argv[2], workers=[{}] * int(sys.argv[3]))) as s:
+crew = Crew(target=sys.argv[2], workers=[{}] * int(sys.argv[3]))
+with Service(folders_at(Path(sys.argv[1]), reserve=0), crew, patience=120):
     print("ready", flush=True)
-    time.sleep(600)
+    time.sleep(3000)
 """
 
 
@@ -43,6 +44,14 @@ def entries(store: JobStore) -> Counter:
     return Counter(row[0] for row in store._database.rows("SELECT job FROM ledger"))
 
 
+def victims(bench) -> list[int]:
+    """Workers at jobs that may lose one more without being set aside."""
+    slots = [(slot.worker, slot.attempt) for slot in bench.pool.slots]
+    busy = [(worker, attempt.job.id) for worker, attempt in slots if worker and attempt and attempt.began]
+    return [worker.pid for worker, job in busy if bench.store.get(job).deaths + 1 < DEATHS_ALLOWED]
+
+
+@pytest.mark.timeout(1500)
 def test_200_jobs_with_4_workers_and_20_kills_lose_nothing_and_do_nothing_twice(bench):
     pool = bench(workers=4)
     ledger(pool.store)
@@ -50,10 +59,11 @@ def test_200_jobs_with_4_workers_and_20_kills_lose_nothing_and_do_nothing_twice(
     jobs = pool.store.submit(requests)
     chance = random.Random(2)
     for kill in range(20):
-        pool.wait(lambda kill=kill: pool.store.counts().get("done", 0) >= 9 * kill and bool(pool.busy_pids()))
+        pool.wait(lambda kill=kill: pool.store.counts().get("done", 0) >= 5 * kill, 300)
         time.sleep(chance.uniform(0.0, 0.3))
-        os.kill(chance.choice(pool.busy_pids() or pool.pids()), signal.SIGKILL)
-    done = pool.ended(*jobs, seconds=240)
+        pool.wait(lambda: bool(victims(pool)), 300)
+        os.kill(chance.choice(victims(pool) or pool.pids()), signal.SIGKILL)
+    done = pool.ended(*jobs, seconds=900)
     assert Counter(job.status for job in done) == {"done": 200}
     assert entries(pool.store) == Counter({job.id: 1 for job in jobs})
     for job, request in zip(done, requests, strict=True):
@@ -62,6 +72,7 @@ def test_200_jobs_with_4_workers_and_20_kills_lose_nothing_and_do_nothing_twice(
     assert sum(job.attempts for job in done) > 200
 
 
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_kill_9_of_the_service_itself_at_random_moments_loses_nothing(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
@@ -78,7 +89,7 @@ def test_kill_9_of_the_service_itself_at_random_moments_loses_nothing(tmp_path: 
         service = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert service.stdout.readline() == b"ready\n"
         began = {job.id: store.get(job.id).attempts for job in jobs}
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while not all(store.get(job.id).status in ENDED for job in jobs):
             assert time.monotonic() < until
             time.sleep(0.1)
