@@ -1,14 +1,20 @@
 """Prompts say what they mean in words the tokenizers know."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+import framepack
 from framepack.models.encoders import PREFIX_TOKENS, TEMPLATE_PREFIX, TEMPLATE_SUFFIX, load_tokenizers
 from framepack.training.clips import ClipRecipe, draw_prompts, draw_wishes
 from framepack.training.export import write_tokenizers
-from framepack.training.grammar import FILLERS, PHRASES, UNKNOWN, Wish, pad_words, prompt_words
-from framepack.training.motions import MOTIONS
+from framepack.training.grammar import FILLERS, PHRASES, SPRITE_PHRASES, UNKNOWN, Wish, pad_words, prompt_words
+from framepack.training.motions import MOTIONS, SPRITE_MOTIONS
+
+SHIPPED = Path(framepack.__file__).parent / "assets" / "mini" / "hunyuanvideo-community" / "HunyuanVideo"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,9 @@ def test_the_template_prefix_is_as_long_as_hunyuan_videos(tokenizers):
 
 
 def test_every_word_of_the_grammar_is_one_known_token(tokenizers):
-    words = {word for phrases in PHRASES.values() for phrase in phrases for word in phrase.split()} | set(FILLERS)
+    words = {
+        word for phrases in (PHRASES | SPRITE_PHRASES).values() for phrase in phrases for word in phrase.split()
+    } | set(FILLERS)
     for tokenizer in tokenizers:
         assert all(len(tokenizer.encode(word, add_special_tokens=False).ids) == 1 for word in words)
         assert "<unk>" not in ids(tokenizer, " ".join(sorted(words)))
@@ -39,7 +47,8 @@ def test_words_nobody_knows_become_one_unknown_token(tokenizers):
 
 def test_every_motion_has_phrases_and_no_phrase_means_two_motions():
     assert PHRASES.keys() == MOTIONS.keys()
-    phrases = [phrase for all_of_one in PHRASES.values() for phrase in all_of_one]
+    assert SPRITE_PHRASES.keys() == SPRITE_MOTIONS.keys()
+    phrases = [phrase for all_of_one in (PHRASES | SPRITE_PHRASES).values() for phrase in all_of_one]
     assert len(phrases) == len(set(phrases))
 
 
@@ -57,3 +66,17 @@ def test_prompts_of_a_batch_have_equal_length_in_tokens(tokenizers):
         wishes = [draw_wishes(random, ClipRecipe()) for _ in range(6)]
         prompts = draw_prompts(random, wishes, ClipRecipe())
         assert len({len(tokenizers[0].encode(prompt).ids) for prompt in prompts}) == 1
+
+
+@pytest.mark.parametrize("folder", ["tokenizer", "tokenizer_2"])
+def test_no_word_of_the_shipped_model_has_changed_its_number(folder, tmp_path):
+    made = write_tokenizers(tmp_path) / folder / "tokenizer.json"
+    now, shipped = (json.loads(file.read_text())["model"]["vocab"] for file in (made, SHIPPED / folder / made.name))
+    assert shipped.items() <= now.items()
+
+
+def test_a_cut_out_has_a_doer_a_deed_and_a_pace():
+    random = np.random.default_rng(0)
+    said = {" ".join(prompt_words(random, (Wish(motion="sprite bounces", pace="fast"),))) for _ in range(300)}
+    assert {"the ball bounces quickly", "something bounces fast"} & said
+    assert len(said) > 100

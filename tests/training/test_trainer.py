@@ -103,6 +103,28 @@ def test_a_checkpoint_is_cut_into_parts_and_refuses_another_model(tmp_path):
         )
 
 
+def test_a_checkpoint_goes_on_with_more_words_and_everything_else_exact(tmp_path):
+    def optimizer(words: int) -> Optimizer:
+        module = torch.nn.Module()
+        module.embed_tokens = torch.nn.Embedding(words, 8)
+        module.linear = torch.nn.Linear(8, 8)
+        made = Optimizer(module, {"linear.weight"}, OptimizerRecipe())
+        module.linear(module.embed_tokens.weight).square().sum().backward()
+        made.step(1.0)
+        return made
+
+    saved, larger = optimizer(5), optimizer(7)
+    fresh = larger.master["embed_tokens.weight"][5:].clone()
+    save_state(tmp_path / "state", saved, 3, 30)
+    load_state(tmp_path / "state", larger)
+    for name, tensor in saved.state().items():
+        assert torch.equal(larger.state()[name][: len(tensor)], tensor)
+    assert torch.equal(larger.master["embed_tokens.weight"][5:], fresh)
+    assert torch.equal(larger.parameters["embed_tokens.weight"], larger.master["embed_tokens.weight"])
+    with pytest.raises(ValueError, match=r"another model.*embed_tokens"):
+        load_state(tmp_path / "state", optimizer(4))
+
+
 def test_muons_update_has_singular_values_near_one():
     random = torch.Generator().manual_seed(0)
     values = torch.linalg.svdvals(orthogonal(torch.randn(2, 24, 8, generator=random)).float())

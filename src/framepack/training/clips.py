@@ -15,8 +15,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from framepack.training.grammar import Wish, pad_words, prompt_words
-from framepack.training.motions import MOTIONS, SPEEDS, render, state_at
+from framepack.training.motions import (
+    COLUMNS,
+    MOTIONS,
+    SPEEDS,
+    SPRITE_COLUMNS,
+    SPRITE_MOTIONS,
+    pose,
+    render,
+    start_pictures,
+    state_at,
+)
 from framepack.training.sections import Moving, Picture, Section, Source
+from framepack.training.sprites import Layer, calmed, draw_layer
 from framepack.training.vae_encoder import BlockEncoder
 
 LIGHTS = ("brighten", "darken", "warmer", "cooler")
@@ -31,7 +42,13 @@ class ClipRecipe:
     """relative share of each motion"""
     paces: dict[str, float] = field(default_factory=lambda: {"slow": 0.25, "normal": 0.5, "fast": 0.25})
     combined: float = 0.12
-    """share of clips with a camera motion and a change of light"""
+    """share of clips with a camera motion and a change of light, or a moving cut-out and one of both"""
+    sprites: float = 0.0
+    """share of clips with a cut-out in the picture"""
+    sprite_moves: float = 0.8
+    """share of these in which it moves by itself; in the others it is a part of the picture"""
+    sprite_motions: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SPRITE_MOTIONS, 1.0))
+    """relative share of what cut-outs do"""
     smallest_crop: float = 0.5
     """crops take this share of the image's side or more"""
     free_text: float = 0.5
@@ -46,20 +63,25 @@ class ClipBatch:
     prompts: tuple[str, ...]
     wishes: tuple[tuple[Wish, ...], ...]
     images: Tensor
-    """(B, 3, H, W) in -1..1, the start images"""
+    """(B, 3, H, W) in -1..1, the start images, cut-outs included"""
     noisy: Tensor
     context: tuple[Tensor, ...]
     """in the order of `section.context`"""
 
 
-def draw_wishes(random: Generator, recipe: ClipRecipe) -> tuple[Wish, ...]:
-    """One motion, or a camera motion with a change of light."""
-    wish = Wish(motion=_choose(random, recipe.motions), pace=_choose(random, recipe.paces))
+def draw_wishes(random: Generator, recipe: ClipRecipe, *, sprite: bool = False) -> tuple[Wish, ...]:
+    """One motion, or two that go together; `sprite`: the picture has a cut-out, which may move."""
+    if sprite and random.random() < recipe.sprite_moves:
+        wish = Wish(motion=_choose(random, recipe.sprite_motions), pace=_choose(random, recipe.paces))
+        partners = [motion for motion in recipe.motions if motion != "still"]
+    else:
+        wish = Wish(motion=_choose(random, recipe.motions), pace=_choose(random, recipe.paces))
+        partners = list(LIGHTS)
     if wish.motion == "still":
         return (Wish(motion="still"),)
     if random.random() >= recipe.combined or wish.motion in LIGHTS:
         return (wish,)
-    pair = (wish, Wish(motion=str(random.choice(LIGHTS))))
+    pair = (wish, Wish(motion=str(random.choice(partners))))
     return pair if random.random() < 0.5 else pair[::-1]
 
 
@@ -83,7 +105,8 @@ def _closest(random: Generator, wish: tuple[Wish, ...], length: int) -> list[str
 
 def state_rates(wishes: Sequence[tuple[Wish, ...]]) -> Tensor:
     """(B, columns): the sum of each clip's wishes."""
-    return torch.stack([sum((MOTIONS[w.motion].row(SPEEDS[w.pace]) for w in wish), torch.zeros(())) for wish in wishes])
+    rows = MOTIONS | SPRITE_MOTIONS
+    return torch.stack([sum((rows[w.motion].row(SPEEDS[w.pace]) for w in wish), torch.zeros(())) for wish in wishes])
 
 
 class ClipStream:
@@ -102,12 +125,43 @@ class ClipStream:
         size: tuple[int, int],
     ) -> ClipBatch:
         """`count` clips of one section at `size` = (height, width), multiples of 16, of images (N, S, S, 3) uint8."""
-        wishes = tuple(draw_wishes(random, recipe) for _ in range(count))
+        sprites = list(random.random(count) < recipe.sprites) if recipe.sprites else [False] * count
+        wishes = tuple(draw_wishes(random, recipe, sprite=sprite) for sprite in sprites)
         prompts = draw_prompts(random, wishes, recipe)
-        rates, other = state_rates(wishes), state_rates([draw_wishes(random, recipe) for _ in range(count)])
+        rates = state_rates(wishes)
+        other = state_rates([draw_wishes(random, recipe, sprite=sprite) for sprite in sprites])
         before, after = (rates, other) if section.prompt_holds_before_change else (other, rates)
+        if not section.change:
+            before = after = rates
         images = self.crops(random, recipe, pool, count, size)
-        return self.moved(images, section, prompts, wishes, (before, after))
+        layer = None
+        if any(sprites):
+            images, layer = self.with_sprites(random, recipe, pool, images, sprites, (before, after))
+        return self.moved(images, section, prompts, wishes, (before, after), layer)
+
+    def with_sprites(
+        self,
+        random: Generator,
+        recipe: ClipRecipe,
+        pool: np.ndarray,
+        images: Tensor,
+        sprites: Sequence[bool],
+        rates: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Layer | None]:
+        """Cut-outs for the clips of `sprites`: the scenes, and a layer of those that move before or after the change.
+
+        The others are a part of their scene.
+        """
+        clips = [clip for clip, has_one in enumerate(sprites) if has_one]
+        textures = [
+            crop(random, pool[random.integers(len(pool))], 0.25 + 0.5 * random.random(), (64, 64)) for _ in clips
+        ]
+        images = calmed(random, images, clips)
+        layer = draw_layer(random, textures, images, clips, headings_of((rates[0] + rates[1])[clips]))
+        moves = (rates[0].abs() + rates[1].abs())[clips, SPRITE_COLUMNS].gt(0).any(dim=1).to(images.device)
+        if standing := layer.only(~moves):
+            images = start_pictures(images, standing)
+        return images, layer.only(moves)
 
     def moved(
         self,
@@ -116,13 +170,14 @@ class ClipStream:
         prompts: tuple[str, ...],
         wishes: tuple[tuple[Wish, ...], ...],
         rates: tuple[Tensor, Tensor],
+        layer: Layer | None = None,
     ) -> ClipBatch:
         """Render and encode what the section reads of `images` (B, 3, H, W); rates are (before, after) its change."""
         sources = list(dict.fromkeys(source for source in section.sources if source is not None))
         frames = torch.tensor([frame for source in sources for frame in frames_of(source)], device=self.device)
         change = torch.full((len(images),), section.change, device=self.device)
         state = state_at(frames, rates[0].to(self.device), rates[1].to(self.device), change)
-        latents = self.encoder(render(images, state))
+        latents = self.encoder(render(images, state, layer))
         place = {source: latents[:, :, index] for index, source in enumerate(sources)}
         zeros = torch.zeros_like(latents[:, :, 0])
 
@@ -133,7 +188,7 @@ class ClipStream:
             section=section,
             prompts=prompts,
             wishes=wishes,
-            images=images,
+            images=images if layer is None else start_pictures(images, layer),
             noisy=gather(section.noisy),
             context=tuple(gather(part.sources) for part in section.context),
         )
@@ -163,6 +218,13 @@ def crop(random: Generator, image: np.ndarray, smallest: float, size: tuple[int,
     if random.random() < 0.5:
         part = part[..., random.permutation(3)]
     return np.ascontiguousarray(part)
+
+
+def headings_of(rates: Tensor) -> list[tuple[float, float]]:
+    """Where cut-outs are after a second, (right, down) pixels each; one that bounces needs room above."""
+    shift = pose(30 * rates[:, None]).shift[:, 0]
+    above = rates[:, COLUMNS["bounce"]] > 0
+    return [(float(x), -10.0 if up else float(y)) for (x, y), up in zip(shift, above, strict=True)]
 
 
 def frames_of(source: Moving | Picture) -> list[int]:

@@ -42,6 +42,37 @@ PHRASES: dict[str, tuple[str, ...]] = {
               "a still picture"),
 }  # fmt: skip
 
+THINGS = ("the ball", "the shape", "the object", "the thing", "something", "a shape", "an object", "the sprite",
+          "the figure", "the toy", "the red ball", "the small object", "a big shape", "the bird",
+          "the cat")  # fmt: skip
+DEEDS: dict[str, tuple[str, ...]] = {
+    "sprite left": ("moves left", "moves to the left", "slides to the left", "flies left", "glides left",
+                    "drifts to the left", "travels left", "goes left", "is moving left"),
+    "sprite right": ("moves right", "moves to the right", "slides to the right", "flies right", "glides right",
+                     "drifts to the right", "travels right", "goes right", "is moving right"),
+    "sprite up": ("moves up", "rises", "flies up", "floats upward", "goes up", "moves upward", "floats up",
+                  "is moving up"),
+    "sprite down": ("moves down", "sinks", "slides down", "goes down", "moves downward", "floats down",
+                    "is moving down"),
+    "sprite falls": ("falls", "falls down", "drops", "falls to the ground", "drops down", "is falling"),
+    "sprite bounces": ("bounces", "bounces up and down", "jumps up and down", "hops", "is bouncing", "jumps"),
+    "sprite grows": ("grows", "gets bigger", "becomes larger", "grows larger", "expands", "is growing"),
+    "sprite spins": ("spins", "spins around", "turns around", "rotates", "twirls", "is spinning"),
+}  # fmt: skip
+SPRITE_PHRASES = {motion: tuple(f"{thing} {deed}" for thing in THINGS for deed in deeds)
+                  for motion, deeds in DEEDS.items()}  # fmt: skip
+"""What a cut-out does, and who does it: 'the ball bounces'."""
+LATER_TEXT = """
+towards toward upwards downwards bigger larger smaller ground floor bounce bouncing fall falling drop dropping grow
+growing spin spinning fly flying jump jumping jumps hop hops hopping expand expands swell swells float floats floating
+drift drifts drifting glide glides gliding slide sliding travel travels goes comes go come rise rising sink
+sinking twirl twirls whirls tumbles rotating turning moving item figure toy creature animal subject character
+element piece cutout circle square triangle blob disc star box cube leaf balloon bubble feather stone plane kite robot
+"""
+LATER_WORDS = tuple(dict.fromkeys(LATER_TEXT.split()))
+"""Words that came to the vocabulary after the first model was trained. Add new ones at the end, here and nowhere else:
+a word's number must never change, or trained weights lose their meaning."""
+
 PACES: dict[str, tuple[str, ...]] = {
     "slow": ("slowly", "gently"),
     "normal": ("",),
@@ -80,7 +111,7 @@ class Wish:
 
 def phrase(random: Generator, wish: Wish) -> str:
     """One way to say it: 'slowly the camera pans left'."""
-    choices = PHRASES[wish.motion]
+    choices = PHRASES.get(wish.motion) or SPRITE_PHRASES[wish.motion]
     words, pace = choices[random.integers(len(choices))], PACES[wish.pace]
     pace_word = pace[random.integers(len(pace))]
     if not pace_word:

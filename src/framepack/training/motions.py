@@ -3,7 +3,7 @@
 A `Rates` row says how fast each thing changes; a clip's state at frame f is the sum of rates until f, so speeds,
 combinations and motion that changes on the way need no further code. All distances are pixels per frame, whatever
 the image's size: the same local rule then holds at every size. Warps read the source frame with reflected borders.
-No prompts here: see `grammar`.
+Cut-outs (`sprites`) move over the scene by columns of their own. No prompts here: see `grammar`.
 """
 
 import math
@@ -13,8 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from framepack.training.sprites import Layer, Pose, overlay
+
 RIPPLE_PIXELS, RIPPLE_WAVELENGTH, RIPPLE_ONSET_FRAMES = 3.2, 32.0, 16.0
 SWAY_PIXELS, SWAY_RADIANS = 5.0, 0.03
+GRAVITY = 0.045
+"""A fall gains so many pixels a frame in each frame."""
+BOUNCE_PIXELS, LARGEST_GROWTH = 12.0, 1.1
+"""Height of a bounce; log of the scale that growing comes near."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,18 @@ class Rates:
     """towards full light (above 0) or night (below 0)"""
     warmth: float = 0.0
     """towards warm (above 0) or cool (below 0)"""
+    sprite_right: float = 0.0
+    """the cut-out moves right over the scene, pixels"""
+    sprite_down: float = 0.0
+    """the cut-out moves down over the scene, pixels"""
+    fall: float = 0.0
+    """frames that the cut-out has been falling for"""
+    bounce: float = 0.0
+    """bounces of the cut-out, 1 for each"""
+    grow: float = 0.0
+    """the cut-out grows, log of its scale at first"""
+    spin: float = 0.0
+    """the cut-out turns clockwise, radians"""
 
     def row(self, speed: float = 1.0) -> Tensor:
         """(columns,) float32."""
@@ -63,6 +81,19 @@ MOTIONS: dict[str, Rates] = {
     "still": Rates(),
 }
 
+SPRITE_MOTIONS: dict[str, Rates] = {
+    "sprite left": Rates(sprite_right=-0.6),
+    "sprite right": Rates(sprite_right=0.6),
+    "sprite up": Rates(sprite_down=-0.6),
+    "sprite down": Rates(sprite_down=0.6),
+    "sprite falls": Rates(fall=1.0),
+    "sprite bounces": Rates(bounce=1 / 24),
+    "sprite grows": Rates(grow=0.014),
+    "sprite spins": Rates(spin=0.06),
+}
+"""What a cut-out does; only for pictures that have one."""
+SPRITE_COLUMNS = slice(COLUMNS["sprite_right"], COLUMNS["spin"] + 1)
+
 SPEEDS = {"slow": 0.5, "normal": 1.0, "fast": 1.6}
 
 
@@ -76,17 +107,38 @@ def state_at(frames: Tensor, before: Tensor, after: Tensor, change: Tensor) -> T
     return early[..., None] * before[:, None] + late[..., None] * after[:, None]
 
 
-def render(images: Tensor, state: Tensor) -> Tensor:
-    """Frames of the moving image: images (B, 3, H, W) in -1..1, state (B, F, columns) -> (B, 3, F, H, W) in -1..1."""
-    moved = functional.grid_sample(
-        images, _sources(state, *images.shape[2:]), mode="bilinear", padding_mode="reflection", align_corners=True
-    )
-    frames = moved.unflatten(2, (state.shape[1], images.shape[2]))
+def render(images: Tensor, state: Tensor, layer: Layer | None = None) -> Tensor:
+    """Frames of the moving image: images (B, 3, H, W) in -1..1, state (B, F, columns) -> (B, 3, F, H, W) in -1..1.
+
+    The layer's cut-outs, which `images` does not show, lie over the scene; light and warmth act on both.
+    """
+    height, width = images.shape[2:]
+    sources = _sources(state, height, width)
+    grid = sources * torch.tensor([2 / (width - 1), 2 / (height - 1)], device=state.device)
+    moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+    frames = moved.unflatten(2, (state.shape[1], height))
+    if layer is not None:
+        overlay(frames, sources.unflatten(1, (state.shape[1], height)), layer, pose(state[layer.clips]))
     return _relight(frames, state)
 
 
+def start_pictures(images: Tensor, layer: Layer) -> Tensor:
+    """`images` (B, 3, H, W) with the cut-outs where they are in frame 0."""
+    return render(images, torch.zeros(len(images), 1, len(COLUMNS), device=images.device), layer)[:, :, 0]
+
+
+def pose(state: Tensor) -> Pose:
+    """Where cut-outs are: state (n, F, columns). Growing slows down, so that a long clip is not all cut-out."""
+    part = {name: state[..., column] for name, column in COLUMNS.items()}
+    phase = part["bounce"] % 1
+    height = 4 * BOUNCE_PIXELS * phase * (1 - phase)
+    down = part["sprite_down"] + GRAVITY / 2 * part["fall"].square() - height
+    grown = LARGEST_GROWTH * (1 - torch.exp(-part["grow"] / LARGEST_GROWTH))
+    return Pose(shift=torch.stack([part["sprite_right"], down], dim=-1), scale=torch.exp(grown), angle=part["spin"])
+
+
 def _sources(state: Tensor, height: int, width: int) -> Tensor:
-    """Where each pixel of each frame is read from, (B, F * H, W, 2), in grid_sample's -1..1 coordinates."""
+    """Where each pixel of each frame is read from, (B, F * H, W, 2), pixels from the image's middle."""
     x = torch.arange(width, device=state.device) - (width - 1) / 2
     y = (torch.arange(height, device=state.device) - (height - 1) / 2)[:, None]
     part = {name: state[..., column, None, None] for name, column in COLUMNS.items()}
@@ -99,8 +151,7 @@ def _sources(state: Tensor, height: int, width: int) -> Tensor:
     ripple_y = height_of_ripple * torch.sin(wave * 0.8 * x - 1.1 * phase)
     source_x = (cos * x + part["right"] + SWAY_PIXELS * swing) + (ripple_x - sin * y)  # one row plus one column
     source_y = (sin * x + part["down"] + ripple_y) + cos * y
-    grid = torch.stack([source_x, source_y], dim=-1).flatten(1, 2)
-    return grid.mul_(torch.tensor([2 / (width - 1), 2 / (height - 1)], device=state.device))
+    return torch.stack([source_x, source_y], dim=-1).flatten(1, 2)
 
 
 def _relight(frames: Tensor, state: Tensor) -> Tensor:

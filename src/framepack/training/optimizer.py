@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+VOCABULARIES = ("embed_tokens.weight", "token_embedding.weight")
+"""Ends of the names of tensors with a row for each word; words are only added at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +93,17 @@ class Optimizer:
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor], step_count: int) -> None:
-        """Continue from `state()` as it was after `step_count` steps. Raises ValueError for other names."""
+        """Continue from `state()` as it was after `step_count` steps.
+
+        A vocabulary may have grown since then: its first rows are the saved ones, the rest stay as they were made.
+        Raises ValueError for other names and other shapes.
+        """
         mine = self.state()
-        if mine.keys() != state.keys():
-            raise ValueError(
-                f"the checkpoint is of another model: {sorted(mine.keys() ^ state.keys())[:4]} do not match"
-            )
+        wrong = mine.keys() ^ state.keys() or {name for name in state if not _fits(name, state[name], mine[name])}
+        if wrong:
+            raise ValueError(f"the checkpoint is of another model: {sorted(wrong)[:4]} do not match")
         for name, tensor in state.items():
-            mine[name].copy_(tensor)
+            mine[name][: len(tensor)].copy_(tensor) if tensor.ndim else mine[name].copy_(tensor)
         for name, parameter in self.parameters.items():
             parameter.copy_(self.master[name])
         self.step_count = step_count
@@ -125,6 +130,13 @@ class Optimizer:
         first = first / (1 - fast**self.step_count)
         second = (second / (1 - slow**self.step_count)).sqrt_()
         self.master[name].sub_(first / second.add_(1e-8), alpha=self.recipe.adam * rate)
+
+
+def _fits(name: str, saved: Tensor, mine: Tensor) -> bool:
+    """Whether a saved tensor has the shape of this run's, or fewer words."""
+    if name.endswith(VOCABULARIES):
+        return saved.shape[1:] == mine.shape[1:] and len(saved) <= len(mine)
+    return saved.shape == mine.shape
 
 
 def _rows(tensor: Tensor) -> Tensor:

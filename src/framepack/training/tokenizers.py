@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
-from framepack.training.grammar import FILLERS, JOINS, PACES, PHRASES
+from framepack.training.grammar import FILLERS, JOINS, LATER_WORDS, PACES, PHRASES
 
 LLAMA_SPECIAL = ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<pad>", "<unk>")
 CLIP_SPECIAL = ("<|startoftext|>", "<|endoftext|>", "<unk>")
@@ -35,10 +35,14 @@ FIRST_WORDS = [
 
 
 def words(template: str) -> list[str]:
-    """The vocabulary: every word of the grammar, the fillers and the prompt template, sorted."""
+    """The vocabulary: the words of the first grammar, the fillers and the prompt template, sorted; then later ones.
+
+    Numbers never change: a checkpoint of fewer words goes on with more (see `state`).
+    """
     phrases = chain.from_iterable((*PHRASES.values(), *PACES.values(), JOINS))
     text = " ".join(chain(phrases, FILLERS, FIRST_WORDS, [re.sub(r"<\|.*?\|>", " ", template.replace("{}", " "))]))
-    return sorted(set(re.findall(r"\w+|[^\w\s]", text.lower())) | {"\n", "\n\n", " "})
+    first = sorted(set(re.findall(r"\w+|[^\w\s]", text.lower())) | {"\n", "\n\n", " "})
+    return [*first, *(word for word in LATER_WORDS if word not in first)]
 
 
 def write_llama(folder: Path, template: str) -> None:
