@@ -19,7 +19,7 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-SLOW = 60_000
+SLOW = 180_000
 """Milliseconds a page may take for anything; the machine may be busy."""
 
 

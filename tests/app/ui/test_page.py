@@ -1,14 +1,16 @@
 """The page in a real browser, from the first picture to the video that brings its settings back."""
 
 import json
-import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
+
+pytestmark = pytest.mark.timeout(900)
 
 
 def stage(page, status: str):
@@ -43,6 +45,14 @@ def ask(page, picture: Path, prompt: str, **numbers: str) -> None:
     page.keyboard.press("Control+Enter")
 
 
+def shows_settings(page, wanted: dict[str, str]) -> None:
+    """Wait until every control shows what is wanted."""
+    until = time.monotonic() + 120
+    while (now := settings(page)) != wanted:
+        assert time.monotonic() < until, (now, wanted)
+        time.sleep(0.2)
+
+
 def settings(page) -> dict[str, str]:
     """What every control on the page shows."""
     return page.evaluate(
@@ -74,16 +84,17 @@ def test_a_picture_and_a_sentence_become_a_video_that_brings_its_settings_back(t
     page.fill("#c-prompts .fp-text input", "then night falls")
     page.press("#c-prompts .fp-text input", "Tab")
     page.check("#fp-lock input")
-    ask(page, sun, 'The sun <b>wanders</b> over "the hills".', steps="6")
+    ask(page, sun, 'The sun <b>wanders</b> over "the hills" until evening.', steps="6")
     stage(page, "running")
     page.wait_for_selector(".fp-latent:not([hidden])")
     page.wait_for_selector(".fp-screen video")
     assert "Section" in page.inner_text(".fp-numbers")
+    (site[1].folders.outputs / "evening").touch()
     stage(page, "done")
     page.wait_for_function(
         "() => { const v = document.querySelector('.fp-screen video'); return v && v.currentTime > 0; }"
     )
-    assert page.inner_text(".fp-asked q") == 'The sun <b>wanders</b> over "the hills".'
+    assert page.inner_text(".fp-asked q") == 'The sun <b>wanders</b> over "the hills" until evening.'
     before = settings(page)
     assert before["c-seed text"] == "9007199254740993"
 
@@ -97,12 +108,12 @@ def test_a_picture_and_a_sentence_become_a_video_that_brings_its_settings_back(t
     other.wait_for_selector(".fp-notice")
     other.wait_for_selector("#c-frames .fp-row")
     other.wait_for_selector(".fp-chosen")
-    assert settings(other) == before
+    shows_settings(other, before)
 
 
 def test_a_reload_finds_the_job_and_another_tab_has_its_own(tab, sun) -> None:
     first = tab()
-    ask(first, sun, "the first one, slowly", steps="60")
+    ask(first, sun, "the first one, until forever", steps="6")
     stage(first, "running")
     second = tab()
     assert second.is_visible(".fp-welcome")
@@ -111,8 +122,8 @@ def test_a_reload_finds_the_job_and_another_tab_has_its_own(tab, sun) -> None:
     first.reload()
     stage(first, "running")
     assert "the first one" in first.inner_text(".fp-asked")
-    assert first.locator("#fp-queue .fp-job").count() == 2
-    second.get_by_role("button", name="Cancel: the first one, slowly").click()
+    first.wait_for_function("() => document.querySelectorAll('#fp-queue .fp-job').length === 2")
+    second.get_by_role("button", name="Cancel: the first one, until forever").click()
     stage(first, "cancelled")
     stage(second, "done")
     assert "the second one" in second.inner_text(".fp-asked")
@@ -186,22 +197,6 @@ def test_nothing_is_fetched_from_elsewhere(browser, site) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.goto(site[0])
     page.wait_for_selector(".fp-drop", timeout=60_000)
-    page.wait_for_timeout(500)
+    page.wait_for_load_state("networkidle")
     page.close()
     assert [url for url in asked if not url.startswith((site[0], "data:", "blob:"))] == []
-
-
-def test_axe_finds_nothing_serious(tab, sun) -> None:
-    axe = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
-    if not axe.is_file():
-        pytest.skip("no axe-core here; AXE_CORE names its axe.min.js")
-    page = tab()
-    ask(page, sun, "seen by everyone", steps="2")
-    stage(page, "done")
-    unfold(page)
-    page.add_script_tag(path=axe)
-    for dark in ("false", "true"):
-        page.evaluate(f"FP.paint({dark})")
-        page.wait_for_timeout(600)
-        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
-        assert [(v["id"], v["nodes"][0]["target"]) for v in found if v["impact"] in ("serious", "critical")] == []

@@ -1,0 +1,59 @@
+"""Axe over each state of the page: no finding that is serious or critical. axe-core is MPL-2.0, so it is not kept here.
+
+`npm install --prefix . --no-save axe-core` puts it where this looks; AXE_CORE names another `axe.min.js`.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from test_page import ask, stage, unfold
+
+AXE = Path(os.environ.get("AXE_CORE") or Path(__file__).parents[3] / "node_modules/axe-core/axe.min.js")
+
+pytestmark = [
+    pytest.mark.skipif(not AXE.is_file(), reason=f"there is no axe-core at {AXE}; AXE_CORE names its axe.min.js"),
+    pytest.mark.timeout(900),
+]
+
+
+def looks_right(page) -> None:
+    """By day and by night, with nothing in between."""
+    if not page.evaluate("'axe' in window"):
+        page.add_style_tag(content="* { transition: none !important; animation: none !important; }")
+        page.add_script_tag(path=AXE)
+    for dark in ("false", "true"):
+        page.evaluate(f"FP.paint({dark})")
+        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+        serious = [(v["id"], [node["target"] for node in v["nodes"]]) for v in found if v["impact"] in SERIOUS]
+        assert serious == [], f"dark: {dark}"
+
+
+SERIOUS = ("serious", "critical")
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_axe_finds_nothing_serious_on_an_empty_page(tab, size) -> None:
+    page = tab(**size)
+    looks_right(page)
+    unfold(page)
+    looks_right(page)
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_axe_finds_nothing_serious_while_a_video_is_made_and_afterwards(tab, site, sun, size) -> None:
+    page = tab(**size)
+    ask(page, sun, f"seen by everyone until told{size['width']}", steps="2")
+    stage(page, "running")
+    page.wait_for_selector(".fp-latent:not([hidden])")
+    looks_right(page)
+    (site[1].folders.outputs / f"told{size['width']}").touch()
+    stage(page, "done")
+    page.wait_for_selector("#fp-history .fp-card")
+    unfold(page)
+    looks_right(page)
+    ask(page, sun, "explode", steps="2")
+    stage(page, "failed")
+    page.click(".fp-below summary")
+    looks_right(page)
