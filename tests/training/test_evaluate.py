@@ -10,11 +10,11 @@ from PIL import Image
 
 from framepack.training import evaluate_cases
 from framepack.training.evaluate import evaluate, nearest_motion
-from framepack.training.evaluate_cases import Scene, photo_scenes, procedural_scenes, true_video
+from framepack.training.evaluate_cases import Scene, photo_scenes, procedural_scenes, sprite_scenes, true_video
 from framepack.training.evaluate_report import confusion, summary, write_report
 from framepack.training.evaluate_rows import Ask, Settings
-from framepack.training.grammar import PHRASES
-from framepack.training.motions import MOTIONS
+from framepack.training.grammar import PHRASES, SPRITE_PHRASES
+from framepack.training.motions import MOTIONS, SPRITE_MOTIONS
 
 SMALL = Settings(
     procedural=1,
@@ -26,7 +26,7 @@ SMALL = Settings(
     drifting=("pan left",),
     models=("mini",),
 )
-MOTION_OF = {phrase: motion for motion, phrases in PHRASES.items() for phrase in phrases}
+MOTION_OF = {phrase: motion for motion, phrases in (PHRASES | SPRITE_PHRASES).items() for phrase in phrases}
 
 
 def frames_of(ask: Ask) -> int:
@@ -60,6 +60,20 @@ def test_the_true_videos_follow_every_prompt():
     assert line["of the bound"] == pytest.approx(1)
     assert line["gain"] > 30
     assert np.array_equal(confusion(result), np.eye(len(MOTIONS)))
+
+
+def test_a_cut_out_that_moves_as_asked_follows_and_one_that_stands_does_not():
+    scenes = {scene.picture.tobytes(): scene for scene in sprite_scenes(1, SMALL.size)}
+
+    def moved(ask: Ask) -> np.ndarray:
+        return scenes[ask.picture.tobytes()].truth(MOTION_OF[ask.prompt], frames_of(ask))
+
+    settings = replace(SMALL, parts=("sprites",))
+    result = evaluate(settings, moved, exact)
+    (line,) = summary(result)["sprites"]
+    assert (line["followed"], line["psnr"], line["videos"]) == (1, 100, len(SPRITE_MOTIONS))
+    assert {row.nearest for row in evaluate(settings, still, exact).sprites} == {"still"}
+    assert result.following == []
 
 
 def test_a_video_that_never_moves_scores_chance_and_gains_nothing():

@@ -14,10 +14,13 @@ from framepack.training.evaluate import evaluate
 from framepack.training.evaluate_maker import pipeline_codec, pipeline_maker
 from framepack.training.evaluate_report import summary, write_report
 from framepack.training.evaluate_rows import Followed, Row, Settings
+from framepack.training.motions import SPRITE_MOTIONS
 
 TITLES = {
     "following": "prompt following",
     "motions": "by motion",
+    "sprites": "cut-outs that move over the scene",
+    "sprite motions": "by motion of the cut-out",
     "keyframes": "key frames, dB at their time",
     "drift": "drift, |M(first 15%) - M(last 15%)|",
     "codec": "the VAE alone",
@@ -66,6 +69,7 @@ def expected_rows(settings: Settings) -> int:
     counts = {
         "codec": scenes,
         "following": scenes * len(settings.motions) * len(settings.models),
+        "sprites": settings.procedural * len(SPRITE_MOTIONS) * len(settings.models),
         "keyframes": 2 * scenes * len(settings.inverted),
         "drift": drifting * len(settings.drifting) * orders,
     }

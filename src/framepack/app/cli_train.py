@@ -39,7 +39,9 @@ def evaluate(
     motion: Annotated[
         list[str] | None, typer.Option(help="A motion to ask for, such as 'pan left'; repeatable.")
     ] = None,
-    part: Annotated[list[str] | None, typer.Option(help="following, keyframes, drift or codec; repeatable.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="following, sprites, keyframes, drift or codec; repeatable.")
+    ] = None,
     width: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 128,
     height: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 128,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps a section.")] = 8,

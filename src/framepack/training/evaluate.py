@@ -13,7 +13,7 @@ import numpy as np
 
 from framepack.spec.shapes import TEMPORAL_STRIDE
 from framepack.spec.variants import VARIANTS
-from framepack.training.evaluate_cases import Scene, photo_scenes, procedural_scenes, prompt_for
+from framepack.training.evaluate_cases import Scene, photo_scenes, procedural_scenes, prompt_for, sprite_scenes
 from framepack.training.evaluate_metrics import Video, course, drift, psnr, sharpness, ssim
 from framepack.training.evaluate_rows import (
     Ask,
@@ -22,18 +22,21 @@ from framepack.training.evaluate_rows import (
     Drifted,
     Evaluation,
     Followed,
+    FollowedSprite,
     Maker,
     Reached,
     Row,
     Sample,
     Settings,
 )
-from framepack.training.motions import MOTIONS
+from framepack.training.motions import MOTIONS, SPRITE_MOTIONS
 
 REPETITION = "repetition"
 """The order that drift compares with: each section starts anew from the last frame of the one before."""
 KEYED = ("pan left", "zoom in", "roll clockwise", "darken", "pan down", "zoom out")
 """Motions whose frames are given as key frames, one after the other."""
+CUT_OUTS = (*SPRITE_MOTIONS, "still")
+"""What the cut-out of a picture may have done."""
 
 
 def evaluate(
@@ -53,6 +56,11 @@ def evaluate(
         for row in _rows(settings, kind, scenes, make, code, result.samples):
             getattr(result, _LISTS[type(row)]).append(row)
             on_row(row)
+    if "sprites" in settings.parts:
+        for index, scene in enumerate(sprite_scenes(settings.procedural, settings.size)):
+            for row in _sprites(settings, index, scene, make, result.samples):
+                result.sprites.append(row)
+                on_row(row)
     return result
 
 
@@ -74,10 +82,10 @@ def _rows(
         scene.forget()
 
 
-def nearest_motion(video: Video, scene: Scene) -> str:
-    """The motion whose true video is nearest by PSNR, "still" included; the start frame has no say."""
+def nearest_motion(video: Video, scene: Scene, motions: Sequence[str] = tuple(MOTIONS)) -> str:
+    """Of `motions` the one whose true video is nearest by PSNR; the start frame has no say."""
     frames = len(video)
-    return max(MOTIONS, key=lambda motion: psnr(video[1:], scene.truth(motion, frames)[1:]))
+    return max(motions, key=lambda motion: psnr(video[1:], scene.truth(motion, frames)[1:]))
 
 
 def _following(
@@ -85,26 +93,55 @@ def _following(
 ) -> Iterator[Followed]:
     for model in settings.models:
         for number, motion in enumerate(settings.motions):
-            prompt = prompt_for(motion, index)
-            seed = settings.seed + 1000 * index + number
-            video = make(Ask(model=model, picture=scene.picture, prompt=prompt, seed=seed))
-            truth = scene.truth(motion, len(video))
-            row = Followed(
+            ask = Ask(
                 model=model,
-                kind=kind,
-                scene=scene.name,
-                motion=motion,
-                prompt=prompt,
-                nearest=nearest_motion(video, scene),
-                psnr=psnr(video[1:], truth[1:]),
-                ssim=ssim(video[1:], truth[1:]),
-                still_psnr=psnr(scene.still(len(video))[1:], truth[1:]),
-                sharpness=_ratio(video, truth),
+                picture=scene.picture,
+                prompt=prompt_for(motion, index),
+                seed=settings.seed + 1000 * index + number,
             )
-            shown = (scene.picture, video[len(video) // 2], video[-1], truth[-1])
-            labels = (motion, "half way", "end" if row.hit else f"as {row.nearest}", "true end")
-            samples.append(Sample(sheet=f"following-{model}-{kind}-{index}", frames=shown, labels=labels))
+            row, sample = followed(ask, make(ask), scene, motion, kind, index)
+            samples.append(sample)
             yield row
+
+
+def _sprites(
+    settings: Settings, index: int, scene: Scene, make: Maker, samples: list[Sample]
+) -> Iterator[FollowedSprite]:
+    for model in settings.models:
+        for number, motion in enumerate(SPRITE_MOTIONS):
+            prompt, seed = prompt_for(motion, 7 * index), settings.seed + 1000 * index + number
+            ask = Ask(model=model, picture=scene.picture, prompt=prompt, seed=seed)
+            row, sample = followed(ask, make(ask), scene, motion, "cut-outs", index, CUT_OUTS)
+            samples.append(sample)
+            yield FollowedSprite(**vars(row))
+
+
+def followed(
+    ask: Ask,
+    video: Video,
+    scene: Scene,
+    motion: str,
+    kind: str,
+    index: int,
+    motions: Sequence[str] = tuple(MOTIONS),
+) -> tuple[Followed, Sample]:
+    """What a video shows of the `motion` it was asked for, among `motions`; and its row of a contact sheet."""
+    truth = scene.truth(motion, len(video))
+    row = Followed(
+        model=ask.model,
+        kind=kind,
+        scene=scene.name,
+        motion=motion,
+        prompt=ask.prompt,
+        nearest=nearest_motion(video, scene, motions),
+        psnr=psnr(video[1:], truth[1:]),
+        ssim=ssim(video[1:], truth[1:]),
+        still_psnr=psnr(scene.still(len(video))[1:], truth[1:]),
+        sharpness=_ratio(video, truth),
+    )
+    shown = (scene.picture, video[len(video) // 2], video[-1], truth[-1])
+    labels = (motion, "half way", "end" if row.hit else f"as {row.nearest}", "true end")
+    return row, Sample(sheet=f"following-{ask.model}-{kind}-{index}", frames=shown, labels=labels)
 
 
 def _keyframes(settings: Settings, kind: str, index: int, scene: Scene, make: Maker) -> Iterator[Reached]:

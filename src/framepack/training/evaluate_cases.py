@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from framepack.media.image import bucket_crop, load_image
 from framepack.training.evaluate_metrics import Video
-from framepack.training.grammar import PHRASES
+from framepack.training.grammar import PHRASES, SPRITE_PHRASES
 from framepack.training.images import draw_image
-from framepack.training.motions import MOTIONS, render, state_at
+from framepack.training.motions import MOTIONS, SPRITE_MOTIONS, render, start_pictures, state_at
+from framepack.training.sprites import Layer, draw_layer
 
 Picture = NDArray[np.uint8]
 
@@ -44,6 +45,9 @@ class Scene:
 
     name: str
     picture: Picture
+    backdrop: Picture | None = None
+    """The picture without its cut-out, where it has one that can move."""
+    cut_out: Layer | None = None
 
     def truth(self, motion: str, frames: int) -> Video:
         """The picture moved as a prompt says, at normal speed: (frames, H, W, 3), the first one the picture."""
@@ -51,7 +55,10 @@ class Scene:
             self._truths[frames] = {}
         made = self._truths[frames]
         if motion not in made:
-            made[motion] = true_video(self.picture, motion, frames)
+            if self.backdrop is not None and motion in SPRITE_MOTIONS:
+                made[motion] = true_video(self.backdrop, motion, frames, self.cut_out)
+            else:
+                made[motion] = true_video(self.picture, motion, frames)
         return made[motion]
 
     def still(self, frames: int) -> Video:
@@ -67,18 +74,25 @@ class Scene:
         return {}
 
 
-def true_video(picture: Picture, motion: str, frames: int) -> Video:
-    """`picture` moved by `motion` (a key of MOTIONS) at normal speed, (frames, H, W, 3) uint8."""
-    image = torch.tensor(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
-    rates = MOTIONS[motion].row()[None]
+def true_video(picture: Picture, motion: str, frames: int, cut_out: Layer | None = None) -> Video:
+    """`picture` moved by `motion` (a key of MOTIONS or SPRITE_MOTIONS) at normal speed, (frames, H, W, 3) uint8."""
+    rates = (MOTIONS | SPRITE_MOTIONS)[motion].row()[None]
     state = state_at(torch.arange(frames), rates, rates, torch.zeros(1))
-    levels = (render(image, state)[0].permute(1, 2, 3, 0) * 127.5 + 127.5).round().clamp(0, 255)
-    return levels.to(torch.uint8).numpy()
+    return _frames(render(_tensor(picture), state, cut_out)[0].permute(1, 2, 3, 0))
+
+
+def _tensor(picture: Picture) -> torch.Tensor:
+    """(1, 3, H, W) in -1..1."""
+    return torch.tensor(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def _frames(levels: torch.Tensor) -> Video:
+    return (levels * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def prompt_for(motion: str, index: int) -> str:
     """One of the motion's phrasings, another one for each index."""
-    phrases = PHRASES[motion]
+    phrases = (PHRASES | SPRITE_PHRASES)[motion]
     return phrases[index % len(phrases)]
 
 
@@ -88,6 +102,18 @@ def procedural_scenes(count: int, size: tuple[int, int]) -> list[Scene]:
         Scene(f"procedural {i}", bucket_crop(draw_image(np.random.default_rng((HELD_OUT, i)), 2 * max(size)), *size))
         for i in range(count)
     ]
+
+
+def sprite_scenes(count: int, size: tuple[int, int]) -> list[Scene]:
+    """Held-out procedural pictures, each with a cut-out near its middle that can move."""
+    scenes = []
+    for i, plain in enumerate(procedural_scenes(count, size)):
+        random = np.random.default_rng((HELD_OUT, i, 1))
+        image = _tensor(plain.picture)
+        layer = draw_layer(random, [draw_image(random, 2 * max(size))], image, [0], [(0.0, 0.0)])
+        picture = _frames(start_pictures(image, layer)[0].permute(1, 2, 0))
+        scenes.append(Scene(f"cut-out {i}", picture, backdrop=plain.picture, cut_out=layer))
+    return scenes
 
 
 def photo_scenes(count: int, size: tuple[int, int]) -> list[Scene]:

@@ -4,7 +4,7 @@ Boundary: reads an `Evaluation`, writes files; measures nothing. Plots need matp
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from itertools import groupby
@@ -15,7 +15,7 @@ import numpy as np
 
 from framepack.media.sheet import contact_sheet, save_png
 from framepack.training.evaluate_metrics import MEASURES
-from framepack.training.evaluate_rows import Drifted, Evaluation
+from framepack.training.evaluate_rows import PARTS, Drifted, Evaluation, Followed
 from framepack.training.motions import MOTIONS
 
 T = TypeVar("T")
@@ -25,29 +25,10 @@ def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
     """Means over scenes: a list of lines for each part."""
     codec = {kind: _mean(c.sharpness for c in rows) for (kind,), rows in _by(evaluation.codec, lambda c: (c.kind,))}
     return {
-        "following": [
-            {
-                "model": model,
-                "pictures": kind,
-                "videos": len(rows),
-                "followed": _mean(row.hit for row in rows),
-                "psnr": _mean(row.psnr for row in rows),
-                "ssim": _mean(row.ssim for row in rows),
-                "gain": _mean(row.gain for row in rows if row.motion != "still"),
-                "sharpness": _mean(row.sharpness for row in rows),
-                "of the bound": _mean(row.sharpness for row in rows) / codec.get(kind, float("nan")),
-            }
-            for (model, kind), rows in _by(evaluation.following, lambda row: (row.model, row.kind))
-        ],
-        "motions": [
-            {
-                "motion": motion,
-                "followed": _mean(row.hit for row in rows),
-                "psnr": _mean(row.psnr for row in rows),
-                "gain": _mean(row.gain for row in rows if row.motion != "still"),
-            }
-            for (motion,), rows in _by(evaluation.following, lambda row: (row.motion,))
-        ],
+        "following": _models(evaluation.following, codec),
+        "motions": _motions(evaluation.following),
+        "sprites": _models(evaluation.sprites, codec),
+        "sprite motions": _motions(evaluation.sprites),
         "keyframes": [
             {
                 "model": model,
@@ -81,11 +62,42 @@ def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def _models(rows: Sequence[Followed], codec: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Prompt following of each model on each kind of picture; `codec`: the sharpness that the VAE keeps."""
+    return [
+        {
+            "model": model,
+            "pictures": kind,
+            "videos": len(part),
+            "followed": _mean(row.hit for row in part),
+            "psnr": _mean(row.psnr for row in part),
+            "ssim": _mean(row.ssim for row in part),
+            "gain": _mean(row.gain for row in part if row.motion != "still"),
+            "sharpness": _mean(row.sharpness for row in part),
+            "of the bound": _mean(row.sharpness for row in part) / codec.get(kind, float("nan")),
+        }
+        for (model, kind), part in _by(rows, lambda row: (row.model, row.kind))
+    ]
+
+
+def _motions(rows: Sequence[Followed]) -> list[dict[str, Any]]:
+    """Prompt following of each motion."""
+    return [
+        {
+            "motion": motion,
+            "followed": _mean(row.hit for row in part),
+            "psnr": _mean(row.psnr for row in part),
+            "gain": _mean(row.gain for row in part if row.motion != "still"),
+        }
+        for (motion,), part in _by(rows, lambda row: (row.motion,))
+    ]
+
+
 def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Write evaluation.json, a contact sheet for each scene, and plots; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"settings": asdict(evaluation.settings), "notices": evaluation.notices, "summary": summary(evaluation)}
-    for part in ("following", "keyframes", "drift", "codec"):
+    for part in PARTS:
         content[part] = [asdict(row) for row in getattr(evaluation, part)]
     (folder / "evaluation.json").write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
     return [folder / "evaluation.json", *_sheets(evaluation, folder), *_plots(evaluation, folder)]

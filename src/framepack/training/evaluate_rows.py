@@ -32,6 +32,9 @@ Codec = Callable[[Video], Video]
 """What is left of a video after the VAE's encoder and decoder: the bound of what the model can show."""
 
 
+PARTS = ("following", "sprites", "keyframes", "drift", "codec")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What to evaluate, and how much of it."""
@@ -51,14 +54,14 @@ class Settings:
     """Scenes of each kind that drift is measured on."""
     window: int = 9
     seed: int = 7
-    parts: tuple[str, ...] = ("following", "keyframes", "drift", "codec")
+    parts: tuple[str, ...] = PARTS
 
     def __post_init__(self) -> None:
         """Raise ValueError for names that are not there."""
         checks = (
             ("model", self.models, tuple(VARIANTS)),
             ("motion", (*self.motions, *self.drifting), tuple(MOTIONS)),
-            ("part", self.parts, ("following", "keyframes", "drift", "codec")),
+            ("part", self.parts, PARTS),
         )
         for what, names, known in checks:
             if unknown := [name for name in names if name not in known]:
@@ -103,6 +106,10 @@ class Followed:
     def gain(self) -> float:
         """dB over the video that does not move."""
         return self.psnr - self.still_psnr
+
+
+class FollowedSprite(Followed):
+    """One prompt for the cut-out of one picture; `nearest` is among what cut-outs do, or "still"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +171,7 @@ class Sample:
     """One below each frame."""
 
 
-Row = Followed | Reached | Drifted | Coded
+Row = Followed | FollowedSprite | Reached | Drifted | Coded
 
 
 @dataclass(kw_only=True)
@@ -174,6 +181,7 @@ class Evaluation:
     settings: Settings
     notices: list[str] = field(default_factory=list)
     following: list[Followed] = field(default_factory=list)
+    sprites: list[FollowedSprite] = field(default_factory=list)
     keyframes: list[Reached] = field(default_factory=list)
     drift: list[Drifted] = field(default_factory=list)
     codec: list[Coded] = field(default_factory=list)
