@@ -6,6 +6,7 @@ Knows tensors of one clip; knows nothing of sections or of how clips are joined.
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from framepack.models.checkpoint import CheckpointError, check_weights, load_weights, on_meta, read_config, read_json
+from framepack.models.vae_rows import decode_in_rows
+from framepack.models.vae_tiles import TileMemo, TimeTiles, decode_in_time
 
 PREVIEW_FILE = "preview.json"
 
@@ -73,13 +76,44 @@ class VideoVAE(nn.Module):
         return posterior.latent_dist.mode().float() * self.scaling_factor
 
     @torch.no_grad()
-    def decode_float(self, latents: Tensor, *, spatial_tiling: bool = False) -> Tensor:
-        """Scaled latents (1, C, t, h, w) -> (1 + 4 (t-1), 8h, 8w, 3) float32 on the CPU, about -1..1, not clamped."""
+    def decode_float(
+        self, latents: Tensor, *, spatial_tiling: bool = False, rows: bool = False, memo: TileMemo | None = None
+    ) -> Tensor:
+        """Scaled latents (1, C, t, h, w) -> (1 + 4 (t-1), 8h, 8w, 3) float32 on the CPU, about -1..1, not clamped.
+
+        rows: a few rows of pixels at a time, in a quarter of the memory; the result differs by rounding only.
+        memo: where tiles of the clip decoded before are found, and those that come again are kept.
+        """
         self._tile(spatial=spatial_tiling, framewise=True)
         weight = self.autoencoder.decoder.conv_in.conv.weight
         latents = (latents / self.scaling_factor).to(weight.device, weight.dtype)
-        decoded: Any = self.autoencoder.decode(latents)
-        return rearrange(decoded.sample[0], "C T H W -> T H W C").float().cpu()
+        tiles = self._time_tiles()
+        way = "tiled" if spatial_tiling else "rows" if rows else "whole"
+        frames, height, width = 1 + 4 * (latents.shape[2] - 1), 8 * latents.shape[3], 8 * latents.shape[4]
+        out, done = torch.empty(frames, height, width, 3), 0
+        if latents.shape[2] < tiles.length:
+            settled = iter([self._decode_tile(latents, way)])
+        else:
+            settled = decode_in_time(latents, lambda tile: self._decode_tile(tile, way), tiles, memo, way)
+        for run in settled:
+            out[done : done + run.shape[2]] = rearrange(run[0], "C T H W -> T H W C")
+            done += run.shape[2]
+        assert done == frames
+        return out
+
+    def _decode_tile(self, latents: Tensor, way: str) -> Tensor:
+        """One tile of time, (1, C, t, h, w) to (1, 3, 1 + 4 (t-1), 8h, 8w)."""
+        autoencoder: Any = self.autoencoder
+        if way == "tiled" and max(latents.shape[-2:]) > autoencoder.tile_sample_min_height // 8:
+            return autoencoder.tiled_decode(latents).sample
+        decode = partial(decode_in_rows, autoencoder.decoder) if way == "rows" else autoencoder.decoder
+        return decode(autoencoder.post_quant_conv(latents))
+
+    def _time_tiles(self) -> TimeTiles:
+        autoencoder: Any = self.autoencoder
+        ratio, stride = autoencoder.temporal_compression_ratio, autoencoder.tile_sample_stride_num_frames
+        frames = autoencoder.tile_sample_min_num_frames
+        return TimeTiles(length=frames // ratio + 1, stride=stride // ratio, frames=stride, blend=frames - stride)
 
     def decode(self, latents: Tensor, *, spatial_tiling: bool = False) -> np.ndarray:
         """Scaled latents (1, C, t, h, w) -> uint8 frames (1 + 4 (t-1), 8h, 8w, 3)."""

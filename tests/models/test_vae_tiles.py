@@ -1,0 +1,98 @@
+"""Tiles of time: the same sum as diffusers', and tiles that come again are not decoded again."""
+
+import pytest
+import torch
+from tiny_checkpoints import BASE
+
+from framepack.models.vae import VideoVAE, load_vae
+from framepack.models.vae_tiles import TileMemo
+
+
+@pytest.fixture(scope="module")
+def vae(tiny_models_dir) -> VideoVAE:
+    return load_vae(tiny_models_dir / BASE / "vae")
+
+
+def latents(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(1, 16, count, 4, 6, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 7, 9, 10, 11, 18, 19])
+@torch.no_grad()
+def test_every_length_equals_diffusers_tiling_to_the_bit(vae, count):
+    z = latents(count)
+    vae._tile(spatial=False, framewise=True)
+    expected = vae.autoencoder.decode(z / vae.scaling_factor).sample[0].permute(1, 2, 3, 0)
+    assert torch.equal(vae.decode_float(z), expected)
+
+
+@torch.no_grad()
+def test_spatial_tiles_equal_diffusers_to_the_bit(vae):
+    z = torch.randn(1, 16, 6, 34, 40, generator=torch.Generator().manual_seed(0))
+    vae._tile(spatial=True, framewise=True)
+    expected = vae.autoencoder.decode(z / vae.scaling_factor).sample[0].permute(1, 2, 3, 0)
+    assert torch.equal(vae.decode_float(z, spatial_tiling=True), expected)
+
+
+@pytest.mark.parametrize(("grows", "hits"), [("backward", 3 + 2 + 2), ("forward", 2 + 2 + 2)])
+def test_successive_clips_decode_shared_tiles_once_and_to_the_same_bits(vae, grows, hits, monkeypatch):
+    sections = [latents(9, seed) for seed in range(4)]
+    memo, decoded = TileMemo(), []
+    plain = VideoVAE._decode_tile
+    monkeypatch.setattr(VideoVAE, "_decode_tile", lambda self, z, way: decoded.append(1) or plain(self, z, way))
+    for number, section in enumerate(sections):
+        before = sections[number - 1 : number] if number else []
+        parts = [section, *before] if grows == "backward" else [*before, section]
+        clip = torch.cat(parts, 2)
+        memo.repeats = range(9) if grows == "backward" else range(clip.shape[2] - 9, clip.shape[2])
+        remembered = vae.decode_float(clip, memo=memo)
+        made, decoded[:] = len(decoded), []
+        assert torch.equal(remembered, vae.decode_float(clip))
+        assert made == len(decoded) - (hits_of(number, grows))
+        decoded[:] = []
+    assert memo.hits == hits
+
+
+def hits_of(number: int, grows: str) -> int:
+    """Two of six tiles; the inverted order's first clip, 9 latents alone, ends with a short tile that comes again."""
+    return 0 if number == 0 else 3 if number == 1 and grows == "backward" else 2
+
+
+def test_a_memo_keeps_only_what_comes_again_and_only_for_one_clip(vae):
+    memo, clip = TileMemo(), latents(18)
+    memo.repeats = range(9)
+    vae.decode_float(clip, memo=memo)
+    assert len(memo._tiles) == 2
+    memo.repeats = range(0)
+    vae.decode_float(latents(18, 1), memo=memo)
+    assert not memo._tiles
+    assert not memo.hits
+
+
+def test_tiles_decoded_another_way_are_not_taken(vae):
+    memo, clip = TileMemo(repeats=range(18)), latents(18)
+    vae.decode_float(clip, memo=memo)
+    vae.decode_float(clip, memo=memo, rows=True)
+    assert not memo.hits
+    vae.decode_float(clip, memo=memo, rows=True)
+    assert memo.hits == 6
+
+
+def test_a_clip_that_broke_off_leaves_the_memo_as_it_was(vae, monkeypatch):
+    memo, clip = TileMemo(repeats=range(9)), latents(18)
+    vae.decode_float(clip, memo=memo)
+    plain, calls = VideoVAE._decode_tile, []
+
+    def fails(self, z, way):
+        calls.append(1)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return plain(self, z, way)
+
+    following = torch.cat([latents(9, 5), clip[:, :, :9]], 2)
+    monkeypatch.setattr(VideoVAE, "_decode_tile", fails)
+    with pytest.raises(torch.OutOfMemoryError):
+        vae.decode_float(following, memo=memo)
+    again = vae.decode_float(following, memo=memo)
+    assert memo.hits == 2
+    assert torch.equal(again, vae.decode_float(following))
