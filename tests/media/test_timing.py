@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepack.media.timing import crossfade, resample_fps, resampled_count
+from framepack.media.timing import resample_fps, resampled_count
 
 RATES = st.sampled_from([8, 12.5, 15, 24, Fraction(30000, 1001), 30, 48, 60, 120])
 
@@ -16,32 +16,6 @@ def numbered(count, start=0):
 
 def numbers(frames):
     return [int(frame[0, 0, 0]) for frame in frames]
-
-
-def test_the_crossfade_is_the_public_applications():
-    earlier, later = np.random.default_rng(0).standard_normal((2, 9, 2, 2, 3)).astype(np.float32)
-    joined = crossfade(earlier, later, 5)
-    assert joined.shape == (13, 2, 2, 3)
-    assert np.array_equal(joined[:4], earlier[:4])
-    assert np.array_equal(joined[9:], later[5:])
-    for index, weight in enumerate([1, 0.75, 0.5, 0.25, 0]):
-        assert joined[4 + index] == pytest.approx(weight * earlier[4 + index] + (1 - weight) * later[index])
-
-
-def test_a_crossfade_of_decoded_frames_is_rounded_and_stays_in_range():
-    white, black = np.full((3, 1, 1, 3), 255, np.uint8), np.zeros((3, 1, 1, 3), np.uint8)
-    assert crossfade(white, black, 3)[:, 0, 0, 0].tolist() == [255, 128, 0]
-    assert crossfade(white, white, 3).min() == 255
-
-
-def test_the_overlap_is_clamped_and_none_is_a_plain_join():
-    one, two = np.zeros((2, 1, 1, 3), np.float32), np.ones((5, 1, 1, 3), np.float32)
-    assert len(crossfade(one, two, 33)) == 5
-    assert crossfade(one, two, 0)[:, 0, 0, 0].tolist() == [0, 0, 1, 1, 1, 1, 1]
-    with pytest.raises(ValueError, match="at least 0 frames, got -1"):
-        crossfade(one, two, -1)
-    with pytest.raises(ValueError, match="clips must match"):
-        crossfade(one, two[:, :, :, :1], 1)
 
 
 def test_half_the_rate_keeps_every_second_frame_and_twice_the_rate_doubles_each():

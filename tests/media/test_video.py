@@ -1,3 +1,4 @@
+import errno
 import shutil
 import subprocess
 import sys
@@ -159,6 +160,8 @@ def test_a_disk_without_room_is_said_beforehand_with_the_numbers(tmp_path, monke
     with pytest.raises(DiskFullError, match=words) as caught, atomic_write(tmp_path / "a.mp4", 2_000_000):
         pytest.fail("it must not begin")
     assert (caught.value.free, caught.value.needed) == (1_500_000, 2_000_000)
+    assert caught.value.errno == errno.ENOSPC
+    assert str(caught.value).startswith("the disk is full")
 
 
 FILL = """

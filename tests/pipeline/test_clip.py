@@ -16,7 +16,10 @@ def values(frames: torch.Tensor) -> list[float]:
 
 
 def test_crossfade_runs_from_the_earlier_clip_to_the_later_one():
-    assert values(crossfade(clip(1, 1, 1), clip(0, 0, 0))) == [1.0, 0.5, 0.0]
+    earlier, later = np.random.default_rng(0).standard_normal((2, 5, 2, 2, 3)).astype(np.float32)
+    blended = crossfade(torch.from_numpy(earlier), torch.from_numpy(later)).numpy()
+    for index, weight in enumerate([1, 0.75, 0.5, 0.25, 0]):
+        assert blended[index] == pytest.approx(weight * earlier[index] + (1 - weight) * later[index], abs=1e-6)
 
 
 def test_backward_blends_the_new_clips_end_with_the_held_start():

@@ -3,7 +3,6 @@
 Keeps the last model loaded, as the next job will most likely want it too.
 """
 
-import errno
 import gc
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ import psutil
 import torch
 
 from framepack.app.runtime import open_framepack
-from framepack.media.errors import DiskFullError
 from framepack.pipeline.framepack import FramePack
 from framepack.spec.events import Event
 from framepack.spec.request import GenerationRequest
@@ -28,11 +26,8 @@ class Generator:
         self._process = psutil.Process()
 
     def __call__(self, request: GenerationRequest, *, outputs: Path, work: Path) -> Iterator[Event]:
-        """Make the video; a full disk is an OSError with ENOSPC, whoever noticed it."""
-        try:
-            yield from self._model(request.model).generate(request, outputs=outputs, work=work)
-        except DiskFullError as error:
-            raise OSError(errno.ENOSPC, str(error)) from error
+        """Make the video."""
+        yield from self._model(request.model).generate(request, outputs=outputs, work=work)
 
     def memory(self) -> dict[str, int]:
         """Bytes in use: `ram`, and `vram` where there is a GPU."""

@@ -1,5 +1,5 @@
 """Pictures and videos as numpy uint8: read, cropped, encoded, joined, with the request inside. No torch.
 
 `image` `sheet` pictures | `video` `sinks` writing | `join` segments into one file | `read` probing and decoding |
-`timing` cross-fade and frame rates | `metadata` the request inside | `sandbox` files from strangers.
+`timing` frame rates | `metadata` the request inside | `sandbox` files from strangers.
 """

@@ -46,7 +46,7 @@ class AtomicFile:
         except OSError as error:
             free = free_bytes(self.path.parent)
             self.discard()
-            if error.errno in FULL:
+            if error.errno in FULL and not isinstance(error, DiskFullError):
                 raise DiskFullError(self.path, free=free, needed=needed) from error
             raise
         except BaseException:

@@ -1,5 +1,6 @@
 """What goes wrong with pictures and videos, said in one sentence that names the way out."""
 
+import errno
 from pathlib import Path
 
 
@@ -14,9 +15,14 @@ class DiskFullError(OSError):
         self.path, self.free, self.needed = path, free, needed
         wanted = f"{megabytes(needed)} needed, " if needed is not None else ""
         super().__init__(
+            errno.ENOSPC,
             f"the disk is full: {wanted}{megabytes(free)} free in '{path.parent}' for '{path.name}': "
-            "make room or choose another folder"
+            "make room or choose another folder",
         )
+
+    def __str__(self) -> str:
+        """The sentence, without the number that an OSError puts before it."""
+        return str(self.strerror)
 
 
 def megabytes(size: int) -> str:

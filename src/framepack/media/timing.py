@@ -1,7 +1,4 @@
-"""Frames along time: the cross-fade between two clips, and another frame rate than the model's 30.
-
-Pure array maths on clips (T, H, W, C); knows nothing of files.
-"""
+"""Frames along time: another frame rate than the model's 30. Knows nothing of files."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -9,30 +6,6 @@ from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-def crossfade(earlier: NDArray, later: NDArray, overlap: int) -> NDArray:
-    """Two clips as one, whose last and first `overlap` frames are the same moments: (T1 + T2 - overlap, H, W, C).
-
-    The earlier clip's weight falls linearly from 1 to 0 over the overlap, as in the public FramePack application.
-    `overlap` is clamped to the shorter clip. Float clips give float32; uint8 clips are blended in float32 and rounded.
-    """
-    if overlap < 0:
-        raise ValueError(f"overlap must be at least 0 frames, got {overlap}")
-    if earlier.shape[1:] != later.shape[1:] or earlier.dtype != later.dtype:
-        raise ValueError(f"clips must match, got {earlier.dtype} {earlier.shape} and {later.dtype} {later.shape}")
-    overlap = min(overlap, len(earlier), len(later))
-    weights = np.linspace(1, 0, overlap, dtype=np.float32).reshape(-1, *[1] * (earlier.ndim - 1))
-    before, fading, coming, after = (
-        earlier[: len(earlier) - overlap],
-        earlier[len(earlier) - overlap :],
-        later[:overlap],
-        later[overlap:],
-    )
-    blended = fading * weights + coming * (1 - weights)
-    if earlier.dtype == np.uint8:
-        return np.concatenate([before, np.rint(blended).astype(np.uint8), after])
-    return np.concatenate([before, blended, after]).astype(np.float32)
 
 
 def resample_fps(

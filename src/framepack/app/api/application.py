@@ -19,7 +19,6 @@ from framepack.app.service import Service
 from framepack.app.uploads import NoRoom, TooLarge
 from framepack.jobs.job import UnknownJob, WrongState
 from framepack.jobs.run import disk_is_full
-from framepack.media.errors import DiskFullError
 from framepack.spec.request import explain
 from framepack.spec.variants import VARIANTS
 
@@ -81,7 +80,7 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(OSError)
     async def no_room(request: Request, error: OSError) -> JSONResponse:
-        if isinstance(error, DiskFullError) or disk_is_full(error):
+        if disk_is_full(error):
             return JSONResponse({"error": "the disk is full; free some space"}, 507)
         return await broken(request, error)
 
