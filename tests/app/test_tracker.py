@@ -24,12 +24,35 @@ def run_section(tracker: Tracker, clock: Clock, section: int, sections: int, ste
     tracker.see(SectionDone(section=section, sections=sections, frames=33, seconds=0, file=Path("a.mp4")))
 
 
-def test_time_left_is_right_after_the_first_section():
+def test_time_left_is_right_after_the_first_section_which_is_decoded_alone():
     clock = Clock()
     tracker = Tracker(clock=clock)
     run_section(tracker, clock, 0, 5, 10, pace=2.0, tail=7.0)
-    assert tracker.seconds_left == pytest.approx(4 * (10 * 2.0 + 7.0))
-    assert tracker.fraction == pytest.approx(0.2)
+    assert tracker.seconds_left == pytest.approx(4 * (10 * 2.0 + 14.0))
+    assert tracker.fraction == pytest.approx(27 / (27 + 4 * 34))
+    run_section(tracker, clock, 1, 5, 10, pace=2.0, tail=10.0)
+    assert tracker.seconds_left == pytest.approx(3 * (10 * 2.0 + 10.0))
+
+
+def test_a_job_that_goes_on_later_has_timed_a_whole_tail():
+    clock = Clock()
+    tracker = Tracker(clock=clock)
+    run_section(tracker, clock, 2, 5, 10, pace=2.0, tail=14.0)
+    assert tracker.seconds_left == pytest.approx(2 * (10 * 2.0 + 14.0))
+
+
+def test_steps_that_a_cache_skips_count_with_their_share():
+    clock = Clock()
+    tracker = Tracker(clock=clock)
+    for section in range(2):
+        tracker.see(StageStarted(stage="section", message="sampling", section=section))
+        for step in range(10):
+            clock.now += 0.1 if step % 3 else 2.0
+            tracker.see(StepDone(section=section, sections=4, step=step, steps=10))
+        clock.now += 3.0 * (section + 1)
+        tracker.see(SectionDone(section=section, sections=4, frames=33, seconds=0, file=None))
+    truth = 2 * (4 * 2.0 + 6 * 0.1 + 6.0)
+    assert tracker.seconds_left == pytest.approx(truth, rel=0.1)
 
 
 def test_a_slow_first_step_does_not_spoil_the_estimate():
