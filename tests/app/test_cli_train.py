@@ -11,6 +11,7 @@ from PIL import Image
 from framepack.app import cli
 from framepack.media.read import probe
 from framepack.media.video import VideoWriter
+from framepack.training.sample_recipe import Sampled
 
 
 def run(monkeypatch, *words: object) -> int:
@@ -65,16 +66,24 @@ def test_a_mistake_is_one_sentence(tiny_models_dir, monkeypatch, tmp_path: Path,
 def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_path, capsys):
     seen = {}
 
-    def train(recipe, folder, *, device, seconds, workers, on_progress):
+    def train(recipe, folder, *, device, seconds, workers, on_progress, on_sample):
+        on_sample(Sampled(step=20, samples=160, followed=0.75, psnr=21.5, gain=3.25, seconds=1.0))
+        seen.update(samples=recipe.samples.minutes)
         seen.update(steps=recipe.schedule.steps, folder=folder, seconds=seconds, workers=workers)
         return recipe.schedule.steps - 1
 
     monkeypatch.setattr("framepack.training.trainer.train", train)
-    assert run(monkeypatch, "train", "mini", "-o", tmp_path, "--minutes", "2", "--device", "cpu") == 0
+    assert (
+        run(monkeypatch, "train", "mini", "-o", tmp_path, "--minutes", "2", "--sample-minutes", "9", "--device", "cpu")
+        == 0
+    )
     said = capsys.readouterr()
     assert "1 steps are left" in said.err
     assert said.out.strip() == str(tmp_path / "model")
     assert seen["seconds"] == 120
+    assert seen["samples"] == 9
+    assert "75%" in said.err
+    assert "+3.2 dB" in said.err
     assert seen["folder"] == tmp_path
     assert run(monkeypatch, "train", "maxi") == 2
     assert "there is no recipe 'maxi': give a .toml file or one of mini" in capsys.readouterr().err

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import framepack
+from framepack.media.read import probe
 from framepack.models.config import TransformerConfig
 from framepack.models.encoders import load_image_encoder, load_text_encoder
 from framepack.training.curve import read_log
 from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonal
 from framepack.training.pool import ImagePool, PoolRecipe
 from framepack.training.recipe import Phase, Recipe, Schedule
+from framepack.training.sample_recipe import SampleRecipe
 from framepack.training.state import PART_BYTES, load_state, save_state
 from framepack.training.towers import TowerConfig, Towers
 from framepack.training.trainer import train
@@ -59,6 +62,27 @@ def test_a_run_in_pieces_is_the_run_in_one_go_to_the_bit(runs):
     logs = [read_log(runs / run / "log.csv") for run in ("whole", "pieces")]
     assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
     assert (runs / "whole" / "curve.png").is_file()
+
+
+def test_samples_are_made_on_the_way_and_change_nothing(runs):
+    wanted = SampleRecipe(minutes=1e-9, motions=("pan left", "sprite falls"), size=(32, 32), steps=1)
+    folder = runs / "sampled"
+    shutil.copytree(runs / "whole" / "vae", folder / "vae")
+    heard = []
+    train(replace(TINY, samples=wanted), folder, on_sample=heard.append)
+    assert [row.step for row in heard] == [20, 40]
+    assert (folder / "state/part-00.safetensors").read_bytes() == (
+        runs / "whole/state/part-00.safetensors"
+    ).read_bytes()
+    rows = read_log(folder / "samples.csv")
+    assert [row["step"] for row in rows] == [20, 40]
+    assert rows[1]["psnr"] == pytest.approx(heard[1].psnr, rel=1e-4)
+    with Image.open(folder / "samples/step-000040.png") as sheet, Image.open(folder / "curve.png") as curve:
+        assert sheet.height > 2 * 32
+        assert curve.height > 800
+    assert probe(folder / "samples/step-000040.mp4").frames == 37
+    with pytest.raises(ValueError, match="motions to sample must be of"):
+        replace(wanted, motions=("dance",))
 
 
 def test_the_exported_encoders_compute_what_training_computed(runs):

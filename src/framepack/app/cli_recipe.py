@@ -1,31 +1,48 @@
 """`framepack train RECIPE` in the terminal: trains a small model from nothing, or goes on with it."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from framepack.app.runtime import choose_device
 from framepack.training import recipe as recipe_module
 from framepack.training import trainer
 from framepack.training.recipe import Recipe
+from framepack.training.sample_recipe import Sampled
 
 RECIPES = Path(recipe_module.__file__).parent / "recipes"
 
 
-def recipe_command(name: str, folder: Path, *, minutes: float | None, workers: int, device: str) -> None:
+SHOWN_SAMPLES = 6
+
+
+def recipe_command(
+    name: str, folder: Path, *, minutes: float | None, sample_minutes: float | None, workers: int, device: str
+) -> None:
     """Train by the recipe until its last step or for some minutes; `folder/model` is the model as it stands."""
     file = find_recipe(name)
     recipe = Recipe.read(file)
+    if sample_minutes is not None:
+        recipe = replace(recipe, samples=replace(recipe.samples, minutes=sample_minutes))
     console = Console(stderr=True)
     console.print(f"{file.stem}: {recipe.schedule.steps} steps into {folder}", highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("drawing pictures, fitting the VAE", total=recipe.schedule.steps)
+    progress = Progress(*columns, console=console)
+    task = progress.add_task("drawing pictures, fitting the VAE", total=recipe.schedule.steps)
+    sampled: list[Sampled] = []
+    with Live(progress, console=console) as live:
 
         def show(line: trainer.Progress) -> None:
             text = f"loss {line.loss:.4f}, {line.samples} samples"
             progress.update(task, completed=line.step, description=text)
+
+        def show_sample(row: Sampled) -> None:
+            sampled.append(row)
+            live.update(Group(progress, sample_table(sampled[-SHOWN_SAMPLES:], folder)))
 
         done = trainer.train(
             recipe,
@@ -34,11 +51,22 @@ def recipe_command(name: str, folder: Path, *, minutes: float | None, workers: i
             seconds=None if minutes is None else 60 * minutes,
             workers=workers,
             on_progress=show,
+            on_sample=show_sample,
         )
     rest = recipe.schedule.steps - done
     said = f"{rest} steps are left: the same command goes on" if rest else "done"
     console.print(f"{said}. Try it: framepack generate PICTURE --models-dir {folder / 'model'}", soft_wrap=True)
     print(folder / "model")
+
+
+def sample_table(rows: list[Sampled], folder: Path) -> Table:
+    """The last samplings, and where their videos are."""
+    table = Table(title=f"sample videos in {folder / 'samples'}", title_justify="left")
+    for name in ("step", "prompts followed", "PSNR", "over a still picture"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(str(row.step), f"{row.followed:.0%}", f"{row.psnr:.1f} dB", f"{row.gain:+.1f} dB")
+    return table
 
 
 def find_recipe(name: str) -> Path:

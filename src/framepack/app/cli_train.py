@@ -132,10 +132,13 @@ def recipe(
         Path, typer.Option("--output", "-o", help="Folder for the run; the same one goes on from its last save.")
     ] = Path("run"),
     minutes: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long; go on later.")] = None,
+    sample_minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Minutes between sample videos, 0 for none; else the recipe's.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw pictures.")] = 1,
     device: Device = "auto",
 ) -> None:
     """Train a small model from nothing: VAE, transformer and encoders. `train RECIPE` for short."""
     from framepack.app.cli_recipe import recipe_command
 
-    recipe_command(name, output, minutes=minutes, workers=workers, device=device)
+    recipe_command(name, output, minutes=minutes, sample_minutes=sample_minutes, workers=workers, device=device)

@@ -11,6 +11,7 @@ from framepack.training.clips import ClipRecipe
 from framepack.training.loss import FlowRecipe
 from framepack.training.optimizer import OptimizerRecipe
 from framepack.training.pool import PoolRecipe
+from framepack.training.sample_recipe import SampleRecipe
 from framepack.training.sections import SectionRecipe
 from framepack.training.towers import TowerConfig
 from framepack.training.vae import VaeRecipe
@@ -67,6 +68,7 @@ class Recipe:
     optimizer: OptimizerRecipe
     schedule: Schedule
     phases: tuple[Phase, ...]
+    samples: SampleRecipe = field(default_factory=SampleRecipe)
 
     def phase(self, step: int) -> Phase:
         """The phase that holds at a step."""
@@ -86,6 +88,7 @@ class Recipe:
             "pool": _build(PoolRecipe, table.pop("pool", {}), "pool"),
             "optimizer": _build(OptimizerRecipe, table.pop("optimizer", {}), "optimizer"),
             "schedule": _build(Schedule, table.pop("schedule", {}), "schedule"),
+            "samples": _build(SampleRecipe, table.pop("samples", {}), "samples"),
             "phases": tuple(_phase(phase, base) for phase in table.pop("phases")),
         }
         return cls(**parts, **table)

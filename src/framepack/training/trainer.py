@@ -5,7 +5,6 @@ the recipe's seed and the step's number, so a run cut into pieces is the run in 
 line.
 """
 
-import csv
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,12 +16,14 @@ from torch import nn
 
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.clips import ClipStream
-from framepack.training.curve import draw_curve, read_log
+from framepack.training.curve import append_row, cut_rows, draw_curve, read_log
 from framepack.training.export import export_transformer, export_vae, write_tokenizers
 from framepack.training.loss import flow_loss
 from framepack.training.optimizer import Optimizer
 from framepack.training.pool import ImagePool
 from framepack.training.recipe import Recipe
+from framepack.training.sample_recipe import Sampled
+from framepack.training.samples import Sampler
 from framepack.training.sections import draw_section
 from framepack.training.state import load_state, save_state
 from framepack.training.towers import Towers
@@ -127,41 +128,58 @@ def train(
     seconds: float | None = None,
     workers: int = 1,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    on_sample: Callable[[Sampled], None] = lambda _: None,
 ) -> int:
     """Train or continue the run in `folder` until the recipe's last step or for `seconds`; returns the steps done.
 
     The folder gets `vae/` first (see `training.vae`), then `log.csv`, `curve.png`, `state/` and, after every call,
-    `model/`: the model as it stands, a models folder. workers: processes that draw images. Raises ValueError when the
-    folder holds a run of another shape.
+    `model/`: the model as it stands, a models folder; where the recipe asks for samples, also `samples/` and
+    `samples.csv`. workers: processes that draw images. Raises ValueError when the folder holds a run of another shape.
     """
     folder.mkdir(parents=True, exist_ok=True)
     base = write_tokenizers(folder / "model")
     with ImagePool(recipe.pool, recipe.seed, workers) as pool:
         vae, encoder = prepare_vae(recipe.vae, recipe.seed, folder / "vae", pool, torch.device(device))
         trainer = Trainer(recipe, pool, encoder, base, torch.device(device))
-        number = _run(trainer, folder, seconds, on_progress)
+        if recipe.samples.minutes:
+            sampler = Sampler(recipe, folder, vae, device)
+            number = _run(trainer, folder, seconds, on_progress, sampler, on_sample)
+        else:
+            number = _run(trainer, folder, seconds, on_progress)
+            export_vae(folder / "model", vae)
     export_transformer(folder / "model", recipe, trainer.optimizer.averaged())
-    export_vae(folder / "model", vae)
     return number
 
 
-def _run(trainer: Trainer, folder: Path, seconds: float | None, on_progress: Callable[[Progress], None]) -> int:
-    """Step, log and save; returns the number of steps done since the run began."""
+def _run(
+    trainer: Trainer,
+    folder: Path,
+    seconds: float | None,
+    on_progress: Callable[[Progress], None],
+    sampler: Sampler | None = None,
+    on_sample: Callable[[Sampled], None] = lambda _: None,
+) -> int:
+    """Step, log, sample and save; returns the number of steps done since the run began."""
     state, log, schedule = folder / "state", folder / "log.csv", trainer.recipe.schedule
     number = 0
     if state.is_dir():
         number, trainer.samples = load_state(state, trainer.optimizer)
-    _cut_log(log, number)
-    began = saved = time.monotonic()
+    for path in (log, folder / "samples.csv"):
+        cut_rows(path, number)
+    began = saved = sampled = time.monotonic()
     for progress in _steps(trainer, number):
-        _log(log, progress)
+        append_row(log, asdict(progress))
         on_progress(progress)
         number, now = progress.step, time.monotonic()
         ends = number == schedule.steps or (seconds is not None and now - began > seconds)
-        if ends or now - saved > 60 * schedule.checkpoint_minutes:
+        due = ends or now - sampled > 60 * trainer.recipe.samples.minutes
+        if sampler and due:
+            on_sample(sampler.sample(number, trainer.samples, trainer.optimizer.averaged()))
+            sampled = time.monotonic()
+        if ends or (sampler and due) or now - saved > 60 * schedule.checkpoint_minutes:
             save_state(state, trainer.optimizer, number, trainer.samples)
-            draw_curve(read_log(log), folder / "curve.png")
-            saved = now
+            draw_curve(read_log(log), folder / "curve.png", samples=read_log(folder / "samples.csv"))
+            saved = time.monotonic()
         if ends:
             break
     return number
@@ -182,21 +200,3 @@ def _steps(trainer: Trainer, first: int) -> Iterator[Progress]:
             rate=schedule.rate(end - 1),
             seconds=time.monotonic() - clock,
         )
-
-
-def _log(path: Path, progress: Progress) -> None:
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        row = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in asdict(progress).items()}
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Drop lines later than the checkpoint: their steps are made again."""
-    if path.is_file():
-        header, *lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if int(line.split(",", 1)[0]) <= step]
-        path.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")
