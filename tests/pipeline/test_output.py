@@ -1,5 +1,6 @@
 """From settled frames to files: each frame encoded once, whatever the order, rate and format."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -91,11 +92,23 @@ def test_another_rate_keeps_the_duration_and_the_frames_on_screen(fps: float, mo
 
 
 def test_the_request_is_inside_the_file(tmp_path: Path):
-    request = GenerationRequest(image="a.png", seconds=1, prompt="ü", output={"path": tmp_path / "v.mp4"})
+    guide = {"image": tmp_path / "b.png", "second": 0.5}
+    request = GenerationRequest(
+        image=tmp_path / "a.png",
+        seconds=1,
+        prompt="ü",
+        frames=[guide],
+        loras=[{"file": tmp_path / "l.safetensors"}],
+        output={"path": tmp_path / "v.mp4"},
+    )
     _, _, final = drive(request, tmp_path)
     content = read_metadata(final)
     assert content is not None
-    assert GenerationRequest.model_validate(content["request"]) == request
+    assert str(tmp_path) not in json.dumps(content), "whoever gets the video learns where its maker keeps files"
+    found = GenerationRequest.model_validate(content["request"])
+    assert found == request.without_folders()
+    names = (found.image, found.frames[0].image, found.loras[0].file, found.output.path)
+    assert [str(name) for name in names] == ["a.png", "b.png", "l.safetensors", "v.mp4"]
 
 
 def test_a_gif_is_encoded_at_the_end_from_lossless_segments(tmp_path: Path):

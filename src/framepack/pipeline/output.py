@@ -41,7 +41,8 @@ class VideoOutput:
         self.folder = folder
         self.backward = sections[0].grows == "backward"
         self.settled = settled_frames(sections)
-        self.metadata = json.dumps({"framepack": __version__, "request": request.model_dump(mode="json")})
+        shared = request.without_folders().model_dump(mode="json")
+        self.metadata = json.dumps({"framepack": __version__, "request": shared})
         self.frames_encoded = 0
         self.known: Segment | None = None
         """the settled file as this run has written it, so that it need not be looked through again"""

@@ -13,6 +13,58 @@ if TYPE_CHECKING:
 Stage = Literal["load", "encode", "plan", "prepare", "section", "decode", "finish"]
 
 
+Part = Literal["text", "image", "encode", "prepare", "sample", "decode"]
+Placement = Literal["resident", "offloaded", "streamed"]
+Way = Literal["whole", "rows", "tiled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStage:
+    """What one kind of work is foreseen to take. Sizes in bytes, time in seconds."""
+
+    part: Part
+    title: str
+    """For a person: `text encoders`, `sampling` ..."""
+    placement: Placement
+    """Of the weights: on the device for the whole job, on the device while they are used, or block by block."""
+    where: str
+    """The same in words, with the number of blocks."""
+    from_disk: bool
+    """Weights are read from their files each time, as RAM does not hold them."""
+    rows: int | None
+    """Tokens at a time in the transformer's blocks; None where that does not apply, or all at once."""
+    way: Way | None
+    """How the VAE works: the whole picture, in rows (exact, less memory), in tiles (faint seams)."""
+    weights: int
+    """On the device during the work, all modules together."""
+    activations: int
+    """What the work makes and keeps beside them, at most."""
+    peak: int
+    """On the device, at most."""
+    host: int
+    """RAM of the whole process, at most; on a CPU that is all there is."""
+    passes: int
+    copied: int
+    """Weights brought to the device, all passes together."""
+    seconds: float | None
+    """None where it is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """Before a job's first work: how it will be done, and what it is foreseen to take."""
+
+    device: str
+    capacity: int
+    """Bytes of the device that the job may use."""
+    stages: tuple[PlannedStage, ...]
+    peak: int
+    host: int
+    seconds: float | None
+    """None where any stage's is not known."""
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageStarted:
     """A stage began; `section` counts from 0 where the stage belongs to one."""
@@ -76,4 +128,4 @@ class Failed:
     traceback: str
 
 
-Event = StageStarted | Notice | StepDone | SectionDone | Finished | Cancelled | Failed
+Event = Planned | StageStarted | Notice | StepDone | SectionDone | Finished | Cancelled | Failed

@@ -5,7 +5,7 @@ A preview travels as one PNG, its frames below each other. Knows nothing of pipe
 
 import base64
 import io
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from framepack.spec.events import (
     Failed,
     Finished,
     Notice,
+    Planned,
+    PlannedStage,
     SectionDone,
     StageStarted,
     StepDone,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 TAGS: dict[str, type[Event]] = {
+    "planned": Planned,
     "stage": StageStarted,
     "notice": Notice,
     "step": StepDone,
@@ -38,6 +41,8 @@ NAMES = {kind: tag for tag, kind in TAGS.items()}
 def to_json(event: Event, *, preview: bool = True) -> dict[str, Any]:
     """A JSON-ready object. `preview=False` leaves a step's picture out."""
     data: dict[str, Any] = {"type": NAMES[type(event)]}
+    if isinstance(event, Planned):
+        return data | asdict(event)
     for field in fields(event):
         value = getattr(event, field.name)
         if field.name == "preview":
@@ -60,8 +65,11 @@ def from_json(data: dict[str, Any]) -> Event:
     if values.get("preview") is not None:
         values["preview"] = preview_from_json(values["preview"])
     try:
+        if kind is Planned:
+            values["stages"] = tuple(PlannedStage(**stage) for stage in values["stages"])
+            values["notes"] = tuple(values["notes"])
         return kind(**values)
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         raise ValueError(f"not a {tag} event: {error}") from error
 
 

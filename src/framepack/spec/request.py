@@ -60,6 +60,18 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def without_folders(self) -> Self:
+        """The same with bare file names, here and in all parts: what may go into a file that others get."""
+        return self.model_copy(update={name: _bare(value) for name, value in self})
+
+
+def _bare(value: object) -> object:
+    if isinstance(value, Path):
+        return Path(value.name)
+    if isinstance(value, tuple):
+        return tuple(_bare(entry) for entry in value)
+    return value.without_folders() if isinstance(value, Model) else value
+
 
 Strength = Annotated[float, within(0, 1)]
 
