@@ -16,6 +16,7 @@ from framepack.models.lora import fuse_loras
 from framepack.training.lora_adapter import inject, save_lora
 from framepack.training.lora_cache import cache_clips
 from framepack.training.lora_data import Item, clips_of, find_items
+from framepack.training.lora_draws import Draw
 from framepack.training.lora_examples import example, sections_of
 from framepack.training.lora_trainer import LoraRecipe, LoraTrainer, train_lora
 
@@ -159,6 +160,79 @@ def test_a_picture_is_drawn_from_its_caption_alone(framepack, data):
     assert np.isfinite(trained.chapter(range(2)).loss)
 
 
+def write_data(folder: Path, *frames: tuple[int, str]) -> None:
+    """Clips of so many frames with their captions, the first one there already."""
+    for number, (count, caption) in enumerate(frames):
+        write_video(folder / f"clip{number}.mkv", count)
+        (folder / f"clip{number}.txt").write_text(caption)
+
+
+def test_a_batch_is_of_clips_of_one_length_and_its_loss_is_the_mean_of_theirs(framepack, data):
+    write_data(data, (20, "another slide to the side"), (20, "slide"), (9, "a shorter one"))
+    recipe = replace(RECIPE, batch=3, caption_dropout=0.0)
+    trained = trainer(framepack, data, recipe)
+    sizes = {len(trained.draw(number).sigma) for number in range(12)}
+    assert sizes == {1, 3}
+    number = next(number for number in range(12) if len(trained.draw(number).sigma) == 3)
+    draw = trained.draw(number)
+    shape = draw.example.clean.shape
+    assert shape[0] == 3
+    assert len({caption["text"].shape[1] for caption in draw.captions}) > 1
+
+    def loss(part: Draw) -> float:
+        with trained.lent() as transformer, torch.no_grad():
+            return float(trained.loss(transformer, part, trained.conditions([part])[0]))
+
+    def single(i: int) -> Draw:
+        context = [replace(span, latents=span.latents[i : i + 1]) for span in draw.example.context]
+        return Draw(
+            example=replace(draw.example, clean=draw.example.clean[i : i + 1], context=context),
+            captions=draw.captions[i : i + 1],
+            images=draw.images[i : i + 1],
+            sigma=draw.sigma[i : i + 1],
+            noise=draw.noise[i : i + 1],
+        )
+
+    assert loss(draw) == pytest.approx(np.mean([loss(single(i)) for i in range(3)]), rel=1e-4)
+    assert np.isfinite(trained.chapter(range(2)).loss)
+
+
+def test_a_share_of_captions_is_left_out(framepack, data):
+    trained = trainer(framepack, data, replace(RECIPE, caption_dropout=0.4))
+    (clip,) = trained.clips
+    words = clip.load()["text"]
+    kept = [torch.equal(trained.draw(number).captions[0]["text"], words) for number in range(60)]
+    assert 20 < sum(kept) < 52
+    with framepack.memory.lease("text") as encoder, torch.no_grad():
+        empty = encoder.encode("").text
+    dropped = trained.draw(kept.index(False)).captions[0]["text"]
+    torch.testing.assert_close(dropped, empty.float().cpu())
+
+
+def test_blocks_are_computed_again_in_the_backward_pass(framepack, data):
+    """Gradient checkpointing: a step runs each block twice, and its activations are not kept."""
+    trained = trainer(framepack, data)
+    calls = []
+    with trained.lent() as transformer:
+        for block in transformer.blocks:
+            block.register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    trained.chapter(range(1))
+    assert len(calls) == 2 * len(transformer.blocks)
+
+
+@pytest.mark.parametrize("base", ["int8", "int8-offloaded"])
+def test_an_8_bit_base_trains_to_nearly_the_same_lora(base, tiny_models_dir, data, tmp_path):
+    def losses(base: str) -> list[float]:
+        framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+        lines = []
+        recipe = replace(RECIPE, steps=24, base=base)
+        list(train_lora(trainer(framepack, data, recipe), tmp_path / base, on_progress=lines.append))
+        return [line.loss for line in lines]
+
+    assert losses(base) == pytest.approx(losses("whole"), rel=0.03)
+    assert (tmp_path / base / "loss.png").is_file()
+
+
 def test_a_long_video_becomes_clips_that_share_a_frame_and_a_short_one_stays_whole(tmp_path):
     def lengths(frames: int, fps: float = 30) -> list[int]:
         write_video(tmp_path / "v.mkv", frames, fps)
@@ -184,7 +258,7 @@ def test_files_without_captions_and_empty_folders_are_named(data, tmp_path):
         find_items(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("change", [{"rank": 0}, {"rate": 0.0}, {"steps": 0}, {"window": 40}])
+@pytest.mark.parametrize("change", [{"rank": 0}, {"rate": 0.0}, {"steps": 0}, {"window": 40}, {"batch": 0}])
 def test_a_recipe_says_its_bounds(change):
     with pytest.raises(ValueError, match=f"{next(iter(change))} must be"):
         replace(RECIPE, **change)

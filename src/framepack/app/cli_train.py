@@ -85,12 +85,17 @@ def lora(
     rank: Annotated[int, typer.Option(help="Size of the adapters.")] = 16,
     alpha: Annotated[float | None, typer.Option(help="Their scale is alpha / rank; the rank by default.")] = None,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 2e-4,
-    steps: Annotated[int, typer.Option(help="Steps in all, one clip's section each.")] = 1000,
+    steps: Annotated[int, typer.Option(help="Steps in all, a section of each clip of the batch.")] = 1000,
     window: Annotated[int, typer.Option(help="Latents a section; 9 is what the models were trained with.")] = 9,
     resolution: Annotated[int | None, typer.Option(help="Side of the square with the clips' area.")] = None,
     sections: Annotated[int, typer.Option(min=1, help="Longest clip, in sections of 1.2 seconds.")] = 3,
     save_every: Annotated[int, typer.Option(help="Steps between saves.")] = 100,
     sample_every: Annotated[int, typer.Option(min=0, help="Steps between sample videos; 0 for one at the end.")] = 0,
+    batch: Annotated[int, typer.Option(help="Clips of one size a step shows.")] = 1,
+    caption_dropout: Annotated[float, typer.Option(help="Share of captions left out.")] = 0.1,
+    base: Annotated[
+        str, typer.Option(help="The frozen weights: whole, int8 (half the memory), offloaded or int8-offloaded.")
+    ] = "whole",
     seed: Annotated[int, typer.Option(help="The same seed gives the same LoRA.")] = 31337,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -110,6 +115,9 @@ def lora(
         window=window,
         save_every=save_every,
         seed=seed,
+        batch=batch,
+        caption_dropout=caption_dropout,
+        base=base,
     )
     lora_command(
         model,

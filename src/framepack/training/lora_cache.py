@@ -82,6 +82,20 @@ def cache_clips(
 
 
 @torch.no_grad()
+def empty_caption(framepack: FramePack, folder: Path) -> dict[str, Tensor]:
+    """text (1, L, D) and pooled (1, P) of no words at all, float32 on the CPU; kept in `folder`."""
+    name = hashlib.sha256(str(framepack.loader.folders.base.resolve()).encode()).hexdigest()[:24]
+    file = folder / f"empty-{name}.safetensors"
+    if not file.is_file():
+        with framepack.memory.lease("text") as encoder:
+            text = encoder.encode("")
+        tensors = {"text": text.text.float().cpu().contiguous(), "pooled": text.pooled.float().cpu().contiguous()}
+        with atomic_write(file) as temporary:
+            save_file(tensors, temporary)
+    return load_file(file)
+
+
+@torch.no_grad()
 def _encode(framepack: FramePack, item: Item, stem: Path, *, base: int, window: int, sections: int) -> int:
     """Encode one item's clips to `stem`-0, `stem`-1 ...; returns how many."""
     with framepack.memory.lease("text") as encoder:

@@ -1,12 +1,12 @@
 """Trains a LoRA on cached clips, through the memory manager, with gradient checkpointing; resumes to the bit.
 
-A run is a folder: `lora.safetensors` (what `--lora` loads), `loss.csv`, `state.safetensors` (to go on from) and sample
-videos. Steps are drawn by number, so a run in pieces is the run in one go. The once-a-job modules, a quarter of a 13 B
-model, are on the device only while the conditions of the next CHAPTER steps are computed; they are not trained.
+A run is a folder: `lora.safetensors` (what `--lora` loads), `loss.csv` and `loss.png`, `state.safetensors` (to go on
+from) and sample videos. Steps are drawn by number, so a run in pieces is the run in one go. The once-a-job modules, a
+quarter of a 13 B model, are on the device only while the conditions of the next CHAPTER steps are computed; they are
+not trained.
 Flow matching on the velocity, as the models were trained (arXiv 2403.03206); LoRA, arXiv 2106.09685.
 """
 
-import csv
 import json
 import math
 import time
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -25,11 +24,11 @@ from framepack.models.conditioning import StepCondition
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.pipeline.conditioning import NOISE_SCALE
 from framepack.pipeline.framepack import FramePack
-from framepack.sampling.schedule import mu_of
+from framepack.training.curve import append_row, cut_rows, draw_curve, read_log
 from framepack.training.lora_adapter import inject, save_lora
-from framepack.training.lora_cache import Clip
-from framepack.training.lora_examples import Example, example, sections_of
-from framepack.training.loss import FlowRecipe, draw_sigmas
+from framepack.training.lora_base import BASES, use_base
+from framepack.training.lora_cache import Clip, empty_caption
+from framepack.training.lora_draws import Draw, Drawer, joined
 
 CHAPTER = 20
 """Steps whose conditions are computed together; the log has a line for each chapter."""
@@ -52,15 +51,26 @@ class LoraRecipe:
     """Largest norm of all gradients together."""
     save_every: int = 100
     seed: int = 31337
+    batch: int = 1
+    """Clips of one size that a step shows; fewer where there are no more of that size."""
+    caption_dropout: float = 0.1
+    """Share of captions left out, so that the LoRA also works with prompts unlike them."""
+    base: str = "whole"
+    """How the frozen weights are kept, a key of BASES."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for what cannot be trained."""
-        for name, low, high in (("rank", 1, 1024), ("steps", 1, 10**7), ("window", 1, 33), ("save_every", 1, 10**7)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be {low}..{high}, got {getattr(self, name)}")
+        counts = {"rank": 1024, "steps": 10**7, "window": 33, "save_every": 10**7, "batch": 1024}
+        for name, most in counts.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be 1..{most}, got {getattr(self, name)}")
         for name in ("alpha", "rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not 0 <= self.caption_dropout < 1:
+            raise ValueError(f"caption_dropout must be 0 or more and below 1, got {self.caption_dropout}")
+        if self.base not in BASES:
+            raise ValueError(f"base must be one of {', '.join(BASES)}, got {self.base!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,17 +84,6 @@ class LoraProgress:
     """A step."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draw:
-    """What one step shows: an example, a noise level, noise of its own."""
-
-    example: Example
-    tensors: dict[str, Tensor]
-    sigma: Tensor
-    """(1,)"""
-    noise: Tensor
-
-
 class LoraTrainer:
     """Adapters, their optimizer, and the clips. Adapters enter the transformer that `framepack`'s memory lends."""
 
@@ -93,9 +92,22 @@ class LoraTrainer:
         if not clips:
             raise ValueError("there is nothing to train on: no clips")
         self.framepack, self.clips, self.recipe = framepack, clips, recipe
+        drop = recipe.caption_dropout
+        self.drawer = Drawer(
+            framepack.model,
+            clips,
+            seed=recipe.seed,
+            window=recipe.window,
+            batch=recipe.batch,
+            empty=empty_caption(framepack, clips[0].file.parent) if drop else None,
+            drop=drop,
+        )
+        use_base(framepack, recipe.base)
         with self.lent() as transformer:
             self.transformer = transformer
             self.adapters = inject(transformer, recipe.rank, recipe.alpha, recipe.seed)
+            for parameter in self.adapters.values():
+                parameter.data = parameter.data.to(framepack.memory.device)
             transformer.execution = replace(transformer.execution, checkpointing=True)
         self.optimizer = torch.optim.AdamW(self.adapters.values(), lr=recipe.rate, weight_decay=0.0)
         self.step_count = 0
@@ -106,32 +118,21 @@ class LoraTrainer:
 
     def draw(self, number: int) -> Draw:
         """What step `number` shows: the same on every run."""
-        random = np.random.default_rng((self.recipe.seed, number))
-        noise = torch.Generator().manual_seed(int(random.integers(2**62)))
-        clip = self.clips[int(random.integers(len(self.clips)))]
-        tensors = clip.load()
-        sections = sections_of(self.framepack.model, tensors["latents"].shape[2], self.recipe.window)
-        shown = example(sections, int(random.integers(len(sections))), tensors["latents"])
-        frames, height, width = shown.clean.shape[2:]
-        shift = math.exp(mu_of(frames * (height // 2) * (width // 2)))
-        return Draw(
-            example=shown,
-            tensors=tensors,
-            sigma=draw_sigmas(1, FlowRecipe(shift=shift), noise),
-            noise=torch.randn(shown.clean.shape, generator=noise),
-        )
+        return self.drawer.draw(number)
 
     @torch.no_grad()
     def conditions(self, draws: Sequence[Draw]) -> list[StepCondition]:
-        """What the blocks need to know of each step's noise level, caption and picture."""
+        """What the blocks need to know of each step's noise levels, captions and pictures."""
         device, made = self.framepack.memory.device, []
         guidance = torch.tensor([self.recipe.guidance * NOISE_SCALE], device=device)
         with self.framepack.memory.lease("transformer", once=True) as transformer:
             for draw in draws:
-                image = draw.tensors["image"] * float(draw.example.sees_image)
-                parts = (draw.tensors["pooled"].to(device), draw.tensors["text"].to(device))
-                steps = (NOISE_SCALE * draw.sigma).to(device)
-                made.append(transformer.condition(steps, guidance, *parts, None, image.to(device)).step(0))
+                parts = []
+                for sigma, caption, image in zip(draw.sigma, draw.captions, draw.images, strict=True):
+                    words = (caption["pooled"].to(device), caption["text"].to(device))
+                    steps = (NOISE_SCALE * sigma[None]).to(device)
+                    parts.append(transformer.condition(steps, guidance, *words, None, image.to(device)).step(0))
+                made.append(joined(parts))
         return made
 
     def loss(self, transformer: HunyuanVideoTransformer3DModelPacked, draw: Draw, condition: StepCondition) -> Tensor:
@@ -140,7 +141,7 @@ class LoraTrainer:
         clean, noise = draw.example.clean.to(device), draw.noise.to(device)
         frames, height, width = clean.shape[2:]
         packed = transformer.pack(draw.example.context, draw.example.at, (frames, height, width))
-        noisy = clean + draw.sigma.to(device) * (noise - clean)
+        noisy = clean + draw.sigma.to(device)[:, None, None, None, None] * (noise - clean)
         return (transformer(noisy, condition, packed) - (noise - clean)).square().mean()
 
     def chapter(self, numbers: range) -> LoraProgress:
@@ -234,7 +235,7 @@ def check_whole(framepack: FramePack, lent: nn.Module, adapted: nn.Module) -> No
     if report.modules["transformer"].streamed:
         raise ValueError(
             f"training needs the whole transformer on {report.device}, and it does not fit beside the activations: "
-            "use a lower --resolution, fewer --sections, or a device with more memory"
+            "use --base int8 or --base int8-offloaded, a lower --resolution, or a device with more memory"
         )
 
 
@@ -245,23 +246,15 @@ def train_lora(
     folder.mkdir(parents=True, exist_ok=True)
     recipe = trainer.recipe
     done = trainer.resume(folder)
+    cut_rows(folder / "loss.csv", done)
     while done < recipe.steps:
         border = (done // recipe.save_every + 1) * recipe.save_every
         end = min(done + CHAPTER - done % CHAPTER, border, recipe.steps)
         progress = trainer.chapter(range(done, end))
-        _log(folder / "loss.csv", progress)
+        append_row(folder / "loss.csv", asdict(progress))
         on_progress(progress)
         done = end
         if done in (border, recipe.steps):
             trainer.save(folder)
+            draw_curve(read_log(folder / "loss.csv"), folder / "loss.png", axis="step")
             yield done
-
-
-def _log(file: Path, progress: LoraProgress) -> None:
-    row = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in asdict(progress).items()}
-    new = not file.exists()
-    with file.open("a", newline="", encoding="utf-8") as opened:
-        writer = csv.DictWriter(opened, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
