@@ -90,7 +90,7 @@ def test_pause_resume_and_cancel_with_the_real_pipeline(service, request_):
     assert 1 <= job.progress.section < 3
     assert service.video(job.id).name.endswith(".part.mkv")
     service.resume(job.id)
-    wait(service, job, lambda now: now.status == "running" and service.preview(now.id) is not None and now.progress.step)
+    wait(service, job, lambda now: now.status == "running" and service.preview(now.id) and now.progress.step)
     service.cancel(job.id)
     job = ended(service, job)
     assert job.status == "cancelled"
