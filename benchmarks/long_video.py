@@ -4,7 +4,7 @@
 
 Runs one job through the real pipeline (history, joining, encoding, publishing) with stubs for the models, at the real
 latent size: what is measured is what the application adds to the models. Prints, for the section early and the one at
-the end, seconds (median of three neighbours) and resident memory, for a forward and an inverted job; then frames
+the end, seconds (median of five neighbours) and resident memory, for a forward and an inverted job; then frames
 encoded for each frame delivered, with and without the provisional tail of the live file.
 """
 
@@ -118,7 +118,7 @@ def measure(model: str, sections: int, width: int, height: int, live: bool) -> d
             super().__init__(*arguments)  # pyright: ignore[reportArgumentType]
             outputs.append(self)
 
-    seconds, memory, delivered = [], [], 0
+    seconds, work, memory, delivered = [], [], [], 0
     process = psutil.Process()
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "a.png"
@@ -135,20 +135,22 @@ def measure(model: str, sections: int, width: int, height: int, live: bool) -> d
             }
         )
         story.VideoOutput = Watched  # pyright: ignore[reportPrivateImportUsage]
-        last = time.perf_counter()
+        last, worked = time.perf_counter(), time.process_time()
         for event in FramePack(StubLoader(model), StubMemory()).generate(request):  # pyright: ignore[reportArgumentType]
             if isinstance(event, SectionDone):
-                now = time.perf_counter()
+                now, done = time.perf_counter(), time.process_time()
                 seconds.append(now - last)
+                work.append(done - worked)
                 memory.append(process.memory_info().rss)
-                last = now
+                last, worked = now, done
             if isinstance(event, Finished):
                 delivered = event.frames
-    early, late = slice(1, 4), slice(len(seconds) - 4, len(seconds) - 1)
+    early, late = slice(1, 6), slice(len(seconds) - 6, len(seconds) - 1)
     return {
         "early": median(seconds[early]),
         "late": median(seconds[late]),
-        "growth": (median(memory[late]) - median(memory[early])) / max(len(seconds) - 4, 1) / 1e6,
+        "cpu": median(work[late]) / median(work[early]),
+        "growth": (median(memory[late]) - median(memory[early])) / max(len(seconds) - 6, 1) / 1e6,
         "encoded": outputs[-1].frames_encoded / delivered,
     }
 
@@ -162,12 +164,13 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{options.sections} sections at {options.width}x{options.height}, {time.strftime('%Y-%m-%d')}")
-    print("model    live  s/section early  late  ratio  MB/section  encoded/delivered")
+    print("model    live  s/section early  late  ratio  of CPU  MB/section  encoded/delivered")
     for model in ("mini", "mini-f1"):
         for live in (False, True):
             row = measure(model, options.sections, options.width, options.height, live)
             print(
                 f"{model:8} {live!s:5} {row['early']:15.2f} {row['late']:5.2f} {row['late'] / row['early']:6.3f}"
+                f" {row['cpu']:7.3f}"
                 f" {row['growth']:11.2f} {row['encoded']:18.3f}",
                 flush=True,
             )
