@@ -1,7 +1,7 @@
 """A generator that makes numbers instead of videos, keeps its sections as the real one does, and fails on demand.
 
 The request's prompt is a JSON object: `pause` seconds a step, `fail` what to do at `section` and `step`, at most
-`times` times over all attempts (counted in the work folder).
+`times` times over all attempts (counted in the work folder), `tell` to write down beside the video what it was told.
 """
 
 import ctypes
@@ -40,8 +40,12 @@ class Fake:
     def memory(self) -> dict[str, int]:
         return {"ram": 1000}
 
-    def __call__(self, request: GenerationRequest, *, outputs: Path, work: Path) -> Iterator[Event]:
+    def __call__(
+        self, request: GenerationRequest, *, outputs: Path, work: Path, preserve: str | None = None
+    ) -> Iterator[Event]:
         script = json.loads(request.prompt)
+        if script.get("tell"):
+            request.output.path.with_suffix(".told").write_text(str(preserve))
         sections = section_count(request.seconds, request.window)
         yield StageStarted(stage="encode", message="reading")
         done = []

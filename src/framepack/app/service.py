@@ -5,21 +5,23 @@ Owns the queue, the workers and the folders while it is open. A job lives here a
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from framepack.app.convert import Conversions
+from framepack.app.machine import has_gpu
 from framepack.app.paths import adopt, lora_folder, paths_in
 from framepack.app.sheets import Sheets
 from framepack.app.tracker import Tracker
 from framepack.jobs.feed import Feed, Listener, News
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import Job, Status, UnknownJob
+from framepack.jobs.job import Job, Status, UnknownJob, WrongState
 from framepack.jobs.lock import QueueLock
 from framepack.jobs.pool import Crew, Pool
-from framepack.jobs.store import JobStore
+from framepack.jobs.store import NOTHING, JobStore
 from framepack.jobs.watch import Watch
 from framepack.media.video import FORMATS
 from framepack.spec.request import GenerationRequest
@@ -44,6 +46,7 @@ class Service:
         self.folders = folders
         self.feed = Feed()
         self.began = time.time()
+        self.has_gpu = has_gpu([settings.get("device", "auto") for settings in crew.workers])
         with ExitStack() as stack:
             lock = QueueLock(folders.home / "service.lock", patience)
             stack.callback(lock.close)
@@ -53,8 +56,10 @@ class Service:
             stack.callback(self.sheets.close)
             watch = Watch(self.store, self.feed)
             stack.callback(watch.close)
+            self.conversions = Conversions(folders)
+            stack.callback(self.conversions.close)
             self.pool = Pool(self.store, self.feed, folders, crew, Tracker, keep=lock.descriptors)
-            self._forget_uploads()
+            self._tidy_up()
             self.pool.start()
             stack.callback(self.pool.close)
             self._stack = stack.pop_all()
@@ -110,6 +115,15 @@ class Service:
         outputs = self.get(job).outputs
         return outputs[0] if outputs and outputs[0].is_file() else None
 
+    def converted(self, job: str, name: str) -> Path:
+        """The job's video in another format; waits until it is made. While the job runs that can only be an mp4."""
+        file, now = self.video(job), self.get(job)
+        if file is None:
+            raise UnknownJob(f"job {job} has no video yet; it appears with the first section")
+        if now.status == "running" and name != "mp4":
+            raise WrongState(f"job {job} is running; its video can be made a {name} once it is finished")
+        return self.conversions.file(job, file, name, now.request.output.crf)
+
     def health(self) -> dict[str, Any]:
         """How the service is, for people and monitors."""
         workers = [
@@ -129,10 +143,19 @@ class Service:
     # Asking
 
     def submit(
-        self, requests: Sequence[GenerationRequest], *, batch: str | None = None, labels: Sequence[str] = ()
+        self,
+        requests: Sequence[GenerationRequest],
+        *,
+        batch: str | None = None,
+        labels: Sequence[str] = (),
+        machine: Mapping[str, Any] = NOTHING,
     ) -> list[Job]:
-        """Queue requests, all or none. Their pictures are copied, so that theirs may be moved or deleted."""
-        jobs = self.store.submit([adopt(request, self.folders) for request in requests], batch=batch, labels=labels)
+        """Queue requests, all or none. Their pictures are copied, so that theirs may be moved or deleted.
+
+        machine: see `app.machine`.
+        """
+        adopted = [adopt(request, self.folders) for request in requests]
+        jobs = self.store.submit(adopted, batch=batch, labels=labels, machine=machine)
         self.pool.nudge()
         return jobs
 
@@ -163,18 +186,14 @@ class Service:
         """Put a waiting job at `place`, 0 is next."""
         return self.store.move(job, place)
 
-    def edit(self, job: str, request: GenerationRequest) -> Job:
+    def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NOTHING) -> Job:
         """Give a waiting job another request."""
-        return self.store.edit(job, adopt(request, self.folders))
+        return self.store.edit(job, adopt(request, self.folders), machine)
 
     def delete(self, job: str, *, files: bool = False) -> None:
         """Forget a job that does not run, with its unfinished work and, if asked for, its video."""
-        old = self.store.delete(job)
-        self.folders.clear(job)
-        if files:
-            for file in old.outputs:
-                if file.parent == self.folders.outputs:
-                    file.unlink(missing_ok=True)
+        old = forget(self.store, self.folders, job, files=files)
+        self.conversions.forget(job)
         self.feed.publish(News(job=old, deleted=True))
 
     # Inside
@@ -189,8 +208,20 @@ class Service:
         self.pool.nudge()
         return job
 
-    def _forget_uploads(self) -> None:
-        used = {path for job in self.store.jobs(limit=-1) for path in paths_in(json.loads(job.request_json))}
+    def _tidy_up(self) -> None:
+        jobs = self.store.jobs(limit=-1)
+        self.conversions.sweep({job.id for job in jobs})
+        used = {path for job in jobs for path in paths_in(json.loads(job.request_json))}
         for file in self.folders.uploads.iterdir():
             if file not in used and time.time() - file.stat().st_mtime > UNUSED_AFTER:
                 file.unlink(missing_ok=True)
+
+
+def forget(store: JobStore, folders: Folders, job: str, *, files: bool) -> Job:
+    """Take a job that does not run out of the queue, with its unfinished work and, if asked for, its video."""
+    old = store.delete(job)
+    folders.clear(job)
+    for file in old.outputs if files else ():
+        if file.parent == folders.outputs:
+            file.unlink(missing_ok=True)
+    return old

@@ -60,20 +60,18 @@ class Upload:
     """The settings a video of ours was made with."""
 
 
-def limit_of(head: bytes) -> int:
-    """Bytes a file that begins with these 16 may have."""
-    return VIDEO_LIMIT if kind_of(io.BytesIO(head)) in VIDEOS else IMAGE_LIMIT
-
-
 class Incoming:
-    """One file on its way: `write` counts, `accept` checks. Use it in a `with`; what is not accepted is dropped."""
+    """One file on its way: `write` counts, `accept` checks. Use it in a `with`; what is not accepted is dropped.
 
-    def __init__(self, folders: Folders) -> None:
-        self._folders = folders
+    `name` is what its sender calls it.
+    """
+
+    def __init__(self, folders: Folders, name: str = "") -> None:
+        self._folders, self.name = folders, name
         self._id = secrets.token_hex(12)
         self.file = folders.uploads / f".{self._id}.part"
         self._out = self.file.open("xb")
-        self._head, self._size, self._limit = b"", 0, IMAGE_LIMIT
+        self._head, self._size = b"", 0
 
     def __enter__(self) -> "Incoming":
         return self
@@ -86,14 +84,17 @@ class Incoming:
         """Take the next bytes; TooLarge or NoRoom before any are written that should not be."""
         if len(self._head) < 16:
             self._head = (self._head + block)[:16]
-            self._limit = limit_of(self._head)
         self._size += len(block)
-        if self._size > self._limit:
-            what = "a video" if self._limit == VIDEO_LIMIT else "a picture"
-            raise TooLarge(f"{what} may have {self._limit // 2**20} MB; use a smaller file")
+        limit, what = self.bounds(self._head)
+        if self._size > limit:
+            raise TooLarge(f"{what} may have {limit // 2**20} MB; use a smaller file")
         if self._folders.full():
             raise NoRoom("the disk is full, so nothing can be uploaded; free some space")
         self._out.write(block)
+
+    def bounds(self, head: bytes) -> tuple[int, str]:
+        """Bytes a file that begins with these 16 may have, and what it is called."""
+        return (VIDEO_LIMIT, "a video") if kind_of(io.BytesIO(head)) in VIDEOS else (IMAGE_LIMIT, "a picture")
 
     def accept(self) -> Upload:
         """Check the whole file and give it its name; MediaError for what is no picture or video."""

@@ -23,11 +23,14 @@ class Generator:
     def __init__(self, **settings: Any) -> None:
         self._settings = settings
         self._framepack: FramePack | None = None
+        self._opened: dict[str, Any] = {}
         self._process = psutil.Process()
 
-    def __call__(self, request: GenerationRequest, *, outputs: Path, work: Path) -> Iterator[Event]:
-        """Make the video."""
-        yield from self._model(request.model).generate(request, outputs=outputs, work=work)
+    def __call__(
+        self, request: GenerationRequest, *, outputs: Path, work: Path, preserve: str | None = None
+    ) -> Iterator[Event]:
+        """Make the video. `preserve`: GPU memory to leave free in this job, in place of the settings' own."""
+        yield from self._model(request.model, preserve).generate(request, outputs=outputs, work=work)
 
     def memory(self) -> dict[str, int]:
         """Bytes in use: `ram`, and `vram` where there is a GPU."""
@@ -36,11 +39,12 @@ class Generator:
             used["vram"] = torch.cuda.memory_reserved()
         return used
 
-    def _model(self, name: str) -> FramePack:
-        if self._framepack is None or self._framepack.model != name:
+    def _model(self, name: str, preserve: str | None) -> FramePack:
+        wanted: dict[str, Any] = self._settings | ({"preserve": preserve} if preserve else {})
+        if self._framepack is None or (self._framepack.model, self._opened) != (name, wanted):
             self._framepack = None
             gc.collect()
-            self._framepack = open_framepack(name, **self._settings)
+            self._framepack, self._opened = open_framepack(name, **wanted), wanted
         return self._framepack
 
 

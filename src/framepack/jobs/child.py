@@ -76,7 +76,8 @@ class Maker:
 
     def _make(self, generate: Generate, errand: Errand) -> None:
         stream = self._running[errand.job]
-        run(generate, errand.request, outputs=errand.outputs, work=errand.work, stream=stream)
+        means = {"outputs": errand.outputs, "work": errand.work, **errand.machine}
+        run(generate, errand.request, stream=stream, **means)
         del self._running[errand.job]
 
     def _beat(self) -> None:

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -78,6 +78,8 @@ def stored(value: object) -> object:
     """A Job's value as SQLite keeps it."""
     if isinstance(value, Progress):
         return json.dumps(asdict(value))
+    if isinstance(value, Mapping):
+        return json.dumps(dict(value))
     if isinstance(value, Sequence) and not isinstance(value, str):
         return json.dumps([str(path) for path in value])
     return value
@@ -87,6 +89,7 @@ def job_of(row: sqlite3.Row) -> Job:
     """The Job of one row; keys of another version's progress are left out."""
     values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - iterating a Row gives its values
     values["outputs"] = tuple(Path(path) for path in json.loads(values["outputs"]))
+    values["machine"] = json.loads(values["machine"])
     known = Progress.__dataclass_fields__
     progress = {key: value for key, value in json.loads(values["progress"]).items() if key in known}
     if "section_seconds" in progress:

@@ -67,7 +67,7 @@ class Folders:
             request = request.model_copy(update={"output": request.output.model_copy(update={"path": path})})
         work = self.work(job.id) / sha256(job.request_json.encode()).hexdigest()[:12]
         work.mkdir(parents=True, exist_ok=True)
-        return Errand(job=job.id, request=request, outputs=self.outputs, work=work)
+        return Errand(job=job.id, request=request, outputs=self.outputs, work=work, machine=job.machine)
 
     def clear(self, job: str) -> None:
         """Drop a job's unfinished work."""

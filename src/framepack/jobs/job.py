@@ -1,8 +1,9 @@
 """A job as data: one request's place in the queue, how far it is and what came of it. Pure; `store` keeps it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from framepack.spec.request import GenerationRequest
 
@@ -73,6 +74,8 @@ class Job:
     batch: str | None = None
     label: str = ""
     """What tells it from the others of its batch, such as `seed=3`."""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """What its maker is told beside the request: how to use the machine, not what to make."""
     revision: int = 0
 
     @property

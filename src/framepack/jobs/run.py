@@ -7,7 +7,7 @@ import errno
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from framepack.jobs.stream import AsyncStream, Command, Ended, Ending
 from framepack.spec.events import Cancelled, Event, Failed, Finished, SectionDone
@@ -23,18 +23,23 @@ ENDINGS: dict[Command | None, Ending] = {
 
 
 class Generate(Protocol):
-    """What a worker is handed: makes the video of a request, saying events; called again it goes on from `work`."""
+    """What a worker is handed: makes the video of a request, saying events; called again it goes on from `work`.
 
-    def __call__(self, request: GenerationRequest, *, outputs: Path, work: Path) -> Iterator[Event]: ...
+    `machine` is what its jobs may say of the machine; most say nothing.
+    """
+
+    def __call__(self, request: GenerationRequest, *, outputs: Path, work: Path, **machine: Any) -> Iterator[Event]: ...
 
 
 Factory = Callable[..., Generate]
 
 
-def run(generate: Generate, request: GenerationRequest, *, outputs: Path, work: Path, stream: AsyncStream) -> None:
+def run(
+    generate: Generate, request: GenerationRequest, *, outputs: Path, work: Path, stream: AsyncStream, **machine: Any
+) -> None:
     """Make the video. Every end, errors included, is said on the stream; nothing is raised."""
     try:
-        stream.end(follow(generate(request, outputs=outputs, work=work), stream))
+        stream.end(follow(generate(request, outputs=outputs, work=work, **machine), stream))
     except Exception as error:  # noqa: BLE001 - the one place where a job's errors end
         stream.end(failure(error, stream, outputs))
 

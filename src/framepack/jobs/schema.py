@@ -46,6 +46,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UPDATE job SET revision = (SELECT value FROM counter WHERE name = 'revision') WHERE id = NEW.id;
         END""",
     ),
+    ("ALTER TABLE job ADD COLUMN machine TEXT NOT NULL DEFAULT '{}'",),
 )
 """Statements that lead from version i to version i + 1. Only ever appended to."""
 

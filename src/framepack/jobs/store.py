@@ -6,16 +6,18 @@ command line and the service speak to the same file. The workers' side is `claim
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from framepack.jobs.claims import Claims
-from framepack.jobs.database import Database
+from framepack.jobs.database import Database, stored
 from framepack.jobs.job import Job, Progress, Status, Wish, WrongState
 from framepack.spec.request import GenerationRequest
 
 WAITING: tuple[Status, ...] = ("queued", "paused")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class JobStore:
@@ -79,19 +81,24 @@ class JobStore:
         return self._database.jobs("SELECT * FROM job WHERE revision > ? ORDER BY revision", revision)
 
     def submit(
-        self, requests: Sequence[GenerationRequest], *, batch: str | None = None, labels: Sequence[str] = ()
+        self,
+        requests: Sequence[GenerationRequest],
+        *,
+        batch: str | None = None,
+        labels: Sequence[str] = (),
+        machine: Mapping[str, Any] = NOTHING,
     ) -> list[Job]:
-        """Queue the requests behind all others: all of them or, on an error, none."""
-        now, ids = time.time(), [secrets.token_hex(6) for _ in requests]
+        """Queue the requests behind all others: all of them or, on an error, none. `machine`: see `Job`."""
+        now, ids, means = time.time(), [secrets.token_hex(6) for _ in requests], stored(machine)
         with self._database.transaction() as connection:
             last = connection.execute("SELECT coalesce(max(position), 0) FROM job").fetchone()[0]
             rows = [
-                (job, last + 1 + index, request.model_dump_json(), now, batch, labels[index] if labels else "")
+                (job, last + 1 + index, request.model_dump_json(), now, batch, labels[index] if labels else "", means)
                 for index, (job, request) in enumerate(zip(ids, requests, strict=True))
             ]
             connection.executemany(
-                "INSERT INTO job (id, status, position, request_json, created, batch, label) "
-                "VALUES (?, 'queued', ?, ?, ?, ?, ?)",
+                "INSERT INTO job (id, status, position, request_json, created, batch, label, machine) "
+                "VALUES (?, 'queued', ?, ?, ?, ?, ?, ?)",
                 rows,
             )
         return [self.get(job) for job in ids]
@@ -151,14 +158,14 @@ class JobStore:
                     connection.execute("UPDATE job SET position = ? WHERE id = ?", (old.position, name))
         return self.get(job)
 
-    def edit(self, job: str, request: GenerationRequest) -> Job:
+    def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NOTHING) -> Job:
         """Give a waiting job another request; one with finished sections keeps its own."""
 
         def decide(now: Job) -> dict[str, Any]:
             must_be(now, WAITING, "be edited")
             if now.progress.section:
                 raise WrongState(f"job {job} has finished sections already; cancel it and submit a new one")
-            return {"request_json": request.model_dump_json(), "progress": Progress()}
+            return {"request_json": request.model_dump_json(), "progress": Progress(), "machine": machine}
 
         return self._database.change(job, decide)
 

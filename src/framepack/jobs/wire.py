@@ -5,7 +5,8 @@ Service to worker: job, command, quit. Worker to service: ready, beat, event, en
 
 import json
 import threading
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,12 +20,16 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """What a worker has to know of a job: the request, and the folders for the video and for unfinished work."""
+    """What a worker has to know of a job: the request, and the folders for the video and for unfinished work.
+
+    `machine` goes to the maker as further arguments.
+    """
 
     job: str
     request: GenerationRequest
     outputs: Path
     work: Path
+    machine: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LineWriter:
@@ -59,14 +64,15 @@ def deliver(message: Message, stream: AsyncStream) -> None:
 
 def of_errand(errand: Errand) -> Message:
     """A job for a worker."""
-    folders = {"outputs": str(errand.outputs), "work": str(errand.work)}
-    return {"kind": "job", "job": errand.job, "request": errand.request.model_dump(mode="json"), **folders}
+    means = {"outputs": str(errand.outputs), "work": str(errand.work), "machine": dict(errand.machine)}
+    return {"kind": "job", "job": errand.job, "request": errand.request.model_dump(mode="json"), **means}
 
 
 def errand_of(message: Message) -> Errand:
     """The job of a message made by `of_errand`."""
     request = GenerationRequest.model_validate(message["request"])
-    return Errand(job=message["job"], request=request, outputs=Path(message["outputs"]), work=Path(message["work"]))
+    folders = {"outputs": Path(message["outputs"]), "work": Path(message["work"])}
+    return Errand(job=message["job"], request=request, machine=message["machine"], **folders)
 
 
 def of_command(job: str, command: Command | None) -> Message:

@@ -15,6 +15,7 @@ from framepack.app.api.events import event_routes
 from framepack.app.api.files import file_routes
 from framepack.app.api.guard import Access, Guard
 from framepack.app.api.jobs import job_routes
+from framepack.app.api.loras import lora_routes
 from framepack.app.service import Service
 from framepack.app.uploads import NoRoom, TooLarge
 from framepack.jobs.job import UnknownJob, WrongState
@@ -31,8 +32,8 @@ def make_app(service: Service, access: Access) -> FastAPI:
         title="FramePack", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
     app.add_middleware(Guard, access=access)
-    for routes in (job_routes(service), event_routes(service), file_routes(service)):
-        app.include_router(routes)
+    for routes in (job_routes, event_routes, file_routes, lora_routes):
+        app.include_router(routes(service))
 
     @app.get("/api/health", tags=["service"])
     def health() -> dict[str, Any]:

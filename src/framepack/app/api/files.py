@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
@@ -12,11 +12,14 @@ from framepack.app.api.receive import DECODING, form_of
 from framepack.app.api.views import File, file_view
 from framepack.app.paths import NAME, find_file
 from framepack.app.service import Service
-from framepack.app.uploads import Upload, small_picture
+from framepack.app.uploads import Incoming, Upload, small_picture
 from framepack.media.atomic import atomic_write
 from framepack.media.video import FORMATS
+from framepack.spec.request import Format
 
 MIMES = {row.suffix: row.mime for row in FORMATS.values()} | {".png": "image/png"}
+CONVERTING = CapacityLimiter(4)
+"""Threads that may wait for a conversion."""
 INLINE = ("video/", "image/")
 SAFE = {"content-security-policy": "sandbox; default-src 'none'", "cache-control": "no-cache"}
 
@@ -43,7 +46,7 @@ def uploads_and_outputs(routes: APIRouter, service: Service) -> None:
     @routes.post("/uploads", status_code=201)
     async def upload(request: Request) -> list[Upload]:
         """Hand in pictures (64 MB each) or videos (2 GB) as a form; their ids go into requests."""
-        form = await form_of(request, service.folders)
+        form = await form_of(request, lambda name: Incoming(service.folders, name))
         if not form.files:
             raise ValueError("the form has no file in it")
         return [upload for _, upload in form.files]
@@ -68,13 +71,25 @@ def uploads_and_outputs(routes: APIRouter, service: Service) -> None:
 def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
     """What there is to see of a job."""
 
-    @routes.get("/jobs/{job}/video", response_class=FileResponse)
-    def video(job: str) -> FileResponse:
-        """What exists of the job's video by now, playable."""
-        playable = service.video(job)
-        if playable is None or playable.parent != service.folders.outputs:
+    async def in_format(job: str, wanted: Format | None) -> Path:
+        file = await run_in_threadpool(service.video, job)
+        if file is None or file.parent != service.folders.outputs:
             raise HTTPException(404, "there is nothing to play yet")
-        return send_file(playable)
+        if wanted is None or FORMATS[wanted].suffix == file.suffix:
+            return file
+        return await to_thread.run_sync(service.converted, job, wanted, limiter=CONVERTING)
+
+    @routes.get("/jobs/{job}/video", response_class=FileResponse)
+    async def video(job: str, format: Format | None = None) -> FileResponse:  # noqa: A002
+        """What exists of the job's video by now; `format` has it converted first, which may take a while."""
+        return send_file(await in_format(job, format))
+
+    @routes.post("/jobs/{job}/convert")
+    async def convert(job: str, format: Format) -> File:  # noqa: A002
+        """Have the video converted now; answers when that is done, with the address to fetch it from."""
+        file = await in_format(job, format)
+        address = f"/api/jobs/{job}/video?format={format}"
+        return File(name=file.name, url=address, bytes=file.stat().st_size)
 
     @routes.get("/jobs/{job}/preview", response_class=Response)
     def preview(job: str) -> Response:

@@ -1,6 +1,7 @@
 """Routes of jobs and batches."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -9,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.submit import request_of, validated
 from framepack.app.api.views import JobView, job_view
+from framepack.app.machine import preserving
 from framepack.app.service import Service
 from framepack.jobs.batch import Grid, batch_name, expand
 from framepack.jobs.job import Job, Status
@@ -33,6 +35,9 @@ BODY = {
 }
 
 
+Preserve = Annotated[float | None, Query(description="GB of GPU memory to leave free; empty: the service's own way")]
+
+
 class Move(BaseModel):
     """Where to put a waiting job; 0 is next."""
 
@@ -45,6 +50,7 @@ class Batch(BaseModel):
     model_config = ConfigDict(extra="forbid")
     requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
     grid: dict[str, list[Any]] = {}
+    preserve_gb: float | None = None
     name: Annotated[str, Field(max_length=80)] = "batch"
 
 
@@ -66,25 +72,29 @@ def asking(routes: APIRouter, service: Service) -> None:
     view = viewer(service)
 
     @routes.post("/jobs", status_code=201, openapi_extra=BODY)
-    async def submit(request: Request) -> JobView:
+    async def submit(request: Request, preserve_gb: Preserve = None) -> JobView:
         """Queue a request: JSON that names uploads, or a form whose field `image` is the picture."""
+        machine = preserving(preserve_gb, gpu=service.has_gpu)
         wanted = await request_of(request, service.folders)
-        (job,) = await run_in_threadpool(service.submit, [wanted])
+        (job,) = await run_in_threadpool(partial(service.submit, [wanted], machine=machine))
         return await run_in_threadpool(view, job)
 
     @routes.post("/batches", status_code=201)
     def submit_batch(batch: Batch) -> list[JobView]:
         """Queue many requests, all or none."""
         grid: Grid = tuple(batch.grid.items())
+        machine = preserving(batch.preserve_gb, gpu=service.has_gpu)
         made = [variant for request in batch.requests for variant in expand(request, grid)]
         requests = [validated(data, service.folders) for data, _ in made]
-        jobs = service.submit(requests, batch=batch_name(batch.name), labels=[label for _, label in made])
+        labels = [label for _, label in made]
+        jobs = service.submit(requests, batch=batch_name(batch.name), labels=labels, machine=machine)
         return [view(job) for job in jobs]
 
     @routes.put("/jobs/{job}")
-    def edit(job: str, request: GenerationRequest) -> JobView:
+    def edit(job: str, request: GenerationRequest, preserve_gb: Preserve = None) -> JobView:
         """Give a waiting job another request."""
-        return view(service.edit(job, validated(request.model_dump(mode="json"), service.folders)))
+        machine = preserving(preserve_gb, gpu=service.has_gpu)
+        return view(service.edit(job, validated(request.model_dump(mode="json"), service.folders), machine))
 
 
 def looking(routes: APIRouter, service: Service) -> None:

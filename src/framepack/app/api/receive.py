@@ -3,9 +3,10 @@
 Blocks are handled as they come, so nothing large is ever held in memory and a limit holds before the disk fills.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from python_multipart.exceptions import FormParserError
@@ -13,15 +14,28 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from framepack.app.uploads import Incoming, TooLarge, Upload
-from framepack.jobs.folders import Folders
+from framepack.app.uploads import TooLarge
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 TEXT_LIMIT = 2**20
 """Bytes of JSON a request may have."""
 DECODING = CapacityLimiter(4)
 """Threads that may wait for decoders; the others stay free for quick answers."""
 PARTS_LIMIT = 64
 """Parts a form may have: a picture, a good many guide frames, the request."""
+
+
+class Arriving(AbstractContextManager[Any], Protocol[T_co]):
+    """A file on its way, see `Incoming`."""
+
+    def write(self, block: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+    def accept(self) -> T_co:
+        """Check the whole file."""
+        ...
 
 
 async def text_of(request: Request) -> bytes:
@@ -35,36 +49,40 @@ async def text_of(request: Request) -> bytes:
 
 
 @dataclass
-class Form:
+class Form(Generic[T]):
     """A form's texts and files by the names of their fields, in the order they came."""
 
     texts: dict[str, bytes] = field(default_factory=dict)
-    files: list[tuple[str, Upload]] = field(default_factory=list)
+    files: list[tuple[str, T]] = field(default_factory=list)
 
 
-async def form_of(request: Request, folders: Folders) -> Form:
-    """Read a multipart form; each file is checked. TooLarge, NoRoom, MediaError or ValueError for what cannot be."""
+async def form_of(request: Request, take: Callable[[str], Arriving[T]]) -> Form[T]:
+    """Read a multipart form; `take` begins each file by its name, and it is checked in the end.
+
+    TooLarge, NoRoom, MediaError or ValueError for what cannot be.
+    """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or b"boundary" not in options:
         raise ValueError("send a multipart form with a file in it, or the JSON of a request")
     with ExitStack() as stack:
-        reader = FormReader(folders, stack)
+        reader = FormReader(take, stack)
         await reader.read(request.stream(), options[b"boundary"])
         accepted = [(name, await to_thread.run_sync(file.accept, limiter=DECODING)) for name, file in reader.files]
     return Form(texts=reader.texts, files=accepted)
 
 
-class FormReader:
+class FormReader(Generic[T]):
     """Turns the parser's callbacks into texts and incoming files."""
 
-    def __init__(self, folders: Folders, stack: ExitStack) -> None:
-        self._folders, self._stack = folders, stack
+    def __init__(self, take: Callable[[str], Arriving[T]], stack: ExitStack) -> None:
+        self._take, self._stack = take, stack
         self._headers: dict[bytes, bytes] = {}
         self._header, self._value = b"", b""
-        self._name, self._file = "", None
+        self._name = ""
+        self._file: Arriving[T] | None = None
         self._parts = 0
         self.texts: dict[str, bytes] = {}
-        self.files: list[tuple[str, Incoming]] = []
+        self.files: list[tuple[str, Arriving[T]]] = []
 
     async def read(self, blocks: AsyncIterator[bytes], boundary: bytes) -> None:
         """Read the whole form."""
@@ -106,8 +124,10 @@ class FormReader:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         self._name = options.get(b"name", b"").decode(errors="replace")
         if b"filename" in options:
-            self._file = self._stack.enter_context(Incoming(self._folders))
-            self.files.append((self._name, self._file))
+            name = options[b"filename"].decode(errors="replace")
+            self._file = file = self._take(name)
+            self._stack.enter_context(file)
+            self.files.append((self._name, file))
         else:
             self.texts[self._name] = b""
 

@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from framepack.app.api.receive import Form, form_of, text_of
 from framepack.app.paths import change_paths, from_client
+from framepack.app.uploads import Incoming, Upload
 from framepack.jobs.folders import Folders
 from framepack.spec.request import GenerationRequest
 
@@ -18,7 +19,8 @@ async def request_of(request: Request, folders: Folders) -> GenerationRequest:
     """The request in a body of either kind; ValueError, ValidationError or TooLarge for what is none."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
         return validated(object_of(await text_of(request)), folders)
-    return validated(filled(await form_of(request, folders)), folders)
+    form = await form_of(request, lambda name: Incoming(folders, name))
+    return validated(filled(form), folders)
 
 
 def validated(data: dict[str, Any], folders: Folders) -> GenerationRequest:
@@ -38,7 +40,7 @@ def object_of(text: bytes) -> dict[str, Any]:
     return data
 
 
-def filled(form: Form) -> dict[str, Any]:
+def filled(form: Form[Upload]) -> dict[str, Any]:
     """The form's `request` with `part:NAME` replaced by the upload of the field NAME; `image` needs no mention."""
     data = object_of(form.texts.get("request", b"{}"))
     uploads = {name: upload.id for name, upload in form.files}

@@ -45,6 +45,8 @@ class JobView(BaseModel):
     video: str | None
     picture: str
     preview: str | None
+    machine: dict[str, Any] = {}
+    """How it may use the machine, such as {"preserve": "6GB"}."""
     traceback: str | None = None
     """Only where one job is asked for."""
 

@@ -1,0 +1,135 @@
+"""A finished video in another format, made when someone asks for it and kept beside the queue.
+
+One at a time, in a child process with limits and a low priority (`convert_child`): a long video or a damaged file can
+slow nothing down and take nothing along. What was made is kept until its job is deleted or a day has passed.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from framepack.app.uploads import NoRoom
+from framepack.jobs.folders import Folders
+from framepack.media.errors import MediaError
+from framepack.media.video import FORMATS
+
+KEPT = 24 * 3600.0
+"""Seconds after which a service that starts drops what was converted."""
+SAID = 100_000
+"""Bytes of a child's answer that are read at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a conversion may use."""
+
+    seconds: int = 3600
+    memory_bytes: int = 4 << 30
+    """Address space, so libraries count."""
+    file_bytes: int = 8 << 30
+
+
+DEFAULT = Limits()
+
+
+class Conversions:
+    """Of the videos of one service. `close` ends the one being made."""
+
+    def __init__(self, folders: Folders, limits: Limits = DEFAULT) -> None:
+        self._folders, self._limits = folders, limits
+        self._turn = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._closing = False
+
+    def file(self, job: str, source: Path, name: str, crf: int) -> Path:
+        """`source`, a video of `job`, in the format called `name`; waits for its turn.
+
+        Raises MediaError where it cannot be made, NoRoom where the disk is full.
+        """
+        target = self.folder(job) / f"{source.stem}{FORMATS[name].suffix}"
+        with self._turn:
+            if not is_newer(target, source):
+                self._make(source, target, name, crf)
+        return target
+
+    def folder(self, job: str) -> Path:
+        """Where the conversions of a job are."""
+        return self._folders.home / "converted" / job
+
+    def forget(self, job: str) -> None:
+        """Drop what was made of a job's video."""
+        shutil.rmtree(self.folder(job), ignore_errors=True)
+
+    def sweep(self, wanted: Collection[str]) -> None:
+        """Drop what is old, and what was made of jobs that are not wanted any more."""
+        home = self._folders.home / "converted"
+        for folder in home.iterdir() if home.is_dir() else ():
+            if folder.name not in wanted or time.time() - folder.stat().st_mtime > KEPT:
+                self.forget(folder.name)
+
+    def close(self) -> None:
+        """Make no more."""
+        self._closing = True
+        if self._child:
+            self._child.kill()
+
+    def _make(self, source: Path, target: Path, name: str, crf: int) -> None:
+        if self._folders.full():
+            raise NoRoom("the disk is full, so nothing can be converted; free some space")
+        if self._closing:
+            raise MediaError("the service is about to end: ask again when it is back")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        order = {"target": str(target), "format": name, "crf": crf, "limits": asdict(self._limits)}
+        try:
+            answer = self._ask(source, json.dumps(order))
+        finally:
+            for part in target.parent.glob(f".{target.name}.*.part"):
+                part.unlink(missing_ok=True)
+        if "full" in answer:
+            raise NoRoom(answer["full"])
+        if "error" in answer or not target.is_file():
+            why = answer.get("error") or "it takes more than the service allows"
+            raise MediaError(f"this video cannot be made a {name}: {why}")
+
+    def _ask(self, source: Path, order: str) -> dict[str, str]:
+        command = [sys.executable, "-P", "-s", "-m", "framepack.app.convert_child", order]
+        with (
+            source.open("rb") as file,
+            subprocess.Popen(
+                command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
+            ) as child,
+        ):
+            self._child = child
+            timer = threading.Timer(self._limits.seconds, child.kill)
+            timer.start()
+            try:
+                assert child.stdout is not None
+                said = child.stdout.read(SAID)
+            finally:
+                timer.cancel()
+                child.kill()
+                self._child = None
+        try:
+            return json.loads(said)
+        except ValueError:
+            return {}
+
+
+def is_newer(target: Path, source: Path) -> bool:
+    """Whether `target` is there and was made from `source` as it is now."""
+    return target.is_file() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
+def environment() -> Mapping[str, str]:
+    """Enough to start Python and to find this package; no secrets of the server's environment."""
+    wanted = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TMPDIR")
+    kept = {name: os.environ[name] for name in wanted if name in os.environ}
+    root = str(Path(__file__).resolve().parents[2])
+    return kept | {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}

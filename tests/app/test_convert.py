@@ -1,0 +1,138 @@
+"""A job's video in other formats: real frames through the real child."""
+
+import io
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+from fake_generator import ask
+
+from framepack.app import convert
+from framepack.app.api import make_app
+from framepack.app.api.guard import Access
+from framepack.app.convert import Conversions, Limits
+from framepack.app.service import Service, folders_at
+from framepack.jobs.folders import Folders
+from framepack.jobs.job import Job
+from framepack.jobs.pool import Crew
+from framepack.media.errors import MediaError
+from framepack.media.metadata import read_metadata
+from framepack.media.read import probe, read_video
+from framepack.media.video import FORMATS, VideoWriter
+
+
+@pytest.fixture
+def service(tmp_path):
+    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+        yield service
+
+
+@pytest.fixture
+def client(service):
+    with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
+        yield client
+
+
+def film(file: Path, frames: int = 10) -> Path:
+    with VideoWriter(file, fps=10, size=(48, 32), metadata='{"request": {"seed": 7}}') as writer:
+        for shade in np.linspace(0, 255, frames).astype(np.uint8):
+            writer.write(np.full((32, 48, 3), shade))
+    return file
+
+
+def done(service: Service, suffix: str = ".mp4", status: str = "done") -> Job:
+    """A job that ended with a video."""
+    (job,) = service.store.submit([ask()])
+    claimed = service.store.claims.take("w")
+    video = film(service.folders.outputs / f"v{suffix}")
+    if status == "running":
+        service.store.claims.beat(job.id, claimed.claim, job.progress, [video])
+        return service.get(job.id)
+    return service.store.claims.settle(job.id, claimed.claim, status, outputs=[video])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_can_be_asked_for_and_has_all_frames_and_the_settings(client, service, name):
+    job = done(service)
+    answer = client.get(f"/api/jobs/{job.id}/video", params={"format": name})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == FORMATS[name].mime
+    assert f"v{FORMATS[name].suffix}" in answer.headers["content-disposition"]
+    file = io.BytesIO(answer.content)
+    assert probe(file).frames == 10
+    assert read_metadata(file) == {"request": {"seed": 7}}
+    frames = np.stack(list(read_video(file)))
+    assert np.abs(frames.mean((1, 2, 3)) - np.linspace(0, 255, 10)).max() < 12
+    if name == "png":
+        assert len(zipfile.ZipFile(file).namelist()) == 11
+    part = client.get(f"/api/jobs/{job.id}/video", params={"format": name}, headers={"range": "bytes=0-9"})
+    assert (part.status_code, part.content) == (206, answer.content[:10])
+
+
+def test_it_is_made_once_and_again_when_the_video_is_another(client, service):
+    job = done(service)
+    made = client.post(f"/api/jobs/{job.id}/convert", params={"format": "webm"}).json()
+    assert made["bytes"] == len(client.get(made["url"]).content)
+    file = service.converted(job.id, "webm")
+    first = file.stat().st_mtime_ns
+    assert service.converted(job.id, "webm").stat().st_mtime_ns == first
+    film(service.video(job.id), frames=5)
+    os.utime(service.video(job.id), ns=(first + 10**9, first + 10**9))
+    assert probe(service.converted(job.id, "webm")).frames == 5
+    service.delete(job.id)
+    assert not file.exists()
+
+
+def test_while_a_job_runs_it_can_be_looked_at_as_an_mp4_and_nothing_else(client, service):
+    job = done(service, ".mkv", status="running")
+    assert client.get(f"/api/jobs/{job.id}/video", params={"format": "mp4"}).headers["content-type"] == "video/mp4"
+    refused = client.get(f"/api/jobs/{job.id}/video", params={"format": "gif"})
+    assert (refused.status_code, "once it is finished" in refused.json()["error"]) == (409, True)
+
+
+def test_what_cannot_be_is_refused_in_a_sentence(client, service, monkeypatch):
+    job = done(service)
+    assert client.get(f"/api/jobs/{job.id}/video", params={"format": "exe"}).status_code == 422
+    assert client.post("/api/jobs/none/convert", params={"format": "gif"}).status_code == 404
+    monkeypatch.setattr(service.folders, "reserve", 10**18)
+    full = client.get(f"/api/jobs/{job.id}/video", params={"format": "gif"})
+    assert (full.status_code, "disk is full" in full.json()["error"]) == (507, True)
+
+
+@pytest.mark.parametrize("limits", [Limits(seconds=0), Limits(memory_bytes=1 << 20), Limits(file_bytes=100)])
+def test_a_conversion_beyond_its_limits_ends_and_leaves_nothing(tmp_path, limits):
+    folders = Folders(tmp_path / "outputs", tmp_path / "home", reserve=0)
+    conversions = Conversions(folders, limits)
+    source = film(folders.outputs / "v.mp4")
+    with pytest.raises(ValueError, match=r"cannot be made|disk is full"):
+        conversions.file("j", source, "mkv", 16)
+    assert list(conversions.folder("j").iterdir()) == []
+
+
+def test_a_damaged_video_is_a_sentence(tmp_path):
+    folders = Folders(tmp_path / "outputs", tmp_path / "home", reserve=0)
+    source = film(folders.outputs / "v.mp4")
+    source.write_bytes(source.read_bytes()[:500])
+    with pytest.raises(MediaError, match="cannot be made a gif: "):
+        Conversions(folders).file("j", source, "gif", 16)
+
+
+def test_old_conversions_and_those_of_deleted_jobs_are_dropped(tmp_path):
+    folders = Folders(tmp_path / "outputs", tmp_path / "home", reserve=0)
+    conversions = Conversions(folders)
+    for name in ("young", "old", "gone"):
+        conversions.folder(name).mkdir(parents=True)
+    os.utime(conversions.folder("old"), (1, 1))
+    conversions.sweep({"young", "old"})
+    assert [folder.name for folder in (folders.home / "converted").iterdir()] == ["young"]
+
+
+def test_the_child_is_told_no_secret(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    assert "secret" not in str(convert.environment())

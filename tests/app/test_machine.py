@@ -1,0 +1,92 @@
+"""Memory to leave free: from the API through the queue to the maker in its process."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+from fake_generator import TARGET, ask
+
+from framepack.app import machine, worker_target
+from framepack.app.api import make_app
+from framepack.app.api.guard import Access
+from framepack.app.machine import has_gpu, preserved, preserving
+from framepack.app.service import Service, folders_at
+from framepack.app.worker_target import make_generator
+from framepack.jobs.pool import Crew
+
+
+def ended(client, job: str) -> dict:
+    until = time.monotonic() + 240
+    while (view := client.get(f"/api/jobs/{job}").json())["status"] not in ("done", "failed", "cancelled"):
+        assert time.monotonic() < until, view
+        time.sleep(0.05)
+    return view
+
+
+def test_what_a_job_says_of_the_machine_reaches_its_maker(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
+    crew = Crew(target=TARGET, workers=[{"device": "cuda:0"}])
+    with Service(folders_at(tmp_path / "outputs", reserve=0), crew) as service:
+        (service.folders.uploads / "a.png").write_bytes(b"x")
+        request = ask(seed=3, tell=True).model_dump(mode="json") | {"image": "a.png"}
+        with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
+            told = client.post("/api/jobs", params={"preserve_gb": 6.5}, json=request).json()
+            assert told["machine"] == {"preserve": "6.5GB"}
+            silent = client.post("/api/jobs", json=request).json()
+            assert silent["machine"] == {}
+            both = client.post("/api/batches", json={"requests": [request], "preserve_gb": 0}).json()
+            for job, says in ((told, "6.5GB"), (silent, None), (both[0], "0GB")):
+                view = ended(client, job["id"])
+                assert view["status"] == "done"
+                (said,) = service.folders.outputs.glob(f"*{job['id']}.told")
+                assert said.read_text() == str(says)
+
+
+def test_where_there_is_no_gpu_it_is_refused_and_not_ignored(tmp_path):
+    crew = Crew(target=TARGET, workers=[{"device": "cpu"}])
+    with Service(folders_at(tmp_path / "outputs", reserve=0), crew) as service:
+        (service.folders.uploads / "a.png").write_bytes(b"x")
+        with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
+            answer = client.post("/api/jobs", params={"preserve_gb": 6}, json={"image": "a.png"})
+            assert (answer.status_code, "no worker of this service has a GPU" in answer.json()["error"]) == (400, True)
+            assert client.get("/api/jobs").json() == []
+
+
+@pytest.mark.parametrize("size", [-1.0, 1001.0, float("nan"), float("inf")])
+def test_a_size_that_cannot_be_is_refused(size):
+    with pytest.raises(ValueError, match=r"must be 0\.\.1000 GB"):
+        preserving(size, gpu=True)
+
+
+def test_it_survives_as_it_was_said():
+    assert preserving(None, gpu=False) == {}
+    assert preserved(preserving(6.5, gpu=True)) == 6.5
+    assert preserved({}) is None
+
+
+def test_auto_has_a_gpu_where_its_driver_is(monkeypatch):
+    monkeypatch.setattr(machine, "gpu_here", lambda: True)
+    assert has_gpu(["auto"])
+    assert not has_gpu(["cpu"])
+    monkeypatch.setattr(machine, "gpu_here", lambda: False)
+    assert not has_gpu(["auto", "cpu"])
+    assert has_gpu(["cpu", "cuda:1"])
+
+
+def test_the_model_is_opened_anew_only_where_the_memory_to_leave_free_is_another(monkeypatch):
+    opened = []
+
+    class Model:
+        def __init__(self, name, **settings):
+            opened.append((name, settings["preserve"]))
+            self.model = name
+
+    monkeypatch.setattr(worker_target, "open_framepack", Model)
+    generator = make_generator(preserve="4GB", device="cpu")
+    for name, preserve in (("a", None), ("a", None), ("a", "6GB"), ("a", "6GB"), ("b", "6GB"), ("b", None)):
+        generator._model(name, preserve)
+    assert opened == [("a", "4GB"), ("a", "6GB"), ("b", "6GB"), ("b", "4GB")]
