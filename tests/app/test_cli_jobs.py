@@ -27,7 +27,7 @@ app.command()(cli_service.serve)
 def outputs(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("FRAMEPACK_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setattr(cli_service, "TARGET", TARGET)
-    monkeypatch.setattr(cli_service, "crew_of", lambda *_: Crew(target=TARGET, in_process=True))
+    monkeypatch.setattr(cli_service, "crew_of", lambda *_, **__: Crew(target=TARGET, in_process=True))
     return tmp_path / "outputs"
 
 
@@ -97,6 +97,36 @@ def test_jobs_are_listed_shown_and_steered_by_the_beginning_of_their_id(store):
         assert store.get(first.id).status == status
 
 
+def test_a_job_is_deleted_with_its_work_and_its_video_only_when_asked(outputs, tmp_path, store):
+    run("batch", batch_file(tmp_path, {"seed": 1}, {"seed": 2}))
+    kept, gone = store.jobs()
+    folders = folders_at(outputs)
+    folders.work(kept.id).mkdir(exist_ok=True)
+    answer = run("jobs", "delete", kept.id[:8])
+    assert (answer.exit_code, "stays" in answer.output) == (0, True)
+    assert "was deleted" in run("jobs", "delete", gone.id, "--files").output
+    assert (kept.outputs[0].is_file(), gone.outputs[0].exists()) == (True, False)
+    assert not folders.work(kept.id).exists()
+    assert store.jobs() == []
+    (job,) = store.submit([ask()])
+    store.claims.take("w")
+    refused = run("jobs", "delete", job.id)
+    assert isinstance(refused.exception, ValueError)
+    assert "cancel it before" in str(refused.exception)
+
+
+def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_path, store, monkeypatch):
+    monkeypatch.setattr("framepack.app.machine.gpu_here", lambda: True)
+    run("batch", batch_file(tmp_path, {}), "--preserve", "6GB", "--detach")
+    assert store.jobs()[0].machine == {"preserve": "6GB"}
+    limits = cli_service.checked_limits(["cuda:0"], preserve="6GB", vram_limit=None, ram_limit="8GiB")
+    assert limits == {"preserve": "6GB", "ram_limit": "8GiB"}
+    monkeypatch.undo()
+    crew = cli_service.crew_of(["cuda:0"], None, in_process=False, limits=limits, dtype="auto")
+    assert crew.workers[0]["preserve"] == "6GB"
+    assert crew.workers[0]["ram_limit"] == "8GiB"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -105,6 +135,8 @@ def test_jobs_are_listed_shown_and_steered_by_the_beginning_of_their_id(store):
         (("batch", "none.csv"), "there is no file none.csv"),
         (("serve", "--host", "0.0.0.0"), "add --auth USER:PASSWORD, or --i-know"),
         (("serve", "--auth", "me"), "--auth is USER:PASSWORD"),
+        (("serve", "--preserve", "lots"), "a size must look like 6GB"),
+        (("serve", "--device", "cpu", "--preserve", "6GB"), "there is no GPU here"),
     ],
 )
 def test_a_mistake_is_one_sentence(outputs, arguments, says):

@@ -126,6 +126,22 @@ def retry(job: JobId, outputs: Outputs = None) -> None:
 
 
 @jobs_app.command()
+def delete(
+    job: JobId,
+    outputs: Outputs = None,
+    files: Annotated[bool, typer.Option("--files", help="Delete its video as well.")] = False,
+) -> None:
+    """Forget a job that does not run, with its unfinished work. Its video stays, unless --files is given."""
+    from framepack.app.service import forget
+
+    with queue(outputs) as store:
+        old = forget(store, folders_of(outputs), store.find(job).id, files=files)
+    print(
+        f"{old.id} is forgotten", *(f"{file} {'was deleted' if files else 'stays'}" for file in old.outputs), sep="; "
+    )
+
+
+@jobs_app.command()
 def move(
     job: JobId,
     place: Annotated[int, typer.Argument(help="1 is next.", min=1)],

@@ -18,18 +18,36 @@ ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Folder wit
 InProcess = Annotated[bool, typer.Option("--in-process", help="Work in a thread: simpler, but a crash ends it all.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network.")]
+Preserve = Annotated[str | None, typer.Option(help="GPU memory to leave free for the work itself, such as 6GB.")]
 TARGET = "framepack.app.worker_target:make_generator"
 
 
-def crew_of(device: list[str] | None, models_dir: Path | None, dtype: str, offline: bool, in_process: bool) -> "Crew":
-    """One worker for each device."""
+def crew_of(
+    device: list[str] | None, models_dir: Path | None, *, in_process: bool, limits: "dict[str, str]", **common: object
+) -> "Crew":
+    """One worker for each device. `limits` are sizes by the name of their option, `common` other settings."""
     from framepack.app.settings import Settings
     from framepack.jobs.pool import Crew
 
     models = models_dir or Settings.from_environment().models_dir
-    common = {"dtype": dtype, "offline": offline, "models_dir": str(models.absolute()) if models else None}
+    common |= {"models_dir": str(models.absolute()) if models else None, **limits}
     workers = [{**common, "device": name} for name in device or ["auto"]]
     return Crew(target=TARGET, workers=workers, in_process=in_process)
+
+
+def checked_limits(device: list[str] | None, **limits: str | None) -> "dict[str, str]":
+    """The limits that were given; ValueError for what is no size, or can mean nothing here."""
+    given = {name: size for name, size in limits.items() if size}
+    if not given:
+        return {}
+    from framepack.app.machine import has_gpu
+    from framepack.memory.budget import parse_bytes
+
+    for size in given.values():
+        parse_bytes(size)
+    if "preserve" in given and not has_gpu(device or ["auto"]):
+        raise ValueError("there is no GPU here, so there is no GPU memory to leave free: leave out --preserve")
+    return given
 
 
 def serve(
@@ -45,6 +63,9 @@ def serve(
     device: Device = None,
     models_dir: ModelsDir = None,
     dtype: Dtype = "auto",
+    vram_limit: Annotated[str | None, typer.Option(help="Use no more GPU memory than this, such as 6GB.")] = None,
+    ram_limit: Annotated[str | None, typer.Option(help="Use no more RAM for weights; others stay on disk.")] = None,
+    preserve: Preserve = None,
     offline: Offline = False,
     in_process: InProcess = False,
 ) -> None:
@@ -55,7 +76,8 @@ def serve(
         raise ValueError(f"serving needs {error.name}: pip install 'framepack[server]'") from error
     address = Address(host=host, port=port, auth=auth, i_know=i_know, allow_host=tuple(allow_host or ()))
     access_of(address)
-    crew = crew_of(device, models_dir, dtype, offline, in_process)
+    limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
+    crew = crew_of(device, models_dir, in_process=in_process, limits=limits, dtype=dtype, offline=offline)
     run_server(folders_of(outputs), crew, address, print, page=page)
 
 
@@ -69,6 +91,7 @@ def batch(
     device: Device = None,
     models_dir: ModelsDir = None,
     dtype: Dtype = "auto",
+    preserve: Preserve = None,
     offline: Offline = False,
     in_process: InProcess = False,
 ) -> None:
@@ -85,13 +108,16 @@ def batch(
         for label, request in zip(labels, requests, strict=True):
             print(f"{label}: {request.model}, {request.seconds:g} s, seed {request.seed}, {request.prompt[:60]!r}")
         return
+    machine = checked_limits(device, preserve=preserve)
     folders = folders_of(outputs)
     store = JobStore(folders.queue)
     name = batch_name(source.stem)
-    jobs = store.submit([adopt(request, folders) for request in requests], batch=name, labels=labels)
+    adopted = [adopt(request, folders) for request in requests]
+    jobs = store.submit(adopted, batch=name, labels=labels, machine=machine)
     print(f"queued {len(jobs)} jobs as batch {name}")
     if not detach:
-        work_off(store, jobs, name, outputs, crew_of(device, models_dir, dtype, offline, in_process))
+        crew = crew_of(device, models_dir, in_process=in_process, limits={}, dtype=dtype, offline=offline)
+        work_off(store, jobs, name, outputs, crew)
 
 
 def work_off(store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | None, crew: "Crew") -> None:
