@@ -11,7 +11,9 @@ from PIL import Image
 from framepack.training import evaluate_cases
 from framepack.training.evaluate import evaluate, nearest_motion
 from framepack.training.evaluate_cases import Scene, photo_scenes, procedural_scenes, sprite_scenes, true_video
-from framepack.training.evaluate_report import confusion, summary, write_report
+from framepack.training.evaluate_goals import goals
+from framepack.training.evaluate_plots import confusion
+from framepack.training.evaluate_report import summary, write_report
 from framepack.training.evaluate_rows import Ask, Settings
 from framepack.training.grammar import PHRASES, SPRITE_PHRASES
 from framepack.training.motions import MOTIONS, SPRITE_MOTIONS
@@ -154,7 +156,20 @@ def test_the_report_is_written(tmp_path: Path):
     with Image.open(tmp_path / "following-mini-procedural-0.png") as sheet:
         assert sheet.width > 4 * 64
     pytest.importorskip("matplotlib")
-    assert {"confusion.png", "drift.png"} <= files
+    assert {"confusion.png", "following.png", "drift.png"} <= files
+
+
+def test_goals_are_met_by_the_truth_and_missed_by_stillness():
+    settings = replace(SMALL, models=("mini", "mini-f1"), parts=("following", "keyframes", "drift"))
+    good, bad = (
+        {goal.goal: goal.met for goal in goals(evaluate(settings, maker, exact))} for maker in (perfect, still)
+    )
+    assert good["prompts followed, procedural, weaker order"]
+    assert good["dB a key frame brings, end"]
+    assert good["sharpness lost over six sections, inverted"]
+    assert not bad["prompts followed, procedural, weaker order"]
+    assert not bad["dB a key frame brings, middle"]
+    assert not any("photo" in goal for goal in good)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from framepack.training.evaluate_metrics import MEASURES, course, drift, psnr, ssim
+from framepack.training.evaluate_metrics import MEASURES, drift, psnr, ssim
 
 
 @pytest.fixture(scope="module")
@@ -83,5 +83,5 @@ def test_a_smooth_pan_is_smoother_than_a_shaken_one_of_equal_size(picture):
 
 def test_the_course_follows_the_sections(picture):
     video = np.concatenate([clip(picture, 8), blurred(clip(picture, 8))])
-    first, last = course(video, 2)
+    first, last = drift(video, 2)["sharpness"].course
     assert first > last

@@ -11,6 +11,7 @@ from framepack.app.runtime import open_framepack
 from framepack.app.settings import Settings as Machine
 from framepack.spec.variants import VARIANTS
 from framepack.training.evaluate import evaluate
+from framepack.training.evaluate_goals import Goal, goals
 from framepack.training.evaluate_maker import pipeline_codec, pipeline_maker
 from framepack.training.evaluate_report import summary, write_report
 from framepack.training.evaluate_rows import Followed, Row, Settings
@@ -23,6 +24,7 @@ TITLES = {
     "sprite motions": "by motion of the cut-out",
     "keyframes": "key frames, dB at their time",
     "drift": "drift, |M(first 15%) - M(last 15%)|",
+    "slope": "change a section (least squares)",
     "codec": "the VAE alone",
 }
 CAPTIONS = {
@@ -56,8 +58,11 @@ def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: st
     shown = Console(soft_wrap=True)
     for part, lines in summary(result).items():
         if lines:
-            shown.print(table(TITLES[part], lines, shares=part != "drift"))
+            shown.print(table(TITLES[part], lines, shares=part not in ("drift", "slope")))
             shown.print(CAPTIONS.get(part, ""))
+    reached = goals(result)
+    if reached:
+        shown.print(goal_table(reached))
     print(files[0])
 
 
@@ -83,6 +88,19 @@ def table(title: str, lines: list[dict[str, str | int | float]], *, shares: bool
         made.add_column(name, justify="left" if isinstance(value, str) else "right")
     for line in lines:
         made.add_row(*(cell(value, share=is_share(name, shares)) for name, value in line.items()))
+    return made
+
+
+def goal_table(reached: list[Goal]) -> Table:
+    """What was wanted, what was reached."""
+    made = Table("goal", title="goals of the bundled model", title_justify="left")
+    for name in ("wanted", "reached", ""):
+        made.add_column(name, justify="right")
+    for goal in reached:
+        most = "at most " if goal.at_most else ""
+        share = "dB" not in goal.goal
+        wanted, got = (cell(value, share=share) for value in (goal.wanted, goal.reached))
+        made.add_row(goal.goal, most + wanted, got, "[green]met[/]" if goal.met else "[yellow]not yet[/]")
     return made
 
 

@@ -64,6 +64,9 @@ def lora_command(
 def _train(trainer: LoraTrainer, folder: Path, sample_every: int, console: Console) -> None:
     """Run the steps with a bar; a sample every so many of them."""
     recipe = trainer.recipe
+    if sample_every and not (folder / "lora.safetensors").exists():
+        video = sample(trainer.framepack, trainer.clips[0], recipe, folder / "sample-000000.mp4")
+        console.print(f"before: {video}", highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("training", total=recipe.steps)

@@ -14,7 +14,7 @@ import numpy as np
 from framepack.spec.shapes import TEMPORAL_STRIDE
 from framepack.spec.variants import VARIANTS
 from framepack.training.evaluate_cases import Scene, photo_scenes, procedural_scenes, prompt_for, sprite_scenes
-from framepack.training.evaluate_metrics import Video, course, drift, psnr, sharpness, ssim
+from framepack.training.evaluate_metrics import Video, drift, psnr, sharpness, ssim
 from framepack.training.evaluate_rows import (
     Ask,
     Codec,
@@ -206,7 +206,6 @@ def _drifted(settings: Settings, order: str, kind: str, scene: Scene, motion: st
         scene=scene.name,
         motion=motion,
         drift=drift(video, settings.sections),
-        sharpness=course(video, settings.sections),
     )
 
 

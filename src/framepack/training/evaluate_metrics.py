@@ -110,6 +110,8 @@ class Drift:
     """|M(first 15%) - M(last 15%)|"""
     slope: float
     """Change a section, least squares over the sections."""
+    course: tuple[float, ...]
+    """M of each section."""
 
 
 def drift(video: Video, sections: int) -> dict[str, Drift]:
@@ -126,13 +128,9 @@ def drift(video: Video, sections: int) -> dict[str, Drift]:
             last=float(np.linalg.norm(last)),
             difference=float(np.linalg.norm(first - last)),
             slope=float(slope[0]) if len(slope) == 1 else float(np.linalg.norm(slope)),
+            course=tuple(float(np.linalg.norm(values)) for values in course),
         )
     return result
-
-
-def course(video: Video, sections: int, measure: str = "sharpness") -> list[float]:
-    """A measure section by section."""
-    return [float(np.linalg.norm(MEASURES[measure](part))) for part in np.array_split(video, sections)]
 
 
 def _same(video: Video, truth: Video) -> None:

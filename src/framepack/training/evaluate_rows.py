@@ -139,8 +139,6 @@ class Drifted:
     scene: str
     motion: str
     drift: dict[str, Drift]
-    sharpness: list[float]
-    """Section by section."""
 
     @property
     def sharpness_loss(self) -> float:
