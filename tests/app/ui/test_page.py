@@ -5,7 +5,12 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
+
+from framepack.media.metadata import read_metadata
+from framepack.media.read import probe
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
@@ -78,7 +83,7 @@ def test_a_picture_and_a_sentence_become_a_video_that_brings_its_settings_back(t
     page.fill("#c-guidance input[type=number]", "7.5")
     choose(page, "Add pictures", sun)
     page.wait_for_selector("#c-frames .fp-row")
-    page.fill("#c-frames .fp-row input >> nth=0", "2.5")
+    page.fill("#c-frames .fp-row input >> nth=0", "1.5")
     page.press("#c-frames .fp-row input >> nth=0", "Tab")
     page.get_by_role("button", name="Add a sentence").click()
     page.fill("#c-prompts .fp-text input", "then night falls")
@@ -182,6 +187,93 @@ def test_a_preset_is_saved_loaded_starred_renamed_exported_and_deleted(tab) -> N
     fresh.wait_for_function("() => document.querySelector('#c-guidance input[type=number]').value === '3.5'")
     fresh.get_by_role("button", name="Delete soft light").click()
     fresh.wait_for_selector(".fp-preset", state="detached")
+
+
+def value(page, field: str) -> str:
+    return page.input_value(f"#c-{field} input[type=number]")
+
+
+def test_a_quality_mode_moves_controls_one_can_see_and_is_read_off_them(tab) -> None:
+    page = tab()
+    page.get_by_role("button", name="Advanced").click()
+    assert page.is_checked("#fp-mode >> text=Balanced")
+    page.check("#fp-mode >> text=Fast")
+    page.wait_for_function("() => document.querySelector('#c-steps input[type=number]').value === '15'")
+    page.wait_for_selector("#c-cache-threshold:visible")
+    page.fill("#c-steps input[type=number]", "33")
+    page.press("#c-steps input[type=number]", "Tab")
+    page.wait_for_function("() => document.querySelector('#fp-mode input:checked')?.value === 'own'")
+
+
+def test_the_length_follows_the_model_until_someone_chooses_one(tab) -> None:
+    page = tab()
+    assert value(page, "seconds") == "2.4"
+
+    def choose_model(name: str) -> None:
+        page.click("#c-model input")
+        page.get_by_role("option", name=name).first.click()
+
+    choose_model("framepack: ")
+    page.wait_for_function("() => document.querySelector('#c-seconds input[type=number]').value === '5'")
+    page.fill("#c-seconds input[type=number]", "7")
+    page.press("#c-seconds input[type=number]", "Tab")
+    choose_model("mini-f1: ")
+    page.wait_for_function("() => document.querySelector('#fp-model textarea').value === 'mini-f1'")
+    assert value(page, "seconds") == "7"
+
+
+def test_a_video_no_browser_plays_is_shown_and_other_formats_are_handed_out(tab, sun) -> None:
+    page = tab()
+    page.click("#c-output-format input")
+    page.get_by_role("option", name="mkv").click()
+    ask(page, sun, "for the cutting room", steps="2")
+    stage(page, "done")
+    page.wait_for_function(
+        "() => { const v = document.querySelector('.fp-screen video'); return v && v.currentTime > 0; }"
+    )
+    with page.expect_download() as download:
+        page.click(".fp-strong")
+    assert read_metadata(Path(download.value.path()))["request"]["output"]["format"] == "mkv"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as gif").click()
+    assert download.value.suggested_filename.endswith(".gif")
+    assert probe(Path(download.value.path())).format == "gif"
+
+
+def test_a_lora_is_uploaded_chosen_and_used(tab, site, sun, tmp_path) -> None:
+    file, broken = tmp_path / "charcoal.safetensors", tmp_path / "broken.safetensors"
+    half = np.ones((2, 4), np.float32)
+    save_file({"a.lora_A.weight": half, "a.lora_B.weight": half.T.copy()}, file)
+    broken.write_bytes(b"\x80\x04" + bytes(100))
+    page = tab()
+    page.get_by_role("button", name="Advanced").click()
+    choose(page, "Upload a LoRA file", broken)
+    page.wait_for_selector("#c-loras .fp-error:not(:empty)")
+    choose(page, "Upload a LoRA file", file)
+    page.wait_for_selector("#c-loras .fp-row")
+    assert page.input_value("#c-loras select") == "charcoal.safetensors"
+    page.fill("#c-loras .fp-number input", "0.5")
+    page.press("#c-loras .fp-number input", "Tab")
+    ask(page, sun, "drawn in charcoal", steps="2")
+    stage(page, "done")
+    (job,) = site[1].jobs(search="drawn in charcoal")
+    assert [(lora.file.name, lora.strength) for lora in job.request.loras] == [("charcoal.safetensors", 0.5)]
+
+
+def test_on_a_phone_the_video_comes_first_once_there_is_one(tab, site, sun) -> None:
+    page = tab(width=360, height=740)
+    assert page.is_hidden(".fp-stage"), "an empty page begins with the form"
+    ask(page, sun, "seen on a phone until called", steps="2")
+    stage(page, "running")
+    page.wait_for_selector(".fp-latent:not([hidden])")
+    page.wait_for_function("() => { const at = document.querySelector('.fp-screen').getBoundingClientRect();"
+                           " return at.top >= 0 && at.bottom <= innerHeight; }")  # fmt: skip
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    (site[1].folders.outputs / "called").touch()
+    stage(page, "done")
+    page.wait_for_selector("#fp-history .fp-card")
+    unfold(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 @pytest.mark.parametrize("width", [360, 768])

@@ -60,7 +60,20 @@ def test_a_finished_section_shows_under_a_new_address() -> None:
     after = views.playing(job(outputs=(Path("v.mp4"),), progress=Progress(section=2)))
     assert before["video"] != after["video"]
     assert before["show"] == "video"
-    assert views.playing(job(outputs=(Path("v.mkv"),)))["show"] == ""
+
+
+def test_a_file_no_browser_plays_is_shown_as_an_mp4_and_saved_as_it_is() -> None:
+    for name in ("v.mkv", "v.zip"):
+        playing = views.playing(job("done", outputs=(Path(name),)))
+        assert (playing["show"], playing["video"]) == ("video", "/api/jobs/a/video?format=mp4&done")
+        assert (playing["save"], playing["file"]) == ("/api/jobs/a/video?done", name)
+    assert views.playing(job("done", outputs=(Path("v.gif"),)))["show"] == "picture"
+
+
+def test_other_formats_are_offered_once_the_video_no_longer_grows() -> None:
+    assert views.playing(job(outputs=(Path("v.part.mkv"),)))["formats"] == []
+    assert views.playing(job("done", outputs=(Path("v.mp4"),)))["formats"] == ["mkv", "webm", "gif", "webp", "png"]
+    assert "mp4" in views.playing(job("cancelled", outputs=(Path("v.part.mkv"),)))["formats"]
 
 
 def test_a_request_that_todays_rules_refuse_still_has_a_line() -> None:

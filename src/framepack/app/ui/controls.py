@@ -158,7 +158,7 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         field="output.format",
         label="File format",
-        help="mp4 and webm play in the browser while they grow.",
+        help="Of the file to keep. The page plays them all, and hands out the others as well.",
         widget=Choice(choices=tuple((f"{name}: {row.description}", name) for name, row in FORMATS.items())),
         place="video",
     ),
@@ -231,7 +231,7 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         field="loras",
         label="LoRAs",
-        help="Files of the service's LoRA folder, added to the model's weights.",
+        help="Styles and movements learned on top of a model; they have to be made for the one chosen above.",
         widget=Rows(
             columns=(
                 Column(key="file", label="File", kind="lora"),

@@ -2,12 +2,14 @@
 
 import json
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from framepack.app.paths import for_client, lora_folder
+from framepack.app.machine import preserving
+from framepack.app.paths import for_client
 from framepack.app.service import Service
 from framepack.app.ui import form, views
 from framepack.app.ui.controls import Values
@@ -32,6 +34,8 @@ class Outcome:
     job: str | None = None
     editing: str | None = None
     said: list[str] = field(default_factory=list)
+    machine: Mapping[str, Any] | None = None
+    """How the job whose settings came back may use the machine."""
 
     @property
     def notice(self) -> Notice | None:
@@ -44,11 +48,6 @@ class Desk:
 
     def __init__(self, service: Service, presets: Presets) -> None:
         self.service, self.presets = service, presets
-
-    @property
-    def loras(self) -> list[str]:
-        """Files of the LoRA folder."""
-        return sorted(file.name for file in lora_folder(self.service.folders).glob("*.safetensors"))
 
     def look(self, job: str, search: str) -> tuple[views.View, list[views.View], list[views.View]]:
         """The large pane, the queue and the history, as they are now. A queue of just this job is none."""
@@ -68,13 +67,17 @@ class Desk:
         preview = self.service.preview(job) if running else None
         return views.stage(found, preview[1] if preview else 0)
 
-    def submit(self, values: Values, shown: str, editing: str) -> Outcome:
-        """Queue what the form says, or save it as the job that is edited. The tab stays with a job that still runs."""
+    def submit(self, values: Values, shown: str, editing: str, preserve: float | None = None) -> Outcome:
+        """Queue what the form says, or save it as the job that is edited. The tab stays with a job that still runs.
+
+        preserve: GB of GPU memory to leave free, None for the service's own way.
+        """
         request = form.request_of(values, self.service.folders)
+        machine = preserving(preserve, gpu=self.service.has_gpu)
         if editing:
-            self.service.edit(editing, request)
+            self.service.edit(editing, request, machine)
             return Outcome(editing="", said=["Saved: the job in the queue has these settings now."])
-        job = self.service.submit([request])[0]
+        job = self.service.submit([request], machine=machine)[0]
         if self._busy(shown):
             return Outcome(said=["Queued. It begins when those before it are done."])
         return Outcome(job=job.id)
@@ -160,9 +163,9 @@ class Desk:
         self.service.move(job, max(waiting.index(job) + by, 0))
 
     def _settings(self, job: str) -> dict[str, Any]:
-        request = self.service.get(job).request.model_dump(mode="json")
-        values, said = form.restored(for_client(request), self.service.folders)
-        return {"values": values, "said": said}
+        found = self.service.get(job)
+        values, said = form.restored(for_client(found.request.model_dump(mode="json")), self.service.folders)
+        return {"values": values, "said": said, "machine": found.machine}
 
     def _last_frame(self, job: Job) -> str:
         file = self.service.video(job.id)

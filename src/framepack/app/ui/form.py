@@ -5,6 +5,7 @@ Values name pictures by upload id (see `app.paths`), so nothing a browser sends 
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from framepack.app.paths import find_file, from_client
 from framepack.app.ui.controls import CONTROLS, Values
 from framepack.app.ui.kinds import Number, Rows, Slide, Whole
+from framepack.app.ui.shortcuts import length_for
 from framepack.jobs.folders import Folders
 from framepack.spec.request import GenerationRequest, explain
 
@@ -22,8 +24,15 @@ PICTURES = ("image", "frames", "end_frame")
 
 @cache
 def defaults() -> dict[str, Any]:
-    """What the controls show at first: the request's own defaults, and no picture."""
-    return values_of(GenerationRequest(image="-").model_dump(mode="json") | {"image": None})  # type: ignore[arg-type]
+    """What the controls show at first: the request's own defaults, the length its model does best, and no picture."""
+    request = GenerationRequest(image=Path("-"))
+    length = {"seconds": first_length(request.model)}
+    return values_of(request.model_dump(mode="json") | {"image": None, **length})
+
+
+def first_length(model: str) -> float:
+    """Seconds a video of this model has until someone chooses."""
+    return length_for(model, GenerationRequest.model_fields["seconds"].default)
 
 
 def values_of(request: Mapping[str, Any]) -> dict[str, Any]:

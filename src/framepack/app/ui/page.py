@@ -1,4 +1,4 @@
-"""Lays the page out and ties its events to the desk. Nothing here waits for a job: a timer looks at it.
+"""Ties the page's events to the desk. Nothing here waits for a job: a timer looks at it.
 
 State of a tab is the id of its job, which stands in the address; what is typed lives in the controls.
 """
@@ -6,36 +6,29 @@ State of a tab is the id of its job, which stands in the address; what is typed 
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
-from gradio.components import Component
 from pydantic import ValidationError
 
+from framepack.app.machine import preserved
 from framepack.app.service import Service
-from framepack.app.ui import form, theme, views
-from framepack.app.ui.controls import BY_FIELD, CONTROLS, Place, always
+from framepack.app.ui import form, shortcuts, theme, views
+from framepack.app.ui.controls import BY_FIELD, CONTROLS, always
 from framepack.app.ui.desk import Desk, Outcome, trouble
 from framepack.app.ui.kinds import Text
+from framepack.app.ui.layout import Layout
 from framepack.app.ui.presets import Presets
-from framepack.app.ui.widgets import build, element_id, filled, panel
+from framepack.app.ui.widgets import element_id, filled
 
-QUICK = (
-    "The camera pans left.",
-    "The camera tilts up.",
-    "Night falls.",
-    "The sun rises.",
-    "The girl dances gracefully, with clear movements, full of charm.",
-    "The man turns around, smiles and waves at the camera.",
-)
-"""The first four are what the bundled model does best; the others need a 13 B model."""
 LOOK = 1.0
 """Seconds between looks at the service."""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+MOVED = tuple(shortcuts.MODES["best"])
+"""Fields a quality mode moves."""
 Updates = dict[Any, Any]
 
 
@@ -59,109 +52,30 @@ def mount(app: FastAPI, service: Service, presets: Path) -> FastAPI:
     )
 
 
-@dataclass
-class Tab:
-    """The components that belong to a tab and not to a field."""
-
-    job: gr.Textbox
-    editing: gr.Textbox
-    search: gr.Textbox
-    lock: gr.Checkbox
-    notice: gr.HTML
-    marks: gr.HTML
-    summary: gr.HTML
-    stage: gr.HTML
-    queue: gr.HTML
-    history: gr.HTML
-    presets: gr.HTML
-    generate: gr.Button
-    leave: gr.Button
-    dice: gr.Button
-
-
 class Page:
     """Builds `blocks`."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.controls: dict[str, Component] = {}
         with gr.Blocks(
             title="FramePack", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
         ) as blocks:
-            self.tab = self._lay_out()
+            layout = Layout(has_gpu=desk.service.has_gpu)
+            self.tab, self.controls = layout.tab, layout.controls
             self._tie(blocks)
         self.blocks = blocks
-
-    # Layout
-
-    def _lay_out(self) -> Tab:
-        panel("header")
-        notice = panel("notice", elem_id="fp-notice")
-        marks = panel("marks", elem_id="fp-marks")
-        job, editing, search = (
-            gr.Textbox("", visible="hidden", elem_id=f"fp-{name}") for name in ("job", "edited", "find")
-        )
-        with gr.Row(elem_id="fp-main", equal_height=False):
-            with gr.Column(elem_id="fp-left", min_width=320, scale=4):
-                self._place("picture")
-                self._place("prompt")
-                panel("chips", QUICK)
-                with gr.Row(elem_id="fp-go"):
-                    generate = gr.Button("Generate", variant="primary", elem_id="fp-generate")
-                    leave = gr.Button("Stop editing", visible=False, min_width=120)
-                summary = panel("text", elem_id="fp-summary")
-                with gr.Accordion("Pictures and sentences on the way", open=False, elem_classes="fp-fold"):
-                    self._place("along")
-                with gr.Column(elem_classes="fp-group"):
-                    dice, lock = self._video()
-                with gr.Accordion("Advanced", open=False, elem_classes="fp-fold"):
-                    self._place("advanced")
-                with gr.Accordion("Presets", open=False, elem_classes="fp-fold"):
-                    presets = panel("presets", elem_id="fp-presets")
-            with gr.Column(elem_id="fp-right", min_width=320, scale=7):
-                stage = panel("stage", views.stage(None), elem_id="fp-stage")
-                queue = panel("queue", [], elem_id="fp-queue")
-        history = panel("history", [], elem_id="fp-history")
-        return Tab(
-            job, editing, search, lock, notice, marks, summary, stage, queue, history, presets, generate, leave, dice
-        )
-
-    def _place(self, place: Place) -> None:
-        for control in CONTROLS:
-            if control.place == place:
-                self._put(control.field)
-
-    def _put(self, field: str) -> None:
-        self.controls[field] = build(BY_FIELD[field], self.desk.loras)
-
-    def _video(self) -> tuple[gr.Button, gr.Checkbox]:
-        self._put("model")
-        self._put("seconds")
-        with gr.Row(elem_id="fp-seed", elem_classes="fp-split"):
-            self._put("seed")
-            dice = gr.Button("Roll", min_width=72, scale=0, elem_id="fp-dice")
-            lock = gr.Checkbox(False, label="Keep this seed", min_width=130, container=False, elem_id="fp-lock")
-        self._put("steps")
-        self._put("guidance")
-        with gr.Row(elem_id="fp-size", elem_classes="fp-split"):
-            for field in ("resolution", "width", "height"):
-                self._put(field)
-        for control in CONTROLS:
-            if control.place == "video" and control.field not in self.controls:
-                self._put(control.field)
-        return dice, lock
 
     # Events
 
     def _tie(self, blocks: gr.Blocks) -> None:
         tab, fields = self.tab, list(self.controls.values())
         lists = [tab.stage, tab.queue, tab.history]
-        everything = [*fields, tab.job, tab.editing, tab.notice, tab.presets, tab.marks, tab.summary, tab.search]
-        changing = [*everything, tab.generate, tab.leave, *lists]
+        beside = [tab.job, tab.editing, tab.search, tab.model, tab.mode, tab.preserve]
+        changing = [*fields, *beside, tab.notice, tab.presets, tab.marks, tab.summary, tab.generate, tab.leave, *lists]
         gr.Timer(LOOK).tick(self.desk.look, [tab.job, tab.search], lists, **QUIET)
         recall = "(...values) => [...values.slice(0, -1), FP.recall()]"
         blocks.load(self._spoken(self._load), [*fields, tab.job], changing, js=recall, **QUIET)
-        asked = [*fields, tab.lock, tab.job, tab.editing, tab.search]
+        asked = [*fields, tab.lock, tab.job, tab.editing, tab.search, tab.preserve]
         tab.generate.click(self._spoken(self._submit), asked, changing, **QUIET)
         for source in (tab.stage, tab.queue, tab.history):
             source.act(self._spoken(self._act), [*fields, tab.job, tab.search], changing, **QUIET)
@@ -169,6 +83,9 @@ class Page:
         self.controls["image"].act(self._spoken(self._hand_in), fields, changing, **QUIET)  # type: ignore[attr-defined]
         tab.leave.click(lambda: self._editing(""), None, [tab.editing, tab.generate, tab.leave], **QUIET)
         tab.dice.click(new_seed, None, [self.controls["seed"]], **QUIET)
+        tab.mode.input(self._mode, [*fields, tab.mode], [*(self.controls[key] for key in MOVED), tab.mode], **QUIET)
+        lengths = [self.controls["model"], self.controls["seconds"], tab.model]
+        self.controls["model"].input(self._follow, lengths, lengths[1:], **QUIET)  # type: ignore[attr-defined]
         tab.job.change(None, [tab.job], None, js="(job) => FP.remember(job)")
         self._tie_checks(fields)
 
@@ -183,7 +100,7 @@ class Page:
             else:
                 triggers.append(component.change)  # type: ignore[attr-defined]
         ruled = [self.controls[field] for field in self._ruled()]
-        outputs = [*ruled, self.tab.marks, self.tab.summary]
+        outputs = [*ruled, self.tab.marks, self.tab.summary, self.tab.mode]
         gr.on(triggers, self._check, fields, outputs, trigger_mode="always_last", **QUIET)
 
     # Handlers
@@ -191,6 +108,7 @@ class Page:
     def _load(self, *given: Any) -> Updates:
         *_, job = given
         updates = self._looks(job, "") | {self.tab.job: job, self.tab.presets: self.desk.presets_view()}
+        updates[self.tab.model] = form.defaults()["model"]
         if start := self.desk.presets.startup():
             return updates | self._updates(self.desk.with_preset(start, form.defaults()))
         return updates | self._marks(form.defaults())
@@ -198,10 +116,19 @@ class Page:
     def _check(self, *given: Any) -> Updates:
         return self._checked(self._values(given))
 
+    def _mode(self, *given: Any) -> Updates:
+        *values, mode = given
+        found = self._values(values) | shortcuts.MODES.get(mode, {})
+        return {**{self.controls[key]: found[key] for key in MOVED}, self.tab.mode: shortcuts.mode_of(found)}
+
+    def _follow(self, model: str, seconds: float, before: str) -> tuple[float, str]:
+        usual = form.first_length(before or model)
+        return (form.first_length(model) if seconds == usual else seconds), model
+
     def _submit(self, *given: Any) -> Updates:
-        *values, lock, job, editing, search = given
+        *values, lock, job, editing, search, preserve = given
         found = self._values(values)
-        outcome = self.desk.submit(found, job, editing)
+        outcome = self.desk.submit(found, job, editing, preserve)
         seed = {} if lock or editing else {self.controls["seed"]: new_seed()}
         clear = {self.tab.notice: None} if not outcome.said else {}
         shown = job if outcome.job is None else outcome.job
@@ -246,6 +173,9 @@ class Page:
                 shown = BY_FIELD[field].shown(outcome.values)
                 updates[self.controls[field]] = filled(BY_FIELD[field], value, shown)
             updates |= self._marks(outcome.values)
+            updates[self.tab.model] = outcome.values["model"]
+        if outcome.machine is not None:
+            updates[self.tab.preserve] = preserved(outcome.machine)
         if outcome.picture is not None:
             updates[self.controls["image"]] = outcome.picture
         if outcome.job is not None:
@@ -274,7 +204,7 @@ class Page:
         line = ""
         with suppress(ValidationError):
             line = views.summary(form.draft(values))
-        return {self.tab.marks: marks, self.tab.summary: line}
+        return {self.tab.marks: marks, self.tab.summary: line, self.tab.mode: shortcuts.mode_of(values)}
 
     def _spoken(self, handler: Callable[..., Updates]) -> Callable[..., Updates]:
         """The handler, with errors said on the page; the page stays alive whatever happens."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from framepack.app.display import clock
 from framepack.jobs.job import Job, Progress
+from framepack.media.video import FORMATS
 from framepack.spec.plan import guides_of, latent_total, plan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS, frames_of
@@ -107,15 +108,22 @@ def actions(job: Job) -> list[str]:
 
 
 def playing(job: Job) -> View:
-    """What exists of the video: `video` its address, `show` as what a browser can show it, `file` its name."""
+    """What exists of the video: `video` plays in a browser, as what `show` says; `save` is the file called `file`.
+
+    A file that no browser plays is shown as an mp4, made of it when someone looks. `formats`: what else it can become.
+    """
     if not job.outputs:
-        return {"video": "", "show": "", "file": ""}
-    file = job.outputs[0]
+        return {"video": "", "show": "", "save": "", "file": "", "formats": []}
+    file, address = job.outputs[0], f"/api/jobs/{job.id}/video"
+    suffix = file.suffix.lower()
     version = "done" if job.status == "done" else f"{job.progress.section}-{job.progress.frames}"
+    others = [name for name, row in FORMATS.items() if row.suffix != suffix]
     return {
-        "video": f"/api/jobs/{job.id}/video?{version}",
-        "show": PLAYABLE.get(file.suffix.lower(), ""),
+        "video": f"{address}?{version}" if suffix in PLAYABLE else f"{address}?format=mp4&{version}",
+        "show": PLAYABLE.get(suffix, "video"),
+        "save": f"{address}?{version}",
         "file": file.name,
+        "formats": others if job.status != "running" else [],
     }
 
 

@@ -32,8 +32,8 @@ def panel(kind: str, value: Any = None, *, elem_id: str | None = None, visible: 
     )
 
 
-def build(control: Control, loras: list[str]) -> Component:
-    """The component of a row of the table. `loras` are the files one can choose."""
+def build(control: Control) -> Component:
+    """The component of a row of the table."""
     value = defaults()[control.field]
     name: dict[str, Any] = {"label": control.label, "elem_id": element_id(control.field)}
     told: dict[str, Any] = {**name, "info": control.help}
@@ -48,7 +48,6 @@ def build(control: Control, loras: list[str]) -> Component:
                 "add": rows.add,
                 "single": rows.single,
                 "help": control.help,
-                "files": loras,
             }
             return panel("rows", value, visible=visible, **more, **name)
         case Text(lines=lines, placeholder=placeholder):

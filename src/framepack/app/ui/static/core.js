@@ -61,12 +61,12 @@ FP.button = (label, icon, onclick, { quiet = false, kind = "" } = {}) =>
 
 /* Hands files in; resolves to what the server says of each, with its own words as `said`: a seed can be more than a
    number of JavaScript's holds. */
-FP.upload = (files, progress = () => {}) =>
+FP.upload = (files, progress = () => {}, address = "/api/uploads") =>
   new Promise((resolve, reject) => {
     const form = new FormData();
     for (const file of files) form.append("file", file, file.name || "pasted.png");
     const request = new XMLHttpRequest();
-    request.open("POST", "/api/uploads");
+    request.open("POST", address);
     request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
     request.onerror = () => reject(new Error("The server does not answer. Is it still running?"));
     request.onload = () => {
@@ -78,8 +78,21 @@ FP.upload = (files, progress = () => {}) =>
     request.send(form);
   });
 
+/* Asks the service; an error is its sentence. */
+FP.ask = async (address, method = "GET") => {
+  let answer;
+  try {
+    answer = await fetch(address, { method });
+  } catch {
+    throw new Error("The server does not answer. Is it still running?");
+  }
+  const said = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(FP.sentence(said.error));
+  return said;
+};
+
 FP.sentence = (text) => {
-  const said = text || "This file could not be taken.";
+  const said = text || "The server could not do that.";
   return said[0].toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
 };
 

@@ -96,10 +96,11 @@ FP.kinds.rows = (root, part) => {
   const buttons = FP.el("div", { class: "fp-line" });
   root.classList.add("fp-rows");
   root.append(FP.el("h3", { class: "fp-h" }, label), list, buttons, say, FP.el("p", { class: "fp-help" }, help));
-  let rows = [];
+  const lora = columns.find((column) => column.kind === "lora");
+  let rows = [], loras = [];
 
   const fresh = (first) =>
-    Object.fromEntries(columns.map((column) => [column.key, column.kind === "picture" ? first : column.kind === "lora" ? part.config.files[0] : column.start]));
+    Object.fromEntries(columns.map((column) => [column.key, column.kind === "picture" || column.kind === "lora" ? first : column.start]));
   const change = (next) => {
     draw(next);
     part.set(FP.plain(next));
@@ -118,10 +119,34 @@ FP.kinds.rows = (root, part) => {
     }
     root.classList.remove("fp-busy");
   };
+  const known = async () => {
+    loras = (await FP.ask("/api/loras")).map((one) => one.name);
+  };
+  const takeLora = async (files) => {
+    say.textContent = "";
+    root.classList.add("fp-busy");
+    try {
+      const got = await FP.upload(files, undefined, "/api/loras");
+      await known();
+      change([...rows, ...got.map((one) => fresh(one.name))]);
+    } catch (error) {
+      say.textContent = error.message;
+    }
+    root.classList.remove("fp-busy");
+  };
+  const chooseLora = async () => {
+    say.textContent = "";
+    try {
+      await known();
+      if (loras.length) change([...rows, fresh(loras[0])]);
+      else FP.pick(".safetensors", true, takeLora);
+    } catch (error) {
+      say.textContent = error.message;
+    }
+  };
   const more = () => {
     if (picture) FP.pick(PICTURES, !single, take);
-    else if (columns.some((column) => column.kind === "lora") && !part.config.files.length)
-      say.textContent = "There is no file in the LoRA folder yet: put a .safetensors file there and reload this page.";
+    else if (lora) chooseLora();
     else change([...rows, fresh()]);
   };
   const swap = (index, other) => {
@@ -140,7 +165,7 @@ FP.kinds.rows = (root, part) => {
     };
     const input =
       column.kind === "lora"
-        ? FP.el("select", { onchange: write, "aria-label": named }, part.config.files.map((file) => FP.el("option", { selected: file === row[column.key] }, file)))
+        ? FP.el("select", { onchange: write, "aria-label": named }, [...new Set([row[column.key], ...loras])].map((file) => FP.el("option", { selected: file === row[column.key] }, file)))
         : FP.el("input", {
             type: column.kind, onchange: write, "aria-label": named, value: row[column.key],
             min: column.kind === "number" ? column.low : null, max: column.kind === "number" ? column.high : null, step: column.kind === "number" ? "any" : null,
@@ -162,12 +187,14 @@ FP.kinds.rows = (root, part) => {
     const full = single && rows.length > 0;
     buttons.replaceChildren(
       ...(full ? [] : [FP.button(add, "plus", more)]),
+      ...(lora ? [FP.button("Upload a LoRA file", "save", () => FP.pick(".safetensors", true, takeLora))] : []),
       ...(rows.length > 1 ? [FP.button("Clear all", "close", () => change([]))] : []),
     );
   };
   root.addEventListener("drop", (event) => {
     const files = [...event.dataTransfer.files];
-    if (picture && files.length) take(files);
+    if (files.length && picture) take(files);
+    else if (files.length && lora) takeLora(files);
   });
   return { draw };
 };

@@ -14,10 +14,33 @@ FP.buttons = (view, act, quiet) =>
   });
 
 FP.saving = (view, quiet) =>
-  view.video && view.status !== "running"
-    ? FP.el("a", { class: `fp-button ${quiet ? "fp-quiet" : "fp-strong"}`, href: view.video, download: view.file, title: quiet ? "Download" : null, "aria-label": quiet ? `Download: ${view.prompt}` : null },
+  view.save && view.status !== "running"
+    ? FP.el("a", { class: `fp-button ${quiet ? "fp-quiet" : "fp-strong"}`, href: view.save, download: view.file, title: quiet ? "Download" : null, "aria-label": quiet ? `Download: ${view.prompt}` : null },
         FP.icon("save"), quiet ? null : FP.el("span", {}, `Download ${view.file.split(".").pop()}`))
     : null;
+
+/* The other formats: made when they are asked for, then saved. */
+FP.formats = (view) => {
+  const say = FP.el("p", { class: "fp-error", role: "alert" });
+  const fetched = async (name, event) => {
+    const button = event.currentTarget;
+    const told = button.textContent;
+    say.textContent = "";
+    button.disabled = true;
+    button.textContent = `making ${told} …`;
+    try {
+      const made = await FP.ask(`/api/jobs/${view.id}/convert?format=${name}`, "POST");
+      FP.el("a", { href: made.url, download: made.name }).click();
+    } catch (error) {
+      say.textContent = error.message;
+    }
+    button.disabled = false;
+    button.textContent = told;
+  };
+  const named = (name) => (name === "png" ? "png pictures" : name);
+  const one = (name) => FP.el("button", { type: "button", class: "fp-chip", "aria-label": `Download as ${named(name)}`, onclick: (event) => fetched(name, event) }, named(name));
+  return FP.el("div", { class: "fp-formats" }, FP.el("span", {}, "Also as"), view.formats.map(one), say);
+};
 
 FP.film = (view, { controls = false } = {}) => {
   if (view.show === "picture") return FP.el("img", { src: view.video, alt: `Video: ${view.prompt}` });
@@ -69,9 +92,13 @@ FP.kinds.stage = (root, part) => {
       if (width) screen.style.setProperty("--shape", Math.max(width / height, 0.8));
       screen.replaceChildren(next, latent);
     };
+    next.addEventListener("error", () => key === picture && view.show && still(view));
     next.addEventListener(view.show === "video" ? "loadeddata" : "load", swap, { once: true });
     if (!screen.querySelector("video, img")) swap();
   };
+
+  /* Where the file cannot be played, the picture it began with stands in for it. */
+  const still = (view) => screen.replaceChildren(FP.el("img", { src: view.picture, alt: "The picture the video starts with", class: "fp-start" }), latent);
 
   const roll = (view) => {
     latent.hidden = !view.preview;
@@ -136,10 +163,10 @@ FP.kinds.stage = (root, part) => {
       text.textContent = view.message;
       numbers.textContent = [view.status === "running" ? `${view.percent} %` : "", view.where, view.left, view.memory].filter(Boolean).join("  ·  ");
       asked.replaceChildren(FP.el("q", { hidden: !view.prompt }, view.prompt), FP.el("small", {}, view.settings));
-      const key = JSON.stringify([view.id, view.actions, view.status !== "running" && view.video]);
+      const key = JSON.stringify([view.id, view.actions, view.status !== "running" && view.save]);
       if (actions.dataset.key !== key) {
         actions.dataset.key = key;
-        actions.replaceChildren(...[FP.saving(view, false), ...FP.buttons(view, part.act, false)].filter(Boolean));
+        actions.replaceChildren(...[FP.saving(view, false), ...FP.buttons(view, part.act, false), view.formats.length ? FP.formats(view) : null].filter(Boolean));
       }
       details.hidden = !view.traceback;
       story.textContent = view.traceback;

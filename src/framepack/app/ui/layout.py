@@ -1,0 +1,123 @@
+"""Where everything stands on the page. Makes the components; what they do is `page`."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+from gradio.components import Component
+
+from framepack.app.ui import shortcuts, views
+from framepack.app.ui.controls import BY_FIELD, CONTROLS, Place
+from framepack.app.ui.form import defaults
+from framepack.app.ui.widgets import build, panel
+
+QUICK = (
+    "The camera pans left.",
+    "The camera tilts up.",
+    "Night falls.",
+    "The sun rises.",
+    "The girl dances gracefully, with clear movements, full of charm.",
+    "The man turns around, smiles and waves at the camera.",
+)
+"""The first four are what the bundled model does best; the others need a 13 B model."""
+PRESERVE_HELP = "Empty: decided by the card's size. More leaves room for other programs and is slower."
+MODE_HELP = "Moves steps and cache to settings that go well together."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tab:
+    """The components that belong to a tab and not to a field."""
+
+    job: gr.Textbox
+    editing: gr.Textbox
+    search: gr.Textbox
+    model: gr.Textbox
+    """The model before it was changed, so that a length nobody has touched follows it."""
+    lock: gr.Checkbox
+    mode: gr.Radio
+    preserve: gr.Number
+    notice: gr.HTML
+    marks: gr.HTML
+    summary: gr.HTML
+    stage: gr.HTML
+    queue: gr.HTML
+    history: gr.HTML
+    presets: gr.HTML
+    generate: gr.Button
+    leave: gr.Button
+    dice: gr.Button
+
+
+class Layout:
+    """Makes all components, inside `gr.Blocks`: `controls` by their field, the others in `tab`."""
+
+    def __init__(self, *, has_gpu: bool) -> None:
+        self.controls: dict[str, Component] = {}
+        panel("header")
+        notice = panel("notice", elem_id="fp-notice")
+        marks = panel("marks", elem_id="fp-marks")
+        job, editing, search, model = (hidden(name) for name in ("job", "edited", "find", "model"))
+        with gr.Row(elem_id="fp-main", equal_height=False):
+            with gr.Column(elem_id="fp-left", min_width=320, scale=4):
+                self._place("picture")
+                self._place("prompt")
+                panel("chips", QUICK)
+                with gr.Row(elem_id="fp-go"):
+                    generate = gr.Button("Generate", variant="primary", elem_id="fp-generate")
+                    leave = gr.Button("Stop editing", visible=False, min_width=120)
+                summary = panel("text", elem_id="fp-summary")
+                with gr.Accordion("Pictures and sentences on the way", open=False, elem_classes="fp-fold"):
+                    self._place("along")
+                with gr.Column(elem_classes="fp-group"):
+                    dice, lock = self._video()
+                with gr.Accordion("Advanced", open=False, elem_classes="fp-fold"):
+                    mode, preserve = self._advanced(has_gpu)
+                with gr.Accordion("Presets", open=False, elem_classes="fp-fold"):
+                    presets = panel("presets", elem_id="fp-presets")
+            with gr.Column(elem_id="fp-right", min_width=320, scale=7):
+                stage = panel("stage", views.stage(None), elem_id="fp-stage")
+                queue = panel("queue", [], elem_id="fp-queue")
+        history = panel("history", [], elem_id="fp-history")
+        self.tab = Tab(
+            job=job, editing=editing, search=search, model=model, lock=lock, mode=mode, preserve=preserve,
+            notice=notice, marks=marks, summary=summary, stage=stage, queue=queue, history=history, presets=presets,
+            generate=generate, leave=leave, dice=dice,
+        )  # fmt: skip
+
+    def _place(self, place: Place) -> None:
+        for control in CONTROLS:
+            if control.place == place and control.field not in self.controls:
+                self._put(control.field)
+
+    def _put(self, field: str) -> None:
+        self.controls[field] = build(BY_FIELD[field])
+
+    def _video(self) -> tuple[gr.Button, gr.Checkbox]:
+        self._put("model")
+        self._put("seconds")
+        with gr.Row(elem_id="fp-seed", elem_classes="fp-split"):
+            self._put("seed")
+            dice = gr.Button("Roll", min_width=72, scale=0, elem_id="fp-dice")
+            lock = gr.Checkbox(False, label="Keep this seed", min_width=130, container=False, elem_id="fp-lock")
+        self._put("steps")
+        self._put("guidance")
+        with gr.Row(elem_id="fp-size", elem_classes="fp-split"):
+            for field in ("resolution", "width", "height"):
+                self._put(field)
+        self._place("video")
+        return dice, lock
+
+    def _advanced(self, has_gpu: bool) -> tuple[gr.Radio, gr.Number]:
+        start = shortcuts.mode_of(defaults())
+        modes = list(shortcuts.LABELS)
+        mode = gr.Radio(modes, value=start, label="Quality mode", info=MODE_HELP, elem_id="fp-mode")
+        label = "GPU memory to leave free (GB)"
+        preserve = gr.Number(
+            None, label=label, info=PRESERVE_HELP, minimum=0, visible=has_gpu, min_width=120, elem_id="fp-preserve"
+        )
+        self._place("advanced")
+        return mode, preserve
+
+
+def hidden(name: str) -> gr.Textbox:
+    """A value of the tab that nobody sees."""
+    return gr.Textbox("", visible="hidden", elem_id=f"fp-{name}")
