@@ -78,15 +78,15 @@ def test_the_loss_falls_and_the_file_gives_the_trained_model(framepack, tiny_mod
 
 
 def test_training_in_pieces_is_training_in_one_go(tiny_models_dir, data, tmp_path):
-    def run(steps: int, folder: Path) -> dict[str, torch.Tensor]:
+    def run(steps: int, folder: Path, saves: list[int], pause_every: int = 0) -> dict[str, torch.Tensor]:
         framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
         recipe = replace(RECIPE, steps=steps, save_every=4)
-        list(train_lora(trainer(framepack, data, recipe), folder))
+        assert list(train_lora(trainer(framepack, data, recipe), folder, pause_every=pause_every)) == saves
         return load_file(folder / "lora.safetensors")
 
-    whole = run(9, tmp_path / "whole")
-    run(5, tmp_path / "pieces")
-    pieces = run(9, tmp_path / "pieces")
+    whole = run(9, tmp_path / "whole", [3, 4, 6, 8, 9], pause_every=3)
+    run(5, tmp_path / "pieces", [4, 5])
+    pieces = run(9, tmp_path / "pieces", [8, 9])
     assert all(torch.equal(whole[name], pieces[name]) for name in whole)
 
 

@@ -75,7 +75,7 @@ def _train(trainer: LoraTrainer, folder: Path, sample_every: int, console: Conso
             text = f"loss {line.loss:.4f}, {line.seconds:.2f} s a step"
             progress.update(task, completed=line.step, description=text)
 
-        for step in train_lora(trainer, folder, on_progress=show):
+        for step in train_lora(trainer, folder, pause_every=sample_every, on_progress=show):
             if sample_every and step % sample_every == 0 and step < recipe.steps:
                 video = sample(trainer.framepack, trainer.clips[0], recipe, folder / f"sample-{step:06d}.mp4")
                 trainer.framepack.memory.free()

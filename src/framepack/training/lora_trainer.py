@@ -240,15 +240,22 @@ def check_whole(framepack: FramePack, lent: nn.Module, adapted: nn.Module) -> No
 
 
 def train_lora(
-    trainer: LoraTrainer, folder: Path, *, on_progress: Callable[[LoraProgress], None] = lambda _: None
+    trainer: LoraTrainer,
+    folder: Path,
+    *,
+    pause_every: int = 0,
+    on_progress: Callable[[LoraProgress], None] = lambda _: None,
 ) -> Iterator[int]:
-    """Train to the recipe's last step, going on from what `folder` holds; yields the step at each save."""
+    """Train to the recipe's last step, going on from what `folder` holds; yields the step at each save.
+
+    pause_every: save at these steps too, to make samples of.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     recipe = trainer.recipe
     done = trainer.resume(folder)
     cut_rows(folder / "loss.csv", done)
     while done < recipe.steps:
-        border = (done // recipe.save_every + 1) * recipe.save_every
+        border = min((done // every + 1) * every for every in (recipe.save_every, pause_every) if every)
         end = min(done + CHAPTER - done % CHAPTER, border, recipe.steps)
         progress = trainer.chapter(range(done, end))
         append_row(folder / "loss.csv", asdict(progress))
