@@ -193,7 +193,6 @@ class Service:
     def delete(self, job: str, *, files: bool = False) -> None:
         """Forget a job that does not run, with its unfinished work and, if asked for, its video."""
         old = forget(self.store, self.folders, job, files=files)
-        self.conversions.forget(job)
         self.feed.publish(News(job=old, deleted=True))
 
     # Inside
@@ -221,6 +220,7 @@ def forget(store: JobStore, folders: Folders, job: str, *, files: bool) -> Job:
     """Take a job that does not run out of the queue, with its unfinished work and, if asked for, its video."""
     old = store.delete(job)
     folders.clear(job)
+    Conversions(folders).forget(job)
     for file in old.outputs if files else ():
         if file.parent == folders.outputs:
             file.unlink(missing_ok=True)
