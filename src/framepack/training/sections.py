@@ -66,7 +66,7 @@ class SectionRecipe:
     padding: dict[int, float] = field(default_factory=lambda: {0: 0.6, 1: 0.2, 2: 0.1, 3: 0.1})
     """windows between the start and the noisy one, inverted order"""
     empty_history: float = 0.5
-    history_sections: int = 3
+    history_sections: int = 5
     """at most this many sections behind or ahead"""
     end_frame: float = 0.12
     """share of inverted sections without history whose last frame is given"""
