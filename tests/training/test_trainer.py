@@ -11,8 +11,11 @@ from PIL import Image
 
 import framepack
 from framepack.media.read import probe
+from framepack.models.attention import turned_heads
 from framepack.models.config import TransformerConfig
 from framepack.models.encoders import load_image_encoder, load_text_encoder
+from framepack.models.packing import rotary, tokens_first
+from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.curve import read_log
 from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonal
 from framepack.training.pool import ImagePool, PoolRecipe
@@ -20,7 +23,7 @@ from framepack.training.recipe import Phase, Recipe, Schedule
 from framepack.training.sample_recipe import SampleRecipe
 from framepack.training.state import PART_BYTES, load_state, save_state
 from framepack.training.towers import TowerConfig, Towers
-from framepack.training.trainer import train
+from framepack.training.trainer import start_weights, train
 from framepack.training.vae import VaeRecipe
 
 TINY = Recipe(
@@ -43,6 +46,22 @@ TINY = Recipe(
     schedule=Schedule(steps=40, warm_up=4),
     phases=(Phase(until=1.0, batch=2, sizes=((16, 16), (16, 32))),),
 )
+
+
+def test_at_the_start_two_heads_listen_to_text_by_row_and_by_column():
+    config = replace(TINY.model, num_attention_heads=4, attention_head_dim=48, rope_axes_dim=(12, 18, 18))
+    model = HunyuanVideoTransformer3DModelPacked(config)
+    start_weights(model)
+    attention, width = model.transformer_blocks[0].attn, 4 * 48
+    noise = torch.Generator().manual_seed(0)
+    video, text = torch.randn(64, 8 * 8, width, generator=noise), torch.randn(64, 5, width, generator=noise)
+    turn = tokens_first(rotary(config, [7], 8, 8, torch.device("cpu")))
+    queries = turned_heads(video, attention.to_q, attention.norm_q, turn[None], 4, None)
+    keys = turned_heads(text, attention.add_k_proj, attention.norm_added_k, torch.ones(1, 1, 1, 24) + 0j, 4, None)
+    logits = (torch.einsum("nvhe,nthe->hv", queries, keys) / (64 * 5 * 48**0.5)).unflatten(1, (8, 8))
+    for head, along, across in ((2, logits[2].mean(1), logits[2].mean(0)), (3, logits[3].mean(0), logits[3].mean(1))):
+        assert (along.diff() > 0).all(), head
+        assert along[-1] - along[0] > 5 * (across.max() - across.min()), head
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,15 @@
 """Trains the mini model's transformer and encoders on streamed clips; resumes to the bit.
 
-Everything a step needs comes from
-the recipe's seed and the step's number, so a run cut into pieces is the run in one go. Knows nothing of the command
-line.
+Everything a step needs comes from the recipe's seed and the step's number, so a run cut into pieces is the run in one
+go. Knows nothing of the command line.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ from framepack.training.vae import prepare_vae
 from framepack.training.vae_encoder import BlockEncoder
 
 LOG_EVERY = 20
+SLOW = 0.15
+"""radians a token, of the channel pair that tells where a token is"""
 USUAL_WINDOW = 9
 """longer windows get fewer clips in a batch"""
 
@@ -70,7 +73,8 @@ def start_weights(model: HunyuanVideoTransformer3DModelPacked) -> None:
     """Blocks begin as identities that look at their own place.
 
     Modulation and output are zero; a constant in the fast channel pairs of RoPE draws half of the heads to tokens of
-    equal row and column, whatever the tokens hold.
+    equal row and column, whatever the tokens hold. In the first block two more heads listen to the text the more, the
+    farther right or down they are: what zooming and rolling need to know, and relative positions alone do not tell.
     """
     for block in model.blocks:
         for modulation in block.modulations:
@@ -82,8 +86,26 @@ def start_weights(model: HunyuanVideoTransformer3DModelPacked) -> None:
             bias = projection.bias.view(heads, head)[: heads // 2]
             for axis in (frame, frame + rows):
                 bias[:, axis : axis + 4] = 3.0
+    tell_positions(model)
     model.proj_out.weight.zero_()
     model.proj_out.bias.zero_()
+
+
+@torch.no_grad()
+def tell_positions(model: HunyuanVideoTransformer3DModelPacked) -> None:
+    """Constants in a slow channel pair of RoPE: queries are turned by their place, the keys of text are not.
+
+    Their product grows with the sine of the place, over about the first ten tokens of a row or column.
+    """
+    config = model.config
+    attention: Any = model.transformer_blocks[0].attn
+    frame, rows, columns = config.rope_axes_dim
+    free = config.num_attention_heads // 2
+    for head, (begin, size) in enumerate(((frame, rows), (frame + rows, columns)), start=free):
+        if head < config.num_attention_heads:
+            pair = begin + 2 * round(size / 2 * math.log(SLOW) / -math.log(config.rope_theta))
+            attention.to_q.bias.view(-1, config.attention_head_dim)[head, pair] = 2.0
+            attention.add_k_proj.bias.view(-1, config.attention_head_dim)[head, pair + 1] = 2.0
 
 
 class Trainer:
