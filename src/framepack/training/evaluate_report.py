@@ -4,21 +4,19 @@ Boundary: reads an `Evaluation`, writes files; measures nothing. Plots: `evaluat
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from framepack.media.sheet import contact_sheet, save_png
 from framepack.training.evaluate_goals import goals
 from framepack.training.evaluate_groups import grouped, mean
-from framepack.training.evaluate_metrics import MEASURES
+from framepack.training.evaluate_metrics import MEASURES, Drift
 from framepack.training.evaluate_plots import write_plots
-from framepack.training.evaluate_rows import PARTS, Evaluation, Followed
-
-T = TypeVar("T")
+from framepack.training.evaluate_rows import PARTS, Drifted, Evaluation, Followed
 
 
 def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
@@ -43,22 +41,10 @@ def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
             )
         ],
         "drift": [
-            {
-                "pictures": kind,
-                "order": order,
-                **{name: mean(row.drift[name].difference for row in rows) for name in MEASURES},
-                "sharpness loss": mean(row.sharpness_loss for row in rows),
-            }
-            for (kind, order), rows in grouped(evaluation.drift, lambda row: (row.kind, row.order))
+            {**line, "sharpness loss": mean(row.sharpness_loss for row in rows)}
+            for line, rows in _drift(evaluation.drift, lambda measured: measured.difference)
         ],
-        "slope": [
-            {
-                "pictures": kind,
-                "order": order,
-                **{name: mean(row.drift[name].slope for row in rows) for name in MEASURES},
-            }
-            for (kind, order), rows in grouped(evaluation.drift, lambda row: (row.kind, row.order))
-        ],
+        "slope": [line for line, _ in _drift(evaluation.drift, lambda measured: measured.slope)],
         "codec": [
             {
                 "pictures": kind,
@@ -87,6 +73,13 @@ def _models(rows: Sequence[Followed], codec: Mapping[str, float]) -> list[dict[s
         }
         for (model, kind), part in grouped(rows, lambda row: (row.model, row.kind))
     ]
+
+
+def _drift(rows: Sequence[Drifted], value: Callable[[Drift], float]) -> Iterator[tuple[dict[str, Any], list[Drifted]]]:
+    """A number for each measure in each order on each kind of picture, and the rows behind them."""
+    for (kind, order), part in grouped(rows, lambda row: (row.kind, row.order)):
+        means = {name: mean(value(row.drift[name]) for row in part) for name in MEASURES}
+        yield {"pictures": kind, "order": order, **means}, part
 
 
 def _motions(rows: Sequence[Followed]) -> list[dict[str, Any]]:
