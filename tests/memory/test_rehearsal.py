@@ -61,19 +61,21 @@ def test_a_rehearsal_says_what_the_performance_does(room):
         for name in "ab":
             memory.add(name, net().to(device), blocks=attrgetter("blocks"), once=attrgetter("once"))
 
-    def stages(device):
-        return [
-            Stage(label="condition", module="a", once=True, work=lambda m: m.condition(vector.to(device))),
-            Stage(label="step", module="a", passes=3, work=lambda m: m(x.to(device), m.condition(vector.to(device)))),
-            Stage(label="other", module="b", work=lambda m: m(x.to(device), m.condition(vector.to(device)))),
-        ]
+    shapes, there = net().to("meta"), [tensor.to("meta") for tensor in (x, vector)]
+    condition = measure(lambda: shapes.condition(there[1]))
+    step = measure(lambda: shapes(there[0], shapes.condition(there[1])))
+    stages = [
+        Stage(label="condition", module="a", once=True, cost=condition),
+        Stage(label="step", module="a", passes=3, cost=step),
+        Stage(label="other", module="b", cost=step),
+    ]
 
     budget = Budget(device=torch.device("cpu"), vram_limit=limit, preserve=0)
-    forecasts = rehearse(rehearsal_for(budget, lambda memory: add(memory, "meta")), stages("meta"), SPEED)
+    forecasts = rehearse(rehearsal_for(budget, lambda memory: add(memory, "meta")), stages, SPEED)
 
     real = MemoryManager("cpu", vram_limit=limit, preserve=0)
     add(real, "cpu")
-    for stage, forecast in zip(stages("cpu"), forecasts, strict=True):
+    for stage, forecast in zip(stages, forecasts, strict=True):
         with real.lease(stage.module, once=stage.once, activations=forecast.activations):
             report = real.report()
         assert forecast.weights == report.held
@@ -86,7 +88,9 @@ def test_time_is_the_longer_of_computing_and_copying():
     limit = 40_000
     budget = Budget(device=torch.device("cpu"), vram_limit=limit, preserve=0)
     x, vector = (tensor.to("meta") for tensor in inputs())
-    stage = Stage(label="step", module="a", passes=1000, work=lambda m: m(x, m.condition(vector)))
+    module = net().to("meta")
+    cost = measure(lambda: module(x, module.condition(vector)))
+    stage = Stage(label="step", module="a", passes=1000, cost=cost)
 
     def forecast(speed):
         memory = rehearsal_for(
@@ -99,3 +103,19 @@ def test_time_is_the_longer_of_computing_and_copying():
     assert slow_copies.copied > 0
     assert slow_copies.seconds == pytest.approx(slow_copies.copied / 1e6, rel=1e-3)
     assert slow_sums.seconds > 10 * slow_copies.copied / 1e15
+
+
+def test_what_was_not_measured_is_unknown():
+    cost = measure(lambda: torch.empty(8, 8, device="meta") @ torch.empty(8, 8, device="meta"))
+    memory = MemoryManager("meta", vram_limit=10_000_000)
+    memory.add("a", torch.nn.Linear(8, 8).to("meta"))
+    stage = Stage(label="step", module="a", cost=cost)
+    assert rehearse(memory, [stage], Speed(flops=1e9))[0].seconds is None  # its weights come at an unknown rate
+    assert rehearse(memory, [stage], Speed(flops=1e9))[0].seconds == cost.flops / 1e9  # they are there already
+    assert rehearse(memory, [stage], Speed(copied=1e9))[0].seconds is None
+
+
+def test_a_gelu_within_its_linear_makes_no_tensor():
+    x = meta(1, MB).float()
+    apart, fused = (measure(lambda: F.gelu(x + 1), fused_gelu=fused).activations for fused in (False, True))
+    assert apart == 2 * fused == 8 * MB

@@ -38,8 +38,8 @@ def test_spatial_tiles_equal_diffusers_to_the_bit(vae):
 def test_successive_clips_decode_shared_tiles_once_and_to_the_same_bits(vae, grows, hits, monkeypatch):
     sections = [latents(9, seed) for seed in range(4)]
     memo, decoded = TileMemo(), []
-    plain = VideoVAE._decode_tile
-    monkeypatch.setattr(VideoVAE, "_decode_tile", lambda self, z, way: decoded.append(1) or plain(self, z, way))
+    plain = VideoVAE.decode_tile
+    monkeypatch.setattr(VideoVAE, "decode_tile", lambda self, z, way: decoded.append(1) or plain(self, z, way))
     for number, section in enumerate(sections):
         before = sections[number - 1 : number] if number else []
         parts = [section, *before] if grows == "backward" else [*before, section]
@@ -81,7 +81,7 @@ def test_tiles_decoded_another_way_are_not_taken(vae):
 def test_a_clip_that_broke_off_leaves_the_memo_as_it_was(vae, monkeypatch):
     memo, clip = TileMemo(repeats=range(9)), latents(18)
     vae.decode_float(clip, memo=memo)
-    plain, calls = VideoVAE._decode_tile, []
+    plain, calls = VideoVAE.decode_tile, []
 
     def fails(self, z, way):
         calls.append(1)
@@ -90,7 +90,7 @@ def test_a_clip_that_broke_off_leaves_the_memo_as_it_was(vae, monkeypatch):
         return plain(self, z, way)
 
     following = torch.cat([latents(9, 5), clip[:, :, :9]], 2)
-    monkeypatch.setattr(VideoVAE, "_decode_tile", fails)
+    monkeypatch.setattr(VideoVAE, "decode_tile", fails)
     with pytest.raises(torch.OutOfMemoryError):
         vae.decode_float(following, memo=memo)
     again = vae.decode_float(following, memo=memo)

@@ -201,8 +201,10 @@ def test_running_out_of_memory_in_any_phase_redoes_it_and_changes_no_bit(
         owner = type(module)
     real, calls = getattr(owner, method), []
 
-    def short_of_memory(self: object, *args: object, **kwargs: object) -> object:
+    def short_of_memory(self: torch.nn.Module, *args: object, **kwargs: object) -> object:
         result = real(self, *args, **kwargs)
+        if next(self.parameters()).is_meta:  # the planner's
+            return result
         calls.append(method)
         if len(calls) == 2 or (len(calls) == 1 and phase in ("text", "image", "encode", "prepare")):
             raise torch.OutOfMemoryError("CUDA out of memory (injected)")
@@ -219,8 +221,11 @@ def test_memory_that_never_suffices_ends_in_one_clear_error(
     framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
     with framepack.memory.lease("transformer") as module:
         owner = type(module)
+    real = owner.forward
 
-    def never(self: object, *args: object, **kwargs: object) -> None:
+    def never(self: torch.nn.Module, *args: object, **kwargs: object) -> object:
+        if next(self.parameters()).is_meta:  # the planner's
+            return real(self, *args, **kwargs)
         raise torch.OutOfMemoryError("CUDA out of memory (injected)")
 
     monkeypatch.setattr(owner, "forward", never)

@@ -4,10 +4,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framepack.spec.events import Cancelled, Failed, Finished, Notice, SectionDone, StageStarted, StepDone
+from framepack.spec.events import (
+    Cancelled,
+    Failed,
+    Finished,
+    Notice,
+    Planned,
+    PlannedStage,
+    SectionDone,
+    StageStarted,
+    StepDone,
+)
 from framepack.spec.events_json import from_json, to_json
 
+STAGE = PlannedStage(
+    part="sample",
+    title="sampling",
+    placement="streamed",
+    where="12 of 60 blocks on the device",
+    from_disk=False,
+    rows=4096,
+    way=None,
+    weights=1,
+    activations=2,
+    peak=3,
+    host=4,
+    passes=25,
+    copied=5,
+    seconds=None,
+)
 EVENTS = [
+    Planned(device="cuda", capacity=6, stages=(STAGE, STAGE), peak=3, host=4, seconds=1.5, notes=("a", "b")),
     StageStarted(stage="encode", message="reading", section=None),
     Notice(message="cut"),
     StepDone(section=1, sections=2, step=3, steps=4),
@@ -32,7 +59,8 @@ def test_a_preview_comes_back_pixel_by_pixel_or_is_left_out():
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"type": "none"}, {"type": ["step"]}, {"type": "notice"}, {"type": "notice", "message": "a", "x": 1}]
+    "data", [{}, {"type": "none"}, {"type": ["step"]}, {"type": "notice"}, {"type": "notice", "message": "a", "x": 1}, {"type": "planned"},
+     {"type": "planned", "stages": [{}]}]
 )
 def test_what_is_no_event_is_refused(data):
     with pytest.raises(ValueError, match="event"):

@@ -42,9 +42,14 @@ def version() -> None:
     print(__version__)
 
 
+PLAN = "Tell how `generate` with the same options would do it, and what it would take; nothing is loaded or downloaded."
+
+
+@app.command("plan", help=PLAN)
 @app.command()
 def generate(
-    image: Annotated[Path, typer.Argument(help="The picture to start from.")],
+    context: typer.Context,
+    image: Annotated[Path | None, typer.Argument(help="The picture to start from.", show_default=False)] = None,
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="What should happen.")] = "",
     negative: Annotated[str, typer.Option(help="What should not; used where --cfg is not 1.")] = "",
     model: Annotated[str, typer.Option(help="mini, mini-f1, framepack or framepack-f1.")] = "mini",
@@ -84,6 +89,9 @@ def generate(
         str | None, typer.Option(help="Use no more RAM for weights; the rest is read from disk.")
     ] = None,
     preserve: Annotated[str | None, typer.Option(help="GPU memory to leave free for the work itself.")] = None,
+    vae_tiling: Annotated[
+        str, typer.Option(help="VAE tiles, which leave faint seams: never, allow (where nothing else fits) or always.")
+    ] = "never",
     work: Annotated[
         Path | None, typer.Option(help="Keep the work in this folder; the same command goes on from there.")
     ] = None,
@@ -93,12 +101,15 @@ def generate(
 ) -> None:
     """Make a video from IMAGE."""
     from framepack.app import arguments
-    from framepack.app.cli_generate import run
     from framepack.spec.request import GenerationRequest
 
+    planned = context.info_name == "plan"
+    if image is None and not (planned and width and height):
+        either = ", or --width and --height" if planned else ""
+        raise typer.BadParameter(f"name the picture to start from{either}.")
     request = GenerationRequest.model_validate(
         {
-            "image": image,
+            "image": image or "picture",
             "prompt": prompt,
             "negative_prompt": negative,
             "model": model,
@@ -132,7 +143,14 @@ def generate(
         "vram_limit": vram_limit,
         "ram_limit": ram_limit,
         "preserve": preserve,
+        "vae_tiling": vae_tiling,
     }
+    if planned:
+        from framepack.app.cli_plan import run as tell
+
+        raise typer.Exit(tell(request, machine))
+    from framepack.app.cli_generate import run
+
     raise typer.Exit(run(request, work, machine))
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from framepack.memory import MemoryManager, parse_bytes
+from framepack.memory import Budget, MemoryManager, parse_bytes
+from framepack.pipeline.choices import Tiling
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.sources import ModelSource
@@ -46,10 +47,11 @@ def open_framepack(
     vram_limit: str | None = None,
     ram_limit: str | None = None,
     preserve: str | None = None,
+    vae_tiling: Tiling = "never",
 ) -> FramePack:
     """Find `model` and prepare to load its parts on demand. ValueError where something is missing.
 
-    vram_limit, ram_limit, preserve: sizes such as 6GB; see `memory.Budget`.
+    vram_limit, ram_limit, preserve: sizes such as 6GB; see `memory.Budget`. vae_tiling: see `pipeline.choices`.
     """
     where = choose_device(device)
     loader = Loader(
@@ -58,10 +60,12 @@ def open_framepack(
         choose_dtypes(where, None if dtype == "auto" else dtype),
         attention=attention,
     )
-    memory = MemoryManager(
-        where,
-        vram_limit=parse_bytes(vram_limit) if vram_limit else None,
-        ram_limit=parse_bytes(ram_limit) if ram_limit else None,
-        preserve=parse_bytes(preserve) if preserve else None,
-    )
-    return FramePack.from_loader(loader, memory)
+    budget = budget_of(where, vram_limit, ram_limit, preserve)
+    memory = MemoryManager(where, vram_limit=budget.vram_limit, ram_limit=budget.ram_limit, preserve=budget.preserve)
+    return FramePack.from_loader(loader, memory, vae_tiling)
+
+
+def budget_of(device: torch.device, vram_limit: str | None, ram_limit: str | None, preserve: str | None) -> Budget:
+    """Sizes such as 6GB, or None, as a budget. ValueError for what is no size."""
+    vram, ram, free = (parse_bytes(size) if size else None for size in (vram_limit, ram_limit, preserve))
+    return Budget(device=device, vram_limit=vram, ram_limit=ram, preserve=free)

@@ -57,6 +57,7 @@ class Ladder:
         self._rungs: dict[str, int] = {}
         self.current = LADDER[0]
         """The effort of the phase that is being tried."""
+        self._news: list[str] = []
 
     def effort(self, phase: str) -> Effort:
         """The rung a phase is on."""
@@ -65,14 +66,27 @@ class Ladder:
     def reset(self) -> None:
         """Back to the first rung in all phases."""
         self._rungs.clear()
+        self._news.clear()
+
+    def news(self) -> list[str]:
+        """The rungs taken since the last call, a sentence each."""
+        said, self._news = self._news, []
+        return said
 
     def climb(
-        self, phase: str, work: Callable[[Effort], T], *, heeds: Collection[str] = KNOBS, consent: bool = False
+        self,
+        phase: str,
+        work: Callable[[Effort], T],
+        *,
+        heeds: Collection[str] = KNOBS,
+        consent: bool = False,
+        advice: str = "",
     ) -> T:
         """Do the work; when memory runs out, free, step down and do it again.
 
         heeds: the knobs that mean something to this work; rungs that turn no other are passed over. consent: the result
-        may change (`tiled`). Raises MemoryExhaustedError below the last rung; other errors pass.
+        may change (`tiled`). advice: what the user could do when nothing is left to try. Raises MemoryExhaustedError
+        below the last rung; other errors pass.
         """
         knobs = set(heeds) if consent else set(heeds) - {"tiled"}
         if unknown := knobs - KNOBS:
@@ -88,18 +102,24 @@ class Ladder:
                 said = str(error)
             finally:
                 self.current = before
-            self._step_down(phase, knobs, said)
+            self._step_down(phase, knobs, said, advice)
             self._free(self.effort(phase))
 
-    def _step_down(self, phase: str, knobs: set[str], said: str) -> None:
+    def _step_down(self, phase: str, knobs: set[str], said: str, advice: str) -> None:
         now = self.effort(phase)
         for index in range(self._rungs.get(phase, 0) + 1, len(LADDER)):
             if any(getattr(LADDER[index], knob) != getattr(now, knob) for knob in knobs):
                 self._rungs[phase] = index
+                seams = LADDER[index].tiled and "tiled" in knobs
+                change = "the picture may change a little" if seams else "the result is the same"
+                self._news.append(
+                    f"Memory ran out in {phase}: it is done again with less ({LADDER[index].rung}); {change}."
+                )
                 return
+        ways = (advice, "choose a smaller size or window", "close other programs that use the device")
         raise MemoryExhaustedError(
-            f"memory ran out in {phase}, with all that can be done to save it ({now.rung}): "
-            f"choose a smaller size or window, or close other programs that use the device ({said.splitlines()[0]})"
+            f"memory ran out in {phase}, with all that may be done to save it ({now.rung}): "
+            f"{', or '.join(way for way in ways if way)} ({said.splitlines()[0]})"
         )
 
 

@@ -128,13 +128,29 @@ class MemoryManager:
                 part.leave()
 
     def attempt(
-        self, phase: str, work: Callable[[Effort], T], *, heeds: Collection[str] = KNOBS, consent: bool = False
+        self,
+        phase: str,
+        work: Callable[[Effort], T],
+        *,
+        heeds: Collection[str] = KNOBS,
+        consent: bool = False,
+        advice: str = "",
     ) -> T:
         """Do `work`, and do it again with less memory whenever it runs out; see `Ladder.climb`.
 
         Take leases inside the work: placements follow its effort.
         """
-        return self.ladder.climb(phase, work, heeds=heeds, consent=consent)
+        return self.ladder.climb(phase, work, heeds=heeds, consent=consent, advice=advice)
+
+    def news(self) -> list[str]:
+        """What was given up since the last call so that work could go on, a sentence each."""
+        return self.ladder.news()
+
+    def end_job(self) -> None:
+        """Leave the device to others, unless everything may stay, and begin the next job with full effort."""
+        if not self.high_vram:
+            self._clear_device()
+        self.ladder.reset()
 
     def remove(self, name: str) -> None:
         """Forget a module; whoever still holds it finds its weights on the host. Unknown names are fine."""

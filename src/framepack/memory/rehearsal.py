@@ -36,24 +36,30 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """What the machine does in a second."""
+    """What the machine does in a second; None where it was not measured."""
 
-    flops: float
-    copied: float
+    flops: float | None = None
+    copied: float | None = None
     """Bytes from pinned host memory to the device."""
+    read: float | None = None
+    """Bytes from disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One lease of a job. `work` gets the module and is done `passes` times."""
+    """One lease of a job, whose work costs `cost` and is done `passes` times."""
 
     label: str
     module: str
-    work: Callable[[Any], object]
+    cost: Cost
     once: bool = False
     passes: int = 1
     beside: int = 0
     """Bytes on the device that are neither weights nor made by the work: tables, latents, history."""
+    from_disk: bool = False
+    """What is streamed comes from files."""
+    flops: float | None = None
+    """What the machine does in a second of this work, where it differs from `Speed.flops`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +74,27 @@ class Forecast:
     peak: int
     copied: int
     """Weights brought to the device, all passes together."""
-    seconds: float
+    seconds: float | None
+    """None where the speed that it depends on is not known."""
+    streamed: int
+    """Weights that each pass copies."""
+    held: dict[str, int]
+    """Weights on the device, by module."""
 
 
-def measure(work: Callable[[], object]) -> Cost:
-    """Run `work`, whose tensors are all on the meta device, and count."""
-    with torch.no_grad(), _Meter() as meter, _FusedAttention() as attention:
+def measure(work: Callable[[], object], *, fused_gelu: bool = False) -> Cost:
+    """Run `work`, whose tensors are all on the meta device, and count.
+
+    fused_gelu: a GELU is part of the linear before it, as in oneDNN on a CPU, and makes no tensor of its own.
+    """
+    with torch.no_grad(), _Meter() as meter, _FusedKernels(fused_gelu) as attention:
         work()
     return Cost(activations=meter.peak, flops=meter.flops + attention.flops)
 
 
 def rehearse(memory: MemoryManager, stages: Sequence[Stage], speed: Speed) -> tuple[Forecast, ...]:
     """Go through a job's leases in order with a manager on the meta device (`rehearsal_for`), its modules added."""
-    return tuple(_rehearse(memory, stage, speed) for stage in stages)
+    return tuple(rehearse_one(memory, stage, speed) for stage in stages)
 
 
 def rehearsal_for(budget: Budget, modules: Callable[[MemoryManager], None]) -> MemoryManager:
@@ -90,24 +104,35 @@ def rehearsal_for(budget: Budget, modules: Callable[[MemoryManager], None]) -> M
     return memory
 
 
-def _rehearse(memory: MemoryManager, stage: Stage, speed: Speed) -> Forecast:
-    with memory.lease(stage.module, once=stage.once) as module:
-        cost = measure(lambda: stage.work(module))
+def rehearse_one(memory: MemoryManager, stage: Stage, speed: Speed) -> Forecast:
+    """One stage of `rehearse`."""
     before = memory.report().bytes_copied
-    with memory.lease(stage.module, once=stage.once, activations=cost.activations + stage.beside):
+    with memory.lease(stage.module, once=stage.once, activations=stage.cost.activations + stage.beside):
         report = memory.report()
     streamed = report.modules[stage.module].streamed
     brought = report.bytes_copied - before
-    per_pass = max(cost.flops / speed.flops, streamed / speed.copied)
     return Forecast(
         label=stage.label,
         where=report.modules[stage.module].where,
         weights=report.held,
-        activations=cost.activations,
-        peak=report.held + cost.activations + stage.beside,
+        activations=stage.cost.activations,
+        peak=report.held + stage.cost.activations + stage.beside,
         copied=brought + stage.passes * streamed,
-        seconds=brought / speed.copied + stage.passes * per_pass,
+        seconds=_seconds(stage, brought, streamed, speed),
+        streamed=streamed,
+        held={name: module.device for name, module in report.modules.items()},
     )
+
+
+def _seconds(stage: Stage, brought: int, streamed: int, speed: Speed) -> float | None:
+    """Computing and copying happen at the same time; bringing weights comes before."""
+    flops, copied = stage.flops or speed.flops, speed.read if stage.from_disk else speed.copied
+    if flops is None or ((brought or streamed) and copied is None):
+        return None
+    computing = stage.cost.flops / flops
+    if copied is None:
+        return stage.passes * computing
+    return brought / copied + stage.passes * max(computing, streamed / copied)
 
 
 class _Meter(TorchDispatchMode):
@@ -152,16 +177,19 @@ def _key(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-class _FusedAttention(TorchFunctionMode):
+class _FusedKernels(TorchFunctionMode):
     """Takes attention as one kernel; on the meta device torch would spell out the table of all pairs."""
 
-    def __init__(self) -> None:
+    def __init__(self, gelu: bool) -> None:
         super().__init__()
         self.flops = 0
+        self.gelu = gelu
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if func is F.gelu and self.gelu:
+            return args[0]
         if func is not F.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
         query, key, value = args[:3]

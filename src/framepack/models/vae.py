@@ -87,21 +87,21 @@ class VideoVAE(nn.Module):
         self._tile(spatial=spatial_tiling, framewise=True)
         weight = self.autoencoder.decoder.conv_in.conv.weight
         latents = (latents / self.scaling_factor).to(weight.device, weight.dtype)
-        tiles = self._time_tiles()
+        tiles = self.time_tiles
         way = "tiled" if spatial_tiling else "rows" if rows else "whole"
         frames, height, width = 1 + 4 * (latents.shape[2] - 1), 8 * latents.shape[3], 8 * latents.shape[4]
         out, done = torch.empty(frames, height, width, 3), 0
         if latents.shape[2] < tiles.length:
-            settled = iter([self._decode_tile(latents, way)])
+            settled = iter([self.decode_tile(latents, way)])
         else:
-            settled = decode_in_time(latents, lambda tile: self._decode_tile(tile, way), tiles, memo, way)
+            settled = decode_in_time(latents, lambda tile: self.decode_tile(tile, way), tiles, memo, way)
         for run in settled:
             out[done : done + run.shape[2]] = rearrange(run[0], "C T H W -> T H W C")
             done += run.shape[2]
         assert done == frames
         return out
 
-    def _decode_tile(self, latents: Tensor, way: str) -> Tensor:
+    def decode_tile(self, latents: Tensor, way: str) -> Tensor:
         """One tile of time, (1, C, t, h, w) to (1, 3, 1 + 4 (t-1), 8h, 8w)."""
         autoencoder: Any = self.autoencoder
         if way == "tiled" and max(latents.shape[-2:]) > autoencoder.tile_sample_min_height // 8:
@@ -109,7 +109,8 @@ class VideoVAE(nn.Module):
         decode = partial(decode_in_rows, autoencoder.decoder) if way == "rows" else autoencoder.decoder
         return decode(autoencoder.post_quant_conv(latents))
 
-    def _time_tiles(self) -> TimeTiles:
+    @property
+    def time_tiles(self) -> TimeTiles:
         autoencoder: Any = self.autoencoder
         ratio, stride = autoencoder.temporal_compression_ratio, autoencoder.tile_sample_stride_num_frames
         frames = autoencoder.tile_sample_min_num_frames

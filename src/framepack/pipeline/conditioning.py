@@ -5,6 +5,7 @@ Leases each encoder in turn, so at most one of them is on the device.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from framepack.media.image import bucket_crop, load_image
 from framepack.memory import Effort, MemoryManager
 from framepack.models.conditioning import ConditionTable
 from framepack.models.encoders import TextFeatures
+from framepack.pipeline.choices import Choices
 from framepack.sampling import needs_negative
 from framepack.spec.buckets import find_bucket
 from framepack.spec.plan import SectionPlan
@@ -59,32 +61,44 @@ def prompts_of(request: GenerationRequest, sections: tuple[SectionPlan, ...]) ->
     return list(dict.fromkeys(prompts))
 
 
-def encode_inputs(memory: MemoryManager, pictures: dict[str, np.ndarray], prompts: list[str]) -> Inputs:
+def encode_inputs(
+    memory: MemoryManager, pictures: dict[str, np.ndarray], prompts: list[str], choices: Choices
+) -> Inputs:
     """Run the text encoders, the image encoder and the VAE's encoder."""
 
     def read_prompts(effort: Effort) -> dict[str, TextFeatures]:
-        with memory.lease("text") as text_encoder:
+        with memory.lease("text", activations=choices.room("text")) as text_encoder:
             return {prompt: text_encoder.encode(prompt) for prompt in prompts}
 
     def look_at_pictures(effort: Effort) -> dict[str, Tensor]:
-        with memory.lease("image") as image_encoder:
+        with memory.lease("image", activations=choices.room("image")) as image_encoder:
             return {key: image_encoder.encode(picture) for key, picture in pictures.items()}
 
     def encode_pictures(effort: Effort) -> dict[str, Tensor]:
-        with memory.lease("vae") as vae:
-            return {key: vae.encode(picture[None], spatial_tiling=tiled(memory)) for key, picture in pictures.items()}
+        tiled = choices.encode_at(effort) == "tiled"
+        with memory.lease("vae", activations=choices.room("encode", effort)) as vae:
+            return {key: vae.encode(picture[None], spatial_tiling=tiled) for key, picture in pictures.items()}
 
     knobs = {"resident", "disk"}
     return Inputs(
         texts=memory.attempt("text", read_prompts, heeds=knobs),
         features=memory.attempt("image", look_at_pictures, heeds=knobs),
-        bank=memory.attempt("encode", encode_pictures, heeds=knobs),
+        bank=memory.attempt("encode", encode_pictures, heeds=knobs | {"tiled"}, **tiles(choices)),
     )
 
 
-def tiled(memory: MemoryManager) -> bool:
-    """Whether the VAE works in spatial tiles: on a GPU that cannot hold all models at once, as in the public app."""
-    return memory.device.type != "cpu" and not memory.high_vram
+class Consent(TypedDict):
+    """What `MemoryManager.attempt` is told of tiles."""
+
+    consent: bool
+    advice: str
+
+
+def tiles(choices: Choices) -> Consent:
+    """Whether the VAE may be tiled when memory runs out, and what to advise where it may not."""
+    consent = choices.tiling != "never"
+    advice = "" if consent else "allow VAE tiles, which leave faint seams, with --vae-tiling allow"
+    return {"consent": consent, "advice": advice}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +114,12 @@ class Tables:
 
 
 def make_tables(
-    memory: MemoryManager, inputs: Inputs, sections: tuple[SectionPlan, ...], sigmas: Tensor, guidance: float
+    memory: MemoryManager,
+    inputs: Inputs,
+    sections: tuple[SectionPlan, ...],
+    sigmas: Tensor,
+    guidance: float,
+    choices: Choices,
 ) -> Tables:
     """Everything that step, prompt and picture decide, for all steps and sections of the job."""
     device = memory.device
@@ -110,7 +129,7 @@ def make_tables(
     any_mix = next(iter(mixes.values()))
 
     def work(effort: Effort) -> Tables:
-        with memory.lease("transformer", once=True) as transformer:
+        with memory.lease("transformer", once=True, activations=choices.room("prepare")) as transformer:
             tables = {
                 prompt: transformer.condition(
                     timesteps, scale, text.pooled.to(device), text.text.to(device), None, any_mix

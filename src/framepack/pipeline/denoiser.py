@@ -14,6 +14,7 @@ from framepack.memory import Effort, MemoryManager
 from framepack.models.cache_protocol import BlockCache
 from framepack.models.packing import PackedTokens
 from framepack.models.transformer import ConditionTable
+from framepack.pipeline.choices import Choices
 from framepack.sampling import Denoiser, guide, x0_of
 
 
@@ -32,6 +33,7 @@ def make_denoiser(
     branches: list[Branch],
     cfg: float,
     cfg_rescale: float,
+    choices: Choices,
 ) -> Denoiser:
     """The denoiser of one section. `branches` is [positive] or [positive, negative]; x is float32 (1, C, T, h, w)."""
     levels = sigmas.tolist()
@@ -39,8 +41,8 @@ def make_denoiser(
     def denoise(x: Tensor, step: int) -> Tensor:
         def velocities(effort: Effort) -> list[Tensor]:
             caches = [copy(branch.cache) for branch in branches]
-            with memory.lease("transformer") as transformer:
-                transformer.execution = replace(transformer.execution, rows=effort.rows)
+            with memory.lease("transformer", activations=choices.room("sample", effort)) as transformer:
+                transformer.execution = replace(transformer.execution, rows=choices.rows_at(effort))
                 made = [
                     transformer(x, branch.table.step(step), packed, cache)
                     for branch, cache in zip(branches, caches, strict=True)

@@ -13,14 +13,18 @@ from typing import Self
 import torch
 
 from framepack.memory import FileSlice, MemoryManager
+from framepack.models.checkpoint import weight_files
+from framepack.pipeline.choices import TILING, Choices, Tiling
 from framepack.pipeline.conditioning import Inputs, encode_inputs, load_pictures, prompts_of
+from framepack.pipeline.foresight import Foresight, stays_in_files
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.run import Run
+from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.work import WorkFolder
-from framepack.spec.events import Event, Finished, Notice, StageStarted
-from framepack.spec.plan import plan
+from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
+from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, Lora
 from framepack.spec.variants import VARIANTS
 
@@ -28,11 +32,16 @@ from framepack.spec.variants import VARIANTS
 class FramePack:
     """A loaded model. `FramePack.load("mini").generate(request)` yields events; one generation at a time."""
 
-    def __init__(self, loader: Loader, memory: MemoryManager) -> None:
+    def __init__(self, loader: Loader, memory: MemoryManager, tiling: Tiling = "never") -> None:
         """Use `load`; `memory` lends "text", "image", "vae" and "transformer"."""
         self.model = loader.variant.name
         self.loader = loader
         self.memory = memory
+        self.tiling: Tiling = tiling
+        """Whether the VAE may work in spatial tiles, which leave faint seams, where memory is short."""
+        self.mapped = False
+        """Whether the transformer's weights stay in their files."""
+        self.foresight = Foresight(Skeleton(loader.folders, loader.dtypes), memory.device)
         self.loras: tuple[Lora, ...] = ()
         """What the transformer's weights hold beside their own."""
         self.lora_times: tuple[int, ...] = ()
@@ -57,23 +66,29 @@ class FramePack:
         return cls.from_loader(loader, MemoryManager(device))
 
     @classmethod
-    def from_loader(cls, loader: Loader, memory: MemoryManager) -> Self:
-        """Put a loader's parts into the care of `memory`. Checks that all files are there, reads none yet."""
+    def from_loader(cls, loader: Loader, memory: MemoryManager, tiling: Tiling = "never") -> Self:
+        """Put a loader's parts into the care of `memory`. Checks that all files are there, reads none yet.
+
+        tiling: "never", "allow" where nothing exact fits, or "always"; see `choices`.
+        """
+        if tiling not in TILING:
+            raise ValueError(f"vae-tiling must be one of {', '.join(TILING)}, got {tiling!r}")
         _ = loader.folders
         memory.add("text", loader.text, blocks=lambda text: text.blocks)
         memory.add("image", loader.image)
         memory.add("vae", loader.vae)
-        framepack = cls(loader, memory)
+        framepack = cls(loader, memory, tiling)
         framepack.add_transformer()
         return framepack
 
     def add_transformer(self) -> None:
         """Put the transformer, with the LoRAs in use, into the care of `memory`; it is loaded when first needed.
 
-        Where RAM is limited its weights stay in their files, unless LoRAs have changed them.
+        Where RAM is limited, or too small, its weights stay in their files, unless LoRAs have changed them.
         """
-        limited = self.memory.budget.ram_limit is not None and not self.loras
-        files: dict[str, FileSlice] | None = {} if limited else None
+        size = sum(file.stat().st_size for file in weight_files(self.loader.folders.transformer))
+        self.mapped = stays_in_files(self.memory.budget, size) and not self.loras
+        files: dict[str, FileSlice] | None = {} if self.mapped else None
         self.memory.add(
             "transformer",
             partial(self.loader.transformer, self.loras, files),
@@ -99,11 +114,30 @@ class FramePack:
         self.memory.remove("transformer")
         self.add_transformer()
 
+    def plan(
+        self, request: GenerationRequest, sections: tuple[SectionPlan, ...], picture: tuple[int, int]
+    ) -> tuple[Choices, Planned]:
+        """How the job is to be done at `picture`, (height, width), and what it is foreseen to take.
+
+        Raises ValueError where it cannot be done, or not without a change of the picture that nobody allowed.
+        """
+        memory = self.memory
+        return self.foresight.of(
+            request,
+            sections,
+            picture,
+            memory.budget,
+            tiling=self.tiling,
+            high_vram=memory.high_vram,
+            mapped=self.mapped,
+            held=memory.report().held,
+        )
+
     @torch.inference_mode()
     def generate(
         self, request: GenerationRequest, *, outputs: Path = Path("outputs"), work: Path | None = None
     ) -> Iterator[Event]:
-        """Make the video of `request`, yielding events; the last one is `Finished`.
+        """Make the video of `request`, yielding events: `Planned` before the first work, `Finished` as the last one.
 
         outputs: where a request without a path puts its file. work: a folder that keeps each finished section; the
         same request with the same folder goes on after the last of them, to the same latents.
@@ -111,18 +145,27 @@ class FramePack:
         """
         if request.model != self.model:
             raise ValueError(f"this is {self.model}, the request asks for {request.model}: load that model instead")
+        try:
+            yield from self._generate(request, outputs, work)
+        finally:
+            self.memory.end_job()
+
+    def _generate(self, request: GenerationRequest, outputs: Path, work: Path | None) -> Iterator[Event]:
         began = time.monotonic()
         yield StageStarted(stage="encode", message="reading pictures and prompt")
         self.use_loras(request.loras)
         sections = plan(request)
         pictures = load_pictures(request)
+        choices, planned = self.plan(request, sections, pictures["start"].shape[:2])
+        yield planned
         with WorkFolder.open(work, request) as folder, VideoOutput.open(request, outputs, folder, sections) as video:
-            inputs = encode_inputs(self.memory, pictures, prompts_of(request, sections))
+            inputs = encode_inputs(self.memory, pictures, prompts_of(request, sections), choices)
             folder.save_conditioning(inputs.bank["start"], inputs.texts[sections[0].prompt], inputs.features["start"])
             yield from notices(inputs)
             yield StageStarted(stage="prepare", message="preparing all steps")
-            run = Run(self.memory, request, sections, inputs, folder, video)
+            run = Run(self.memory, request, sections, inputs, folder, video, choices)
             finished = run.take_over()
+            yield from run.news()
             for section in sections[finished:]:
                 yield from run.section(section)
             yield StageStarted(stage="finish", message="finishing the file")

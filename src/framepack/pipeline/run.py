@@ -9,14 +9,16 @@ from torch import Tensor
 from framepack.caching import CACHES
 from framepack.memory import Effort, MemoryManager
 from framepack.models.packing import ContextLatents, PackedTokens
+from framepack.models.vae_tiles import TileMemo
+from framepack.pipeline.choices import Choices
 from framepack.pipeline.clip import ClipJoiner, to_uint8
-from framepack.pipeline.conditioning import Inputs, make_tables, tiled
+from framepack.pipeline.conditioning import Inputs, make_tables, tiles
 from framepack.pipeline.denoiser import Branch, draw_noise, make_denoiser
 from framepack.pipeline.history import History
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.work import WorkFolder
 from framepack.sampling import SAMPLERS, make_sigmas, needs_negative
-from framepack.spec.events import Event, SectionDone, StageStarted, StepDone
+from framepack.spec.events import Event, Notice, SectionDone, StageStarted, StepDone
 from framepack.spec.plan import HISTORY, SectionPlan
 from framepack.spec.request import GenerationRequest
 
@@ -32,11 +34,13 @@ class Run:
         inputs: Inputs,
         folder: WorkFolder,
         video: VideoOutput,
+        choices: Choices,
     ) -> None:
         start = inputs.bank["start"]
         height, width = start.shape[-2:]
         self.memory, self.request, self.sections = memory, request, sections
-        self.folder, self.video = folder, video
+        self.folder, self.video, self.choices = folder, video, choices
+        self.memo = TileMemo()
         self.device = memory.device
         self.bank = {key: latent.to(self.device) for key, latent in inputs.bank.items()}
         self.history = History(
@@ -45,8 +49,8 @@ class Run:
         self.joiner = ClipJoiner(sections[0].grows)
         self.noise = torch.Generator("cpu").manual_seed(request.seed)
         self.sigmas = make_sigmas(request.steps, request.window * (height // 2) * (width // 2))
-        self.tables = make_tables(memory, inputs, sections, self.sigmas, request.guidance)
-        with memory.lease("vae") as vae:
+        self.tables = make_tables(memory, inputs, sections, self.sigmas, request.guidance, choices)
+        with memory.lease("vae", activations=choices.room("encode")) as vae:
             self.preview = vae.preview_map()
 
     def section(self, section: SectionPlan) -> Generator[Event]:
@@ -55,11 +59,13 @@ class Run:
         noise = self.begin(section)
         yield StageStarted(stage="section", message="sampling", section=section.index)
         latents = yield from self.sample(section, noise)
+        yield from self.news()
         yield StageStarted(stage="decode", message="decoding", section=section.index)
         self.remember(section, latents)
         settled = self.joiner.join(self.decode(section), section.overlap, section.unsettled)
         self.video.write(section.index, to_uint8(settled).numpy())
         self.folder.save_section(section.index, latents)
+        yield from self.news()
         file, frames = self.video.publish(section.index, to_uint8(self.joiner.unsettled).numpy())
         yield SectionDone(
             section=section.index,
@@ -104,8 +110,12 @@ class Run:
             for prompt in prompts
         ]
         denoised = noise
-        packed = self.memory.attempt("pack", lambda effort: self.pack(section, noise))
-        denoiser = make_denoiser(self.memory, packed, self.sigmas, branches, request.cfg, request.cfg_rescale)
+        packed = self.memory.attempt(
+            "pack", lambda effort: self.pack(section, noise, effort), heeds={"resident", "rows", "disk"}
+        )
+        denoiser = make_denoiser(
+            self.memory, packed, self.sigmas, branches, request.cfg, request.cfg_rescale, self.choices
+        )
         for step in SAMPLERS[request.sampler](denoiser, noise, self.sigmas):
             denoised = step.denoised
             yield StepDone(
@@ -117,7 +127,7 @@ class Run:
             )
         return denoised
 
-    def pack(self, section: SectionPlan, noise: Tensor) -> PackedTokens:
+    def pack(self, section: SectionPlan, noise: Tensor, effort: Effort) -> PackedTokens:
         """Gather the section's context from history and bank."""
         context = [
             ContextLatents(
@@ -129,7 +139,7 @@ class Run:
             for span in section.context
         ]
         frames, height, width = noise.shape[-3:]
-        with self.memory.lease("transformer") as transformer:
+        with self.memory.lease("transformer", activations=self.choices.room("sample", effort)) as transformer:
             return transformer.pack(context, section.at, (frames, height, width))
 
     def remember(self, section: SectionPlan, latents: Tensor) -> None:
@@ -139,10 +149,21 @@ class Run:
             self.history.add(self.bank[anchor.source] * anchor.weight)
 
     def decode(self, section: SectionPlan) -> Tensor:
-        """The clip at the growing edge, float32 (T, H, W, 3). Tiled where memory is tight, as the public app does."""
+        """The clip at the growing edge, float32 (T, H, W, 3); tiles of time that the last clip had are remembered."""
+        count, again = section.decode_latents, len(section.latents) if section.unsettled else 0
+        self.memo.repeats = range(again) if section.grows == "backward" else range(count - again, count)
 
         def work(effort: Effort) -> Tensor:
-            with self.memory.lease("vae") as vae:
-                return vae.decode_float(self.history.edge(section.decode_latents), spatial_tiling=tiled(self.memory))
+            way = self.choices.decode_at(effort)
+            with self.memory.lease("vae", activations=self.choices.room("decode", effort)) as vae:
+                return vae.decode_float(
+                    self.history.edge(count), spatial_tiling=way == "tiled", rows=way == "rows", memo=self.memo
+                )
 
-        return self.memory.attempt("decode", work, heeds={"resident", "disk"})
+        knobs = {"resident", "rows", "tiled", "disk"}
+        return self.memory.attempt("decode", work, heeds=knobs, **tiles(self.choices))
+
+    def news(self) -> Generator[Notice]:
+        """What was given up since the last call so that the work could go on."""
+        for message in self.memory.news():
+            yield Notice(message=message)

@@ -1,0 +1,109 @@
+"""`framepack plan`: what `framepack generate` with the same options would do in the memory there is; loads nothing."""
+
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from framepack.app.cli_models import gigabytes
+from framepack.app.display import clock
+from framepack.app.runtime import budget_of, choose_device, variant_of
+from framepack.app.settings import Settings
+from framepack.media.image import load_image
+from framepack.pipeline.foresight import Foresight, stays_in_files
+from framepack.pipeline.loader import choose_dtypes
+from framepack.pipeline.skeleton import Skeleton
+from framepack.pipeline.sources import ModelSource
+from framepack.spec.buckets import find_bucket
+from framepack.spec.events import Planned, PlannedStage
+from framepack.spec.plan import plan
+from framepack.spec.request import GenerationRequest
+
+CARD = torch.device("meta")
+"""Stands for the GPU that `--vram-limit` describes where there is none."""
+
+
+def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
+    """Print the plan of `request`; `machine`: keyword arguments of `open_framepack`. ValueError where there is none."""
+    device = choose_device(machine["device"])
+    pretended = device.type == "cpu" and bool(machine["vram_limit"])
+    limits = (machine[name] for name in ("vram_limit", "ram_limit", "preserve"))
+    budget = budget_of(CARD if pretended else device, *limits)
+    source = ModelSource(
+        models_dir=machine["models_dir"] or Settings.from_environment().models_dir,
+        revision=machine["revision"],
+        offline=machine["offline"],
+    )
+    dtypes = choose_dtypes("cuda" if pretended else device, None if machine["dtype"] == "auto" else machine["dtype"])
+    parts = Skeleton.of(variant_of(request.model), source, dtypes)
+    height, width = picture_size(request)
+    sections = plan(request)
+    _, planned = Foresight(parts, budget.device, here=not pretended).of(
+        request,
+        sections,
+        (height, width),
+        budget,
+        tiling=machine["vae_tiling"],
+        mapped=stays_in_files(budget, parts.sizes()["transformer"]) and not request.loras,
+    )
+    card = f"a GPU with {gigabytes(planned.capacity)}" if pretended else f"{device}, {gigabytes(planned.capacity)}"
+    console = Console(highlight=False)
+    console.print(
+        f"[bold]{request.model}[/] at {width} x {height}, {len(sections)} sections of {request.steps} steps, on {card}",
+        soft_wrap=True,
+    )
+    show(planned, console)
+    return 0
+
+
+def picture_size(request: GenerationRequest) -> tuple[int, int]:
+    """(height, width) of the video; without a size the picture is looked at, which then must be there."""
+    if request.width is not None and request.height is not None:
+        return request.height, request.width
+    height, width = load_image(request.image).shape[:2]
+    width, height = find_bucket(width, height, request.resolution or variant_of(request.model).bucket_base)
+    return height, width
+
+
+def show(planned: Planned, console: Console) -> None:
+    """The table, then what holds for the whole job."""
+    in_ram = planned.peak == planned.host
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for title in ("stage", "weights are", "works"):
+        table.add_column(title, no_wrap=True)
+    for title in ("weights", "work", "peak", "RAM", "time"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for stage in planned.stages:
+        sizes = (gigabytes(size) for size in (stage.weights, stage.activations, stage.peak, stage.host))
+        table.add_row(stage.title, placement(stage), how(stage), *sizes, duration(stage.seconds))
+    console.print(table)
+    for note in planned.notes:
+        console.print(note, soft_wrap=True)
+    on_device = "" if in_ram else f"{gigabytes(planned.peak)} on the device, "
+    console.print(f"peak {on_device}{gigabytes(planned.host)} RAM; time {duration(planned.seconds)}", soft_wrap=True)
+
+
+def placement(stage: PlannedStage) -> str:
+    """Where the weights are, and from where they come."""
+    words = stage.placement
+    if stage.placement == "streamed" and " of " in stage.where:
+        kept, _, total = stage.where.partition(" of ")
+        number = int(total.split()[0])
+        words = f"streamed {number - int(kept)}/{number}"
+    return f"{words}, disk" if stage.from_disk and stage.copied else words
+
+
+def how(stage: PlannedStage) -> str:
+    """Tokens at a time, or the way of the VAE."""
+    if stage.rows:
+        return f"{stage.rows} rows"
+    return stage.way or ""
+
+
+def duration(seconds: float | None) -> str:
+    """About how long, or that it is not known."""
+    if seconds is None:
+        return "unknown"
+    return clock(seconds) if seconds >= 1 else "< 0:01"

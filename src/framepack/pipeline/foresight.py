@@ -1,0 +1,104 @@
+"""A request and a machine -> how the job will be done and what it is foreseen to take. Nothing is loaded for it.
+
+Boundary: gathers what `choices` and `planner` ask for from a request; one object for one model on one device, so that
+costs and speeds are worked out once.
+"""
+
+from functools import cached_property
+
+import torch
+
+from framepack.memory import Budget
+from framepack.memory.budget import HIGH_VRAM
+from framepack.memory.probe import available_ram, resident_ram
+from framepack.memory.rehearsal import Speed
+from framepack.pipeline.calibrate import calibrate
+from framepack.pipeline.choices import Choices, Tiling
+from framepack.pipeline.costs import Costs, Size, prompt_tokens
+from framepack.pipeline.planner import Job, Planner
+from framepack.pipeline.skeleton import Skeleton
+from framepack.sampling import needs_negative
+from framepack.spec.events import Planned
+from framepack.spec.plan import SectionPlan
+from framepack.spec.request import GenerationRequest
+from framepack.spec.shapes import frames_of
+
+LIBRARIES = 80_000_000
+"""RAM that libraries and the allocators of all threads take in a process's first job; measured with mini on Linux."""
+
+
+class Foresight:
+    """Of one model's jobs on one device."""
+
+    def __init__(self, parts: Skeleton, device: torch.device, *, here: bool = True) -> None:
+        """here: it is this machine's device that will do the work, so that its speed can be measured."""
+        self.device, self.here = device, here
+        self.costs = Costs(parts, on_cpu=device.type == "cpu" and here)
+        self.base = resident_ram() + LIBRARIES
+        """RAM of the process without any weights."""
+
+    @cached_property
+    def speeds(self) -> tuple[Speed, float | None]:
+        """Measured by a short trial; unknown for another machine's device."""
+        if not self.here:
+            return Speed(), None
+        return calibrate(self.costs, self.device, streams=True)
+
+    @torch.inference_mode(False)  # what is made in inference mode could not be moved, nor its operations counted
+    @torch.no_grad()
+    def of(
+        self,
+        request: GenerationRequest,
+        sections: tuple[SectionPlan, ...],
+        picture: tuple[int, int],
+        budget: Budget,
+        *,
+        tiling: Tiling = "never",
+        high_vram: bool | None = None,
+        mapped: bool = False,
+        held: int = 0,
+    ) -> tuple[Choices, Planned]:
+        """The plan of one job at `picture`, (height, width) in pixels.
+
+        mapped: the transformer stays in its files. held: weights on the device already. Raises TilingRefusedError and
+        TooSmallError, see `choices`.
+        """
+        prompts = list(dict.fromkeys(section.prompt for section in sections))
+        branches = 2 if needs_negative(request.cfg) else 1
+        prompts += [request.negative_prompt] * (branches - 1)
+        size = Size(
+            height=picture[0],
+            width=picture[1],
+            prompt=prompt_tokens(prompts),
+            steps=request.steps,
+            section=max(sections, key=tokens_of),
+            decoded=max(section.decode_latents for section in sections),
+        )
+        job = Job(
+            size=size,
+            texts=len(prompts),
+            pictures=1 + sum(f.strength > 0 for f in request.frames) + bool(request.end_frame),
+            sections=len(sections),
+            branches=branches,
+            beside=self.costs.beside(size, branches, request.cache != "none"),
+            clip=3 * 4 * picture[0] * picture[1] * frames_of(size.decoded),
+        )
+        high = is_roomy(budget) if high_vram is None else high_vram
+        planner = Planner(self.costs, budget, high_vram=high, mapped=mapped, held=held, base=self.base)
+        choices = planner.choose(size, tiling)
+        return choices, planner.foretell(job, choices, *self.speeds)
+
+
+def tokens_of(section: SectionPlan) -> float:
+    """The section's tokens, in latents of full detail."""
+    return len(section.latents) + sum(len(span.take) / span.scale**3 for span in section.context)
+
+
+def is_roomy(budget: Budget) -> bool:
+    """Whether the device holds all models at once."""
+    return not budget.in_ram and budget.capacity() > HIGH_VRAM
+
+
+def stays_in_files(budget: Budget, nbytes: int) -> bool:
+    """Whether weights of so many bytes are better read from their files than held in RAM: a limit, or too little."""
+    return budget.ram_limit is not None or nbytes > available_ram() * 9 // 10
