@@ -77,8 +77,8 @@ class Conversions:
     def close(self) -> None:
         """Make no more."""
         self._closing = True
-        if self._child:
-            self._child.kill()
+        if child := self._child:
+            child.kill()
 
     def _make(self, source: Path, target: Path, name: str, crf: int) -> None:
         if self._folders.full():

@@ -96,6 +96,7 @@ def test_a_picture_and_a_sentence_become_a_video_that_brings_its_settings_back(t
     assert "Section" in page.inner_text(".fp-numbers")
     (site[1].folders.outputs / "evening").touch()
     stage(page, "done")
+    assert page.title() == "Done · FramePack"
     page.wait_for_function(
         "() => { const v = document.querySelector('.fp-screen video'); return v && v.currentTime > 0; }"
     )
@@ -141,6 +142,12 @@ def test_what_cannot_work_is_said_at_the_field_and_by_the_button(tab, sun) -> No
     page.keyboard.press("Control+Enter")
     page.wait_for_selector(".fp-notice.fp-wrong")
     assert "Add a picture first" in page.inner_text("#fp-notice")
+    page.get_by_role("button", name="Close this message").click()
+    page.wait_for_selector(".fp-notice", state="detached")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("() => { const said = document.querySelector('.fp-notice.fp-wrong');"
+                           " return said && said.getBoundingClientRect().top >= 0; }")  # fmt: skip
     page.fill("#c-width input", "100")
     page.press("#c-width input", "Tab")
     page.wait_for_selector("#c-width .fp-mark")

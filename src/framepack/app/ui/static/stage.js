@@ -144,6 +144,7 @@ FP.kinds.stage = (root, part) => {
       const none = !view || view.status === "empty";
       below.hidden = none;
       root.dataset.status = none ? "empty" : view.status;
+      document.title = none ? "FramePack" : `${view.status === "running" ? `${view.percent} %` : view.title} · FramePack`;
       if (!none && root.dataset.job !== view.id && root.dataset.job !== undefined && matchMedia("(max-width: 900px)").matches)
         root.scrollIntoView({ behavior: "smooth", block: "start" });
       root.dataset.job = none ? "" : view.id;
