@@ -31,6 +31,8 @@ CAPTIONS = {
     "following": "gain: dB over a video that stands still; sharpness: of the truth's, and of what the VAE keeps",
     "codec": "dB that encoding and decoding leave; sharpness: of the true clip's",
 }
+PIPED_WIDTH = 130
+"""Columns of the tables where nobody says how wide the page is: none is cut."""
 SHARES = ("followed", "sharpness", "of the bound", "sharpness loss")
 
 
@@ -56,6 +58,8 @@ def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: st
         console.print(f"[yellow]note:[/] {notice}", highlight=False, soft_wrap=True)
     files = write_report(result, folder)
     shown = Console(soft_wrap=True)
+    if not shown.is_terminal:
+        shown.width = PIPED_WIDTH
     for part, lines in summary(result).items():
         if lines:
             shown.print(table(TITLES[part], lines, shares=part not in ("drift", "slope")))

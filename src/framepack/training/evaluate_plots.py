@@ -59,7 +59,7 @@ def _plot_motions(rows: Sequence[Followed], file: Path) -> Path:
 
     names = [name for name in (*MOTIONS, *SPRITE_MOTIONS) if any(row.motion == name for row in rows)]
     groups = grouped(rows, lambda row: (row.model, row.kind))
-    figure = Figure(figsize=(max(7, 0.55 * len(names)), 4), layout="constrained")
+    figure = Figure(figsize=(max(7, 0.55 * len(names)), 5), layout="constrained")
     axes = figure.subplots()
     for number, ((model, kind), part) in enumerate(groups):
         shares = [mean(row.hit for row in part if row.motion == name) for name in names]
@@ -67,7 +67,7 @@ def _plot_motions(rows: Sequence[Followed], file: Path) -> Path:
         axes.bar(places, np.nan_to_num(shares), 0.8 / len(groups), label=f"{model}, {kind}")
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set(ylabel="prompts followed (share)", ylim=(0, 1.05))
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     figure.savefig(file, dpi=110)
     return file
 
