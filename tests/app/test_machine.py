@@ -13,7 +13,7 @@ from fake_generator import TARGET, ask
 from framepack.app import machine, worker_target
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.machine import has_gpu, preserved, preserving
+from framepack.app.machine import gigabytes_of, has_gpu, preserved, preserving
 from framepack.app.service import Service, folders_at
 from framepack.app.worker_target import make_generator
 from framepack.jobs.pool import Crew
@@ -64,8 +64,11 @@ def test_a_size_that_cannot_be_is_refused(size):
 
 def test_it_survives_as_it_was_said():
     assert preserving(None, gpu=False) == {}
-    assert preserved(preserving(6.5, gpu=True)) == 6.5
-    assert preserved({}) is None
+    assert preserved(preserving(6.5, gpu=True)) == "6.5"
+    assert preserved({}) == ""
+    assert [gigabytes_of(text) for text in ("", " ", "6", "6,5", "0")] == [None, None, 6, 6.5, 0]
+    with pytest.raises(ValueError, match="is a number of GB"):
+        gigabytes_of("lots")
 
 
 def test_auto_has_a_gpu_where_its_driver_is(monkeypatch):

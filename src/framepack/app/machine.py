@@ -22,6 +22,14 @@ def gpu_here() -> bool:
     return driver or (platform.system() == "Darwin" and platform.machine() == "arm64")
 
 
+def gigabytes_of(text: str) -> float | None:
+    """What someone typed, None for nothing; ValueError for what is no number."""
+    try:
+        return float(text.replace(",", ".")) if text.strip() else None
+    except ValueError:
+        raise ValueError(f"the GPU memory to leave free is a number of GB, such as 6, got {text[:20]!r}") from None
+
+
 def preserving(gigabytes: float | None, *, gpu: bool) -> dict[str, Any]:
     """What a job's maker is told of the GPU memory to leave free; ValueError where that cannot be."""
     if gigabytes is None:
@@ -33,7 +41,6 @@ def preserving(gigabytes: float | None, *, gpu: bool) -> dict[str, Any]:
     return {"preserve": f"{gigabytes:g}GB"}
 
 
-def preserved(machine: Mapping[str, Any]) -> float | None:
-    """The gigabytes `preserving` was told."""
-    text = str(machine.get("preserve") or "")
-    return float(text.removesuffix("GB")) if text else None
+def preserved(machine: Mapping[str, Any]) -> str:
+    """The gigabytes `preserving` was told, as someone would type them; empty for none."""
+    return str(machine.get("preserve") or "").removesuffix("GB")

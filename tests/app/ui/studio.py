@@ -51,7 +51,9 @@ class Studio:
     def memory(self) -> dict[str, int]:
         return {"ram": 1_340_000_000}
 
-    def __call__(self, request: GenerationRequest, *, outputs: Path, work: Path) -> Iterator[Event]:
+    def __call__(
+        self, request: GenerationRequest, *, outputs: Path, work: Path, preserve: str | None = None
+    ) -> Iterator[Event]:
         yield StageStarted(stage="encode", message="reading pictures and prompt")
         sections, total = plan(request), latent_total(request)
         metadata = json.dumps({"framepack": "test", "request": request.model_dump(mode="json")})

@@ -69,6 +69,18 @@ def test_a_second_job_waits_is_edited_moved_and_cancelled(desk: Desk, sun: Path)
     assert ended(desk, first)["status"] == "cancelled"
 
 
+def test_memory_to_leave_free_goes_with_the_job_and_comes_back_with_its_settings(desk: Desk, sun: Path) -> None:
+    asked = values(desk, sun)
+    with pytest.raises(ValueError, match="no worker of this service has a GPU"):
+        desk.submit(asked, "", "", "6")
+    desk.service.has_gpu = True
+    job = desk.submit(asked, "", "", "6").job
+    assert job
+    assert desk.service.get(job).machine == {"preserve": "6GB"}
+    assert desk.act("reuse", job, 0, asked).machine == {"preserve": "6GB"}
+    assert ended(desk, job)["status"] == "done"
+
+
 def test_a_preset_keeps_the_pictures_of_the_form(desk: Desk, sun: Path) -> None:
     asked = values(desk, sun, guidance=3.5)
     desk.preset("save", {"name": "mine"}, asked)

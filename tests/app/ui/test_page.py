@@ -147,7 +147,8 @@ def test_what_cannot_work_is_said_at_the_field_and_by_the_button(tab, sun) -> No
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.keyboard.press("Control+Enter")
     page.wait_for_function("() => { const said = document.querySelector('.fp-notice.fp-wrong');"
-                           " return said && said.getBoundingClientRect().top >= 0; }")  # fmt: skip
+                           " if (!said) return false; const at = said.getBoundingClientRect();"
+                           " return at.top >= 0 && at.bottom <= innerHeight; }")  # fmt: skip
     page.fill("#c-width input", "100")
     page.press("#c-width input", "Tab")
     page.wait_for_selector("#c-width .fp-mark")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from framepack.app.machine import preserving
+from framepack.app.machine import gigabytes_of, preserving
 from framepack.app.paths import for_client
 from framepack.app.service import Service
 from framepack.app.ui import form, views
@@ -67,13 +67,13 @@ class Desk:
         preview = self.service.preview(job) if running else None
         return views.stage(found, preview[1] if preview else 0)
 
-    def submit(self, values: Values, shown: str, editing: str, preserve: float | None = None) -> Outcome:
+    def submit(self, values: Values, shown: str, editing: str, preserve: str = "") -> Outcome:
         """Queue what the form says, or save it as the job that is edited. The tab stays with a job that still runs.
 
-        preserve: GB of GPU memory to leave free, None for the service's own way.
+        preserve: GB of GPU memory to leave free, empty for the service's own way.
         """
         request = form.request_of(values, self.service.folders)
-        machine = preserving(preserve, gpu=self.service.has_gpu)
+        machine = preserving(gigabytes_of(preserve), gpu=self.service.has_gpu)
         if editing:
             self.service.edit(editing, request, machine)
             return Outcome(editing="", said=["Saved: the job in the queue has these settings now."])

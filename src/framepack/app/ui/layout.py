@@ -34,7 +34,8 @@ class Tab:
     """The model before it was changed, so that a length nobody has touched follows it."""
     lock: gr.Checkbox
     mode: gr.Radio
-    preserve: gr.Number
+    preserve: gr.Textbox
+    """Text, as a number of Gradio's shows 0 where there is none."""
     notice: gr.HTML
     marks: gr.HTML
     summary: gr.HTML
@@ -106,13 +107,13 @@ class Layout:
         self._place("video")
         return dice, lock
 
-    def _advanced(self, has_gpu: bool) -> tuple[gr.Radio, gr.Number]:
+    def _advanced(self, has_gpu: bool) -> tuple[gr.Radio, gr.Textbox]:
         start = shortcuts.mode_of(defaults())
         modes = list(shortcuts.LABELS)
         mode = gr.Radio(modes, value=start, label="Quality mode", info=MODE_HELP, elem_id="fp-mode")
         label = "GPU memory to leave free (GB)"
-        preserve = gr.Number(
-            None, label=label, info=PRESERVE_HELP, minimum=0, visible=has_gpu, min_width=120, elem_id="fp-preserve"
+        preserve = gr.Textbox(
+            "", label=label, info=PRESERVE_HELP, placeholder="auto", max_lines=1, visible=has_gpu, elem_id="fp-preserve"
         )
         self._place("advanced")
         return mode, preserve
