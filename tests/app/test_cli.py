@@ -126,7 +126,7 @@ MISTAKES = [
     (["generate", "{picture}", "--output", "{folder}.mp4"], ["folder"]),
     (["generate", "{picture}", "--models-dir", "nowhere"], ["nowhere", "--models-dir"]),
     (["generate", "{picture}", "--bogus"], ["--bogus", "--help"]),
-    (["generate"], ["image", "--help"]),
+    (["generate"], ["name the picture", "--help"]),
     (["dance"], ["dance", "--help"]),
     (["models", "verify", "sora"], ["model must be one of"]),
 ]
