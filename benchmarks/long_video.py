@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,7 @@ from framepack.models.encoders import TextFeatures
 from framepack.pipeline import framepack as story
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.output import VideoOutput
-from framepack.spec.events import Finished, SectionDone
-from framepack.spec.variants import VARIANTS
+from framepack.spec.events import Finished, Planned, SectionDone
 
 
 class StubText:
@@ -101,12 +101,26 @@ class StubMemory:
     def attempt(self, phase: str, work: Callable[[Effort], Any], **options: object) -> Any:
         return work(Effort(rung="as planned"))
 
+    def news(self) -> list[str]:
+        return []
 
-class StubLoader:
-    """Has a name and no files."""
+    def end_job(self) -> None:
+        """Nothing to leave."""
+
+
+class StubPack(FramePack):
+    """The real story, told with stubs and nothing foreseen."""
 
     def __init__(self, model: str) -> None:
-        self.variant = VARIANTS[model]
+        self.model, self.loras, self.lora_times = model, (), ()
+        self.memory: Any = StubMemory()
+
+    def plan(self, *_: object) -> tuple[Any, Planned]:
+        choices = SimpleNamespace(
+            tiling="never", room=lambda *_: 0, encode_at=lambda _: "whole", decode_at=lambda _: "whole"
+        )
+        choices.rows_at = lambda _: None
+        return choices, Planned(device="cpu", capacity=0, stages=(), peak=0, host=0, seconds=None)
 
 
 def measure(model: str, sections: int, width: int, height: int, live: bool) -> dict[str, float]:
@@ -136,7 +150,7 @@ def measure(model: str, sections: int, width: int, height: int, live: bool) -> d
         )
         story.VideoOutput = Watched  # pyright: ignore[reportPrivateImportUsage]
         last, worked = time.perf_counter(), time.process_time()
-        for event in FramePack(StubLoader(model), StubMemory()).generate(request):  # pyright: ignore[reportArgumentType]
+        for event in StubPack(model).generate(request):
             if isinstance(event, SectionDone):
                 now, done = time.perf_counter(), time.process_time()
                 seconds.append(now - last)
