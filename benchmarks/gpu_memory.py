@@ -6,12 +6,14 @@ resident speed, peak of torch's allocator, weights copied a step. Budgets are en
 `set_per_process_memory_fraction`; the row `ballast` leaves a card that another process fills.
 
     python benchmarks/gpu_memory.py [--scale full|small] [--device cuda] [--size 544x704] [--rounds 2] [--steps 3]
-                                    [--only TEXT ...] [--save FILE]
+                                    [--only TEXT ...] [--save FILE] [--minutes 60] [--quick]
 
+Each row is printed and saved at once; one that fails is noted. `--quick`: one turn, 15 minutes at most.
 On a CPU, `--device cpu --scale small` runs the same code with budgets in proportion, to see that it works.
 """
 
 import argparse
+import gc
 import json
 import platform
 import statistics
@@ -26,7 +28,7 @@ from typing import Any
 
 import psutil
 import torch
-from gpu_rivals import Rivals, Step
+from gpu_rivals import BALLAST, Rivals, Step
 from shapes_13b import CONFIGS, Pool, condition, noise, pack
 from torch import Tensor
 
@@ -39,13 +41,24 @@ GB = 1_000_000_000
 BUDGETS = (24, 16, 12, 8, 6, 4)
 FULL_BYTES = 25.75 * GB
 STEPS_OF_A_JOB = 25
-BALLAST = """
-import sys, torch
-free, _ = torch.cuda.mem_get_info()
-hold = torch.empty(max(0, free - int(sys.argv[1])), dtype=torch.uint8, device="cuda")
-print("ready", flush=True)
-sys.stdin.read()
-"""
+Turns = dict[str, list[dict[str, Any]]]
+QUICK = (
+    "ours resident",
+    "ours 6 GB",
+    "diffusers group, leaf, stream",
+    "diffusers group, block, stream",
+    "per-access swapping",
+    "ours 4 GB",
+    "ours 12 GB",
+    "ours 24 GB",
+    "ours 8 GB",
+    "diffusers resident",
+    "ours 6 GB, ballast",
+    "diffusers sequential",
+)
+"""The most telling rows first, in case time runs out."""
+FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, ImportError, OSError, MemoryError)
+"""What a rival of another version may raise; its row says so."""
 
 
 class Bench:
@@ -112,23 +125,30 @@ class Bench:
         memory.budget = replace(memory.budget, vram_limit=limit, preserve=reserve)
         memory.high_vram = budget is None
         self.module.execution = Execution(rows=rows)
-        with self.capped(budget if told else None):
-            with memory.lease("transformer", once=True) as module:
-                table = condition(module, STEPS_OF_A_JOB, self.device)
-            with memory.lease("transformer") as module:
-                packed, x = pack(module, *self.size, self.device), noise(module, *self.size, self.device)
-                began, count = memory.report().bytes_copied, 0
-
-                def step() -> Tensor:
-                    nonlocal count
-                    count += 1
-                    return module(x, table.step(count % STEPS_OF_A_JOB), packed)
-
-                yield step
-                report = memory.report()
-                notes["copied"] = (report.bytes_copied - began) / max(count, 1)
-                notes["where"] = report.modules["transformer"].where
+        try:
+            with self.capped(budget if told else None):
+                yield from self._steps(notes)
+        finally:
             memory.free()
+
+    def _steps(self, notes: dict[str, Any]) -> Iterator[Step]:
+        """On loan: one step, and what all steps copied."""
+        memory = self.memory
+        with memory.lease("transformer", once=True) as module:
+            table = condition(module, STEPS_OF_A_JOB, self.device)
+        with memory.lease("transformer") as module:
+            packed, x = pack(module, *self.size, self.device), noise(module, *self.size, self.device)
+            began, count = memory.report().bytes_copied, 0
+
+            def step() -> Tensor:
+                nonlocal count
+                count += 1
+                return module(x, table.step(count % STEPS_OF_A_JOB), packed)
+
+            yield step
+            report = memory.report()
+            notes["copied"] = (report.bytes_copied - began) / max(count, 1)
+            notes["where"] = report.modules["transformer"].where
 
     @contextmanager
     def beside_ballast(self, budget: int, notes: dict[str, Any]) -> Iterator[Step]:
@@ -161,6 +181,7 @@ class Bench:
     def row(self, way: Callable[[dict[str, Any]], AbstractContextManager[Step]]) -> dict[str, Any]:
         """One turn of one way: what it took, or why it did not run."""
         notes: dict[str, Any] = {}
+        gc.collect()  # offloading hooks of the row before hold its module in cycles
         if self.cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -169,6 +190,8 @@ class Bench:
                 notes["seconds"] = self.seconds(step, self.steps)
         except torch.OutOfMemoryError:
             notes["failed"] = "out of memory"
+        except FAILURES as error:
+            notes["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:120]
         notes["peak"] = torch.cuda.max_memory_allocated() if self.cuda else 0
         notes["host"] = psutil.Process().memory_info().rss
         return notes
@@ -237,24 +260,44 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=[""], help="rows whose name contains one of these")
+    parser.add_argument("--minutes", type=float, default=60, help="begin no row after this time")
+    parser.add_argument("--quick", action="store_true", help="one turn of the most telling rows, 15 minutes at most")
     parser.add_argument("--save", type=Path, help="where the table goes too, with the numbers beside it as JSON")
     args = parser.parse_args()
+    if args.quick:
+        args.rounds, args.steps, args.minutes = 1, 2, min(args.minutes, 15)
+    deadline = time.monotonic() + 60 * args.minutes
     bench = Bench(args)
     facts = machine(bench)
+    print(f"{facts}, ready after {time.monotonic() + 60 * args.minutes - deadline:.0f} s", flush=True)
     ways = {name: way for name, way in bench.ways().items() if any(part in name for part in args.only)}
-    turns: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+    if args.quick:
+        ways = {name: ways[name] for name in QUICK if name in ways}
+    turns: Turns = {name: [] for name in ways}
     with torch.no_grad():
         for turn in range(args.rounds):
             for name, way in ways.items():
+                if time.monotonic() > deadline:
+                    print(f"turn {turn + 1}: {name}: left out, {args.minutes:g} minutes are over", flush=True)
+                    continue
                 turns[name].append(bench.row(way))
-                print(f"turn {turn + 1}: {name}: {turns[name][-1]}", file=sys.stderr, flush=True)
-    lines = show(facts, {name: summarise(all_turns) for name, all_turns in turns.items()}, bench)
-    print("\n".join(lines))
-    if args.save:
-        args.save.parent.mkdir(parents=True, exist_ok=True)
-        args.save.write_text("\n".join(lines) + "\n")
-        args.save.with_suffix(".json").write_text(json.dumps({"machine": facts, "turns": turns}, indent=1))
+                print(f"turn {turn + 1}: {name}: {turns[name][-1]}", flush=True)
+                save(args.save, facts, turns, bench)
+    print("\n".join(table(facts, turns, bench)))
     return 0
+
+
+def table(facts: dict[str, Any], turns: Turns, bench: Bench) -> list[str]:
+    """The table of what was measured so far."""
+    return show(facts, {name: summarise(all_turns) for name, all_turns in turns.items() if all_turns}, bench)
+
+
+def save(file: Path | None, facts: dict[str, Any], turns: Turns, bench: Bench) -> None:
+    """Write the table, and the numbers beside it as JSON."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(table(facts, turns, bench)) + "\n")
+        file.with_suffix(".json").write_text(json.dumps({"machine": facts, "turns": turns}, indent=1))
 
 
 if __name__ == "__main__":

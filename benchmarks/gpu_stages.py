@@ -1,14 +1,21 @@
 """Peak device memory of the stages beside sampling, Llama 3 8B and the VAE at their full shapes, within a budget.
 
-Random weights, made on the spot. With `gpu_memory.py`'s rows this covers the whole pipeline.
+Random weights, made on the spot. With `gpu_memory.py`'s rows this covers the whole pipeline. Each row is printed as
+soon as it is measured, with the peak that the rehearsal foretold; one that fails is noted and the others go on.
 
-    python benchmarks/gpu_stages.py [--scale full|small] [--device cuda] [--size 544x704] [--budget 4GB]
+    python benchmarks/gpu_stages.py [--scale full|small] [--device cuda] [--size 544x704] [--budgets 4GB 6GB 8GB 24GB]
+                                    [--quick]
+
+`--quick` decodes one tile of time instead of a section's clip.
 """
 
 import argparse
+import copy
+import gc
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +25,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaModel
 
 from framepack.memory import MemoryManager, parse_bytes
+from framepack.memory.rehearsal import measure
 from framepack.models.vae import VideoVAE
 
 GB = 1_000_000_000
@@ -32,6 +40,8 @@ VAE = {
 }
 DECODED = 18
 """Latents a section decodes."""
+ONE_TILE = 5
+EXACT = ("whole", "rows")
 
 
 def llama(scale: str) -> nn.Module:
@@ -44,7 +54,7 @@ def llama(scale: str) -> nn.Module:
     return module
 
 
-def vae(scale: str) -> nn.Module:
+def vae(scale: str) -> VideoVAE:
     torch.manual_seed(0)
     return VideoVAE(
         AutoencoderKLHunyuanVideo(**VAE[scale]).to(torch.float16 if scale == "full" else torch.float32)
@@ -56,47 +66,70 @@ def main() -> int:
     parser.add_argument("--scale", choices=list(LLAMA), default="full")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", default="544x704", help="height x width")
-    parser.add_argument("--budget", default="4GB")
+    parser.add_argument("--budgets", nargs="+", default=["4GB", "6GB", "8GB", "24GB"])
+    parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
-    device, budget = torch.device(args.device), parse_bytes(args.budget)
+    device = torch.device(args.device)
     height, width = (int(part) for part in args.size.split("x"))
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, budget / total), device)
-    memory = MemoryManager(device, vram_limit=budget)
+    count = ONE_TILE if args.quick else DECODED
+    memory = MemoryManager(device, vram_limit=parse_bytes(args.budgets[0]), high_vram=False)
     memory.add("text", llama(args.scale), blocks=lambda module: module.layers)
-    memory.add("vae", vae(args.scale))
+    coder = vae(args.scale)
+    memory.add("vae", coder)
+    costs = foretold(coder, count, height, width)
     tokens = torch.randint(0, 500, (1, 120), device=device)
-    latents = torch.randn(1, 16, DECODED, height // 8, width // 8, device=device)
+    latents = torch.randn(1, 16, count, height // 8, width // 8, device=device)
     picture = torch.randint(0, 255, (1, height, width, 3), dtype=torch.uint8).numpy()
     work: dict[str, tuple[str, Callable[[Any], object]]] = {
         "text": ("text", lambda module: module(tokens, use_cache=False).last_hidden_state.float().cpu()),
-        "encode, tiled": ("vae", lambda module: module.encode(picture, spatial_tiling=True)),
+        "encode": ("vae", lambda module: module.encode(picture)),
         "decode, tiled": ("vae", lambda module: module.decode_float(latents, spatial_tiling=True)),
+        "decode, rows": ("vae", lambda module: module.decode_float(latents, rows=True)),
         "decode, whole": ("vae", lambda module: module.decode_float(latents)),
     }
-    print(f"budget {args.budget}, {args.size}, torch {torch.__version__}, {args.device}")
-    for label, (name, stage) in work.items():
-        print(f"{label:>14}: {measured(memory, name, stage)}", flush=True)
+    print(f"{args.size}, {count} latents, torch {torch.__version__}, {args.device}", flush=True)
+    for text in args.budgets:
+        budget = parse_bytes(text)
+        if device.type == "cuda":
+            total = torch.cuda.get_device_properties(device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, budget / total), device)
+        memory.budget = replace(memory.budget, vram_limit=budget)
+        for label, (name, stage) in work.items():
+            print(f"{text:>5} {label:>14}: {measured(memory, name, stage, costs.get(label))}", flush=True)
     return 0
 
 
+def foretold(coder: VideoVAE, count: int, height: int, width: int) -> dict[str, int]:
+    """Bytes beside weights that each way of decoding should take, by rehearsal; tiles are slow to rehearse."""
+    shapes = copy.deepcopy(coder).to("meta")
+    z = torch.empty(1, 16, min(count, ONE_TILE), height // 8, width // 8, device="meta")
+    z = z.to(next(shapes.parameters()).dtype)
+    return {f"decode, {way}": measure(lambda way=way: shapes.decode_tile(z, way)).activations for way in EXACT}
+
+
 @torch.no_grad()
-def measured(memory: MemoryManager, name: str, stage: Callable[[Any], object]) -> str:
+def measured(memory: MemoryManager, name: str, stage: Callable[[Any], object], foreseen: int | None) -> str:
     """Seconds and peak of one stage, or that it does not fit."""
     cuda = memory.device.type == "cuda"
+    gc.collect()
+    memory.free()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     began = time.perf_counter()
     try:
-        with memory.lease(name) as module:
+        with memory.lease(name, activations=foreseen or 0) as module:
+            held = memory.report().held
             stage(module)
             where = memory.report().modules[name].where
     except torch.OutOfMemoryError:
-        memory.free()
-        return "does not fit"
+        return "does not fit" + (f", {foreseen / GB:.2f} GB foreseen beside weights" if foreseen else "")
+    except (RuntimeError, ValueError, TypeError) as error:
+        return f"failed: {type(error).__name__}: {str(error).splitlines()[0]}"
+    if cuda:
+        torch.cuda.synchronize()
     peak = torch.cuda.max_memory_allocated() if cuda else 0
-    return f"{time.perf_counter() - began:.2f} s, peak {peak / GB:.2f} GB, {where}"
+    said = f", foreseen {(held + foreseen) / GB:.2f}" if foreseen else ""
+    return f"{time.perf_counter() - began:.2f} s, peak {peak / GB:.2f} GB{said}, {where}"
 
 
 if __name__ == "__main__":

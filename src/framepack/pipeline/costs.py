@@ -96,9 +96,10 @@ class Costs:
 
     def prepare(self, size: Size) -> Cost:
         """The condition table of one prompt, for all steps."""
+        transformer, picture = self.parts.transformer, self._picture  # built before anything is counted
         return self._once(
             ("prepare", size.prompt, size.steps),
-            lambda: self._measure(lambda: condition(self.parts.transformer, size.prompt, self._picture, size.steps)),
+            lambda: self._measure(lambda: condition(transformer, size.prompt, picture, size.steps)),
         )
 
     def step(self, size: Size, rows: int | None) -> Cost:
@@ -218,6 +219,7 @@ def shapes_by_head(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | Non
     """What `attention.by_head` holds at once: the scaled queries, and some rows' logits before and after softmax."""
     scaled, mixed = query * 1, sdpa(query, key, value, bias)
     keys = key.shape[1]
-    held = [query.new_empty(max(CACHED_LOGITS // keys, 64), keys) for _ in range(2)]
+    rows = min(max(CACHED_LOGITS // keys, 64), query.shape[1])
+    held = [query.new_empty(rows, keys) for _ in range(2)]
     del scaled, held
     return mixed

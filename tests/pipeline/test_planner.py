@@ -1,0 +1,229 @@
+"""What a plan foretells is what happens; a choice that changes the picture needs leave; a job leaves nothing behind."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from framepack import FramePack, GenerationRequest
+from framepack.memory import Budget, Effort, MemoryManager
+from framepack.memory.rehearsal import _Meter, measure
+from framepack.models.packing import ContextLatents
+from framepack.pipeline.choices import Choices, TilingRefusedError, TooSmallError
+from framepack.pipeline.costs import Costs, Size, prompt_tokens
+from framepack.pipeline.foresight import Foresight
+from framepack.pipeline.loader import Loader, choose_dtypes
+from framepack.pipeline.skeleton import SHAPES, Skeleton
+from framepack.pipeline.sources import ModelSource
+from framepack.spec.events import Finished, Notice, Planned, StepDone
+from framepack.spec.plan import plan
+from framepack.spec.variants import VARIANTS
+
+GB = 1_000_000_000
+PROMPT = "a red ball rolls to the right and then bounces off the wall"
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("pictures") / "a.png"
+    Image.fromarray(np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)).save(file)
+    return file
+
+
+def request_of(picture: Path, output: Path, **fields: object) -> GenerationRequest:
+    settings = {"prompt": PROMPT, "steps": 2, "width": 64, "height": 64, "window": 3, "seconds": 1.2}
+    return GenerationRequest.model_validate({"image": picture, "output": {"path": output}, **settings, **fields})
+
+
+def mini(dtype: str = "float32") -> Loader:
+    return Loader(VARIANTS["mini"], ModelSource(), choose_dtypes("cpu", dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", None])
+@torch.no_grad()
+def test_each_parts_foretold_activations_are_within_a_tenth_of_the_real_ones(dtype, picture):
+    loader = Loader(VARIANTS["mini"], ModelSource(), choose_dtypes("cpu", dtype))
+    costs = Costs(Skeleton(loader.folders, loader.dtypes), on_cpu=True)
+    request = request_of(picture, Path("v.mp4"), window=9, seconds=2)
+    section = plan(request)[0]
+    text, image, vae, transformer = loader.text(), loader.image(), loader.vae(), loader.transformer()
+    frame = np.zeros((64, 64, 3), np.uint8)
+    words, seen = text.encode(PROMPT), image.encode(frame)
+    tokens = words.text.shape[1]
+    size = Size(height=64, width=64, prompt=tokens, steps=25, section=section, decoded=18)
+
+    def condition():
+        return transformer.condition(torch.ones(25), torch.ones(1), words.pooled, words.text, None, seen)
+
+    spans = [
+        ContextLatents(latents=torch.zeros(1, 16, len(s.take), 8, 8), at=s.at, scale=s.scale) for s in section.context
+    ]
+    packed, table = transformer.pack(spans, section.at, (9, 8, 8)), condition()
+    x, z = torch.randn(1, 16, 9, 8, 8), torch.randn(1, 16, 5, 8, 8).to(loader.dtypes.vae)
+    pairs = {
+        "text": (costs.text(size), lambda: text.encode(PROMPT)),
+        "image": (costs.image(), lambda: image.encode(frame)),
+        "encode": (costs.encode(size, "whole"), lambda: vae.encode(frame[None])),
+        "prepare": (costs.prepare(size), condition),
+        "step": (costs.step(size, None), lambda: transformer(x, table.step(0), packed)),
+        "decode": (costs.decode(size, "whole"), lambda: vae.decode_tile(z, "whole")),
+        "decode in rows": (costs.decode(size, "rows"), lambda: vae.decode_tile(z, "rows")),
+    }
+    for part, (foretold, work) in pairs.items():
+        assert foretold.activations == pytest.approx(measure(work).activations, rel=0.1), part
+    assert prompt_tokens([PROMPT]) == pytest.approx(tokens, rel=0.5)
+
+
+class Live(_Meter):
+    """Counts what is really held; the planner's shapes are not."""
+
+    def _count(self, tensor: torch.Tensor) -> None:
+        if not tensor.is_meta:
+            super()._count(tensor)
+
+
+def test_the_foretold_memory_of_a_whole_job_is_within_a_tenth_of_what_it_holds(picture, tmp_path):
+    framepack = FramePack.from_loader(mini(), MemoryManager("cpu"))
+    request = request_of(picture, tmp_path / "v.mp4", width=64, height=64, window=9, seconds=2.4)
+    with Live() as live:
+        events = list(framepack.generate(request))
+    planned = next(event for event in events if isinstance(event, Planned))
+    assert planned.host - framepack.foresight.base == pytest.approx(live.peak, rel=0.1)
+    assert planned.seconds is not None
+    assert all(stage.placement == "resident" for stage in planned.stages)
+
+
+class Recording(MemoryManager):
+    """Notes what is on the device at each lease."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.seen: dict[str, set[int]] = {}
+
+    @contextmanager
+    def lease(self, name, *, once=False, activations=0):
+        with super().lease(name, once=once, activations=activations) as module:
+            held = self.report().held
+            self.seen.setdefault(f"{name}{once}", set()).add(held)
+            yield module
+
+
+@pytest.mark.parametrize("limit", [24_000_000, 35_000_000, 200_000_000])
+def test_a_pretended_device_holds_what_was_foretold_and_no_more_than_it_has(limit, picture, tmp_path):
+    memory = Recording("cpu", vram_limit=limit)
+    framepack = FramePack.from_loader(mini(), memory, "allow")
+    events = list(framepack.generate(request_of(picture, tmp_path / "v.mp4", width=32, height=32)))
+    planned = next(event for event in events if isinstance(event, Planned))
+    for stage in planned.stages:
+        name = {"text": "text", "image": "image", "encode": "vae", "decode": "vae"}.get(stage.part, "transformer")
+        held = memory.seen[f"{name}{stage.part == 'prepare'}"]
+        assert min(abs(stage.weights - each) / each for each in held) < 0.1, stage
+        assert stage.peak <= limit
+    assert isinstance(events[-1], Finished)
+
+
+def foresee(limit: float, tiling="never", model: str = "framepack", **fields: object) -> tuple[Choices, Planned]:
+    """A plan for a card of `limit` bytes that is not here, at the published shapes."""
+    dtypes = choose_dtypes("cuda")
+    parts = Skeleton(SHAPES, dtypes)
+    settings = {"image": "a.png", "model": model, "width": 640, "height": 640}
+    request = GenerationRequest.model_validate({**settings, **fields})
+    budget = Budget(device=torch.device("meta"), vram_limit=int(limit))
+    size = (request.height or 640, request.width or 640)
+    foresight = Foresight(parts, budget.device, here=False)
+    return foresight.of(request, plan(request), size, budget, tiling=tiling)
+
+
+def test_13b_is_planned_without_weights_and_without_invented_times():
+    choices, planned = foresee(6 * GB)
+    stages = {stage.part: stage for stage in planned.stages}
+    assert choices.decode == "rows"
+    assert planned.peak <= 6 * GB
+    assert stages["sample"].placement == stages["text"].placement == "streamed"
+    assert stages["decode"].placement == "offloaded"
+    assert planned.seconds is None
+    assert any("the result is the same" in note for note in planned.notes)
+    roomy, everything = foresee(80 * GB)
+    assert roomy.decode == "whole"
+    assert roomy.rows is None
+    assert all(stage.placement == "resident" for stage in everything.stages if stage.part in ("sample", "decode"))
+
+
+def test_tiles_are_refused_in_one_sentence_and_taken_with_leave():
+    with pytest.raises(TilingRefusedError, match=r"640x640 exactly takes .* --vae-tiling allow") as refused:
+        foresee(4 * GB)
+    assert "\n" not in str(refused.value)
+    choices, planned = foresee(4 * GB, "allow")
+    assert choices.decode == "tiled"
+    assert planned.peak <= 4 * GB
+    assert foresee(80 * GB, "always")[0].decode == "tiled"
+
+
+def test_what_nothing_fits_is_refused_with_a_way_out():
+    with pytest.raises(TooSmallError, match="smaller size"):
+        foresee(0.5 * GB, "allow")
+
+
+def test_an_effort_asks_for_less_than_the_plan():
+    choices, _ = foresee(80 * GB)
+    less = Effort(rung="chunked", rows=4096)
+    assert choices.decode_at(less) == "rows"
+    assert choices.rows_at(less) == 4096
+    assert choices.room("decode", less) < choices.room("decode") / 3
+    assert choices.room("sample", less) < choices.room("sample")
+
+
+def test_a_plan_comes_before_the_first_work_and_steps_down_are_told(picture, tmp_path, tiny_models_dir, monkeypatch):
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    run = framepack.generate(request_of(picture, tmp_path / "v.mp4", width=32, height=32))
+    assert [isinstance(next(run), Planned) for _ in range(2)] == [False, True]
+    report = framepack.memory.report()
+    assert all(module.where == "not loaded" for module in report.modules.values())
+    with framepack.memory.lease("vae") as vae:
+        real, calls = type(vae).decode_float, []
+
+    def short_of_memory(self: object, *args: object, **kwargs: object) -> object:
+        calls.append(1)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(vae), "decode_float", short_of_memory)
+    notices = [event.message for event in run if isinstance(event, Notice)]
+    assert [m for m in notices if "Memory ran out in decode" in m and "the result is the same" in m]
+
+
+@pytest.mark.parametrize("end", ["finished", "closed", "failed"])
+def test_a_jobs_end_leaves_no_lease_and_no_rung(end, picture, tmp_path, tiny_models_dir, monkeypatch):
+    loader = Loader(VARIANTS["mini"], ModelSource(models_dir=tiny_models_dir), choose_dtypes("cpu", "float32"))
+    memory = MemoryManager("cpu", vram_limit=100_000_000, preserve=0)
+    framepack = FramePack.from_loader(loader, memory)
+    climb, short = memory.ladder.climb, []
+
+    def once_short(phase, work, **options):
+        def trial(effort):
+            if phase == "step" and not short:
+                short.append(phase)
+                raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+            return work(effort)
+
+        return climb(phase, trial, **options)
+
+    monkeypatch.setattr(memory.ladder, "climb", once_short)
+    run = framepack.generate(request_of(picture, tmp_path / "v.mp4", width=32, height=32))
+    for event in run:
+        if isinstance(event, StepDone):
+            assert memory.ladder.effort("step").rung != "as planned"
+            if end == "closed":
+                run.close()
+            if end == "failed":
+                with pytest.raises(ZeroDivisionError):
+                    run.throw(ZeroDivisionError())
+    assert short
+    assert memory.ladder.effort("step").rung == "as planned"
+    assert memory.news() == []
+    assert memory.report().held == 0
+    assert not any(group.in_use for group in memory._groups())
