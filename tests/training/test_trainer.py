@@ -185,8 +185,9 @@ def test_a_renewed_pool_is_the_same_after_a_resume():
         assert (walked.at(12) != first).any(axis=(1, 2, 3)).sum() == 2
 
 
-def test_the_shipped_recipe_reads_and_names_what_is_wrong(tmp_path):
-    path = Path(framepack.__file__).parent / "training" / "recipes" / "mini.toml"
+@pytest.mark.parametrize("name", ["mini", "mini_gpu", "tiny"])
+def test_the_shipped_recipes_read_and_name_what_is_wrong(tmp_path, name):
+    path = Path(framepack.__file__).parent / "training" / "recipes" / f"{name}.toml"
     recipe = Recipe.read(path)
     assert recipe.phase(0) is recipe.phases[0]
     assert recipe.phase(recipe.schedule.steps) is recipe.phases[-1]
