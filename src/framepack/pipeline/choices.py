@@ -84,12 +84,19 @@ def with_libraries(activations: int, device: str) -> int:
     return activations + activations // 10 + LIBRARIES if device in ACCELERATORS else activations
 
 
+def check_tiling(tiling: str) -> None:
+    """Raise ValueError for what is not one of TILING."""
+    if tiling not in TILING:
+        raise ValueError(f"vae-tiling must be one of {', '.join(TILING)}, got {tiling!r}")
+
+
 def choose(first: Choices, units: Split, vae: int, room: int) -> Choices:
     """The fastest ways in `room` bytes. units: the transformer's; vae: bytes of its weights.
 
     Raises TilingRefusedError where only tiles would fit and they are not allowed; TooSmallError on an accelerator that
     nothing would fit.
     """
+    check_tiling(first.tiling)
     chosen = replace(first, rows=_rows(first, units, room))
     return replace(chosen, encode=_encode(chosen, vae, room), decode=_decode(chosen, vae, room))
 

@@ -4,8 +4,6 @@ Boundary: gathers what `choices` and `planner` ask for from a request; one objec
 costs and speeds are worked out once.
 """
 
-from functools import cached_property
-
 import torch
 
 from framepack.memory import Budget
@@ -36,13 +34,15 @@ class Foresight:
         self.costs = Costs(parts, on_cpu=device.type == "cpu" and here)
         self.base = resident_ram() + LIBRARIES
         """RAM of the process without any weights."""
+        self._speeds: tuple[Speed, float | None] | None = None
 
-    @cached_property
-    def speeds(self) -> tuple[Speed, float | None]:
-        """Measured by a short trial; unknown for another machine's device."""
+    def speeds(self, *, streams: bool) -> tuple[Speed, float | None]:
+        """Measured once, by a short trial; unknown for another machine's device. streams: weights may be copied."""
         if not self.here:
             return Speed(), None
-        return calibrate(self.costs, self.device, streams=True)
+        if self._speeds is None:
+            self._speeds = calibrate(self.costs, self.device, streams=streams)
+        return self._speeds
 
     @torch.inference_mode(False)  # what is made in inference mode could not be moved, nor its operations counted
     @torch.no_grad()
@@ -86,7 +86,7 @@ class Foresight:
         high = is_roomy(budget) if high_vram is None else high_vram
         planner = Planner(self.costs, budget, high_vram=high, mapped=mapped, held=held, base=self.base)
         choices = planner.choose(size, tiling)
-        return choices, planner.foretell(job, choices, *self.speeds)
+        return choices, planner.foretell(job, choices, *self.speeds(streams=not budget.in_ram))
 
 
 def tokens_of(section: SectionPlan) -> float:

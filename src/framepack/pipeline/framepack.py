@@ -14,7 +14,7 @@ import torch
 
 from framepack.memory import FileSlice, MemoryManager
 from framepack.models.checkpoint import weight_files
-from framepack.pipeline.choices import TILING, Choices, Tiling
+from framepack.pipeline.choices import Choices, Tiling, check_tiling
 from framepack.pipeline.conditioning import Inputs, encode_inputs, load_pictures, prompts_of
 from framepack.pipeline.foresight import Foresight, stays_in_files
 from framepack.pipeline.loader import Loader, choose_dtypes
@@ -71,8 +71,7 @@ class FramePack:
 
         tiling: "never", "allow" where nothing exact fits, or "always"; see `choices`.
         """
-        if tiling not in TILING:
-            raise ValueError(f"vae-tiling must be one of {', '.join(TILING)}, got {tiling!r}")
+        check_tiling(tiling)
         _ = loader.folders
         memory.add("text", loader.text, blocks=lambda text: text.blocks)
         memory.add("image", loader.image)

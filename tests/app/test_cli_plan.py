@@ -1,0 +1,49 @@
+"""`framepack plan` in a terminal."""
+
+import sys
+
+import pytest
+
+from framepack.app import cli
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["framepack", *arguments])
+    monkeypatch.setenv("COLUMNS", "110")
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_a_large_model_that_is_not_here_is_planned_for_a_card_that_is_not_here(monkeypatch, capsys):
+    options = ["--model", "framepack", "--vram-limit", "6GB", "--width", "640", "--height", "640"]
+    assert ask(monkeypatch, "plan", *options) == 0
+    said = capsys.readouterr().out
+    assert "framepack at 640 x 640, 4 sections of 25 steps, on a GPU with 6.0 GB" in said
+    for stage in ("text encoders", "image encoder", "VAE encode", "once a job", "sampling", "VAE decode"):
+        assert stage in said
+    assert "streamed" in said
+    assert "time unknown" in said
+
+
+def test_tiles_without_leave_are_one_sentence_and_exit_code_two(monkeypatch, capsys):
+    options = ["--model", "framepack", "--vram-limit", "4GB", "--width", "640", "--height", "640"]
+    assert ask(monkeypatch, "plan", *options) == 2
+    assert "--vae-tiling allow" in capsys.readouterr().err
+    assert ask(monkeypatch, "plan", *options, "--vae-tiling", "allow") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate"], "name the picture to start from."),
+        (["plan"], "name the picture to start from, or --width and --height."),
+        (["plan", "--width", "64", "--height", "64", "--vae-tiling", "perhaps"], "never, allow, always"),
+        (["plan", "nowhere.png"], "nowhere.png"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments, said, monkeypatch, capsys):
+    assert ask(monkeypatch, *arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
