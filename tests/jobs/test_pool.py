@@ -47,9 +47,9 @@ def test_a_worker_that_dies_is_replaced_and_the_job_ends_as_if_nothing_had_happe
     request = ask(seed=7, fail=fail, section=1, step=2)
     (job,) = pool.store.submit([request])
     listener = pool.feed.listen(job.id)
-    pool.wait(lambda: "worker" in pool.store.get(job.id).reason or pool.store.get(job.id).status == "done", 15)
+    pool.wait(lambda: "worker" in pool.store.get(job.id).reason or pool.store.get(job.id).status == "done")
     assert says in pool.store.get(job.id).reason
-    (job,) = pool.ended(job, seconds=20)
+    (job,) = pool.ended(job)
     assert (job.status, job.attempts) == ("done", 2)
     assert job.outputs[0].read_bytes() == expected(request)
     sections = []
@@ -85,15 +85,14 @@ def test_an_error_fails_the_job_with_a_sentence_and_a_traceback_and_retry_goes_o
 
 def test_cancel_takes_effect_within_a_step_and_keeps_what_is_finished(bench):
     pool = bench()
-    (job,) = pool.store.submit([ask(sections=50, pause=0.02)])
+    (job,) = pool.store.submit([ask(sections=50, pause=0.2)])
     pool.wait(lambda: pool.store.get(job.id).progress.section >= 2)
-    began = time.monotonic()
+    began = pool.store.get(job.id).progress.section
     pool.store.cancel(job.id)
     (job,) = pool.ended(job)
-    assert time.monotonic() - began < 3
     assert job.status == "cancelled"
+    assert job.progress.section <= began + 2, "it went on for more than a section"
     assert len(job.outputs[0].read_bytes()) == job.progress.section * 800
-    assert 2 <= job.progress.section < 50
 
 
 def test_stop_finishes_the_section_and_pause_can_be_resumed_or_taken_back(bench):
