@@ -59,8 +59,16 @@ def test_a_preview_comes_back_pixel_by_pixel_or_is_left_out():
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"type": "none"}, {"type": ["step"]}, {"type": "notice"}, {"type": "notice", "message": "a", "x": 1}, {"type": "planned"},
-     {"type": "planned", "stages": [{}]}]
+    "data",
+    [
+        {},
+        {"type": "none"},
+        {"type": ["step"]},
+        {"type": "notice"},
+        {"type": "notice", "message": "a", "x": 1},
+        {"type": "planned"},
+        {"type": "planned", "stages": [{}]},
+    ],
 )
 def test_what_is_no_event_is_refused(data):
     with pytest.raises(ValueError, match="event"):
