@@ -211,6 +211,7 @@ def main() -> None:
         if said.startswith("Usage:"):
             print(said)
             sys.exit(0)
+        said = said.replace("Value error, ", "")  # typer's own, for an option with a few names
         print(f"framepack: {said} Add --help to see what there is.", file=sys.stderr)
     except (ValueError, OSError) as error:
         print(f"framepack: {sentence(error)}", file=sys.stderr)

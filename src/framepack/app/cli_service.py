@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +19,14 @@ InProcess = Annotated[bool, typer.Option("--in-process", help="Work in a thread:
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network.")]
 Preserve = Annotated[str | None, typer.Option(help="GPU memory to leave free for the work itself, such as 6GB.")]
+Attention = Annotated[
+    Literal["auto", "sdpa", "sdpa-chunked", "flash-attn", "sage", "xformers"],
+    typer.Option(help="What computes attention; the last three where installed."),
+]
+VaeTiling = Annotated[
+    Literal["never", "allow", "always"],
+    typer.Option("--vae-tiling", help="VAE tiles, which leave faint seams; allow: where nothing else fits."),
+]
 TARGET = "framepack.app.worker_target:make_generator"
 
 
@@ -66,6 +74,8 @@ def serve(
     vram_limit: Annotated[str | None, typer.Option(help="Use no more GPU memory than this, such as 6GB.")] = None,
     ram_limit: Annotated[str | None, typer.Option(help="Use no more RAM for weights; others stay on disk.")] = None,
     preserve: Preserve = None,
+    attention: Attention = "auto",
+    vae_tiling: VaeTiling = "never",
     offline: Offline = False,
     in_process: InProcess = False,
 ) -> None:
@@ -77,7 +87,8 @@ def serve(
     address = Address(host=host, port=port, auth=auth, i_know=i_know, allow_host=tuple(allow_host or ()))
     access_of(address)
     limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
-    crew = crew_of(device, models_dir, in_process=in_process, limits=limits, dtype=dtype, offline=offline)
+    common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
+    crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)
     run_server(folders_of(outputs), crew, address, print, page=page)
 
 
@@ -92,6 +103,8 @@ def batch(
     models_dir: ModelsDir = None,
     dtype: Dtype = "auto",
     preserve: Preserve = None,
+    attention: Attention = "auto",
+    vae_tiling: VaeTiling = "never",
     offline: Offline = False,
     in_process: InProcess = False,
 ) -> None:
@@ -116,7 +129,8 @@ def batch(
     jobs = store.submit(adopted, batch=name, labels=labels, machine=machine)
     print(f"queued {len(jobs)} jobs as batch {name}")
     if not detach:
-        crew = crew_of(device, models_dir, in_process=in_process, limits={}, dtype=dtype, offline=offline)
+        common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
+        crew = crew_of(device, models_dir, in_process=in_process, limits={}, **common)
         work_off(store, jobs, name, outputs, crew)
 
 
