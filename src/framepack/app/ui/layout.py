@@ -12,7 +12,7 @@ from framepack.app.ui.widgets import build, panel
 
 QUICK = (
     "The camera pans left.",
-    "The camera tilts up.",
+    "The camera zooms in.",
     "Night falls.",
     "The sun rises.",
     "The girl dances gracefully, with clear movements, full of charm.",
