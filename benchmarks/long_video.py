@@ -6,7 +6,8 @@ Runs one job through the real pipeline (history, joining, encoding, publishing) 
 latent size: what is measured is what the application adds to the models. Prints, for the section early and the one at
 the end, seconds (median of five neighbours) and resident memory, for a forward and an inverted job. As single sections
 vary by several percent, the ratio is also that of the straight line through all of them, in seconds and in processor
-time. Then frames encoded for each frame delivered, with and without the provisional tail of the live file.
+time; joining, early and late, is the only part of a section that handles the whole video. Then frames encoded for each
+frame delivered, with and without the provisional tail of the live file.
 """
 
 import argparse
@@ -126,14 +127,21 @@ class StubPack(FramePack):
 
 def measure(model: str, sections: int, width: int, height: int, live: bool) -> dict[str, float]:
     """One job; seconds and memory after each section, and what the encoder did."""
-    outputs: list[VideoOutput] = []
+    outputs: list[Any] = []
 
     class Watched(VideoOutput):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)  # pyright: ignore[reportArgumentType]
+            self.joining = 0.0
             outputs.append(self)
 
-    seconds, work, memory, delivered = [], [], [], 0
+        def join(self, *pieces: Any, **options: Any) -> Any:
+            began = time.perf_counter()
+            joined = super().join(*pieces, **options)
+            self.joining += time.perf_counter() - began
+            return joined
+
+    seconds, work, joining, memory, delivered = [], [], [], [], 0
     process = psutil.Process()
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "a.png"
@@ -156,6 +164,8 @@ def measure(model: str, sections: int, width: int, height: int, live: bool) -> d
                 now, done = time.perf_counter(), time.process_time()
                 seconds.append(now - last)
                 work.append(done - worked)
+                joining.append(outputs[-1].joining)
+                outputs[-1].joining = 0.0
                 memory.append(process.memory_info().rss)
                 last, worked = now, done
             if isinstance(event, Finished):
@@ -165,6 +175,8 @@ def measure(model: str, sections: int, width: int, height: int, live: bool) -> d
         "early": median(seconds[early]),
         "late": median(seconds[late]),
         "fit": growth(seconds[1:-1]),
+        "join early": 1000 * median(joining[early]),
+        "join late": 1000 * median(joining[late]),
         "cpu": growth(work[1:-1]),
         "growth": (median(memory[late]) - median(memory[early])) / max(len(seconds) - 6, 1) / 1e6,
         "encoded": outputs[-1].frames_encoded / delivered,
@@ -186,13 +198,13 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{options.sections} sections at {options.width}x{options.height}, {time.strftime('%Y-%m-%d')}")
-    print("model    live  s/section early  late  ratio  by fit  of CPU  MB/section  encoded/delivered")
+    print("model    live  s/section early  late  ratio  by fit  of CPU  joining ms  MB/section  encoded/delivered")
     for model in ("mini", "mini-f1"):
         for live in (False, True):
             row = measure(model, options.sections, options.width, options.height, live)
             print(
                 f"{model:8} {live!s:5} {row['early']:15.2f} {row['late']:5.2f} {row['late'] / row['early']:6.3f}"
-                f" {row['fit']:7.3f} {row['cpu']:7.3f}"
+                f" {row['fit']:7.3f} {row['cpu']:7.3f} {row['join early']:5.0f} {row['join late']:5.0f}"
                 f" {row['growth']:11.2f} {row['encoded']:18.3f}",
                 flush=True,
             )
