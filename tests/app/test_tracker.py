@@ -27,9 +27,9 @@ def run_section(tracker: Tracker, clock: Clock, section: int, sections: int, ste
 def test_time_left_is_right_after_the_first_section_which_is_decoded_alone():
     clock = Clock()
     tracker = Tracker(clock=clock)
-    run_section(tracker, clock, 0, 5, 10, pace=2.0, tail=6.0)
+    run_section(tracker, clock, 0, 5, 10, pace=2.0, tail=8.0)
     assert tracker.seconds_left == pytest.approx(4 * (10 * 2.0 + 10.0))
-    assert tracker.fraction == pytest.approx(26 / (26 + 4 * 30))
+    assert tracker.fraction == pytest.approx(28 / (28 + 4 * 30))
     run_section(tracker, clock, 1, 5, 10, pace=2.0, tail=11.0)
     assert tracker.seconds_left == pytest.approx(3 * (10 * 2.0 + 11.0))
 
@@ -49,7 +49,7 @@ def test_steps_that_a_cache_skips_count_with_their_share():
         for step in range(10):
             clock.now += 0.1 if step % 3 else 2.0
             tracker.see(StepDone(section=section, sections=4, step=step, steps=10))
-        clock.now += 6.0 if section else 3.6
+        clock.now += 6.0 if section else 4.8
         tracker.see(SectionDone(section=section, sections=4, frames=33, seconds=0, file=None))
     truth = 2 * (4 * 2.0 + 6 * 0.1 + 6.0)
     assert tracker.seconds_left == pytest.approx(truth, rel=0.1)

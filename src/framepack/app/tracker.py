@@ -11,10 +11,11 @@ RECENT = 5
 """How many of the latest sections tell the pace."""
 GUESSED_TAIL = 6.0
 """Steps' worth of decoding and encoding a section, until one was timed."""
-FIRST_TAIL = 0.6
+FIRST_TAIL = 0.8
 """The first section's share of that: it is decoded alone, each later one together with its neighbour.
 
-Half of the latents, and some for the first call of everything; measured with `benchmarks/time_left.py`.
+Half of the tiles of time, less those that come again, and some for the first call of everything; measured with
+`benchmarks/time_left.py`.
 """
 
 
