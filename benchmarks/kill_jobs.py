@@ -1,6 +1,6 @@
 """kill -9 at random moments of small jobs with a real model: does every job end, with the same latents?
 
-    python benchmarks/kill_jobs.py [--kills 20] [--jobs 14] [--model mini]
+    python benchmarks/kill_jobs.py [--kills 20] [--jobs 24] [--model mini]
 
 Makes one job undisturbed, then the same one again and again while the worker is killed at random moments, twice in a
 job, as a third death within a section sets it aside; compares every section's latents byte by byte.
@@ -71,7 +71,7 @@ def main() -> int:
     """Print what became of each job; exit code 1 where one differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--jobs", type=int, default=14)
+    parser.add_argument("--jobs", type=int, default=24)
     parser.add_argument("--model", default="mini")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
