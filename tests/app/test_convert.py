@@ -8,35 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
 
 from framepack.app import convert
-from framepack.app.api import make_app
-from framepack.app.api.guard import Access
 from framepack.app.convert import Conversions, Limits
-from framepack.app.service import Service, folders_at
+from framepack.app.service import Service
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job
-from framepack.jobs.pool import Crew
 from framepack.media.errors import MediaError
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
 from framepack.media.video import FORMATS, VideoWriter
-
-
-@pytest.fixture
-def service(tmp_path):
-    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
-        yield service
-
-
-@pytest.fixture
-def client(service):
-    with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
-        yield client
 
 
 def film(file: Path, frames: int = 10) -> Path:

@@ -5,27 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 from safetensors.numpy import save
 
 from framepack.app import loras
-from framepack.app.api import make_app
-from framepack.app.api.guard import Access
 from framepack.app.paths import lora_folder
-from framepack.app.service import Service, folders_at
-from framepack.jobs.pool import Crew
-
-
-@pytest.fixture
-def service(tmp_path):
-    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
-        yield service
-
-
-@pytest.fixture
-def client(service):
-    with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
-        yield client
 
 
 def lora(value: float = 1.0) -> bytes:
