@@ -1,0 +1,115 @@
+"""Leases that run out of memory, fail or are nested at random: the same bits, and nothing left behind."""
+
+import random
+from contextlib import suppress
+
+import pytest
+import torch
+from managed import BLOCKS, REST, add, pretend, run
+from rig import expected, inputs, mapped, net
+
+from framepack.memory import MemoryExhaustedError
+
+
+def test_out_of_memory_steps_down_and_computes_the_same_bits():
+    memory = pretend(REST + 3 * max(BLOCKS) + sum(BLOCKS) // 2)
+    add(memory, "net", net())
+    seen = []
+
+    def work(effort):
+        seen.append((effort.rung, memory.report().held))
+        result = run(memory, "net")
+        if len(seen) < 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return result
+
+    assert torch.equal(memory.attempt("step", work, heeds={"resident"}), expected(net()))
+    assert [rung for rung, _ in seen] == ["as planned", "fewer resident blocks", "streamed"]
+    assert [held for _, held in seen[1:]] == [0, 0]  # all that was idle was given back before the redo
+    assert memory.report().modules["net"].where.startswith("0 of 7 blocks")
+    memory.free()
+    run(memory, "net")
+    assert not memory.report().modules["net"].where.startswith("0 of 7 blocks")  # the next job begins anew
+
+
+def test_the_disk_rung_gives_pinned_buffers_back(tmp_path):
+    module, files = mapped(tmp_path)
+    memory = pretend(REST + 3 * max(BLOCKS))
+    add(memory, "net", module, files=files)
+    run(memory, "net")
+    assert memory.report().host == sum(BLOCKS)
+    calls = []
+
+    def work(effort):
+        calls.append(1)
+        if len(calls) == 1:
+            raise MemoryError
+        return run(memory, "net")
+
+    assert torch.equal(memory.attempt("step", work, heeds={"disk"}), expected(net()))
+    assert memory.report().host == 0
+    memory.close()
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_random_leases_and_failures_end_clean(seed, tmp_path):
+    """Nested leases, errors inside them and in copies, evictions, removals; then everything is as it was."""
+    chance = random.Random(seed)
+    limit = REST + 3 * max(BLOCKS) + chance.randint(0, 2 * sum(BLOCKS))
+    memory = pretend(limit, seed=seed, ram_limit=chance.choice([None, 0]))
+    modules, homes = {}, {}
+    for index, name in enumerate("abc"):
+        modules[name], files = mapped(tmp_path, index) if chance.random() < 0.5 else (net(index), {})
+        homes[name] = {key: (id(t), t.clone()) for key, t in modules[name].named_parameters()}
+        add(memory, name, modules[name], files=files)
+    truths = {name: expected(net(index)) for index, name in enumerate("abc")}
+    for _ in range(12):
+        _one_random_act(memory, chance, truths, limit)
+    memory.free()
+    assert memory.report().held == 0
+    assert not any(group.in_use or group.swap for group in memory._groups())
+    memory.close()
+    for name, module in modules.items():
+        for key, tensor in module.named_parameters():
+            assert id(tensor) == homes[name][key][0]
+            assert torch.equal(tensor, homes[name][key][1])
+        assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
+def _one_random_act(memory, chance, truths, limit):
+    act, name = chance.choice(["run", "nest", "fail", "block", "free", "attempt"]), chance.choice("abc")
+    if act == "run":
+        assert torch.equal(run(memory, name), truths[name])
+    elif act == "nest":
+        with memory.lease(chance.choice("abc"), activations=chance.randint(0, 2000)):
+            assert torch.equal(run(memory, name), truths[name])
+    elif act == "fail":
+        with pytest.raises(KeyError), memory.lease(name, once=chance.random() < 0.3):
+            raise KeyError
+    elif act == "block":
+        with memory.lease(name) as module:
+            handle = chance.choice(module.blocks).up.register_forward_pre_hook(_explode)
+            with pytest.raises(torch.OutOfMemoryError):
+                module(inputs()[0], [torch.zeros(1, 48)] * 7)
+            handle.remove()
+    elif act == "free":
+        memory.free()
+        assert memory.report().held == 0
+    else:
+        left = [chance.randint(0, 2)]
+        with suppress(MemoryExhaustedError):
+            assert torch.equal(memory.attempt(name, lambda _: _tired(memory, name, left)), truths[name])
+    if act != "nest":
+        assert memory.report().held <= limit
+
+
+def _explode(module, args):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def _tired(memory, name, left):
+    result = run(memory, name)
+    if left[0]:
+        left[0] -= 1
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return result
