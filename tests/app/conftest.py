@@ -1,4 +1,7 @@
-"""A service without workers, and a client of its API; tests that need workers have a `service` of their own."""
+"""A service without workers, a client of its API, waiting; tests that need workers have a `service` of their own."""
+
+import time
+from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
@@ -6,7 +9,11 @@ from fastapi.testclient import TestClient
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.service import Service, folders_at
+from framepack.jobs.job import ENDED, Job
 from framepack.jobs.pool import Crew
+
+PATIENCE = 240
+"""Seconds a job may take on a machine that is busy with other things."""
 
 
 @pytest.fixture
@@ -19,3 +26,31 @@ def service(tmp_path):
 def client(service):
     with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
         yield client
+
+
+@pytest.fixture
+def ended() -> Callable[[TestClient, str], dict]:
+    """Call it to wait for a job's end through the API; it gives the job's last view."""
+
+    def wait(client: TestClient, job: str) -> dict:
+        until = time.monotonic() + PATIENCE
+        while (view := client.get(f"/api/jobs/{job}").json())["status"] not in ENDED:
+            assert time.monotonic() < until, view
+            time.sleep(0.05)
+        return view
+
+    return wait
+
+
+@pytest.fixture
+def wait() -> Callable[..., Job]:
+    """Call it with a service, a job and what to wait for, which is its end where nothing is said."""
+
+    def wait(service: Service, job: Job, until: Callable[[Job], object] = lambda now: now.status in ENDED) -> Job:
+        end = time.monotonic() + PATIENCE
+        while not until(now := service.get(job.id)):
+            assert time.monotonic() < end, (now.status, now.reason, now.progress)
+            time.sleep(0.02)
+        return now
+
+    return wait

@@ -48,15 +48,7 @@ def asked(picture: str, **script) -> dict:
     return {"image": picture, "seed": seed, "steps": 4, "seconds": sections * 1.2, "prompt": json.dumps(script)}
 
 
-def ended(client, job: str) -> dict:
-    until = time.monotonic() + 240
-    while (view := client.get(f"/api/jobs/{job}").json())["status"] not in ("done", "failed", "cancelled"):
-        assert time.monotonic() < until, view
-        time.sleep(0.05)
-    return view
-
-
-def test_a_request_becomes_a_video_that_can_be_fetched_in_ranges(client, picture):
+def test_a_request_becomes_a_video_that_can_be_fetched_in_ranges(client, picture, ended):
     answer = client.post("/api/jobs", json=asked(picture, seed=5))
     assert answer.status_code == 201, answer.text
     view = ended(client, answer.json()["id"])
@@ -109,7 +101,7 @@ def test_a_batch_is_a_grid_over_requests(client, picture, service):
     assert len(client.get("/api/jobs", params={"batch": views[0]["batch"]}).json()) == 4
 
 
-def test_jobs_are_steered(client, picture):
+def test_jobs_are_steered(client, picture, ended):
     running = client.post("/api/jobs", json=asked(picture, sections=1000, pause=0.05)).json()["id"]
     waiting, last = (client.post("/api/jobs", json=asked(picture)).json()["id"] for _ in range(2))
     while client.get(f"/api/jobs/{running}").json()["status"] != "running":
@@ -136,7 +128,7 @@ def test_jobs_are_steered(client, picture):
     assert client.get(file).status_code == 404
 
 
-def test_a_failed_job_shows_its_sentence_and_traceback_and_can_be_retried(client, picture):
+def test_a_failed_job_shows_its_sentence_and_traceback_and_can_be_retried(client, picture, ended):
     job = client.post("/api/jobs", json=asked(picture, fail="error", section=1)).json()["id"]
     view = ended(client, job)
     assert (view["status"], view["reason"]) == ("failed", "the picture is too small; use a larger one")
@@ -178,7 +170,7 @@ def test_unknown_jobs_and_routes_are_404_with_a_sentence(client):
         assert answer.json()["error"]
 
 
-def test_events_begin_with_the_state_and_end_with_the_deletion(service, client, picture):
+def test_events_begin_with_the_state_and_end_with_the_deletion(service, client, picture, ended):
     job = client.post("/api/jobs", json=asked(picture, sections=2, pause=0.02)).json()["id"]
     with service.listen(job) as listener:
         first = listener.get(60)

@@ -1,7 +1,6 @@
 """Memory to leave free: from the API through the queue to the maker in its process."""
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,15 +18,7 @@ from framepack.app.worker_target import make_generator
 from framepack.jobs.pool import Crew
 
 
-def ended(client, job: str) -> dict:
-    until = time.monotonic() + 240
-    while (view := client.get(f"/api/jobs/{job}").json())["status"] not in ("done", "failed", "cancelled"):
-        assert time.monotonic() < until, view
-        time.sleep(0.05)
-    return view
-
-
-def test_what_a_job_says_of_the_machine_reaches_its_maker(tmp_path, monkeypatch):
+def test_what_a_job_says_of_the_machine_reaches_its_maker(tmp_path, monkeypatch, ended):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
     crew = Crew(target=TARGET, workers=[{"device": "cuda:0"}])
     with Service(folders_at(tmp_path / "outputs", reserve=0), crew) as service:

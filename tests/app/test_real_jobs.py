@@ -49,25 +49,13 @@ def request_(tmp_path: Path) -> GenerationRequest:
     )
 
 
-def wait(service: Service, job: Job, until, seconds: float = 240) -> Job:
-    end = time.monotonic() + seconds
-    while not until(now := service.get(job.id)):
-        assert time.monotonic() < end, (now.status, now.reason, now.progress)
-        time.sleep(0.05)
-    return now
-
-
-def ended(service: Service, job: Job) -> Job:
-    return wait(service, job, lambda now: now.status in ENDED)
-
-
 def latents(service: Service, job: Job) -> list[bytes]:
     return [file.read_bytes() for file in sorted(service.folders.work(job.id).rglob("section-*.safetensors"))]
 
 
-def test_a_killed_job_ends_with_the_latents_of_an_undisturbed_one(service, request_):
+def test_a_killed_job_ends_with_the_latents_of_an_undisturbed_one(service, request_, wait):
     calm, shaken = service.submit([request_, request_])
-    calm = ended(service, calm)
+    calm = wait(service, calm)
     assert (calm.status, calm.reason) == ("done", "")
     assert service.video(calm.id).suffix == ".mkv"
     assert read_metadata(calm.outputs[0])["request"]["prompt"] == "a boat"
@@ -75,14 +63,14 @@ def test_a_killed_job_ends_with_the_latents_of_an_undisturbed_one(service, reque
     wait(service, shaken, lambda now: now.progress.section >= 1)
     time.sleep(chance.uniform(0, 0.3))
     os.kill(service.pool.slots[0].worker.pid, signal.SIGKILL)
-    shaken = ended(service, shaken)
+    shaken = wait(service, shaken)
     assert (shaken.status, shaken.reason) == ("done", "")
     assert shaken.attempts >= 2
     assert len(latents(service, calm)) == 3
     assert latents(service, shaken) == latents(service, calm)
 
 
-def test_pause_resume_and_cancel_with_the_real_pipeline(service, request_):
+def test_pause_resume_and_cancel_with_the_real_pipeline(service, request_, wait):
     (job,) = service.submit([request_])
     job = wait(service, job, lambda now: now.status in (*ENDED, "running"))
     service.pause(job.id)
@@ -92,9 +80,9 @@ def test_pause_resume_and_cancel_with_the_real_pipeline(service, request_):
     service.resume(job.id)
     wait(service, job, lambda now: now.status == "running" and service.preview(now.id) and now.progress.step)
     service.cancel(job.id)
-    job = ended(service, job)
+    job = wait(service, job)
     assert job.status == "cancelled"
     assert service.video(job.id) is not None
     service.retry(job.id)
-    assert ended(service, job).status == "done"
+    assert wait(service, job).status == "done"
     assert not list(service.folders.outputs.glob("*.part.*"))

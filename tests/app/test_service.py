@@ -14,7 +14,7 @@ from fake_generator import TARGET, ask
 
 from framepack.app.service import UNUSED_AFTER, Service, folders_at
 from framepack.app.sheets import CELL, make_sheet, sheet_file
-from framepack.jobs.job import ENDED, Job, UnknownJob
+from framepack.jobs.job import UnknownJob
 from framepack.jobs.pool import Crew
 from framepack.jobs.store import JobStore
 from framepack.media.sheet import GAP
@@ -33,14 +33,6 @@ def wish(folder: Path, **script) -> GenerationRequest:
     return ask(**script).model_copy(update={"image": picture})
 
 
-def ended(service: Service, job: Job) -> Job:
-    until = time.monotonic() + 240
-    while service.get(job.id).status not in ENDED:
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return service.get(job.id)
-
-
 def test_a_second_service_on_the_same_folders_is_refused(folders):
     nobody = Crew(target=TARGET, workers=[])
     with Service(folders, nobody), pytest.raises(ValueError, match=f"process {os.getpid()}"):
@@ -48,12 +40,12 @@ def test_a_second_service_on_the_same_folders_is_refused(folders):
     Service(folders, Crew(target=TARGET, workers=[]), patience=0.2).close()
 
 
-def test_a_restart_finds_all_jobs_and_goes_on(folders, tmp_path):
+def test_a_restart_finds_all_jobs_and_goes_on(folders, tmp_path, wait):
     with Service(folders, Crew(target=TARGET, workers=[])) as service:
         jobs = service.submit([wish(tmp_path, seed=1), wish(tmp_path, seed=2)])
         service.pause(jobs[1].id)
     with Service(folders, Crew(target=TARGET, in_process=True)) as service:
-        assert ended(service, jobs[0]).status == "done"
+        assert wait(service, jobs[0]).status == "done"
         assert service.get(jobs[1].id).status == "paused"
 
 
@@ -72,7 +64,7 @@ def test_changes_by_another_process_reach_the_listeners(folders, tmp_path):
             service.listen("none")
 
 
-def test_force_ends_a_worker_that_does_not_listen(folders, tmp_path, monkeypatch):
+def test_force_ends_a_worker_that_does_not_listen(folders, tmp_path, monkeypatch, wait):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
     with Service(folders, Crew(target=TARGET)) as service:
         (job,) = service.submit([wish(tmp_path, steps=1, pause=3000)])
@@ -81,12 +73,12 @@ def test_force_ends_a_worker_that_does_not_listen(folders, tmp_path, monkeypatch
             assert time.monotonic() < until
             time.sleep(0.02)
         service.cancel(job.id, force=True)
-        assert ended(service, job).status == "cancelled"
+        assert wait(service, job).status == "cancelled"
 
 
-def test_deleting_removes_the_work_and_if_asked_the_video(folders, tmp_path):
+def test_deleting_removes_the_work_and_if_asked_the_video(folders, tmp_path, wait):
     with Service(folders, Crew(target=TARGET, in_process=True)) as service:
-        kept, gone = (ended(service, job) for job in service.submit([wish(tmp_path), wish(tmp_path)]))
+        kept, gone = (wait(service, job) for job in service.submit([wish(tmp_path), wish(tmp_path)]))
         with service.listen() as listener:
             service.delete(kept.id)
             service.delete(gone.id, files=True)
@@ -128,12 +120,12 @@ def test_a_batch_gets_a_contact_sheet_once_all_its_jobs_have_ended(folders):
     store.close()
 
 
-def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch):
+def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch, wait):
     made = []
     monkeypatch.setattr("framepack.app.sheets.make_sheet", lambda *arguments: made.append(arguments[-1]))
     with Service(folders, Crew(target=TARGET, in_process=True)) as service:
         (job,) = service.submit([wish(tmp_path)], batch="b1")
-        ended(service, job)
+        wait(service, job)
         until = time.monotonic() + 60
         while not made:
             assert time.monotonic() < until
