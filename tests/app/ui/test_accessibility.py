@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from test_page import ask, stage, unfold
+from hands import ask, stage, unfold
 
 AXE = Path(os.environ.get("AXE_CORE") or Path(__file__).parents[3] / "node_modules/axe-core/axe.min.js")
 

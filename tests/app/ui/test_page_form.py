@@ -1,0 +1,90 @@
+"""The form in a real browser: what is wrong is said at its field, presets and modes move what one sees."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hands import drop, value
+
+pytest.importorskip("playwright.sync_api")
+pytest.importorskip("gradio")
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_what_cannot_work_is_said_at_the_field_and_by_the_button(tab, sun) -> None:
+    page = tab()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(".fp-notice.fp-wrong")
+    assert "Add a picture first" in page.inner_text("#fp-notice")
+    page.get_by_role("button", name="Close this message").click()
+    page.wait_for_selector(".fp-notice", state="detached")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("() => { const said = document.querySelector('.fp-notice.fp-wrong');"
+                           " if (!said) return false; const at = said.getBoundingClientRect();"
+                           " return at.top >= 0 && at.bottom <= innerHeight; }")  # fmt: skip
+    page.fill("#c-width input", "100")
+    page.press("#c-width input", "Tab")
+    page.wait_for_selector("#c-width .fp-mark")
+    assert "multiple of 16" in page.inner_text("#c-width .fp-mark")
+    page.wait_for_selector("#c-resolution", state="hidden")
+    page.fill("#c-width input", "")
+    page.press("#c-width input", "Tab")
+    page.wait_for_selector("#c-width .fp-mark", state="detached")
+    drop(page, Path(__file__), "image/png")
+    page.wait_for_selector("#c-image .fp-error:not(:empty)")
+
+
+def test_a_preset_is_saved_loaded_starred_renamed_exported_and_deleted(tab) -> None:
+    page = tab()
+    page.get_by_role("button", name="Presets").click()
+    page.fill("#c-guidance input[type=number]", "3.5")
+    page.press("#c-guidance input[type=number]", "Tab")
+    page.fill(".fp-save input", "soft light")
+    page.click(".fp-save button")
+    page.wait_for_selector(".fp-preset")
+    page.get_by_role("button", name="Begin with soft light").click()
+    page.wait_for_selector(".fp-preset .fp-on")
+    page.once("dialog", lambda dialog: None)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export all").click()
+    assert json.loads(Path(download.value.path()).read_text())["soft light"]["guidance"] == 3.5
+    fresh = tab()
+    fresh.wait_for_function("() => document.querySelector('#c-guidance input[type=number]').value === '3.5'")
+    fresh.fill("#c-guidance input[type=number]", "9")
+    fresh.press("#c-guidance input[type=number]", "Tab")
+    fresh.get_by_role("button", name="Presets").click()
+    fresh.click(".fp-preset .fp-name")
+    fresh.wait_for_function("() => document.querySelector('#c-guidance input[type=number]').value === '3.5'")
+    fresh.get_by_role("button", name="Delete soft light").click()
+    fresh.wait_for_selector(".fp-preset", state="detached")
+
+
+def test_a_quality_mode_moves_controls_one_can_see_and_is_read_off_them(tab) -> None:
+    page = tab()
+    page.get_by_role("button", name="Advanced").click()
+    assert page.is_checked("#fp-mode >> text=Balanced")
+    page.check("#fp-mode >> text=Fast")
+    page.wait_for_function("() => document.querySelector('#c-steps input[type=number]').value === '15'")
+    page.wait_for_selector("#c-cache-threshold:visible")
+    page.fill("#c-steps input[type=number]", "33")
+    page.press("#c-steps input[type=number]", "Tab")
+    page.wait_for_function("() => document.querySelector('#fp-mode input:checked')?.value === 'own'")
+
+
+def test_the_length_follows_the_model_until_someone_chooses_one(tab) -> None:
+    page = tab()
+    assert value(page, "seconds") == "2.4"
+
+    def choose_model(name: str) -> None:
+        page.click("#c-model input")
+        page.get_by_role("option", name=name).first.click()
+
+    choose_model("framepack: ")
+    page.wait_for_function("() => document.querySelector('#c-seconds input[type=number]').value === '5'")
+    page.fill("#c-seconds input[type=number]", "7")
+    page.press("#c-seconds input[type=number]", "Tab")
+    choose_model("mini-f1: ")
+    page.wait_for_function("() => document.querySelector('#fp-model textarea').value === 'mini-f1'")
+    assert value(page, "seconds") == "7"
