@@ -193,5 +193,7 @@ def test_health_models_and_openapi(client):
     health = client.get("/api/health").json()
     assert health["workers"][0]["name"] == "thread-0"
     assert health["disk"]["full"] is False
-    assert "mini" in [model["name"] for model in client.get("/api/models").json()]
+    models = {model["name"]: model for model in client.get("/api/models").json()}
+    assert (models["mini"]["bundled"], models["mini"]["to_fetch"]) == (True, None)
+    assert "to_fetch" in models["framepack"]
     assert "GenerationRequest" in client.get("/api/openapi.json").json()["components"]["schemas"]

@@ -4,10 +4,21 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_checkpoints import BASE, VISION
 
 from framepack.pipeline import sources
-from framepack.pipeline.sources import MissingModelError, ModelSource, list_models, locate, require
+from framepack.pipeline.loader import Dtypes
+from framepack.pipeline.skeleton import SHAPES, Skeleton
+from framepack.pipeline.sources import (
+    PUBLISHED,
+    MissingModelError,
+    ModelSource,
+    list_models,
+    locate,
+    repositories,
+    require,
+)
 from framepack.spec.variants import VARIANTS
 
 FRAMEPACK, MINI = VARIANTS["framepack"], VARIANTS["mini"]
@@ -46,7 +57,8 @@ def test_a_models_dir_is_found_whole(filled, tiny_models_dir):
 def test_what_is_nowhere_is_listed_and_refused_with_a_way_out(source):
     row = next(row for row in list_models(source) if row.variant == "framepack")
     assert (row.where, row.path, row.size, row.complete) == ("nowhere", None, 0, False)
-    with pytest.raises(MissingModelError, match=r"FramePackI2V_HY \(not found\).*framepack models download framepack"):
+    way_out = r"FramePackI2V_HY \(not found\).*framepack models download framepack` \(about 42\.9 GB\)"
+    with pytest.raises(MissingModelError, match=way_out):
         require(FRAMEPACK, source)
 
 
@@ -100,3 +112,13 @@ def test_an_incomplete_place_gives_way_to_a_complete_one(filled, tmp_path):
 def test_a_models_dir_that_is_no_folder_is_told(tmp_path):
     with pytest.raises(MissingModelError, match="typo is not a folder: --models-dir"):
         require(FRAMEPACK, ModelSource(models_dir=tmp_path / "typo"))
+
+
+def test_published_sizes_are_those_of_the_published_shapes():
+    dtypes = Dtypes(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float32)
+    sizes = Skeleton(SHAPES, dtypes).sizes()
+    transformer, base, vision = (PUBLISHED[repository.repo] for repository in repositories(FRAMEPACK))
+    assert transformer == pytest.approx(sizes["transformer"], rel=0.001)
+    skipped = 2 * 436.2e6  # Llama's last two layers are published, and never run
+    assert base == pytest.approx(sizes["text"] + sizes["vae"] + skipped, rel=0.01)
+    assert vision == pytest.approx(sizes["image"], rel=0.05)

@@ -9,7 +9,7 @@ from framepack.app.runtime import variant_of
 from framepack.memory.probe import Machine, probe
 from framepack.pipeline.hub import download, plan_download
 from framepack.pipeline.loader import choose_dtypes, verify
-from framepack.pipeline.sources import ModelSource, list_models
+from framepack.pipeline.sources import ModelSource, list_models, locate, to_fetch
 from framepack.spec.variants import VARIANTS
 
 STEP_BYTES = 18.12e9
@@ -26,7 +26,8 @@ def list_command(source: ModelSource) -> None:
         parts = [row for row in rows if row.variant == variant.name]
         complete = all(part.complete for part in parts)
         size = gigabytes(sum(part.size for part in parts))
-        state = f"[green]here[/], {size}" if complete else f"framepack models download {variant.name}"
+        lacks = f"about {gigabytes(to_fetch(locate(variant, source)))} to fetch"
+        state = f"[green]here[/], {size}" if complete else f"framepack models download {variant.name}, {lacks}"
         console.print(f"[bold]{variant.name}[/]: {variant.title}; {state}")
         for part in parts:
             found = f"{part.where}, {gigabytes(part.size)}" if part.size else part.where

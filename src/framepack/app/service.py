@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from framepack.app.convert import Conversions
 from framepack.app.machine import has_gpu
+from framepack.app.models_here import ModelsHere
 from framepack.app.paths import adopt, lora_folder, paths_in
 from framepack.app.sheets import Sheets
 from framepack.app.tracker import Tracker
@@ -58,6 +59,9 @@ class Service:
             stack.callback(watch.close)
             self.conversions = Conversions(folders)
             stack.callback(self.conversions.close)
+            folder = next((settings["models_dir"] for settings in crew.workers if settings.get("models_dir")), None)
+            self.models = ModelsHere(Path(folder) if folder else None)
+            stack.callback(self.models.close)
             self.pool = Pool(self.store, self.feed, folders, crew, Tracker, keep=lock.descriptors)
             self._tidy_up()
             self.pool.start()

@@ -10,13 +10,21 @@ from typing import Literal, NamedTuple
 from huggingface_hub import constants, try_to_load_from_cache
 
 from framepack.models.checkpoint import CheckpointError, read_config, weight_files
-from framepack.spec.variants import VARIANTS, Variant
+from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO, Variant
 
 BUNDLED = Path(__file__).parent.parent / "assets"
 """Each bundled model is a folder here, laid out like a `--models-dir`."""
 
 WITH_WEIGHTS = ("", "text_encoder", "text_encoder_2", "vae", "image_encoder")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer_config.json")
+
+PUBLISHED = {
+    "lllyasviel/FramePackI2V_HY": 25.75e9,
+    "lllyasviel/FramePack_F1_I2V_HY_20250503": 25.75e9,
+    HUNYUAN_REPO: 16.26e9,
+    VISION_REPO: 0.86e9,
+}
+"""Bytes a variant needs of each public repository: its shapes (`assets/shapes`) at the types it is published in."""
 
 Where = Literal["bundled", "models-dir", "cache", "nowhere"]
 
@@ -139,10 +147,18 @@ def require(variant: Variant, source: ModelSource) -> Folders:
         if variant.bundled:
             fix = "Install the package again, or name a folder that holds it with --models-dir."
         else:
-            fix = f"Run `framepack models download {variant.name}`, or name a folder that holds it with --models-dir."
+            size = f"about {to_fetch(places) / 1e9:.1f} GB"
+            download = f"framepack models download {variant.name}"
+            fix = f"Run `{download}` ({size}), or name a folder that holds it with --models-dir."
         looked = f" in {source.models_dir} or elsewhere" if source.models_dir is not None else ""
         raise MissingModelError(f"Model {variant.name!r} is not complete{looked}: {what}. {fix}")
     return Folders(*(place.path for place in places if place.path is not None))
+
+
+def to_fetch(places: tuple[Place, ...]) -> int:
+    """About how many bytes the incomplete ones lack, as far as their published size is known."""
+    lacks = (PUBLISHED.get(place.repository.repo, 0.0) - place.size for place in places if place.missing)
+    return round(sum(max(lack, 0.0) for lack in lacks))
 
 
 def list_models(source: ModelSource) -> list[ModelRow]:

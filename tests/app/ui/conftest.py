@@ -56,7 +56,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Servic
     from framepack.app.ui import mount_page
 
     folder = tmp_path_factory.mktemp("site")
-    with open_service(folder, pause=0.08) as service:
+    with pytest.MonkeyPatch.context() as patch, open_service(folder, pause=0.08) as service:
+        patch.setenv("HF_HUB_CACHE", str(folder / "hub"))
         app = mount_page(make_app(service, Access()), service, folder / "presets")
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run)

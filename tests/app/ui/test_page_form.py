@@ -1,6 +1,7 @@
 """The form in a real browser: what is wrong is said at its field, presets and modes move what one sees."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -73,18 +74,29 @@ def test_a_quality_mode_moves_controls_one_can_see_and_is_read_off_them(tab) -> 
     page.wait_for_function("() => document.querySelector('#fp-mode input:checked')?.value === 'own'")
 
 
+def choose_model(page, name: str) -> None:
+    page.click("#c-model input")
+    page.get_by_role("option", name=name).first.click()
+
+
+def test_a_model_that_is_not_here_says_so_at_its_choice_with_its_size_and_the_way_out(tab) -> None:
+    page = tab()
+    assert page.is_hidden("#fp-advice")
+    choose_model(page, "framepack-f1: ")
+    page.wait_for_selector("#fp-advice .fp-advice")
+    assert re.search(r"framepack-f1 is not downloaded: about 42\.9 GB", page.inner_text("#fp-advice"))
+    assert page.inner_text("#fp-advice code") == "framepack models download framepack-f1"
+    choose_model(page, "mini: ")
+    page.wait_for_selector("#fp-advice", state="hidden")
+
+
 def test_the_length_follows_the_model_until_someone_chooses_one(tab) -> None:
     page = tab()
     assert value(page, "seconds") == "2.4"
-
-    def choose_model(name: str) -> None:
-        page.click("#c-model input")
-        page.get_by_role("option", name=name).first.click()
-
-    choose_model("framepack: ")
+    choose_model(page, "framepack: ")
     page.wait_for_function("() => document.querySelector('#c-seconds input[type=number]').value === '5'")
     page.fill("#c-seconds input[type=number]", "7")
     page.press("#c-seconds input[type=number]", "Tab")
-    choose_model("mini-f1: ")
+    choose_model(page, "mini-f1: ")
     page.wait_for_function("() => document.querySelector('#fp-model textarea').value === 'mini-f1'")
     assert value(page, "seconds") == "7"

@@ -81,3 +81,15 @@ def test_a_request_that_todays_rules_refuse_still_has_a_line() -> None:
     view = views.stage(job("done", request_json=old))
     assert view["prompt"] == "old"
     assert view["cells"] == []
+
+
+def test_a_missing_model_is_told_with_its_size_and_how_to_get_it() -> None:
+    assert views.advice("framepack", None, models_dir=False) is None
+    told = views.advice("framepack", 42_870_000_000, models_dir=False)
+    assert told
+    assert "about 42.9 GB are missing" in told["text"]
+    assert told["command"] == "framepack models download framepack"
+    few = views.advice("framepack", 900, models_dir=True)
+    assert few
+    assert "a few files are missing" in few["text"]
+    assert few["command"].endswith("--models-dir FOLDER")

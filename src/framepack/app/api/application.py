@@ -42,9 +42,12 @@ def make_app(service: Service, access: Access) -> FastAPI:
 
     @app.get("/api/models", tags=["service"])
     def models() -> list[dict[str, Any]]:
-        """What `model` may be."""
+        """What `model` may be; `to_fetch`: about how many bytes of it are missing, null where none are known to be."""
         return [
-            {"name": v.name, "title": v.title, "bundled": v.bundled, "guides_ahead": v.guides_ahead}
+            {
+                **{key: getattr(v, key) for key in ("name", "title", "bundled", "guides_ahead")},
+                "to_fetch": service.models.lack(v.name),
+            }
             for v in VARIANTS.values()
         ]
 

@@ -19,4 +19,5 @@ def mount_page(app: "FastAPI", service: "Service", presets: Path) -> "FastAPI":
     os.environ.setdefault("GRADIO_TEMP_DIR", str(service.folders.home / "page"))
     from framepack.app.ui.page import mount
 
+    service.models.look()
     return mount(app, service, presets)

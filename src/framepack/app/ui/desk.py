@@ -67,6 +67,11 @@ class Desk:
         preview = self.service.preview(job) if running else None
         return views.stage(found, preview[1] if preview else 0)
 
+    def advice(self, model: str) -> views.View | None:
+        """What to say of a model beside its choice, None where all is well."""
+        models = self.service.models
+        return views.advice(model, models.lack(model), models.models_dir is not None)
+
     def submit(self, values: Values, shown: str, editing: str, preserve: str = "") -> Outcome:
         """Queue what the form says, or save it as the job that is edited. The tab stays with a job that still runs.
 

@@ -34,6 +34,8 @@ class Tab:
     """The model before it was changed, so that a length nobody has touched follows it."""
     lock: gr.Checkbox
     mode: gr.Radio
+    advice: gr.HTML
+    """What has to be done before the model can be used."""
     preserve: gr.Textbox
     """Text, as a number of Gradio's shows 0 where there is none."""
     notice: gr.HTML
@@ -69,7 +71,7 @@ class Layout:
                 with gr.Accordion("Pictures and sentences on the way", open=False, elem_classes="fp-fold"):
                     self._place("along")
                 with gr.Column(elem_classes="fp-group"):
-                    dice, lock = self._video()
+                    advice, dice, lock = self._video()
                 with gr.Accordion("Advanced", open=False, elem_classes="fp-fold"):
                     mode, preserve = self._advanced(has_gpu)
                 with gr.Accordion("Presets", open=False, elem_classes="fp-fold"):
@@ -80,8 +82,8 @@ class Layout:
         history = panel("history", [], elem_id="fp-history")
         self.tab = Tab(
             job=job, editing=editing, search=search, model=model, lock=lock, mode=mode, preserve=preserve,
-            notice=notice, marks=marks, summary=summary, stage=stage, queue=queue, history=history, presets=presets,
-            generate=generate, leave=leave, dice=dice,
+            advice=advice, notice=notice, marks=marks, summary=summary, stage=stage, queue=queue, history=history,
+            presets=presets, generate=generate, leave=leave, dice=dice,
         )  # fmt: skip
 
     def _place(self, place: Place) -> None:
@@ -92,8 +94,9 @@ class Layout:
     def _put(self, field: str) -> None:
         self.controls[field] = build(BY_FIELD[field])
 
-    def _video(self) -> tuple[gr.Button, gr.Checkbox]:
+    def _video(self) -> tuple[gr.HTML, gr.Button, gr.Checkbox]:
         self._put("model")
+        advice = panel("advice", elem_id="fp-advice")
         self._put("seconds")
         with gr.Row(elem_id="fp-seed", elem_classes="fp-split"):
             self._put("seed")
@@ -105,7 +108,7 @@ class Layout:
             for field in ("resolution", "width", "height"):
                 self._put(field)
         self._place("video")
-        return dice, lock
+        return advice, dice, lock
 
     def _advanced(self, has_gpu: bool) -> tuple[gr.Radio, gr.Textbox]:
         start = shortcuts.mode_of(defaults())

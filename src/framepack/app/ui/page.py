@@ -72,7 +72,8 @@ class Page:
         lists = [tab.stage, tab.queue, tab.history]
         beside = [tab.job, tab.editing, tab.search, tab.model, tab.mode, tab.preserve]
         changing = [*fields, *beside, tab.notice, tab.presets, tab.marks, tab.summary, tab.generate, tab.leave, *lists]
-        gr.Timer(LOOK).tick(self.desk.look, [tab.job, tab.search], lists, **QUIET)
+        watched = [tab.job, tab.search, self.controls["model"]]
+        gr.Timer(LOOK).tick(self._look, watched, [*lists, tab.advice], **QUIET)
         recall = "(...values) => [...values.slice(0, -1), FP.recall()]"
         blocks.load(self._spoken(self._load), [*fields, tab.job], changing, js=recall, **QUIET)
         asked = [*fields, tab.lock, tab.job, tab.editing, tab.search, tab.preserve]
@@ -86,6 +87,7 @@ class Page:
         tab.mode.input(self._mode, [*fields, tab.mode], [*(self.controls[key] for key in MOVED), tab.mode], **QUIET)
         lengths = [self.controls["model"], self.controls["seconds"], tab.model]
         self.controls["model"].input(self._follow, lengths, lengths[1:], **QUIET)  # type: ignore[attr-defined]
+        self.controls["model"].change(self.desk.advice, watched[-1:], [tab.advice], **QUIET)  # type: ignore[attr-defined]
         tab.job.change(None, [tab.job], None, js="(job) => FP.remember(job)")
         self._tie_checks(fields)
 
@@ -112,6 +114,9 @@ class Page:
         if start := self.desk.presets.startup():
             return updates | self._updates(self.desk.with_preset(start, form.defaults()))
         return updates | self._marks(form.defaults())
+
+    def _look(self, job: str, search: str, model: str) -> tuple[Any, ...]:
+        return *self.desk.look(job, search), self.desk.advice(model)
 
     def _check(self, *given: Any) -> Updates:
         return self._checked(self._values(given))

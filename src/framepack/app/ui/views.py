@@ -30,6 +30,8 @@ TITLES = {
     "cancelled": "Stopped",
 }
 WISHES = {"cancel": "Stopping …", "stop": "Stopping after this section …", "pause": "Pausing after this section …"}
+FEW = 50e6
+"""Bytes up to which a size says nothing."""
 CELLS_SHOWN = 200
 """A longer video's timeline is drawn as one bar."""
 
@@ -200,3 +202,17 @@ def summary(request: GenerationRequest) -> str:
     frames = frames_of(total + 1)
     order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
     return f"{frames / FPS:.1f} s · {frames} frames · {sections} section{'s' * (sections > 1)}{order}"
+
+
+def advice(model: str, lack: int | None, models_dir: bool) -> View | None:
+    """What to say beside the choice of a model that is not here; `lack`: bytes to fetch, None where it is."""
+    if lack is None:
+        return None
+    size = f"about {lack / 1e9:.1f} GB" if lack > FEW else "a few files"
+    return {
+        "text": f"{model} is not downloaded: {size} are missing, and jobs with it fail. On the computer that runs "
+        "FramePack, run",
+        "command": f"framepack models download {model}{' --models-dir FOLDER' if models_dir else ''}",
+        "then": f"{'with the folder this service was started with. ' if models_dir else ''}Nothing is downloaded by "
+        "itself; this line goes away once the model is there.",
+    }

@@ -206,6 +206,15 @@ FP.kinds.chips = (root) => ({
         (texts || []).map((text) => FP.el("button", { type: "button", class: "fp-chip", title: text, onclick: () => FP.write("#c-prompt textarea", text) }, text.split(/[,.]/)[0])))),
 });
 
+/* What has to be done before the model can be used. */
+FP.kinds.advice = (root) => {
+  root.setAttribute("role", "status");
+  return {
+    draw: (said) =>
+      root.replaceChildren(...(said ? [FP.el("p", { class: "fp-advice" }, `${said.text} `, FP.el("code", {}, said.command), ` ${said.then}`)] : [])),
+  };
+};
+
 /* Marks the field that cannot work, with the sentence below it. */
 FP.kinds.marks = () => ({
   draw: (found) => {

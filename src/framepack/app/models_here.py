@@ -1,0 +1,74 @@
+"""Which models a service has on its disk, known without waiting: a child process looks, since that loads torch.
+
+Looks, never fetches; a service downloads nothing by itself.
+"""
+
+import json
+import logging
+import math
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+AGAIN = 20.0
+"""Seconds after which a model that was missing is looked for anew, if someone still asks: it may have been fetched."""
+PATIENCE = 300.0
+"""Seconds a look may take; it loads torch, on a machine that may be busy."""
+
+
+class ModelsHere:
+    """Of the models in `models_dir` and in the Hugging Face cache. `close` ends a look."""
+
+    def __init__(self, models_dir: Path | None) -> None:
+        self.models_dir = models_dir
+        self._lacking: dict[str, int] | None = None
+        self._looked = -math.inf
+        self._looking = threading.Lock()
+        self._child: subprocess.Popen[str] | None = None
+        self._closing = False
+
+    def lack(self, model: str) -> int | None:
+        """About how many bytes are to be fetched before `model` can be used; None where it is here, or not known yet.
+
+        Never waits: what is not known is found out while the caller goes on, to be told the next time.
+        """
+        stale = time.monotonic() - self._looked > AGAIN
+        if stale and (self._lacking is None or model in self._lacking):
+            self.look()
+        return (self._lacking or {}).get(model)
+
+    def look(self) -> None:
+        """Begin to find out, unless that is under way."""
+        if not self._closing and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look, name="models", daemon=True).start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closing = True
+        if child := self._child:
+            child.kill()
+
+    def _look(self) -> None:
+        command = [sys.executable, "-m", "framepack.app.models_child"]
+        if self.models_dir is not None:
+            command.append(str(self.models_dir))
+        try:
+            self._lacking = json.loads(self._ask(command))
+        except (ValueError, OSError):  # nothing is claimed of what cannot be looked at
+            logging.getLogger("framepack").warning("cannot find out which models are here", exc_info=True)
+        finally:
+            self._looked = time.monotonic()
+            self._looking.release()
+
+    def _ask(self, command: list[str]) -> str:
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as child:
+            self._child = child
+            timer = threading.Timer(0 if self._closing else PATIENCE, child.kill)
+            timer.start()
+            try:
+                return child.communicate()[0]
+            finally:
+                timer.cancel()
+                self._child = None
