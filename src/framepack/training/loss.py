@@ -46,12 +46,20 @@ def draw_guidance(count: int, recipe: FlowRecipe, random: Generator) -> Tensor:
     return 1000 * 32 ** torch.rand(count, generator=random)
 
 
+def draw_normal(like: Tensor, random: Generator) -> Tensor:
+    """Normal numbers of a tensor's shape, on its device; a GPU draws them itself, from a seed that `random` gives."""
+    if like.device.type == "cpu":
+        return torch.randn(like.shape, generator=random)
+    seed = int(torch.randint(2**62, (), generator=random))
+    return torch.randn(like.shape, generator=Generator(like.device).manual_seed(seed), device=like.device)
+
+
 def noisy_history(batch: ClipBatch, recipe: FlowRecipe, random: Generator) -> list[ContextLatents]:
     """The section's context; what is neither zeros nor a picture may carry noise."""
     amount = recipe.history_noise * float(torch.rand((), generator=random)) * (torch.rand((), generator=random) < 0.5)
     parts = []
     for part, latents in zip(batch.section.context, batch.context, strict=True):
-        drawn = torch.randn(latents.shape, generator=random).to(latents.device)
+        drawn = draw_normal(latents, random)
         moving = torch.tensor([hasattr(source, "latent") for source in part.sources], device=latents.device)
         noise = drawn * amount * moving[:, None, None]
         parts.append(ContextLatents(latents=latents + noise, at=part.at, scale=part.scale))  # pyright: ignore[reportArgumentType]
@@ -69,7 +77,7 @@ def flow_loss(
     clean = batch.noisy
     count, device = len(clean), clean.device
     sigmas = draw_sigmas(count, recipe, random).to(device)
-    noise = torch.randn(clean.shape, generator=random).to(device)
+    noise = draw_normal(clean, random)
     level = sigmas[:, None, None, None, None]
     image = features.image * (torch.rand((), generator=random) >= recipe.image_dropout).to(device)
     guidance = draw_guidance(count, recipe, random).to(device)

@@ -2,12 +2,15 @@
 
 Muon replaces a matrix's momentum by its nearest semi-orthogonal one (four Newton-Schulz steps, Keller Jordan, 2024).
 Adam's second moment is one number a row, and the moving average of the weights is kept as a bf16 difference to the
-master: both keep the resume checkpoint below 60 MB.
+master: both keep the resume checkpoint below 60 MB. Tensors are moved in lists, so that a GPU is given some hundred
+kernels a step, not thousands: with so small a model their launches would take longer than the work.
 """
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,24 +64,26 @@ class Optimizer:
     def step(self, rate: float) -> float:
         """One update with learning rates times `rate`; returns the gradients' norm before clipping and clears them."""
         self.step_count += 1
-        grads = {name: p.grad.float() for name, p in self.parameters.items() if p.grad is not None}
-        norm = float(torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt())  # one wait for a GPU
+        grads = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
+        grads = dict(zip(grads, _wide(list(grads.values())), strict=True))
+        norm = float(torch.nn.utils.get_total_norm(grads.values()))  # the one wait for a GPU
         if not math.isfinite(norm):
             raise FloatingPointError(f"the gradient is not finite at step {self.step_count}: lower the learning rates")
-        scale = min(1.0, self.recipe.clip / (norm + 1e-12))
-        old = {name: self.master[name].clone() for name in grads}
+        masters, averages = _of(self.master, grads), _of(self.average, grads)
+        old = _wide(masters)
         for shape, names in self.shapes.items():
             self._muon([name for name in names if name in grads], shape, grads, rate)
-        for name in self.second.keys() & grads.keys():
-            self._adam(name, grads[name] * scale, rate)
+        scale = min(1.0, self.recipe.clip / (norm + 1e-12))
+        self._adam([name for name in self.second if name in grads], scale, grads, rate)
         decay = min(self.recipe.average, self.step_count / (self.step_count + 10))
-        for name, parameter in self.parameters.items():
-            if name in grads:
-                difference = self.average[name].float() + (old[name] - self.master[name])
-                self.average[name].copy_(difference * decay)
-                parameter.copy_(self.master[name])
-            else:
-                self.average[name].mul_(decay)
+        differences = _wide(averages)
+        torch._foreach_add_(differences, torch._foreach_sub(old, masters))
+        torch._foreach_mul_(differences, decay)
+        torch._foreach_copy_(averages, differences)
+        for name in self.average.keys() - grads.keys():
+            self.average[name].mul_(decay)
+        torch._foreach_copy_(_of(self.parameters, grads), masters)
+        for parameter in self.parameters.values():
             parameter.grad = None
         return norm
 
@@ -111,25 +116,41 @@ class Optimizer:
     def _muon(self, names: list[str], shape: tuple[int, ...], grads: dict[str, Tensor], rate: float) -> None:
         if not names:
             return
-        momentum = self.recipe.momentum
-        wanted = []
-        for name in names:
-            average = self.first[name].float().lerp_(grads[name], 1 - momentum)
-            self.first[name].copy_(average)
-            wanted.append(grads[name].lerp(average, momentum))
+        momentum, new = self.recipe.momentum, _of(grads, names)
+        wanted = torch._foreach_lerp(new, self._drawn_to(new, names, 1 - momentum), momentum)
         update = orthogonal(torch.stack(wanted)).float()
         size = self.recipe.muon * rate * max(1.0, shape[0] / shape[1]) ** 0.5
-        for name, change in zip(names, update, strict=True):
-            self.master[name].sub_(change, alpha=size)
+        torch._foreach_sub_(_of(self.master, names), list(update.unbind()), alpha=size)
 
-    def _adam(self, name: str, grad: Tensor, rate: float) -> None:
+    def _adam(self, names: list[str], scale: float, grads: dict[str, Tensor], rate: float) -> None:
         fast, slow = self.recipe.betas
-        first = self.first[name].float().lerp_(grad, 1 - fast)
-        self.first[name].copy_(first)
-        second = self.second[name].lerp_(_rows(grad.square()), 1 - slow)
-        first = first / (1 - fast**self.step_count)
-        second = (second / (1 - slow**self.step_count)).sqrt_()
-        self.master[name].sub_(first / second.add_(1e-8), alpha=self.recipe.adam * rate)
+        new, second = torch._foreach_mul(_of(grads, names), scale), _of(self.second, names)
+        first = self._drawn_to(new, names, 1 - fast)
+        torch._foreach_lerp_(second, [_rows(square) for square in torch._foreach_mul(new, new)], 1 - slow)
+        spread = torch._foreach_sqrt(torch._foreach_div(second, 1 - slow**self.step_count))
+        torch._foreach_add_(spread, 1e-8)
+        torch._foreach_div_(first, 1 - fast**self.step_count)
+        torch._foreach_div_(first, spread)
+        torch._foreach_sub_(_of(self.master, names), first, alpha=self.recipe.adam * rate)
+
+    def _drawn_to(self, new: list[Tensor], names: list[str], share: float) -> list[Tensor]:
+        """First moments, float32, after a step towards the gradients `new`; kept in bf16."""
+        kept = _of(self.first, names)
+        first = _wide(kept)
+        torch._foreach_lerp_(first, new, share)
+        torch._foreach_copy_(kept, first)
+        return first
+
+
+def _of(tensors: dict[str, Any], names: Iterable[str]) -> list[Tensor]:
+    return [tensors[name] for name in names]
+
+
+def _wide(tensors: list[Tensor]) -> list[Tensor]:
+    """Copies in float32, in a few kernels for all."""
+    copies = [torch.empty_like(tensor, dtype=torch.float32) for tensor in tensors]
+    torch._foreach_copy_(copies, tensors)
+    return copies
 
 
 def _fits(name: str, saved: Tensor, mine: Tensor) -> bool:
