@@ -6,9 +6,11 @@ master: both keep the resume checkpoint below 60 MB. Tensors are moved in lists,
 kernels a step, not thousands: with so small a model their launches would take longer than the work.
 """
 
+# pyright: reportPrivateImportUsage=false
+
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +135,7 @@ class Optimizer:
         torch._foreach_div_(first, spread)
         torch._foreach_sub_(_of(self.master, names), first, alpha=self.recipe.adam * rate)
 
-    def _drawn_to(self, new: list[Tensor], names: list[str], share: float) -> list[Tensor]:
+    def _drawn_to(self, new: Sequence[Tensor], names: list[str], share: float) -> list[Tensor]:
         """First moments, float32, after a step towards the gradients `new`; kept in bf16."""
         kept = _of(self.first, names)
         first = _wide(kept)
