@@ -10,7 +10,7 @@ kernels a step, not thousands: with so small a model their launches would take l
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +126,7 @@ class Optimizer:
 
     def _adam(self, names: list[str], scale: float, grads: dict[str, Tensor], rate: float) -> None:
         fast, slow = self.recipe.betas
-        new, second = torch._foreach_mul(_of(grads, names), scale), _of(self.second, names)
+        new, second = list(torch._foreach_mul(_of(grads, names), scale)), _of(self.second, names)
         first = self._drawn_to(new, names, 1 - fast)
         torch._foreach_lerp_(second, [_rows(square) for square in torch._foreach_mul(new, new)], 1 - slow)
         spread = torch._foreach_sqrt(torch._foreach_div(second, 1 - slow**self.step_count))
@@ -135,7 +135,7 @@ class Optimizer:
         torch._foreach_div_(first, spread)
         torch._foreach_sub_(_of(self.master, names), first, alpha=self.recipe.adam * rate)
 
-    def _drawn_to(self, new: Sequence[Tensor], names: list[str], share: float) -> list[Tensor]:
+    def _drawn_to(self, new: list[Tensor], names: list[str], share: float) -> list[Tensor]:
         """First moments, float32, after a step towards the gradients `new`; kept in bf16."""
         kept = _of(self.first, names)
         first = _wide(kept)
