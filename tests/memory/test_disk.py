@@ -30,14 +30,30 @@ def test_mapping_reads_nothing(tmp_path):
     assert module.weight[3, 5] == 1
 
 
-def test_a_cast_weight_leaves_the_file_and_others_stay(tmp_path):
+@pytest.mark.parametrize("used", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("device", ["host", "other"])
+@pytest.mark.parametrize("chunk", [24, 1 << 20])
+def test_weights_are_cast_as_they_are_read(tmp_path, monkeypatch, used, device, chunk):
     path = tmp_path / "mixed.safetensors"
-    save_file({"weight": torch.ones(3, 2), "bias": torch.ones(3).bfloat16()}, path)
+    weight, bias = torch.randn(7, 5), torch.randn(7).bfloat16()
+    save_file({"weight": weight, "bias": bias}, path)
     with torch.device("meta"):
-        module = nn.Linear(2, 3)
-    files = map_weights(module, {path: {"weight": "weight", "bias": "bias"}}, torch.bfloat16)
-    assert files.keys() == {"bias"}
-    assert module.weight.dtype == module.bias.dtype == torch.bfloat16
+        module = nn.Linear(5, 7)
+    files = map_weights(module, {path: {"weight": "weight", "bias": "bias"}}, used)
+    unit = split(module, (), (), files).rest
+    assert unit.nbytes < 3 * 256 + 7 * 5 * used.itemsize
+    if device == "other":
+        monkeypatch.setattr("framepack.memory.disk.on_host", lambda target: False)
+    reader = DiskReader(HostLane("cpu"), chunk=chunk)
+    unit.fetch(reader.lane, reader)()
+    assert module.weight.dtype == module.bias.dtype == used
+    assert torch.equal(module.weight, weight.to(used))
+    assert torch.equal(module.bias, bias.to(used))
+    assert reader.bytes_read == weight.nbytes + bias.nbytes
+    unit.drop()
+    reader.close()
+    assert module.weight.dtype == torch.float32
+    assert torch.equal(module.weight, weight)
 
 
 def test_writing_to_a_mapped_weight_neither_touches_the_file_nor_goes_unseen(tmp_path):

@@ -49,3 +49,16 @@ def test_streamed_generation_equals_resident_generation(checkpoint, tiny_models_
             torch.equal(x, y) for x, y in zip(latents(memory, models_dir, tmp_path / f"{number}"), truth, strict=True)
         )
     assert len(truth) > 1
+
+
+@pytest.mark.parametrize("checkpoint", ["tiny", "mini"])
+def test_generation_from_the_files_equals_generation_from_ram(checkpoint, tiny_models_dir, tmp_path):
+    models_dir = tiny_models_dir if checkpoint == "tiny" else None
+    truth = latents(MemoryManager("cpu"), models_dir, tmp_path / "resident")
+    limited = MemoryManager("cpu", ram_limit=100 << 30)
+    pretended = MemoryManager("cpu", ram_limit=1, vram_limit=0, preserve=0, lane=RacyLane(0))  # nothing may be pinned
+    for number, memory in enumerate((limited, pretended)):
+        assert all(
+            torch.equal(x, y) for x, y in zip(latents(memory, models_dir, tmp_path / f"{number}"), truth, strict=True)
+        )
+        assert memory.reader.bytes_read > 0

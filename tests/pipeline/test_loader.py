@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_checkpoints import BASE
 
+from framepack.memory import MemoryManager
 from framepack.models.checkpoint import CheckpointError
 from framepack.pipeline.loader import Dtypes, Loader, choose_dtypes, cpu_has_bfloat16, verify
 from framepack.pipeline.sources import MissingModelError, ModelSource
@@ -44,6 +45,30 @@ def test_transformer_weights_are_the_files(loader, tiny_models_dir):
     for file in (tiny_models_dir / FRAMEPACK.transformer).glob("*.safetensors"):
         assert all(torch.equal(state.pop(name), tensor) for name, tensor in load_file(file).items())
     assert not state
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_text_encoders_in_their_files_hear_the_same(tiny_models_dir, dtype):
+    dtypes = Dtypes(transformer=torch.float32, encoders=dtype, vae=torch.float32)
+    loader = Loader(FRAMEPACK, ModelSource(models_dir=tiny_models_dir), dtypes)
+    truth, files, memory = loader.text().encode("a ball"), {}, MemoryManager("cpu", ram_limit=1 << 40)
+    memory.add("text", lambda: loader.text(files), files=files, blocks=lambda text: text.blocks)
+    with memory.lease("text") as text:
+        assert {p.dtype for p in text.parameters()} == {dtype}
+        heard = text.encode("a ball")
+    stored = {name for name, _ in text.named_parameters()}
+    assert files.keys() >= stored
+    assert torch.equal(heard.text, truth.text)
+    assert torch.equal(heard.pooled, truth.pooled)
+    memory.close()
+
+
+def test_sizes_are_known_before_anything_is_read(loader):
+    text, transformer = loader.text(), loader.transformer()
+    assert loader.nbytes("transformer") == sum(p.nbytes for p in transformer.parameters())
+    unread = loader.nbytes("text") - sum(p.nbytes for p in text.parameters())
+    layer = sum(p.nbytes for p in text.llama.layers[0].parameters())
+    assert 2 * layer <= unread < 3 * layer  # Llama's last layers and its norm
 
 
 def test_each_part_gets_its_own_dtype(tiny_models_dir):

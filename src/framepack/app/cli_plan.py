@@ -46,7 +46,11 @@ def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
         (height, width),
         budget,
         tiling=machine["vae_tiling"],
-        mapped=stays_in_files(budget, parts.sizes()["transformer"]) and not request.loras,
+        mapped=frozenset(
+            name
+            for name in ("text", "transformer")
+            if stays_in_files(budget, parts.sizes()[name]) and not (name == "transformer" and request.loras)
+        ),
     )
     card = f"a GPU with {gigabytes(planned.capacity)}" if pretended else f"{device}, {gigabytes(planned.capacity)}"
     console = Console(highlight=False)

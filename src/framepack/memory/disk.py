@@ -1,7 +1,7 @@
 """Reads weights from their files into device memory, by several threads, and keeps none of them on the host.
 
-It reads past the memory map, whose pages would count as the process's own. Boundary: byte ranges; what they mean is
-not its business.
+It reads past the memory map, whose pages would count as the process's own, and casts what is to be used in another
+dtype than the file's. Boundary: byte ranges; what they mean is not its business.
 """
 
 import threading
@@ -44,10 +44,12 @@ class DiskReader:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="weights")
         futures: list[Future[Mark]] = []
         for piece, at in parts:
-            for done in range(0, piece.nbytes, self.chunk):
-                count = min(self.chunk, piece.nbytes - done)
-                aim = target[at + done : at + done + count]
-                futures.append(self._pool.submit(self._read, piece.path, piece.offset + done, aim, after))
+            narrow, wide = piece.stored.itemsize, piece.used.itemsize
+            most = self.chunk // max(narrow, wide) * narrow
+            for done in range(0, piece.nbytes, most):
+                count = min(most, piece.nbytes - done)
+                aim = target[at + done // narrow * wide : at + (done + count) // narrow * wide]
+                futures.append(self._pool.submit(self._read, piece, done, count, aim, after))
 
         def arrive() -> None:
             wait(futures)
@@ -66,18 +68,26 @@ class DiskReader:
             self.lane.free_host(flat)
         self._pool, self._local, self._files, self._staging = None, threading.local(), [], []
 
-    def _read(self, path: Path, offset: int, target: Tensor, after: Mark) -> Mark:
+    def _read(self, piece: FileSlice, done: int, count: int, target: Tensor, after: Mark) -> Mark:
         if target.is_meta:
             return None
         if on_host(target):
-            self._fill(path, offset, target)
+            self._fill_cast(piece, done, count, target)
             return self.lane.mark()
-        staging = self._own_staging()
-        self.lane.finish(getattr(self._local, "sent", None))
-        part = staging[: len(target)]
-        self._fill(path, offset, part)
-        self._local.sent = self.lane.copy(target, part, after)
-        return self._local.sent
+        part = self._own_staging("sent")[: len(target)]
+        self.lane.finish(getattr(self._local, "mark", None))
+        self._fill_cast(piece, done, count, part)
+        self._local.mark = self.lane.copy(target, part, after)
+        return self._local.mark
+
+    def _fill_cast(self, piece: FileSlice, done: int, count: int, target: Tensor) -> None:
+        """Fill `target`, on the host, with `count` of the piece's bytes from `done` on, as what they are used as."""
+        if piece.stored == piece.used:
+            self._fill(piece.path, piece.offset + done, target)
+            return
+        part = self._own_staging("stored")[:count]
+        self._fill(piece.path, piece.offset + done, part)
+        target.view(piece.used).copy_(part.view(piece.stored))
 
     def _fill(self, path: Path, offset: int, target: Tensor) -> None:
         file = self._own_file(path)
@@ -99,12 +109,13 @@ class DiskReader:
                 self._files.append(files[path])
         return files[path]
 
-    def _own_staging(self) -> Tensor:
-        if "staging" not in self._local.__dict__:
-            self._local.staging = self.lane.host(self.chunk)
+    def _own_staging(self, use: str) -> Tensor:
+        if use not in self._local.__dict__:
+            flat = self.lane.host(self.chunk)
+            self._local.__dict__[use] = flat
             with self._lock:
-                self._staging.append(self._local.staging)
-        return self._local.staging
+                self._staging.append(flat)
+        return self._local.__dict__[use]
 
 
 def on_host(target: Tensor) -> bool:

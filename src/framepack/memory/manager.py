@@ -206,13 +206,13 @@ class MemoryManager:
     def _group(self, units: Sequence[Unit], modules: Sequence[nn.Module], pin: bool = False) -> Group:
         """Units that move. Where the device is the host, what no file holds is there already.
 
-        Mapped weights move even there: computing from a map would put them at addresses without alignment, which
-        changes speed and, in the last place, results.
+        Mapped weights move even there: they may have to be cast, and computing from a map would put them at addresses
+        without alignment, which changes speed and, in the last place, results.
         """
         pairs = [
             (unit, module)
             for unit, module in zip(units, modules, strict=True)
-            if unit.nbytes and (unit.on_disk or not self.budget.in_ram)
+            if unit.nbytes and (unit.in_files or not self.budget.in_ram)
         ]
         return Group([unit for unit, _ in pairs], [module for _, module in pairs], self.lane, self.reader, pin)
 

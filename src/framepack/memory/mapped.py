@@ -40,6 +40,9 @@ class FileSlice:
     nbytes: int
     address: int
     version: int
+    stored: torch.dtype
+    used: torch.dtype
+    """What it becomes on its way to where it is used."""
 
     def holds(self, tensor: Tensor) -> bool:
         """Whether `tensor` is still what the file says (a fused LoRA, a cast or a replaced weight is not)."""
@@ -52,8 +55,9 @@ def map_weights(
 ) -> dict[str, FileSlice]:
     """Fill a module built on the meta device, in place, from {file: {name in the file: name in the module}}.
 
-    Weights stay in the file unless they must be cast to `dtype` (None: as stored). Returns the slices of those that
-    stay. Names and shapes are taken on trust: check them first.
+    Floating-point weights become `dtype` (None: as stored) whenever they are read for use; until then the module has
+    them as stored. What the file holds unaligned is copied and cast at once. Returns the slices of what stays in the
+    file. Names and shapes are taken on trust: check them first.
     """
     slices: dict[str, FileSlice] = {}
     for path, renamed in names.items():
@@ -63,11 +67,12 @@ def map_weights(
             entry = header[stored]
             first, last = entry["data_offsets"]
             tensor = _tensor(mapped, start + first, DTYPES[entry["dtype"]], entry["shape"])
-            wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-            moved = tensor.dtype != wanted or (start + first) % tensor.element_size() != 0
-            tensor = _assign(module, name, tensor.to(wanted, copy=True) if moved else tensor)
+            used = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+            moved = (start + first) % tensor.element_size() != 0
+            tensor = _assign(module, name, tensor.to(used, copy=True) if moved else tensor)
             if not moved:
-                slices[name] = FileSlice(path, start + first, last - first, tensor.data_ptr(), tensor._version)
+                state = tensor.data_ptr(), tensor._version
+                slices[name] = FileSlice(path, start + first, last - first, *state, tensor.dtype, used)
     return slices
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from framepack.memory.buffers import Layout
@@ -34,7 +35,7 @@ class Unit:
     def __post_init__(self) -> None:
         self.home = [tensor.data for tensor in self.tensors]
         self.origin = self.home if all(self.files) else []
-        self.layout = Layout.of(self.home)
+        self.layout = Layout.of([_as_used(*pair) for pair in zip(self.home, self.files, strict=True)])
 
     @property
     def nbytes(self) -> int:
@@ -44,6 +45,11 @@ class Unit:
     def on_disk(self) -> bool:
         """Whether the host need not hold it: it can be read from its files at any time."""
         return self.host is None and all(self.files)
+
+    @property
+    def in_files(self) -> bool:
+        """Whether any of it is still in its file, maybe not as what it is used as, and must be read for use."""
+        return self.host is None and any(self.files)
 
     def point(self, where: Sequence[Tensor]) -> None:
         """Let the module compute with the tensors `where`."""
@@ -145,6 +151,13 @@ def split(
         blocks=tuple(unit([t for t in _tensors(b) if id(t) in taken and id(t) not in in_once]) for b in blocks),
         once=tuple(unit([t for t in _tensors(part) if id(t) in taken]) for part in once),
     )
+
+
+def _as_used(tensor: Tensor, file: FileSlice | None) -> Tensor:
+    """The tensor; where it will be cast, its shape in the dtype it is used as."""
+    if file is None or file.used == file.stored:
+        return tensor
+    return torch.empty_like(tensor, dtype=file.used, device="meta")
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

@@ -6,6 +6,7 @@ memory never exceeds the weights plus one shard.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,11 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (not a dict)
 
 
+def count_weights(folder: Path) -> int:
+    """Numbers in all weight files of a folder, from their headers."""
+    return sum(math.prod(shape) for path in weight_files(folder) for shape in read_shapes(path).values())
+
+
 def _open(path: Path) -> Any:
     try:
         with path.open("rb") as raw:
@@ -185,7 +191,12 @@ def load_weights(
                     raise CheckpointError(f"{path} is damaged at {stored} ({error}); {FIX}") from None
                 wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
                 _assign(module, name, tensor.to(wanted, copy=True))
-    for name, tensor in (buffers or {}).items():
+    fill_buffers(module, buffers or {})
+
+
+def fill_buffers(module: nn.Module, buffers: Mapping[str, Tensor]) -> None:
+    """The end of loading: what no checkpoint holds; nothing may be left on the meta device."""
+    for name, tensor in buffers.items():
         _assign(module, name, tensor)
     left = [n for n, t in [*module.named_parameters(), *module.named_buffers()] if t.is_meta]
     assert not left, f"nothing filled {left}"

@@ -4,9 +4,10 @@ The only file that imports transformers. Knows folders of the public repositorie
 Template and crop are HunyuanVideo's (arXiv 2412.03603); the layer taken is the third from last hidden state.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -153,18 +154,31 @@ def preprocess(image: np.ndarray, config: dict[str, Any]) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def load_text_encoder(base: Path, dtype: torch.dtype | None = None) -> TextEncoder:
+class Fill(Protocol):
+    """Fills a module built on the meta device from a folder; see `checkpoint.load_weights`."""
+
+    def __call__(
+        self,
+        module: nn.Module,
+        folder: Path,
+        dtype: torch.dtype | None,
+        rules: NameRules,
+        buffers: Mapping[str, Tensor] | None,
+    ) -> None: ...
+
+
+def load_text_encoder(base: Path, dtype: torch.dtype | None = None, fill: Fill = load_weights) -> TextEncoder:
     """Both text towers from the folder that holds `text_encoder`, `text_encoder_2`, `tokenizer` and `tokenizer_2`.
 
-    Tokenizers first: they are small, and a wrong one is found before gigabytes are read.
+    Tokenizers first: they are small, and a wrong one is found before gigabytes are read. fill: how weights get in.
     """
     tokenizer, tokenizer_2 = load_tokenizers(base)
     llama, rules = empty_llama(base / "text_encoder")
     rotary = type(llama.rotary_emb)(llama.config)
     frequencies = {f"rotary_emb.{name}": buffer for name, buffer in rotary.named_buffers()}
-    load_weights(llama, base / "text_encoder", dtype, rules, frequencies)
+    fill(llama, base / "text_encoder", dtype, rules, frequencies)
     clip, rules = empty_clip(base / "text_encoder_2")
-    load_weights(clip, base / "text_encoder_2", dtype, rules, _position_ids(clip))
+    fill(clip, base / "text_encoder_2", dtype, rules, _position_ids(clip))
     return TextEncoder(llama, clip, tokenizer, tokenizer_2).eval()
 
 

@@ -55,6 +55,11 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
         modulations = [modulation for block in self.blocks for modulation in block.modulations]
         return [*modulations, self.norm_out, self.context_embedder, self.time_text_embed, self.image_projection]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in, told by a weight that is there for every use."""
+        return self.clean_x_embedder.proj.weight.dtype
+
     def condition(
         self,
         timesteps: Tensor,
@@ -72,7 +77,7 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
         Raises ValueError for a mask without tokens or with holes.
         """
         text, text_mask = crop_text(text, text_mask)
-        dtype = self.image_projection.up.weight.dtype
+        dtype = self.dtype
         batch, steps = len(text), len(timesteps)
         time = rounded_sinusoids(timesteps.reshape(steps, -1).expand(steps, batch), dtype)
         vector = self.time_text_embed(time, rounded_sinusoids(guidance, dtype), pooled.to(dtype))
@@ -91,7 +96,7 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
 
     def project_image(self, image: Tensor) -> Tensor:
         """Image features (B, N, I) to tokens (B, N, D), to give one section another image than the job's."""
-        return self.image_projection(image.to(self.image_projection.up.weight.dtype))
+        return self.image_projection(image.to(self.dtype))
 
     def pack(
         self, context: Sequence[ContextLatents], noisy_at: Sequence[int], shape: tuple[int, int, int]

@@ -55,12 +55,12 @@ class Foresight:
         *,
         tiling: Tiling = "never",
         high_vram: bool | None = None,
-        mapped: bool = False,
+        mapped: frozenset[str] = frozenset(),
         held: int = 0,
     ) -> tuple[Choices, Planned]:
         """The plan of one job at `picture`, (height, width) in pixels.
 
-        mapped: the transformer stays in its files. held: weights on the device already. Raises TilingRefusedError and
+        mapped: modules that stay in their files. held: weights on the device already. Raises TilingRefusedError and
         TooSmallError, see `choices`.
         """
         prompts = list(dict.fromkeys(section.prompt for section in sections))

@@ -13,7 +13,6 @@ from typing import Self
 import torch
 
 from framepack.memory import FileSlice, MemoryManager
-from framepack.models.checkpoint import weight_files
 from framepack.pipeline.choices import Choices, Tiling, check_tiling
 from framepack.pipeline.conditioning import Inputs, encode_inputs, load_pictures, prompts_of
 from framepack.pipeline.foresight import Foresight, stays_in_files
@@ -39,8 +38,8 @@ class FramePack:
         self.memory = memory
         self.tiling: Tiling = tiling
         """Whether the VAE may work in spatial tiles, which leave faint seams, where memory is short."""
-        self.mapped = False
-        """Whether the transformer's weights stay in their files."""
+        self.mapped: frozenset[str] = frozenset()
+        """Modules whose weights stay in their files."""
         self.foresight = Foresight(Skeleton(loader.folders, loader.dtypes), memory.device)
         self.loras: tuple[Lora, ...] = ()
         """What the transformer's weights hold beside their own."""
@@ -73,21 +72,30 @@ class FramePack:
         """
         check_tiling(tiling)
         _ = loader.folders
-        memory.add("text", loader.text, blocks=lambda text: text.blocks)
+        framepack = cls(loader, memory, tiling)
+        framepack.add_text()
         memory.add("image", loader.image)
         memory.add("vae", loader.vae)
-        framepack = cls(loader, memory, tiling)
         framepack.add_transformer()
         return framepack
+
+    def add_text(self) -> None:
+        """Put the text encoders into the care of `memory`; as the transformer, they may stay in their files."""
+        files: dict[str, FileSlice] = {}
+        if stays_in_files(self.memory.budget, self.loader.nbytes("text")):
+            self.mapped |= {"text"}
+            self.memory.add("text", partial(self.loader.text, files), files=files, blocks=lambda text: text.blocks)
+        else:
+            self.memory.add("text", self.loader.text, blocks=lambda text: text.blocks)
 
     def add_transformer(self) -> None:
         """Put the transformer, with the LoRAs in use, into the care of `memory`; it is loaded when first needed.
 
         Where RAM is limited, or too small, its weights stay in their files, unless LoRAs have changed them.
         """
-        size = sum(file.stat().st_size for file in weight_files(self.loader.folders.transformer))
-        self.mapped = stays_in_files(self.memory.budget, size) and not self.loras
-        files: dict[str, FileSlice] | None = {} if self.mapped else None
+        stays = stays_in_files(self.memory.budget, self.loader.nbytes("transformer")) and not self.loras
+        self.mapped = self.mapped | {"transformer"} if stays else self.mapped - {"transformer"}
+        files: dict[str, FileSlice] | None = {} if stays else None
         self.memory.add(
             "transformer",
             partial(self.loader.transformer, self.loras, files),

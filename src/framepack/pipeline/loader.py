@@ -3,18 +3,29 @@
 Boundary: loads to the CPU and leaves moving to the memory manager. A new architecture is a row in TRANSFORMERS.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
 
 from framepack.memory import FileSlice, map_weights
 from framepack.models.attention import BACKENDS, Attention
-from framepack.models.checkpoint import FIX, CheckpointError, check_weights, load_weights, on_meta, read_config
+from framepack.models.checkpoint import (
+    FIX,
+    CheckpointError,
+    NameRules,
+    check_weights,
+    count_weights,
+    fill_buffers,
+    load_weights,
+    on_meta,
+    read_config,
+)
 from framepack.models.config import TransformerConfig
 from framepack.models.encoders import (
     ImageEncoder,
@@ -145,9 +156,34 @@ class Loader:
             for lora in loras:
                 check_lora(module, lora.file)
 
-    def text(self) -> TextEncoder:
-        """Llama and CLIP with their tokenizers."""
-        return load_text_encoder(self.folders.base, self.dtypes.encoders)
+    def text(self, files: dict[str, FileSlice] | None = None) -> TextEncoder:
+        """Llama and CLIP with their tokenizers. files: as for the transformer."""
+        if files is None:
+            return load_text_encoder(self.folders.base, self.dtypes.encoders)
+        slices: dict[nn.Module, dict[str, FileSlice]] = {}
+
+        def fill(
+            module: nn.Module,
+            folder: Path,
+            dtype: torch.dtype | None,
+            rules: NameRules,
+            buffers: Mapping[str, Tensor] | None,
+        ) -> None:
+            slices[module] = map_weights(module, check_weights(module, folder, rules), dtype)
+            fill_buffers(module, buffers or {})
+
+        encoder = load_text_encoder(self.folders.base, self.dtypes.encoders, fill)
+        files.clear()
+        for tower, module in encoder.named_modules():
+            files.update({f"{tower}.{name}": place for name, place in slices.get(module, {}).items()})
+        return encoder
+
+    def nbytes(self, part: Literal["transformer", "text"]) -> int:
+        """Bytes of a part's weights as they are computed with, from its files' headers."""
+        if part == "transformer":
+            return count_weights(self.folders.transformer) * self.dtypes.transformer.itemsize
+        folders = (self.folders.base / "text_encoder", self.folders.base / "text_encoder_2")
+        return sum(map(count_weights, folders)) * self.dtypes.encoders.itemsize
 
     def image(self) -> ImageEncoder:
         """SigLIP with its preprocessing."""

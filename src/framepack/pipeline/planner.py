@@ -83,10 +83,10 @@ class Planner:
         *,
         base: int,
         high_vram: bool = False,
-        mapped: bool = False,
+        mapped: frozenset[str] = frozenset(),
         held: int = 0,
     ) -> None:
-        """base: RAM of the process without weights. mapped: the transformer's weights stay in their files.
+        """base: RAM of the process without weights. mapped: modules whose weights stay in their files.
 
         held: weights that are on the device already.
         """
@@ -110,8 +110,7 @@ class Planner:
         host, told, held = Host(self.base, self.budget.ram_limit), [], []
         for part in (*ORDER, "sample", "decode"):
             stage = self._stage(part, job, choices, conv)
-            outright = "transformer" if self.mapped else ""
-            loaded = host.load(stage.module, 0 if stage.module == outright else self.sizes[stage.module])
+            loaded = host.load(stage.module, 0 if stage.module in self.mapped else self.sizes[stage.module])
             forecast = self._rehearse(memory, stage, loaded, speed)
             held.append(forecast.held)
             told.append((part, stage, forecast, loaded))
@@ -136,12 +135,13 @@ class Planner:
         """On the meta device, with the modules that move: in RAM only mapped ones do."""
         parts = self.costs.parts
         memory = MemoryManager("meta", vram_limit=0, preserve=self.budget.preserve, high_vram=self.high_vram)
-        if not self.budget.in_ram:
+        in_ram, transformer = self.budget.in_ram, parts.transformer
+        if "text" in self.mapped or not in_ram:
             memory.add("text", parts.text, blocks=parts.text.blocks)
+        if not in_ram:
             memory.add("image", parts.image)
             memory.add("vae", parts.vae)
-        if self.mapped or not self.budget.in_ram:
-            transformer = parts.transformer
+        if "transformer" in self.mapped or not in_ram:
             memory.add("transformer", transformer, blocks=transformer.blocks, once=transformer.once_per_job)
         return memory
 
@@ -155,13 +155,13 @@ class Planner:
             once=part == "prepare",
             passes=job.passes(part),
             beside=job.beside if part in ("sample", "decode") else 0,
-            from_disk=self.mapped and MODULES[part] == "transformer" and self._short_of_ram(),
+            from_disk=MODULES[part] in self.mapped and self._short_of_ram(MODULES[part]),
             flops=conv if part in ("encode", "decode") else None,
         )
 
-    def _short_of_ram(self) -> bool:
+    def _short_of_ram(self, module: str) -> bool:
         """Mapped weights do not fit the host either, so what is streamed is read from disk each time."""
-        return self.budget.in_ram or self.sizes["transformer"] > self.budget.host_room()
+        return self.budget.in_ram or self.sizes[module] > self.budget.host_room()
 
     def _rehearse(self, memory: MemoryManager, stage: Stage, loaded: int, speed: Speed) -> Forecast:
         """In RAM, what was loaded outright is where it is used."""
@@ -187,8 +187,7 @@ class Planner:
         self, part: Part, stage: Stage, forecast: Forecast, loaded: int, choices: Choices, job: Job
     ) -> PlannedStage:
         on_host = self.budget.device.type == "cpu"
-        files = self.mapped and stage.module == "transformer"
-        pinned = forecast.streamed if files and not stage.from_disk else 0
+        pinned = forecast.streamed if stage.module in self.mapped and not stage.from_disk else 0
         host = self.base + loaded + pinned + (forecast.peak if on_host else 0) + (job.clip if part == "decode" else 0)
         ways: dict[Part, Way] = {"encode": choices.encode, "decode": choices.decode}
         return PlannedStage(
