@@ -53,6 +53,8 @@ class ClipRecipe:
     """crops take this share of the image's side or more"""
     free_text: float = 0.5
     """share of batches whose prompts have words around the wish"""
+    history_blur: float = 0.0
+    """known sections are blurred by at most this share, against drift; half of the batches have none"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +139,8 @@ class ClipStream:
         layer = None
         if any(sprites):
             images, layer = self.with_sprites(random, recipe, pool, images, sprites, (before, after))
-        return self.moved(images, section, prompts, wishes, (before, after), layer)
+        blur = recipe.history_blur * random.random() * (random.random() < 0.5) if recipe.history_blur else 0.0
+        return self.moved(images, section, prompts, wishes, (before, after), layer, blur)
 
     def with_sprites(
         self,
@@ -171,13 +174,21 @@ class ClipStream:
         wishes: tuple[tuple[Wish, ...], ...],
         rates: tuple[Tensor, Tensor],
         layer: Layer | None = None,
+        blur: float = 0.0,
     ) -> ClipBatch:
-        """Render and encode what the section reads of `images` (B, 3, H, W); rates are (before, after) its change."""
+        """Render and encode what the section reads of `images` (B, 3, H, W); rates are (before, after) its change.
+
+        blur: share of a 5 x 5 box blur in known latents that are no pictures, 0..1.
+        """
         sources = list(dict.fromkeys(source for source in section.sources if source is not None))
         frames = torch.tensor([frame for source in sources for frame in frames_of(source)], device=self.device)
         change = torch.full((len(images),), section.change, device=self.device)
         state = state_at(frames, rates[0].to(self.device), rates[1].to(self.device), change)
-        latents = self.encoder(render(images, state, layer))
+        clips = render(images, state, layer)
+        if blur:
+            known = [isinstance(source, Moving) and source not in section.noisy for source in sources]
+            soften(clips, torch.tensor(known).repeat_interleave(4), blur)
+        latents = self.encoder(clips)
         place = {source: latents[:, :, index] for index, source in enumerate(sources)}
         zeros = torch.zeros_like(latents[:, :, 0])
 
@@ -218,6 +229,13 @@ def crop(random: Generator, image: np.ndarray, smallest: float, size: tuple[int,
     if random.random() < 0.5:
         part = part[..., random.permutation(3)]
     return np.ascontiguousarray(part)
+
+
+def soften(clips: Tensor, which: Tensor, share: float) -> None:
+    """Blur frames `which` (F,) of clips (B, 3, F, H, W) in place by a share of a 5 x 5 box."""
+    frames = clips[:, :, which]
+    box = functional.avg_pool3d(functional.pad(frames, (2, 2, 2, 2, 0, 0), mode="replicate"), (1, 5, 5), stride=1)
+    clips[:, :, which] = frames.lerp(box, share)
 
 
 def headings_of(rates: Tensor) -> list[tuple[float, float]]:

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from framepack.training.sprites import Layer, Pose, overlay
 
-RIPPLE_PIXELS, RIPPLE_WAVELENGTH, RIPPLE_ONSET_FRAMES = 3.2, 32.0, 16.0
+RIPPLE_PIXELS, RIPPLE_WAVELENGTH, RIPPLE_ONSET_FRAMES = 6.0, 32 * math.pi, 16.0
+"""A wave is one turn of RoPE's fastest channels long, at 16 pixels a token: tokens cannot tell shorter ones apart."""
 SWAY_PIXELS, SWAY_RADIANS = 5.0, 0.03
 GRAVITY = 0.045
 """A fall gains so many pixels a frame in each frame."""
@@ -147,8 +148,8 @@ def _sources(state: Tensor, height: int, width: int) -> Tensor:
     cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
     phase, wave = part["ripple"], 2 * math.pi / RIPPLE_WAVELENGTH
     height_of_ripple = RIPPLE_PIXELS * (phase / (RIPPLE_ONSET_FRAMES * math.pi / 12)).clamp(0, 1)
-    ripple_x = height_of_ripple * torch.sin(wave * y - phase)
-    ripple_y = height_of_ripple * torch.sin(wave * 0.8 * x - 1.1 * phase)
+    ripple_x = height_of_ripple * torch.sin(wave * (y + height / 2) - phase)
+    ripple_y = height_of_ripple * torch.sin(wave * (x + width / 2) - 1.1 * phase)
     source_x = (cos * x + part["right"] + SWAY_PIXELS * swing) + (ripple_x - sin * y)  # one row plus one column
     source_y = (sin * x + part["down"] + ripple_y) + cos * y
     return torch.stack([source_x, source_y], dim=-1).flatten(1, 2)

@@ -93,9 +93,10 @@ def start_weights(model: HunyuanVideoTransformer3DModelPacked) -> None:
 
 @torch.no_grad()
 def tell_positions(model: HunyuanVideoTransformer3DModelPacked) -> None:
-    """Constants in a slow channel pair of RoPE: queries are turned by their place, the keys of text are not.
+    """Constants in channel pairs of RoPE: queries are turned by their place, the keys of text are not.
 
-    Their product grows with the sine of the place, over about the first ten tokens of a row or column.
+    In a slow pair their product grows with the sine of the place, over about the first ten tokens of a row or column;
+    in the fastest it goes up and down once in six tokens, like a ripple.
     """
     config = model.config
     attention: Any = model.transformer_blocks[0].attn
@@ -106,6 +107,7 @@ def tell_positions(model: HunyuanVideoTransformer3DModelPacked) -> None:
             pair = begin + 2 * round(size / 2 * math.log(SLOW) / -math.log(config.rope_theta))
             attention.to_q.bias.view(-1, config.attention_head_dim)[head, pair] = 2.0
             attention.add_k_proj.bias.view(-1, config.attention_head_dim)[head, pair + 1] = 2.0
+            attention.add_k_proj.bias.view(-1, config.attention_head_dim)[head - free, begin] = 2.0
 
 
 class Trainer:
