@@ -2,6 +2,8 @@
 
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,21 @@ def test_a_batch_is_left_to_a_service_that_runs(outputs, tmp_path):
         answer = run("batch", batch_file(tmp_path, {"seed": 1}))
     assert answer.exit_code == 0, answer.output
     assert "a service is running and does the work" in answer.output
+
+
+def test_a_batch_waits_no_longer_for_a_job_that_someone_deletes(outputs, tmp_path, store):
+    def delete() -> None:
+        while not (found := store.jobs()):
+            time.sleep(0.02)
+        store.delete(found[0].id)
+
+    with Service(folders_at(outputs, reserve=0), Crew(target=TARGET, workers=[])):
+        someone = threading.Thread(target=delete)
+        someone.start()
+        answer = run("batch", batch_file(tmp_path, {}))
+        someone.join()
+    assert answer.exit_code == 0, answer.output
+    assert "was deleted" in answer.output
 
 
 def test_a_batch_with_a_failing_job_ends_with_1_and_says_why(outputs, tmp_path):

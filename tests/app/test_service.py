@@ -1,5 +1,6 @@
 """The service around the queue: uploads, sheets, deletion, news, force; with the fake generator."""
 
+import asyncio
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import TARGET, ask
 
+from framepack.app.api.events import stream
 from framepack.app.service import UNUSED_AFTER, Service, folders_at
 from framepack.app.sheets import CELL, make_sheet, sheet_file
 from framepack.jobs.job import UnknownJob
@@ -62,6 +64,41 @@ def test_changes_by_another_process_reach_the_listeners(folders, tmp_path):
         other.close()
         with pytest.raises(UnknownJob):
             service.listen("none")
+
+
+def test_a_job_that_another_process_deletes_ends_who_listens_to_it(folders, tmp_path):
+    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+        job, stays = service.submit([wish(tmp_path), wish(tmp_path)])
+        other = JobStore(folders.queue)
+        with service.listen(job.id) as of_one, service.listen() as of_all:
+            other.delete(job.id)
+            other.pause(stays.id)
+            other.close()
+            for listener in (of_one, of_all):
+                while not (news := listener.get(60)).deleted:
+                    assert news.job.id in (job.id, stays.id)
+                assert news.job.id == job.id
+            while (news := of_all.get(60)).job.status != "paused":
+                pass
+            assert of_one.get(0) is None, "told once"
+
+
+def test_a_stream_of_a_deleted_job_closes_with_its_deletion(folders, tmp_path):
+    async def follow(service: Service, job: str) -> list[str]:
+        seen = []
+        async for text in stream(service, job):
+            seen.append(text.splitlines()[0])
+            if seen == ["event: job"]:
+                other = JobStore(folders.queue)
+                other.delete(job)
+                other.close()
+        return seen
+
+    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+        (job,) = service.submit([wish(tmp_path)])
+        seen = asyncio.run(follow(service, job.id))
+        assert (seen[0], seen[-1], seen.count("event: deleted")) == ("event: job", "event: deleted", 1)
+        assert asyncio.run(follow(service, job.id)) == ["event: deleted"], "asked for just before it was deleted"
 
 
 def test_force_ends_a_worker_that_does_not_listen(folders, tmp_path, monkeypatch, wait):

@@ -179,6 +179,24 @@ def test_changes_by_another_process_are_seen_by_their_revision(store, tmp_path):
     assert store.changed_since(store.revision()) == []
 
 
+def test_deletions_are_seen_by_their_revision_and_an_older_queue_learns_to_tell_them(tmp_path):
+    file = tmp_path / "old.sqlite"
+    connection = sqlite3.connect(file, isolation_level=None)
+    schema.migrate(connection, file, schema.MIGRATIONS[:2])
+    connection.execute("INSERT INTO job (id, status, position, request_json, created) VALUES ('a', 'done', 1, '{}', 0)")
+    connection.close()
+    store = JobStore(file)
+    (job,) = store.submit([ask()])
+    before = store.revision()
+    store.delete("a")
+    between = store.revision()
+    store.delete(job.id)
+    assert store.gone_since(before) == [(between, "a"), (store.revision(), job.id)]
+    assert store.gone_since(between) == [(store.revision(), job.id)]
+    assert before < between < store.revision()
+    store.close()
+
+
 def test_a_running_job_cannot_be_deleted(store):
     (job,) = store.submit([ask()])
     claimed = store.claims.take("w")

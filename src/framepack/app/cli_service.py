@@ -135,7 +135,7 @@ def batch(
 
 
 def work_off(store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | None, crew: "Crew") -> None:
-    """Do the jobs here, or watch the service that has the queue do them; then show what came of them."""
+    """Do a batch's jobs here, or watch the service that has the queue do them; then show what came of them."""
     from contextlib import nullcontext
 
     from framepack.app.service import Service
@@ -150,23 +150,26 @@ def work_off(store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | No
         working = nullcontext()
     try:
         with working:
-            watch(store, jobs)
+            watch(store, name, {job.id for job in jobs})
     except KeyboardInterrupt:
         print(f"stopped; unfinished jobs of {name} stay in the queue, `framepack serve` goes on with them")
         raise typer.Exit(130) from None
     sheet = make_sheet(store, folders, name)
     if sheet:
         print(f"contact sheet: {sheet}")
-    if any(store.get(job.id).status != "done" for job in jobs):
+    if any(job.status != "done" for job in store.jobs(batch=name, limit=-1)):
         raise typer.Exit(1)
 
 
-def watch(store: "JobStore", jobs: "list[Job]") -> None:
-    """Print each job as it ends or is held."""
-    waiting = {job.id for job in jobs}
+def watch(store: "JobStore", batch: str, waiting: set[str]) -> None:
+    """Print each of the `waiting` jobs of a batch as it ends, is held, or is deleted by someone."""
     while waiting:
         time.sleep(0.3)
-        for job in [store.get(name) for name in sorted(waiting)]:
-            if job.status not in ("queued", "running") and job.waits_for is None:
-                waiting.discard(job.id)
-                print(line(job), *job.outputs)
+        now = {job.id: job for job in store.jobs(batch=batch, limit=-1)}
+        for name in sorted(waiting):
+            if name not in now:
+                waiting.discard(name)
+                print(f"{name} was deleted")
+            elif now[name].status not in ("queued", "running") and now[name].waits_for is None:
+                waiting.discard(name)
+                print(line(now[name]), *now[name].outputs)

@@ -196,8 +196,7 @@ class Service:
 
     def delete(self, job: str, *, files: bool = False) -> None:
         """Forget a job that does not run, with its unfinished work and, if asked for, its video."""
-        old = forget(self.store, self.folders, job, files=files)
-        self.feed.publish(News(job=old, deleted=True))
+        forget(self.store, self.folders, job, files=files)
 
     # Inside
 

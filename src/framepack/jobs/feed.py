@@ -19,7 +19,7 @@ LIMIT = 1000
 class News:
     """A job's state as it is now, with what happened to it, or None where only the state changed.
 
-    `deleted`: there is no such job any more.
+    `deleted`: there is no such job any more, and of `job` only the id counts.
     """
 
     job: Job

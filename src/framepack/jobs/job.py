@@ -78,6 +78,11 @@ class Job:
     """What its maker is told beside the request: how to use the machine, not what to make."""
     revision: int = 0
 
+    @classmethod
+    def deleted(cls, job: str) -> "Job":
+        """Stands for a job of which only the id is known any more."""
+        return cls(id=job, status="cancelled", position=0, request_json="{}", created=0.0)
+
     @property
     def request(self) -> GenerationRequest:
         """The request, validated by today's rules."""

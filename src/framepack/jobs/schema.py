@@ -47,6 +47,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         END""",
     ),
     ("ALTER TABLE job ADD COLUMN machine TEXT NOT NULL DEFAULT '{}'",),
+    (
+        "CREATE TABLE gone (revision INTEGER PRIMARY KEY, id TEXT NOT NULL)",
+        """CREATE TRIGGER job_deleted AFTER DELETE ON job BEGIN
+            UPDATE counter SET value = value + 1 WHERE name = 'revision';
+            INSERT INTO gone SELECT value, OLD.id FROM counter WHERE name = 'revision';
+            DELETE FROM gone WHERE revision < (SELECT value - 100000 FROM counter WHERE name = 'revision');
+        END""",
+    ),
 )
 """Statements that lead from version i to version i + 1. Only ever appended to."""
 

@@ -80,6 +80,11 @@ class JobStore:
         """Jobs changed after `revision`, oldest change first."""
         return self._database.jobs("SELECT * FROM job WHERE revision > ? ORDER BY revision", revision)
 
+    def gone_since(self, revision: int) -> list[tuple[int, str]]:
+        """Revision and id of each job deleted after `revision`, in that order; those of long ago are forgotten."""
+        sql = "SELECT revision, id FROM gone WHERE revision > ? ORDER BY revision"
+        return [(row["revision"], row["id"]) for row in self._database.rows(sql, revision)]
+
     def submit(
         self,
         requests: Sequence[GenerationRequest],

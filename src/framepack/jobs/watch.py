@@ -39,8 +39,20 @@ class Watch:
                     self._tell()
 
     def _tell(self) -> None:
-        for job in self._store.changed_since(self._seen):
-            self._seen = job.revision
+        """What has changed up to the revision there is now; what changes meanwhile is told the next time."""
+        now = self._store.revision()
+        news: list[tuple[int, Job | str]] = [(job.revision, job) for job in self._store.changed_since(self._seen)]
+        news += self._store.gone_since(self._seen)
+        for revision, what in sorted(news, key=lambda one: one[0]):
+            if revision <= now:
+                self._tell_one(what)
+        self._seen = now
+
+    def _tell_one(self, job: Job | str) -> None:
+        if isinstance(job, str):
+            self._told.pop(job, None)
+            self._feed.publish(News(job=Job.deleted(job), deleted=True))
+        else:
             alike = replace(job, heartbeat=None, ran=0.0, revision=0)
             if self._told.get(job.id) != alike:
                 self._feed.publish(News(job=job))

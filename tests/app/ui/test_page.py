@@ -8,6 +8,7 @@ import pytest
 from hands import ask, choose, drop, settings, shows_settings, stage, unfold
 from safetensors.numpy import save_file
 
+from framepack.jobs.store import JobStore
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe
 
@@ -107,6 +108,19 @@ def test_a_video_no_browser_plays_is_shown_and_other_formats_are_handed_out(tab,
         page.get_by_role("button", name="Download as gif").click()
     assert download.value.suggested_filename.endswith(".gif")
     assert probe(Path(download.value.path())).format == "gif"
+
+
+def test_a_job_deleted_on_the_command_line_leaves_the_page(tab, site, sun) -> None:
+    page = tab()
+    ask(page, sun, "soon forgotten", steps="2")
+    stage(page, "done")
+    (job,) = site[1].jobs(search="soon forgotten")
+    page.wait_for_selector(f'#fp-history [data-job="{job.id}"]')
+    other = JobStore(site[1].folders.queue)
+    other.delete(job.id)
+    other.close()
+    page.wait_for_selector(f'#fp-history [data-job="{job.id}"]', state="detached")
+    stage(page, "empty")
 
 
 def test_a_lora_is_uploaded_chosen_and_used(tab, site, sun, tmp_path) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -14,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.views import news_view
 from framepack.app.service import Service
+from framepack.jobs.job import UnknownJob
 
 QUIET = 15.0
 """Seconds of silence after which a comment shows that the connection still lives."""
@@ -46,11 +48,16 @@ async def stream(service: Service, job: str | None) -> AsyncIterator[str]:
         with suppress(RuntimeError):  # the server has closed
             loop.call_soon_threadsafe(arrived.set)
 
-    with await run_in_threadpool(service.listen, job, wake) as listener:
+    try:
+        listening = await run_in_threadpool(service.listen, job, wake)
+    except UnknownJob:  # deleted since it was asked for
+        yield told("deleted", {"job": job})
+        return
+    with listening as listener:
         while True:
             while (news := listener.get(0)) is not None:
                 name, data = news_view(news, service.folders)
-                yield f"event: {name}\ndata: {json.dumps(data)}\n\n"
+                yield told(name, data)
                 if news.deleted and job:
                     return
             try:
@@ -58,3 +65,8 @@ async def stream(service: Service, job: str | None) -> AsyncIterator[str]:
             except TimeoutError:
                 yield ": still here\n\n"
             arrived.clear()
+
+
+def told(name: str, data: dict[str, Any]) -> str:
+    """An event as the standard writes it."""
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
