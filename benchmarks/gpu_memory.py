@@ -8,15 +8,13 @@ resident speed, peak of torch's allocator, weights copied a step. Budgets are en
     python benchmarks/gpu_memory.py [--scale full|small] [--device cuda] [--size 544x704] [--rounds 2] [--steps 3]
                                     [--only TEXT ...] [--save FILE] [--minutes 60] [--quick]
 
-Each row is printed and saved at once; one that fails is noted. `--quick`: one turn, 15 minutes at most.
+Each row is printed and saved at once; one that fails is noted. `--quick`: one turn, begins no row after 8 minutes.
 On a CPU, `--device cpu --scale small` runs the same code with budgets in proportion, to see that it works.
 """
 
 import argparse
 import gc
-import json
 import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -29,7 +27,8 @@ from typing import Any
 import psutil
 import torch
 from gpu_rivals import BALLAST, Rivals, Step
-from shapes_13b import CONFIGS, Pool, condition, noise, pack
+from gpu_table import FULL_BYTES, GB, Turns, save, table
+from shapes_13b import CONFIGS, Pool, condition, device_of, noise, pack
 from torch import Tensor
 
 from framepack.memory import MemoryManager
@@ -37,11 +36,8 @@ from framepack.memory.rehearsal import measure
 from framepack.models.blocks import Execution
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 
-GB = 1_000_000_000
 BUDGETS = (24, 16, 12, 8, 6, 4)
-FULL_BYTES = 25.75 * GB
 STEPS_OF_A_JOB = 25
-Turns = dict[str, list[dict[str, Any]]]
 QUICK = (
     "ours resident",
     "ours 6 GB",
@@ -65,7 +61,7 @@ class Bench:
     """One machine, one module, one picture size."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.device = torch.device(args.device)
+        self.device = device_of(args.device)
         self.cuda = self.device.type == "cuda"
         self.size = tuple(int(part) for part in args.size.split("x"))
         self.steps = args.steps
@@ -198,7 +194,7 @@ class Bench:
 
 
 def machine(bench: Bench) -> dict[str, Any]:
-    """What the device and its bus can do."""
+    """What the device and its bus can do, and the size of the work."""
     size, nbytes = (8192, 1 << 30) if bench.cuda else (512, 1 << 24)
     left = torch.randn(size, size, device=bench.device, dtype=torch.bfloat16)
     target = torch.empty(nbytes, dtype=torch.uint8, device=bench.device)
@@ -208,48 +204,14 @@ def machine(bench: Bench) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(bench.device) if bench.cuda else platform.processor() or "cpu",
         "versions": f"torch {torch.__version__}, CUDA {torch.version.cuda}, Python {platform.python_version()}",
         "date": time.strftime("%Y-%m-%d"),
+        "size": f"{bench.size[0]}x{bench.size[1]}",
+        "weights": bench.scale * FULL_BYTES,
+        "activations": bench.costs[None],
+        "in rows": bench.costs[4096],
         "gemm": 2 * size**3 / bench.seconds(lambda: left @ left, 10),
         "pinned": nbytes / bench.seconds(lambda: target.copy_(pinned, non_blocking=True), 5),
         "pageable": nbytes / bench.seconds(lambda: target.copy_(pageable), 3),
     }
-
-
-def summarise(turns: list[dict[str, Any]]) -> dict[str, Any]:
-    """The median of the turns' seconds, the largest of their peaks."""
-    done = [turn for turn in turns if "seconds" in turn]
-    if not done:
-        return turns[-1]
-    return {
-        **done[-1],
-        "seconds": statistics.median(turn["seconds"] for turn in done),
-        "peak": max(turn["peak"] for turn in done),
-    }
-
-
-def show(facts: dict[str, Any], rows: dict[str, dict[str, Any]], bench: Bench) -> list[str]:
-    """The table, as markdown."""
-    resident = rows.get("ours resident", {}).get("seconds")
-    lines = [
-        f"{facts['device']}, {facts['versions']}, {facts['date']}; GEMM {facts['gemm'] / 1e12:.1f} TFLOP/s, "
-        f"pinned {facts['pinned'] / GB:.1f} GB/s, pageable {facts['pageable'] / GB:.1f} GB/s; "
-        f"{bench.size[0]}x{bench.size[1]}, weights {bench.scale * FULL_BYTES / GB:.2f} GB, "
-        f"activations foreseen {bench.costs[None] / GB:.2f} GB, in rows {bench.costs[4096] / GB:.2f} GB",
-        "",
-        "| | s / step | of resident | peak GB | copied GB / step | of pinned rate | host GB | weights |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, row in rows.items():
-        if "seconds" not in row:
-            lines.append(f"| {name} | {row['failed']} | | {row['peak'] / GB:.2f} | | | {row['host'] / GB:.1f} | |")
-            continue
-        share = f"{resident / row['seconds']:.3f}" if resident else ""
-        copied = row.get("copied", 0.0)
-        rate = f"{copied / row['seconds'] / facts['pinned']:.2f}" if copied else ""
-        lines.append(
-            f"| {name} | {row['seconds']:.3f} | {share} | {row['peak'] / GB:.2f} | {copied / GB:.2f} | {rate} | "
-            f"{row['host'] / GB:.1f} | {row.get('where', '')} |"
-        )
-    return lines
 
 
 def main() -> int:
@@ -261,11 +223,11 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=[""], help="rows whose name contains one of these")
     parser.add_argument("--minutes", type=float, default=60, help="begin no row after this time")
-    parser.add_argument("--quick", action="store_true", help="one turn of the most telling rows, 15 minutes at most")
+    parser.add_argument("--quick", action="store_true", help="one turn of the most telling rows in 8 minutes")
     parser.add_argument("--save", type=Path, help="where the table goes too, with the numbers beside it as JSON")
     args = parser.parse_args()
     if args.quick:
-        args.rounds, args.steps, args.minutes = 1, 2, min(args.minutes, 15)
+        args.rounds, args.steps, args.minutes = 1, 2, min(args.minutes, 8)
     deadline = time.monotonic() + 60 * args.minutes
     bench = Bench(args)
     facts = machine(bench)
@@ -282,22 +244,9 @@ def main() -> int:
                     continue
                 turns[name].append(bench.row(way))
                 print(f"turn {turn + 1}: {name}: {turns[name][-1]}", flush=True)
-                save(args.save, facts, turns, bench)
-    print("\n".join(table(facts, turns, bench)))
+                save(args.save, facts, turns)
+    print("\n".join(table(facts, turns)))
     return 0
-
-
-def table(facts: dict[str, Any], turns: Turns, bench: Bench) -> list[str]:
-    """The table of what was measured so far."""
-    return show(facts, {name: summarise(all_turns) for name, all_turns in turns.items() if all_turns}, bench)
-
-
-def save(file: Path | None, facts: dict[str, Any], turns: Turns, bench: Bench) -> None:
-    """Write the table, and the numbers beside it as JSON."""
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("\n".join(table(facts, turns, bench)) + "\n")
-        file.with_suffix(".json").write_text(json.dumps({"machine": facts, "turns": turns}, indent=1))
 
 
 if __name__ == "__main__":

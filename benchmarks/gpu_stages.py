@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
-from shapes_13b import Pool
+from shapes_13b import Pool, device_of
 from torch import nn
 from transformers import LlamaConfig, LlamaModel
 
@@ -69,7 +69,7 @@ def main() -> int:
     parser.add_argument("--budgets", nargs="+", default=["4GB", "6GB", "8GB", "24GB"])
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
-    device = torch.device(args.device)
+    device = device_of(args.device)
     height, width = (int(part) for part in args.size.split("x"))
     count = ONE_TILE if args.quick else DECODED
     memory = MemoryManager(device, vram_limit=parse_bytes(args.budgets[0]), high_vram=False)

@@ -62,6 +62,14 @@ def config_json(config: TransformerConfig) -> dict[str, Any]:
     return {"_class_name": "HunyuanVideoTransformer3DModelPacked", **asdict(config)}
 
 
+def device_of(name: str) -> torch.device:
+    """`cuda` as the GPU it stands for: what limits a process's share of memory wants a number."""
+    device = torch.device(name)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
 def condition(transformer: Any, steps: int, device: torch.device | str) -> ConditionTable:
     """The table of `steps` steps of some prompt and picture."""
     config: TransformerConfig = transformer.config
