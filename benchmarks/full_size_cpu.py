@@ -19,83 +19,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
-from shapes_13b import CONFIGS, Pool, condition, config_json, noise, pack
+from checkpoint_13b import GB, TRANSFORMER, disk_rate, forget, write_transformer
+from shapes_13b import CONFIGS, condition, noise, pack
 from torch import nn
 
 from framepack.memory import FileSlice, MemoryManager, map_weights, parse_bytes
 from framepack.models.checkpoint import check_weights
 from framepack.pipeline.loader import empty_transformer
 
-SHARD = {"full": 5_000_000_000, "small": 20_000_000}
 LIMITS = {"full": ["6GB", "20GB"], "small": ["1GB", "4GB"]}
-GB = 1_000_000_000
-CHUNK = 8 << 20
 ACTIVATIONS = 500_000_000
 """What a step needs beside weights at this picture size, the allocator's slack included."""
-
-
-def write_checkpoint(folder: Path, scale: str) -> None:
-    """A sharded checkpoint, one tensor in memory at a time."""
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config_json(CONFIGS[scale])))
-    weights = list(empty_transformer(folder).state_dict().items())
-    shards: list[list[tuple[str, torch.Tensor]]] = [[]]
-    for name, tensor in weights:
-        if shards[-1] and sum(2 * t.numel() for _, t in shards[-1]) > SHARD[scale]:
-            shards.append([])
-        shards[-1].append((name, tensor))
-    pool, places = Pool(), {}
-    for number, shard in enumerate(shards, 1):
-        file = f"diffusion_pytorch_model-{number:05d}-of-{len(shards):05d}.safetensors"
-        places |= {name: file for name, _ in shard}
-        write_shard(folder / file, shard, pool)
-    index = {"metadata": {"total_size": sum(2 * t.numel() for _, t in weights)}, "weight_map": places}
-    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
-
-
-def write_shard(path: Path, shard: list[tuple[str, torch.Tensor]], pool: Pool) -> None:
-    """One safetensors file: length, header, bytes."""
-    header, end = {}, 0
-    for name, tensor in shard:
-        start, end = end, end + 2 * tensor.numel()
-        header[name] = {"dtype": "BF16", "shape": list(tensor.shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # as the format asks, so that weights are aligned
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for _, tensor in shard:
-            for run in pool.runs(tensor.numel()):
-                file.write(run.view(torch.uint8).numpy().data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def forget(folder: Path) -> None:
-    """Empty the page cache of the checkpoint's files, so that what is read is read from the disk."""
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def disk_rate(folder: Path, most: int = 8 * GB) -> float:
-    """Bytes a second when four threads read the files from end to end."""
-    forget(folder)
-    chunks = [(p, at) for p in sorted(folder.glob("*.safetensors")) for at in range(0, p.stat().st_size, CHUNK)]
-
-    def read(chunk: tuple[Path, int]) -> int:
-        with chunk[0].open("rb", buffering=0) as file:
-            file.seek(chunk[1])
-            return len(file.read(CHUNK) or b"")
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(4) as threads:
-        total = sum(threads.map(read, chunks[: max(1, most // CHUNK)]))
-    return total / (time.perf_counter() - began)
 
 
 def child(folder: Path, limit: str, size: int) -> dict[str, float | str]:
@@ -133,6 +71,9 @@ def child(folder: Path, limit: str, size: int) -> dict[str, float | str]:
     }
 
 
+ROUNDS = 3
+
+
 class Passing(nn.Module):
     """A block that is brought and not computed."""
 
@@ -144,8 +85,19 @@ class Passing(nn.Module):
         return x
 
 
+def quiet(memory: MemoryManager) -> None:
+    """Wait until nothing is read ahead any more."""
+    read = -1
+    while memory.reader.bytes_read != read:
+        read = memory.reader.bytes_read
+        time.sleep(0.5)
+
+
 def reading_alone(transformer: Any, files: dict[str, FileSlice], folder: Path, limit: str) -> float:
-    """Share of the disk's own rate, measured before and after, in a pass over the streamed blocks without computing."""
+    """Share of the disk's own rate in passes over the streamed blocks without computing: the median of ROUNDS.
+
+    The raw rate is measured right before and after each pass, since a shared disk's changes by the minute.
+    """
     blocks = nn.ModuleList([Passing(block) for block in transformer.blocks])
     doubles = len(transformer.transformer_blocks)
     renamed = {}
@@ -156,16 +108,21 @@ def reading_alone(transformer: Any, files: dict[str, FileSlice], folder: Path, l
             renamed[f"{int(number) + doubles * (kind != 'transformer_blocks')}.block.{rest}"] = where
     memory = MemoryManager("cpu", ram_limit=parse_bytes(limit))
     memory.add("passing", blocks, blocks=list(blocks), once=transformer.once_per_job, files=renamed)
-    x, rates = torch.zeros(1), [disk_rate(folder, most=4 * GB)]
-    forget(folder)
+    x, shares = torch.zeros(1), []
     with torch.inference_mode(), memory.lease("passing", activations=ACTIVATIONS):
-        before, began = memory.reader.bytes_read, time.perf_counter()
-        for block in blocks:
-            x = block(x)
-        rate = (memory.reader.bytes_read - before) / (time.perf_counter() - began)
+        quiet(memory)
+        raw = [disk_rate(folder, most=4 * GB)]
+        for _ in range(ROUNDS):
+            forget(folder)
+            before, began = memory.reader.bytes_read, time.perf_counter()
+            for block in blocks:
+                x = block(x)
+            rate = (memory.reader.bytes_read - before) / (time.perf_counter() - began)
+            quiet(memory)
+            raw.append(disk_rate(folder, most=4 * GB))
+            shares.append(rate / (raw[-1] + raw[-2]) * 2)
     memory.close()
-    rates.append(disk_rate(folder, most=4 * GB))
-    return rate / (sum(rates) / 2)
+    return sorted(shares)[ROUNDS // 2]
 
 
 def main() -> int:
@@ -181,7 +138,7 @@ def main() -> int:
         print(json.dumps(child(args.folder, args.child, args.size)))
         return 0
     root = args.folder or Path(tempfile.mkdtemp(prefix="framepack-13b-"))
-    folder = root / "lllyasviel" / "FramePackI2V_HY"
+    folder = root / TRANSFORMER
     try:
         return compare(folder, args)
     finally:
@@ -193,7 +150,7 @@ def compare(folder: Path, args: argparse.Namespace) -> int:
     """Write, measure the disk, run one process a limit, and print the table."""
     if not folder.exists():
         began = time.perf_counter()
-        write_checkpoint(folder, args.scale)
+        write_transformer(folder, args.scale)
         print(f"checkpoint written in {time.perf_counter() - began:.0f} s")
     rate = disk_rate(folder)
     total = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
