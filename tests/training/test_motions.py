@@ -1,9 +1,11 @@
 """Warps go where their names say."""
 
+import math
+
 import pytest
 import torch
 
-from framepack.training.motions import MOTIONS, render, state_at
+from framepack.training.motions import MOTIONS, RIPPLE_PIXELS, RIPPLE_WAVELENGTH, render, state_at
 
 
 def moved(motion, frame, image):
@@ -65,3 +67,13 @@ def test_motion_that_changes_on_the_way_continues_where_it_was():
     state = state_at(torch.tensor([4, 10, 14]), left, up, torch.tensor([10.0]))[0]
     assert state[:, 0].tolist() == [-2, -5, -5]
     assert state[:, 1].tolist() == [0, 0, -2]
+
+
+def test_a_ripple_is_a_wave_from_the_corner_on_that_grows_and_runs():
+    line = torch.linspace(-1, 1, 128)
+    image = line.expand(1, 3, 96, 128).contiguous()  # its levels tell where a pixel came from, from left to right
+    shift = (moved("ripple", 24, image)[0, 1, :, 40:88] - image[0, 0, :, 40:88]).mean(1) / (line[1] - line[0])
+    wave = RIPPLE_PIXELS * torch.sin(2 * math.pi * (torch.arange(96) + 0.5) / RIPPLE_WAVELENGTH)
+    torch.testing.assert_close(shift, wave, atol=0.1, rtol=0)  # 24 frames are one turn
+    early = moved("ripple", 2, image)[0, 1] - image[0, 0]
+    assert early.abs().max() < 0.3 * RIPPLE_PIXELS * (line[1] - line[0])

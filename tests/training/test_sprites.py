@@ -160,6 +160,18 @@ def test_history_and_window_show_one_video(stream, pool):
     torch.testing.assert_close(first.context[0][:, :, :1], expected, atol=1e-4, rtol=1e-4)
 
 
+def test_only_known_sections_are_blurred(stream, pool):
+    images = torch.from_numpy(pool).permute(0, 3, 1, 2).float() / 127.5 - 1
+    rates = state_rates([(Wish(motion="pan left"),)] * len(images))
+    section = forward_section(2, 2, keyframes=[7])
+    sharp, soft = (stream.moved(images, section, (), (), (rates, rates), None, blur) for blur in (0.0, 0.8))
+    assert torch.equal(sharp.noisy, soft.noisy)
+    for part, before, after in zip(section.context, sharp.context, soft.context, strict=True):
+        for index, source in enumerate(part.sources):
+            same = torch.equal(before[:, :, index], after[:, :, index])
+            assert same != isinstance(source, Moving), source
+
+
 def test_a_share_of_clips_has_cut_outs_and_some_of_these_stand_still(stream, pool):
     random = np.random.default_rng(1)
     recipe = ClipRecipe(sprites=0.5, combined=0.5)

@@ -48,7 +48,7 @@ TINY = Recipe(
 )
 
 
-def test_at_the_start_two_heads_listen_to_text_by_row_and_by_column():
+def test_at_the_start_heads_listen_to_text_by_row_and_by_column():
     config = replace(TINY.model, num_attention_heads=4, attention_head_dim=48, rope_axes_dim=(12, 18, 18))
     model = HunyuanVideoTransformer3DModelPacked(config)
     start_weights(model)
@@ -62,6 +62,10 @@ def test_at_the_start_two_heads_listen_to_text_by_row_and_by_column():
     for head, along, across in ((2, logits[2].mean(1), logits[2].mean(0)), (3, logits[3].mean(0), logits[3].mean(1))):
         assert (along.diff() > 0).all(), head
         assert along[-1] - along[0] > 5 * (across.max() - across.min()), head
+    place = torch.arange(8.0)
+    wave = place.cos() - place.sin()
+    for head, along in ((0, logits[0].mean(1)), (1, logits[1].mean(0))):
+        assert torch.corrcoef(torch.stack([along, wave]))[0, 1] > 0.95, head
 
 
 @pytest.fixture(scope="module")
