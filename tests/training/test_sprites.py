@@ -170,6 +170,9 @@ def test_only_known_sections_are_blurred(stream, pool):
         for index, source in enumerate(part.sources):
             same = torch.equal(before[:, :, index], after[:, :, index])
             assert same != isinstance(source, Moving), source
+    alone = inverted_section(2, 0, 0)
+    nothing_known = stream.moved(images, alone, (), (), (rates, rates), None, 0.8)
+    assert torch.equal(nothing_known.noisy, stream.moved(images, alone, (), (), (rates, rates)).noisy)
 
 
 def test_a_share_of_clips_has_cut_outs_and_some_of_these_stand_still(stream, pool):

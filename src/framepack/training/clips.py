@@ -187,7 +187,8 @@ class ClipStream:
         clips = render(images, state, layer)
         if blur:
             known = [isinstance(source, Moving) and source not in section.noisy for source in sources]
-            soften(clips, torch.tensor(known).repeat_interleave(4), blur)
+            if any(known):
+                soften(clips, torch.tensor(known, device=clips.device).repeat_interleave(4), blur)
         latents = self.encoder(clips)
         place = {source: latents[:, :, index] for index, source in enumerate(sources)}
         zeros = torch.zeros_like(latents[:, :, 0])
