@@ -85,7 +85,7 @@ def test_a_failure_is_a_sentence_with_its_story_one_click_away(tab, sun) -> None
     page = tab()
     ask(page, sun, "please explode", steps="2")
     stage(page, "failed")
-    assert "the paint exploded" in page.inner_text(".fp-message")
+    assert "The paint exploded." in page.inner_text(".fp-message")
     page.click(".fp-below summary")
     assert "RuntimeError" in page.inner_text(".fp-below pre")
     page.get_by_role("button", name="Reuse settings", exact=True).click()

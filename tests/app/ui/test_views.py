@@ -48,7 +48,7 @@ def test_a_running_job_says_where_it_is_and_how_long_it_takes() -> None:
         ("queued", ["cancel", "pause", "up", "down", "edit"]),
         ("paused", ["resume", "cancel", "up", "down", "edit"]),
         ("failed", ["retry", "reuse", "delete"]),
-        ("running", ["cancel", "stop", "pause"]),
+        ("running", ["cancel", "pause", "stop"]),
     ],
 )
 def test_only_buttons_that_work_are_shown(status: str, actions: list[str]) -> None:
@@ -87,9 +87,10 @@ def test_a_missing_model_is_told_with_its_size_and_how_to_get_it() -> None:
     assert views.advice("framepack", None, models_dir=False) is None
     told = views.advice("framepack", 42_870_000_000, models_dir=False)
     assert told
-    assert "about 42.9 GB are missing" in told["text"]
+    assert told["title"] == "framepack is not downloaded"
+    assert "About 42.9 GB are missing" in told["text"]
     assert told["command"] == "framepack models download framepack"
     few = views.advice("framepack", 900, models_dir=True)
     assert few
-    assert "a few files are missing" in few["text"]
+    assert "A few files are missing" in few["text"]
     assert few["command"].endswith("--models-dir FOLDER")

@@ -134,7 +134,7 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         field="resolution",
         label="Resolution",
-        help="Area, as a square's side.",
+        help="As a square's side.",
         widget=Whole(placeholder="auto"),
         place="video",
         shown=lambda values: not values["width"] and not values["height"],

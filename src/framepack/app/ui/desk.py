@@ -190,8 +190,7 @@ LAST_FRAME = "The video's last frame is the picture now."
 def trouble(error: Exception) -> Notice:
     """What to tell of an error: a mistake in a sentence, anything else with its story one click away."""
     text = explain(error) if isinstance(error, ValidationError) else str(error).strip() or type(error).__name__
-    sentence = f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
     if isinstance(error, ValueError):
-        return {"tone": "wrong", "text": sentence}
+        return {"tone": "wrong", "text": views.sentence(text)}
     story = "".join(traceback.format_exception(error))
-    return {"tone": "wrong", "text": f"That did not work: {sentence}", "detail": story}
+    return {"tone": "wrong", "text": f"That did not work: {views.sentence(text)}", "detail": story}

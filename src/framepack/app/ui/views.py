@@ -99,7 +99,7 @@ def actions(job: Job) -> list[str]:
     """What can be done with a job now, in the order of the buttons."""
     if job.status == "running":
         last = job.progress.sections and job.progress.section + 1 >= job.progress.sections
-        return ["cancel"] if job.wish or last else ["cancel", "stop", "pause"]
+        return ["cancel"] if job.wish or last else ["cancel", "pause", "stop"]
     if job.status == "queued":
         return ["cancel", "pause", "up", "down"] + (["edit"] if not job.progress.section else [])
     if job.status == "paused":
@@ -134,12 +134,17 @@ def message(job: Job) -> str:
     if job.status == "running":
         return (job.progress.stage or "starting").capitalize()
     if job.status == "queued":
-        return job.reason or "It begins by itself. You may close this page: it goes on without it."
+        return sentence(job.reason) or "It begins by itself. You may close this page: it goes on without it."
     if job.status == "done":
         return f"{job.progress.frames} frames in {clock(job.ran)}" if job.ran >= 1 else ""
     if job.status == "cancelled" and job.outputs:
-        return job.reason or "What was finished is kept and plays."
-    return job.reason
+        return sentence(job.reason) or "What was finished is kept and plays."
+    return sentence(job.reason)
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?', '…')) else '.'}" if text else ""
 
 
 def where(now: Progress) -> str:
@@ -210,9 +215,9 @@ def advice(model: str, lack: int | None, models_dir: bool) -> View | None:
         return None
     size = f"about {lack / 1e9:.1f} GB" if lack > FEW else "a few files"
     return {
-        "text": f"{model} is not downloaded: {size} are missing, and jobs with it fail. On the computer that runs "
-        "FramePack, run",
+        "title": f"{model} is not downloaded",
+        "text": f"{size[0].upper()}{size[1:]} are missing, and jobs with it fail. On the computer that runs FramePack:",
         "command": f"framepack models download {model}{' --models-dir FOLDER' if models_dir else ''}",
-        "then": f"{'with the folder this service was started with. ' if models_dir else ''}Nothing is downloaded by "
-        "itself; this line goes away once the model is there.",
+        "then": f"{'FOLDER is the one this service was started with. ' if models_dir else ''}Nothing is downloaded by "
+        "itself; this goes away once the model is there.",
     }

@@ -211,7 +211,7 @@ FP.kinds.advice = (root) => {
   root.setAttribute("role", "status");
   return {
     draw: (said) =>
-      root.replaceChildren(...(said ? [FP.el("p", { class: "fp-advice" }, `${said.text} `, FP.el("code", {}, said.command), ` ${said.then}`)] : [])),
+      root.replaceChildren(...(said ? [FP.el("div", { class: "fp-advice" }, FP.el("strong", {}, said.title), FP.el("p", {}, said.text), FP.el("code", {}, said.command), FP.el("p", {}, said.then))] : [])),
   };
 };
 
