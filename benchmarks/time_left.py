@@ -29,7 +29,7 @@ def watch(
 ) -> tuple[list[tuple[float, float]], float]:
     """(seconds since the start, estimate) after each section, and when the video was finished."""
     framepack = open_framepack(request.model, **machine)
-    tracker, began = Tracker(clock=clock), clock()
+    tracker, began = Tracker(request, clock=clock), clock()
     seen = []
     for event in framepack.generate(request, outputs=folder):
         tracker.see(event)

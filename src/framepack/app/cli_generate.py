@@ -21,7 +21,7 @@ def run(request: GenerationRequest, work: Path | None, machine: dict[str, Any]) 
     console = Console(stderr=True)
     so_far: SectionDone | None = None
     try:
-        with Display(console) as display:
+        with Display(console, request) as display:
             machine["models_dir"] = machine["models_dir"] or settings.models_dir
             framepack = open_framepack(request.model, **machine)
             for event in framepack.generate(request, outputs=settings.outputs, work=work):

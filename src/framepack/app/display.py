@@ -1,29 +1,44 @@
 """The terminal's progress display: one bar for the whole job with stage, section, step and time left."""
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from framepack.app.tracker import Tracker
 from framepack.spec.events import Event, Notice, SectionDone
+from framepack.spec.request import GenerationRequest
+
+
+class TimeLeft(ProgressColumn):
+    """Goes on while nothing is said, as a long step or decoding would else stand still."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        super().__init__()
+        self.tracker = tracker
+
+    def render(self, task: Task) -> Text:
+        """See ProgressColumn."""
+        left = self.tracker.seconds_left
+        return Text(f"about {clock(left)} left" if left is not None else "", style="dim")
 
 
 class Display:
     """A context manager around a run; feed it the run's events."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, request: GenerationRequest) -> None:
         self.console = console
-        self.tracker = Tracker()
+        self.tracker = Tracker(request)
         self.progress = Progress(
             TextColumn("{task.fields[stage]}", style="bold"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[where]}", style="cyan"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}", style="dim"),
+            TimeLeft(self.tracker),
             console=console,
             transient=True,
         )
-        self.task: TaskID = self.progress.add_task("", total=1.0, stage="starting", where="", left="")
+        self.task: TaskID = self.progress.add_task("", total=1.0, stage="starting", where="")
 
     def __enter__(self) -> "Display":
         self.progress.__enter__()
@@ -36,13 +51,11 @@ class Display:
         """Update the bar; what must stay on screen is printed above it."""
         tracker = self.tracker
         tracker.see(event)
-        left = tracker.seconds_left
         self.progress.update(
             self.task,
             completed=tracker.fraction,
             stage=tracker.stage,
             where=where(tracker),
-            left=f"about {clock(left)} left" if left is not None else "",
         )
         if isinstance(event, Notice):
             self.console.print(f"[yellow]note:[/] {event.message}", highlight=False)

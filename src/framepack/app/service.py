@@ -204,7 +204,7 @@ class Service:
         attempt = self.pool.attempt_at(job.id)
         if attempt is None or attempt.job.claim != job.claim:
             return job
-        return replace(job, progress=attempt.job.progress, outputs=attempt.job.outputs)
+        return replace(job, progress=attempt.progress, outputs=attempt.job.outputs)
 
     def _nudged(self, job: Job) -> Job:
         self.pool.nudge()

@@ -61,6 +61,11 @@ class Attempt:
         self.preview_frames = 0
         self._line, self._tracker, self._claims, self._feed = line, tracker, claims, feed
 
+    @property
+    def progress(self) -> Progress:
+        """The newest, with the time that has passed since the last event."""
+        return self._progress(self.job.progress)
+
     def follow(self, stream: AsyncStream, alive: Callable[[], bool]) -> Ended:
         """Until the stream ends, or the job is no longer ours."""
         looked = reported = -REPORT

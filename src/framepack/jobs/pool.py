@@ -21,6 +21,7 @@ from framepack.jobs.settle import settle
 from framepack.jobs.store import JobStore
 from framepack.jobs.stream import AsyncStream, Command, Ended
 from framepack.jobs.worker import ProcessWorker, ThreadWorker, Worker
+from framepack.spec.request import GenerationRequest
 
 IDLE = 0.5
 """Seconds between looks at the queue, which another process may have added to."""
@@ -63,7 +64,7 @@ class Pool:
         feed: Feed,
         folders: Folders,
         crew: Crew,
-        track: Callable[[], Tracks],
+        track: Callable[[GenerationRequest], Tracks],
         keep: tuple[int, ...] = (),
     ) -> None:
         self._store, self._feed, self._folders, self._crew, self._track = store, feed, folders, crew, track
@@ -135,7 +136,7 @@ class Pool:
     def _attempt(self, slot: Slot, job: Job) -> None:
         try:
             worker = slot.worker = slot.worker or self._hire(slot)
-            attempt = Attempt(job, worker.line, self._track(), self._store.claims, self._feed)
+            attempt = Attempt(job, worker.line, self._track(job.request), self._store.claims, self._feed)
             slot.stream = worker.begin(self._folders.errand(job))
             slot.attempt = attempt
             if self._closing.is_set():

@@ -1,0 +1,63 @@
+"""The latents foretold to be decoded, against what the decoder does."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from framepack.app.shares import STRIDE, TILE, decoded_latents
+from framepack.models.vae import VideoVAE, empty_vae
+from framepack.models.vae_tiles import TileMemo, TimeTiles, decode_in_time
+from framepack.pipeline.skeleton import SHAPES
+from framepack.pipeline.sources import BUNDLED
+from framepack.spec.plan import SectionPlan, plan
+from framepack.spec.request import GenerationRequest, GuideFrame
+from framepack.spec.variants import HUNYUAN_REPO
+
+TILES = TimeTiles(length=TILE, stride=STRIDE, frames=4 * STRIDE, blend=4)
+
+
+def decoded(sections: tuple[SectionPlan, ...]) -> list[int]:
+    """Latents that `decode_in_time` hands to its decoder, section after section; each latent is its own number."""
+    memo, counts, edge = TileMemo(), [], []
+    for section in sections:
+        new = list(section.latents)
+        shown = [0] * (len(section.after) if section.grows == "backward" else len(section.before))
+        edge = [*shown, *new, *edge] if section.grows == "backward" else [*edge, *shown, *new]
+        count = section.decode_latents
+        clip = edge[:count] if section.grows == "backward" else edge[-count:]
+        again = len(new) if section.unsettled else 0
+        memo.repeats = range(again) if section.grows == "backward" else range(count - again, count)
+        seen = []
+
+        def decode(z: torch.Tensor, seen: list[int] = seen) -> torch.Tensor:
+            seen.append(z.shape[2])
+            return torch.zeros(1, 3, 4 * z.shape[2] - 3, 1, 1)
+
+        z = torch.tensor(clip, dtype=torch.float32).view(1, 1, -1, 1, 1)
+        for _ in decode_in_time(z, decode, TILES, memo):
+            pass
+        counts.append(sum(seen))
+    return counts
+
+
+@pytest.mark.parametrize("model", ["mini", "mini-f1"])
+@pytest.mark.parametrize("seconds", [1.2, 2.4, 6, 12.3])
+@pytest.mark.parametrize("window", [3, 9, 12])
+def test_it_is_foretold_how_many_latents_each_section_decodes(model, seconds, window):
+    asked = {"image": "x", "model": model, "seconds": seconds, "window": window}
+    sections = plan(GenerationRequest.model_validate(asked))
+    assert decoded_latents(sections) == decoded(sections)
+
+
+@pytest.mark.parametrize("folder", [SHAPES.base, BUNDLED / "mini" / HUNYUAN_REPO], ids=["13 B", "mini"])
+def test_tiles_are_those_of_the_models(folder):
+    tiles = VideoVAE(empty_vae(folder / "vae")).time_tiles
+    assert (tiles.length, tiles.stride) == (TILE, STRIDE)
+
+
+def test_pictures_on_the_way_that_cut_sections_are_counted_with():
+    frames = (GuideFrame(image=Path("y.png"), second=1.7), GuideFrame(image=Path("z.png"), second=4.2))
+    sections = plan(GenerationRequest(image=Path("x.png"), seconds=6, frames=frames))
+    assert len({len(section.latents) for section in sections}) > 1
+    assert decoded_latents(sections) == decoded(sections)
