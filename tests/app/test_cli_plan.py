@@ -26,6 +26,15 @@ def test_a_large_model_that_is_not_here_is_planned_for_a_card_that_is_not_here(m
     assert "time unknown" in said
 
 
+def test_a_plan_says_that_its_model_is_not_downloaded_and_how_large_it_is(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    size = ["--width", "640", "--height", "640"]
+    assert ask(monkeypatch, "plan", "--model", "framepack-f1", "--vram-limit", "8GB", *size) == 0
+    assert "run `framepack models download framepack-f1` (about 42.9 GB)" in capsys.readouterr().out
+    assert ask(monkeypatch, "plan", "--model", "mini", *size) == 0
+    assert "download" not in capsys.readouterr().out
+
+
 def test_tiles_without_leave_are_one_sentence_and_exit_code_two(monkeypatch, capsys):
     options = ["--model", "framepack", "--vram-limit", "4GB", "--width", "640", "--height", "640"]
     assert ask(monkeypatch, "plan", *options) == 2

@@ -15,7 +15,7 @@ from framepack.media.image import load_image
 from framepack.pipeline.foresight import Foresight, stays_in_files
 from framepack.pipeline.loader import choose_dtypes
 from framepack.pipeline.skeleton import Skeleton
-from framepack.pipeline.sources import ModelSource
+from framepack.pipeline.sources import ModelSource, locate, to_fetch
 from framepack.spec.buckets import find_bucket
 from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.plan import plan
@@ -59,7 +59,16 @@ def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
         soft_wrap=True,
     )
     show(planned, console)
+    tell_missing(request.model, source, console)
     return 0
+
+
+def tell_missing(model: str, source: ModelSource, console: Console) -> None:
+    """A plan needs no weights, but what it plans does."""
+    places = locate(variant_of(model), source)
+    if any(place.missing for place in places):
+        size = gigabytes(to_fetch(places))
+        console.print(f"{model} is not downloaded: run `framepack models download {model}` (about {size})")
 
 
 def picture_size(request: GenerationRequest) -> tuple[int, int]:
