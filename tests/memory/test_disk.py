@@ -1,4 +1,5 @@
 import resource
+from dataclasses import replace
 
 import pytest
 import torch
@@ -133,4 +134,18 @@ def test_a_unit_is_pinned_from_its_file_and_goes_back_to_it(tmp_path):
     assert unit.unpin(lane) == unit.nbytes
     assert unit.on_disk
     assert unit.tensors[0].data_ptr() == files["blocks.0.norm.weight"].address
+    reader.close()
+
+
+def test_a_failed_read_waits_for_the_copies_of_the_others(tmp_path, monkeypatch):
+    """Else they would land in memory that was lent to others meanwhile."""
+    files = mapped(tmp_path)[1]
+    lane = RacyLane(0)
+    monkeypatch.setattr("framepack.memory.disk.on_host", lambda target: False)
+    reader = DiskReader(lane, threads=1)
+    parts = [files["embed.weight"], replace(files["head.weight"], path=tmp_path / "gone"), files["head.bias"]]
+    arrive = reader.read([(piece, 4096 * at) for at, piece in enumerate(parts)], lane.buffer(3 * 4096), lane.mark())
+    with pytest.raises(FileNotFoundError, match="gone"):
+        arrive()
+    assert lane.issued == lane.done == 2
     reader.close()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from managed import BLOCKS, ONCE, REST, add, pretend, run
 from rig import expected, mapped, net
+from torch import nn
 
 from framepack.memory import MemoryManager, budget
 
@@ -61,6 +62,21 @@ def test_a_cpu_streams_from_disk_what_its_ram_limit_does_not_hold(tmp_path, monk
         assert 0 < memory.report().held <= limit
         assert memory.report().host == 0
     assert "streamed" in memory.report().modules["net"].where
+    memory.close()
+
+
+def test_streamed_weights_make_room_for_the_work_of_a_module_that_is_in_ram(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "resident_ram", lambda: 0)
+    limit = REST + sum(BLOCKS) + max(BLOCKS) + 1000
+    module, files = mapped(tmp_path)
+    memory = MemoryManager("cpu", ram_limit=limit, preserve=0)
+    add(memory, "net", module, files=files)
+    memory.add("other", nn.Linear(2, 2))
+    with memory.lease("net"):
+        held = memory.report().held
+    with memory.lease("other", activations=limit - held // 2):
+        assert memory.report().held <= held // 2
+    assert torch.equal(run(memory, "net"), expected(net()))
     memory.close()
 
 

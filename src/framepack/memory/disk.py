@@ -53,8 +53,12 @@ class DiskReader:
 
         def arrive() -> None:
             wait(futures)
+            errors = [error for future in futures if (error := future.exception()) is not None]
             for future in futures:
-                self.lane.wait(future.result())
+                if future.exception() is None:
+                    self.lane.wait(future.result())
+            if errors:
+                raise errors[0]
 
         return arrive
 

@@ -101,7 +101,7 @@ class DynamicSwapInstaller:
             hook.remove()
         self._hooks = []
         for slot in self.slots:
-            with suppress(OSError):
+            with suppress(OSError, RuntimeError, MemoryError):
                 slot.land()  # its memory must not be lent again under a copy in flight
         for unit in self.units:
             unit.point(unit.home)

@@ -4,6 +4,7 @@ Boundary: does what it is told; how many bytes there are is the manager's to kno
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from torch import nn
 
@@ -101,15 +102,13 @@ class Group:
                 self.lane.free_host(unit.host)
 
     def _fetch(self, units: Sequence[Unit]) -> None:
+        """Begin all, then let the computation wait for all, even where one fails: none may arrive after its memory
+        was lent again."""
         absent = [unit for unit in units if unit.device is None]
-        arrivals = []
-        try:
+        with ExitStack() as arrivals:
             for unit in absent:
-                arrivals.append(unit.fetch(self.lane, self.reader))
+                arrivals.callback(unit.fetch(self.lane, self.reader))
                 self._copied += unit.nbytes
-        finally:
-            for arrive in arrivals:
-                arrive()
 
     def _stream(self, streamed: Sequence[int], slots: int, may_pin: Callable[[int], bool]) -> None:
         units = [self.units[index] for index in streamed]

@@ -14,8 +14,16 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
-SIGNS = ("out of memory", "can't allocate memory", "ALLOC_FAILED", "not enough memory")
-"""What out-of-memory errors say that are not of torch's own class for them (CPU, MPS, cuBLAS)."""
+SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "nable to find an engine",
+)
+"""What out-of-memory errors say that are not of torch's own class for them (CPU, MPS, cuBLAS, cuDNN)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,15 @@ A mark is a point in the compute or the copy queue. `copy` and `wait` never bloc
 Boundary: copies flat tensors; knows nothing of modules.
 """
 
+import weakref
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 PAGE = 4096
+PORTABLE = 1
+"""cudaHostRegisterPortable: pinned for all GPUs of the process."""
 Mark = Any
 """An event on CUDA; None where everything happens in order anyway."""
 
@@ -106,7 +109,9 @@ class CudaLane:
         index = torch.device(device).index
         self.device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
         self.stream = torch.cuda.Stream(self.device)
-        self.registered: set[int] = set()
+        self.registered: dict[int, Tensor] = {}
+        """By address; kept alive, since freed memory that is still registered could be taken for other bytes."""
+        weakref.finalize(self, _unregister, self.registered, self.stream).atexit = False
 
     def buffer(self, nbytes: int) -> Tensor:
         with torch.inference_mode(False):
@@ -114,8 +119,8 @@ class CudaLane:
 
     def host(self, nbytes: int) -> Tensor:
         flat = page_aligned(nbytes)
-        if nbytes and int(torch.cuda.cudart().cudaHostRegister(flat.data_ptr(), nbytes, 0)) == 0:  # pyright: ignore
-            self.registered.add(flat.data_ptr())
+        if nbytes and int(torch.cuda.cudart().cudaHostRegister(flat.data_ptr(), nbytes, PORTABLE)) == 0:  # pyright: ignore
+            self.registered[flat.data_ptr()] = flat
         elif nbytes:
             self._forget_error()
         return flat
@@ -130,8 +135,8 @@ class CudaLane:
     def free_host(self, flat: Tensor) -> None:
         if flat.data_ptr() in self.registered:
             self.stream.synchronize()
-            self.registered.discard(flat.data_ptr())
             torch.cuda.cudart().cudaHostUnregister(flat.data_ptr())  # pyright: ignore
+            del self.registered[flat.data_ptr()]
 
     def mark(self) -> Mark:
         return torch.cuda.current_stream(self.device).record_event()
@@ -153,6 +158,14 @@ class CudaLane:
 
     def trim(self) -> None:
         torch.cuda.empty_cache()
+
+
+def _unregister(registered: dict[int, Tensor], stream: torch.cuda.Stream) -> None:
+    """Give back what a lane still has registered when it goes."""
+    stream.synchronize()
+    for address in registered:
+        torch.cuda.cudart().cudaHostUnregister(address)  # pyright: ignore
+    registered.clear()
 
 
 def lane_for(device: torch.device | str) -> Lane:

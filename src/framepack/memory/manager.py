@@ -118,7 +118,7 @@ class MemoryManager:
             group.in_use += 1
             group.last_use = self._clock
         try:
-            if not settled and any(group.units for group in groups):
+            if not settled and any(group.units for group in self._groups()):
                 self._bring(groups, activations)
             yield managed.module
         finally:

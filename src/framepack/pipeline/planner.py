@@ -7,6 +7,8 @@ that has as much room as the real one. Boundary: foretells; how the work is done
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from torch import nn
+
 from framepack.memory import Budget, MemoryManager
 from framepack.memory.probe import resident_ram
 from framepack.memory.rehearsal import Forecast, Speed, Stage, rehearse_one
@@ -143,6 +145,7 @@ class Planner:
             memory.add("vae", parts.vae)
         if "transformer" in self.mapped or not in_ram:
             memory.add("transformer", transformer, blocks=transformer.blocks, once=transformer.once_per_job)
+        memory.add("in RAM", nn.Module())
         return memory
 
     def _stage(self, part: Part, job: Job, choices: Choices, conv: float | None) -> Stage:
@@ -170,6 +173,8 @@ class Planner:
         if stage.module in memory.report().modules:
             return rehearse_one(memory, stage, speed)
         flops = stage.flops or speed.flops
+        with memory.lease("in RAM", activations=stage.cost.activations + stage.beside):  # what moves makes room
+            pass
         held = {name: module.device for name, module in memory.report().modules.items()}
         return Forecast(
             label=stage.label,

@@ -49,9 +49,8 @@ class Sampler:
         """Videos with these weights: a contact sheet, an mp4, a line in `samples.csv`."""
         began = time.monotonic()
         export_transformer(self.folder / "model", self.recipe, weights)
-        make = pipeline_maker(
-            {MODEL: FramePack.load(MODEL, models_dir=self.folder / "model", device=self.device)}, self.settings
-        )
+        framepack = FramePack.load(MODEL, models_dir=self.folder / "model", device=self.device)
+        make = pipeline_maker({MODEL: framepack}, self.settings)
         rows: list[Followed] = []
         sheet: list[Sample] = []
         videos: list[tuple[Video, Video]] = []
@@ -64,6 +63,7 @@ class Sampler:
                 rows.append(row)
                 sheet.append(sample)
                 videos.append((video, scene.truth(motion, len(video))))
+        framepack.memory.close()
         stem = self.folder / "samples" / f"step-{step:06d}"
         stem.parent.mkdir(exist_ok=True)
         pictures = [frame for sample in sheet for frame in sample.frames]
