@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from checkpoint_13b import GB, TRANSFORMER, disk_rate, forget, write_transformer
+from checkpoint_13b import GB, TRANSFORMER, disk_rate, forget, read_rate, write_transformer
 from shapes_13b import CONFIGS, condition, noise, pack
 from torch import nn
 
@@ -96,7 +96,8 @@ def quiet(memory: MemoryManager) -> None:
 def reading_alone(transformer: Any, files: dict[str, FileSlice], folder: Path, limit: str) -> float:
     """Share of the disk's own rate in passes over the streamed blocks without computing: the median of ROUNDS.
 
-    The raw rate is measured right before and after each pass, since a shared disk's changes by the minute.
+    The raw rate, four threads reading the same bytes in the files' order, is measured right before and after each pass:
+    a shared disk's changes by the minute, and with what its own cache holds.
     """
     blocks = nn.ModuleList([Passing(block) for block in transformer.blocks])
     doubles = len(transformer.transformer_blocks)
@@ -111,7 +112,11 @@ def reading_alone(transformer: Any, files: dict[str, FileSlice], folder: Path, l
     x, shares = torch.zeros(1), []
     with torch.inference_mode(), memory.lease("passing", activations=ACTIVATIONS):
         quiet(memory)
-        raw = [disk_rate(folder, most=4 * GB)]
+        swap = memory._managed["passing"].groups["blocks"].swap
+        assert swap is not None, "nothing is streamed within this limit"
+        pieces = [piece for unit in swap.units for piece in unit.files if piece is not None]
+        runs = sorted((piece.path, piece.offset, piece.nbytes) for piece in pieces)
+        raw = [read_rate(folder, runs, 100 * GB)]
         for _ in range(ROUNDS):
             forget(folder)
             before, began = memory.reader.bytes_read, time.perf_counter()
@@ -119,7 +124,7 @@ def reading_alone(transformer: Any, files: dict[str, FileSlice], folder: Path, l
                 x = block(x)
             rate = (memory.reader.bytes_read - before) / (time.perf_counter() - began)
             quiet(memory)
-            raw.append(disk_rate(folder, most=4 * GB))
+            raw.append(read_rate(folder, runs, 100 * GB))
             shares.append(rate / (raw[-1] + raw[-2]) * 2)
     memory.close()
     return sorted(shares)[ROUNDS // 2]

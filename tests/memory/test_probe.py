@@ -3,7 +3,7 @@ import importlib
 import pytest
 import torch
 
-from framepack.memory.probe import available_ram, cpu_has_bf16, disk_free, probe, resident_ram
+from framepack.memory.probe import available_ram, cpu_has_bf16, disk_free, probe, resident_ram, spare_ram
 
 module = importlib.import_module("framepack.memory.probe")
 
@@ -53,6 +53,12 @@ def test_a_container_without_a_limit_has_the_machines_memory(monkeypatch, tmp_pa
     (tmp_path / "memory.max").write_text("max\n")
     monkeypatch.setattr(module, "CGROUP", tmp_path)
     assert available_ram() > 1_000_000
+
+
+@pytest.mark.parametrize(("available", "spare"), [(24_000, 21_600), (10_000, 8_500), (2000, 500), (1000, 0)])
+def test_a_tenth_of_what_is_free_and_a_sixteenth_of_all_ram_are_left_to_others(monkeypatch, available, spare):
+    monkeypatch.setattr(module, "_ram", lambda: (24_000, available))
+    assert spare_ram() == spare
 
 
 def test_the_disk_is_the_one_that_will_hold_the_folder(tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from framepack.memory.probe import available_ram, device_memory, resident_ram
+from framepack.memory.probe import available_ram, device_memory, resident_ram, spare_ram
 
 GB = 1_000_000_000
 HIGH_VRAM = 60 * GB
@@ -52,7 +52,7 @@ class Budget:
     def capacity(self) -> int:
         """Bytes the process may use on the device now, weights and all."""
         if self.in_ram:
-            all_of_it = available_ram() * 9 // 10 + resident_ram()
+            all_of_it = max(spare_ram(), available_ram() // 2) + resident_ram()  # half: small jobs run on full machines
             return all_of_it if self.ram_limit is None else min(self.ram_limit, all_of_it)
         if self.device.type in ("cpu", "meta"):
             return self.vram_limit or 0
@@ -83,8 +83,8 @@ class Budget:
         if self.in_ram:
             return 0
         if self.ram_limit is None:
-            return available_ram() * 9 // 10
-        return min(self.ram_limit - resident_ram(), available_ram())
+            return spare_ram()
+        return min(self.ram_limit - resident_ram(), spare_ram())
 
 
 def default_preserve(capacity: int) -> int:

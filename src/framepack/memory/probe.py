@@ -103,6 +103,12 @@ def available_ram() -> int:
     return _ram()[1]
 
 
+def spare_ram() -> int:
+    """What of that large weights may take: a tenth, and a sixteenth of all RAM, is left to other programs."""
+    total, available = _ram()
+    return max(0, available - max(available // 10, total // 16))
+
+
 def resident_ram() -> int:
     """Bytes of RAM this process holds."""
     return psutil.Process().memory_info().rss

@@ -8,7 +8,7 @@ import torch
 
 from framepack.memory import Budget
 from framepack.memory.budget import HIGH_VRAM
-from framepack.memory.probe import available_ram, resident_ram
+from framepack.memory.probe import resident_ram, spare_ram
 from framepack.memory.rehearsal import Speed
 from framepack.pipeline.calibrate import calibrate
 from framepack.pipeline.choices import Choices, Tiling
@@ -101,4 +101,4 @@ def is_roomy(budget: Budget) -> bool:
 
 def stays_in_files(budget: Budget, nbytes: int) -> bool:
     """Whether weights of so many bytes are better read from their files than held in RAM: a limit, or too little."""
-    return budget.ram_limit is not None or nbytes > available_ram() * 9 // 10
+    return budget.ram_limit is not None or nbytes > spare_ram()
