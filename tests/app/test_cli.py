@@ -1,5 +1,6 @@
 """The command line: a real run in a subprocess, and every mistake answered in one sentence with exit code 2."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,15 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     with pytest.raises(SystemExit) as exited:
         cli.main()
     return int(exited.value.code or 0)
+
+
+@pytest.mark.parametrize(("set_by_user", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_without_spinning_unless_the_environment_says_otherwise(monkeypatch, set_by_user, used):
+    monkeypatch.setenv("OMP_WAIT_POLICY", set_by_user or "")
+    if set_by_user is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    run_here(monkeypatch, "version")
+    assert os.environ["OMP_WAIT_POLICY"] == used
 
 
 def test_a_run_ends_in_an_mp4_whose_frames_decode(picture: Path, tiny_models_dir: Path, tmp_path: Path):

@@ -1,5 +1,6 @@
 """The command line. Parses, shows, and turns errors into one sentence; torch loads only when a command needs it."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -204,6 +205,7 @@ def source(models_dir: Path | None, revision: str | None = None) -> "ModelSource
 
 def main() -> None:
     """Entry point. A user's mistake is one sentence on stderr and exit code 2; never a traceback."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are many times slower beside other programs
     try:
         sys.exit(app(standalone_mode=False))
     except TyperException as error:
