@@ -227,7 +227,8 @@ class MemoryManager:
         else:
             room_for_blocks = int((room - rest.size) * effort.resident)
             placement = better(blocks.placement, blocks.sizes, room_for_blocks, self.budget.slack())
-        self._evict(idle, rest.size + placement.device_bytes + sum(group.held for group in idle) - room)
+        spare = 0 if rest.units or blocks.units else self.budget.slack()  # only others' weights can make room here
+        self._evict(idle, rest.size + placement.device_bytes + sum(group.held for group in idle) - room + spare)
         rest.settle(Resident(device_bytes=rest.size), self._may_pin)
         blocks.settle(placement, self._may_pin)
 
