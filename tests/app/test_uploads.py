@@ -9,12 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 from PIL import Image
 
 from framepack.app import uploads
-from framepack.app.api import make_app
-from framepack.app.api.guard import Access
 from framepack.app.service import Service, folders_at
 from framepack.app.uploads import Incoming, TooLarge
 from framepack.jobs.pool import Crew
@@ -27,12 +24,6 @@ def service(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
     with Service(folders_at(folder / "outputs", reserve=0), Crew(target="nothing:at_all", workers=[])) as service:
         yield service
-
-
-@pytest.fixture
-def client(service):
-    with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
-        yield client
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (32, 24), **options) -> bytes:

@@ -81,12 +81,11 @@ class FramePack:
 
     def add_text(self) -> None:
         """Put the text encoders into the care of `memory`; as the transformer, they may stay in their files."""
-        files: dict[str, FileSlice] = {}
-        if stays_in_files(self.memory.budget, self.loader.nbytes("text")):
-            self.mapped |= {"text"}
-            self.memory.add("text", partial(self.loader.text, files), files=files, blocks=lambda text: text.blocks)
-        else:
-            self.memory.add("text", self.loader.text, blocks=lambda text: text.blocks)
+        stays = stays_in_files(self.memory.budget, self.loader.nbytes("text"))
+        self.mapped = self.mapped | {"text"} if stays else self.mapped
+        files: dict[str, FileSlice] | None = {} if stays else None
+        load = partial(self.loader.text, files)
+        self.memory.add("text", load, files=files, blocks=lambda text: text.blocks)
 
     def add_transformer(self) -> None:
         """Put the transformer, with the LoRAs in use, into the care of `memory`; it is loaded when first needed.
