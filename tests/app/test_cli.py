@@ -136,6 +136,7 @@ MISTAKES = [
     (["generate", "{picture}", "--output", "{folder}.mp4"], ["folder"]),
     (["generate", "{picture}", "--models-dir", "nowhere"], ["nowhere", "--models-dir"]),
     (["generate", "{picture}", "--bogus"], ["--bogus", "--help"]),
+    (["generate", "{picture}", "a walk"], ["a walk", "A prompt goes after -p"]),
     (["generate"], ["name the picture", "--help"]),
     (["dance"], ["dance", "--help"]),
     (["models", "verify", "sora"], ["model must be one of"]),

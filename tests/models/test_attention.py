@@ -35,14 +35,27 @@ def test_every_way_to_attend_equals_sdpa(monkeypatch, backend, bias):
     torch.testing.assert_close(attend(query, key, value, BIASES[bias]), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("bias", BIASES)
+def test_gradients_head_by_head_equal_those_of_sdpa(monkeypatch, bias):
+    monkeypatch.setattr(attention, "CACHED_LOGITS", 64 * 5)
+    inputs = [torch.cat([x] * 10, dim=1)[:, :n].requires_grad_() for x, n in zip(heads(), (80, 13, 13), strict=True)]
+    weights = torch.randn(2, 80, 3, 8, generator=torch.Generator().manual_seed(1))
+    gradients = [
+        torch.autograd.grad((attend(*inputs, BIASES[bias]) * weights).sum(), inputs)
+        for attend in (by_head, BACKENDS["sdpa"])
+    ]
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.skipif(not SLOW_FLASH, reason="this CPU's flash kernel is fast in bf16, or its bf16 products are slow")
-def test_bf16_on_the_cpu_goes_head_by_head_unless_gradients_are_wanted(monkeypatch):
+def test_bf16_on_the_cpu_goes_head_by_head_unless_the_bias_is_learnt(monkeypatch):
     monkeypatch.setattr(attention, "by_head", lambda *_: "by head")
     query, key, value = (x.bfloat16() for x in heads())
-    with torch.no_grad():
-        assert BACKENDS["auto"](query, key, value, None) == "by head"
-        assert BACKENDS["auto"](query.float(), key.float(), value.float(), None).dtype == torch.float32
-    assert BACKENDS["auto"](query, key, value, None).dtype == torch.bfloat16
+    assert BACKENDS["auto"](query, key, value, None) == "by head"
+    assert BACKENDS["auto"](query.float(), key.float(), value.float(), None).dtype == torch.float32
+    learnt = torch.zeros(1, 1, 1, key.shape[1], dtype=torch.bfloat16, requires_grad=True)
+    assert BACKENDS["auto"](query, key, value, learnt).dtype == torch.bfloat16
 
 
 def test_bf16_head_by_head_makes_at_most_twice_the_error_of_sdpa():

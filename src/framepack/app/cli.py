@@ -214,6 +214,8 @@ def main() -> None:
             print(said)
             sys.exit(0)
         said = said.replace("Value error, ", "")  # typer's own, for an option with a few names
+        if "unexpected extra argument" in said and sys.argv[1] in ("generate", "plan"):
+            said += ". A prompt goes after -p, in quotes."
         print(f"framepack: {said} Add --help to see what there is.", file=sys.stderr)
     except (ValueError, OSError) as error:
         print(f"framepack: {sentence(error)}", file=sys.stderr)

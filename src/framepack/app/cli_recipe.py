@@ -11,6 +11,7 @@ from rich.table import Table
 from framepack.app.runtime import choose_device
 from framepack.training import recipe as recipe_module
 from framepack.training import trainer
+from framepack.training.allocator import keep_freed_memory
 from framepack.training.recipe import Recipe
 from framepack.training.sample_recipe import Sampled
 
@@ -28,6 +29,7 @@ def recipe_command(
     recipe = Recipe.read(file)
     if sample_minutes is not None:
         recipe = replace(recipe, samples=replace(recipe.samples, minutes=sample_minutes))
+    keep_freed_memory()
     console = Console(stderr=True)
     console.print(f"{file.stem}: {recipe.schedule.steps} steps into {folder}", highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

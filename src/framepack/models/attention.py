@@ -6,7 +6,9 @@ each key (float) or says which keys exist (bool). Shapes: B batch, L tokens, H h
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,21 +42,62 @@ def by_head(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = Non
 
     In bf16 on CPUs without matrix units (AMX) PyTorch's flash kernel multiplies in float32; this takes half its time.
     Logits are rounded to bf16, which adds 1% to the error that bf16 weights make anyway (measured at logits up to 20).
+    Gradients are those of query, key and value.
     """
     if bias is not None and bias.dtype == torch.bool:
         bias = torch.zeros_like(bias, dtype=query.dtype).masked_fill(~bias, float("-inf"))
-    batch, _, heads, channels = query.shape
-    rows = max(CACHED_LOGITS // key.shape[1], 64)
-    query = query * channels**-0.5
-    mixed = torch.empty_like(query)
-    for sample, head in itertools.product(range(batch), range(heads)):
-        keys, values = key[sample, :, head].T, value[sample, :, head]
-        for start in range(0, query.shape[1], rows):
-            logits = query[sample, start : start + rows, head] @ keys
-            if bias is not None:
-                logits += bias[sample % len(bias), 0]
-            mixed[sample, start : start + rows, head] = logits.softmax(dim=-1) @ values
+    mixed: Tensor = _ByHead.apply(query, key, value, bias)  # pyright: ignore[reportAssignmentType]
     return mixed
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where some rows of one head's queries lie in (B, L, H, E), and its keys and values."""
+
+    sample: int
+    of_queries: tuple[int, slice, int]
+    of_keys: tuple[int, slice, int]
+
+
+def _parts(query: Tensor, key: Tensor) -> Iterator[_Part]:
+    rows = max(CACHED_LOGITS // key.shape[1], 64)
+    for sample, head in itertools.product(range(query.shape[0]), range(query.shape[2])):
+        for start in range(0, query.shape[1], rows):
+            yield _Part(sample, (sample, slice(start, start + rows), head), (sample, slice(None), head))
+
+
+def _shares(query: Tensor, key: Tensor, bias: Tensor | None, part: _Part) -> Tensor:
+    """How much each of the part's queries takes of each key, (rows, L)."""
+    logits = query[part.of_queries] * query.shape[-1] ** -0.5 @ key[part.of_keys].T
+    if bias is not None:
+        logits += bias[part.sample % len(bias), 0]
+    return logits.softmax(dim=-1)
+
+
+class _ByHead(torch.autograd.Function):
+    """`by_head` and its gradients; shares of attention are computed again on the way back rather than kept."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(query, key, value, bias)
+        mixed = torch.empty_like(query)
+        for part in _parts(query, key):
+            torch.mm(_shares(query, key, bias, part), value[part.of_keys], out=mixed[part.of_queries])
+        return mixed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, value, bias = ctx.saved_tensors
+        (gradient,) = gradients
+        to_query, to_key, to_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+        for part in _parts(query, key):
+            shares, rows = _shares(query, key, bias, part), gradient[part.of_queries]
+            to_value[part.of_keys] += shares.T @ rows
+            to_logits = torch._softmax_backward_data(rows @ value[part.of_keys].T, shares, -1, shares.dtype)
+            torch.mm(to_logits, key[part.of_keys], out=to_query[part.of_queries])
+            to_key[part.of_keys] += to_logits.T @ query[part.of_queries]
+        scale = query.shape[-1] ** -0.5
+        return to_query * scale, to_key * scale, to_value, None
 
 
 SLOW_FLASH = torch.bfloat16 in ONEDNN_DTYPES and not torch.cpu._is_amx_tile_supported()
@@ -62,8 +105,9 @@ SLOW_FLASH = torch.bfloat16 in ONEDNN_DTYPES and not torch.cpu._is_amx_tile_supp
 
 
 def automatic(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`by_head` where it is the faster one: bf16 on a CPU without AMX, no gradients. Else `sdpa`."""
-    if SLOW_FLASH and query.device.type == "cpu" and query.dtype == torch.bfloat16 and not torch.is_grad_enabled():
+    """`by_head` where it is the faster one: bf16 on a CPU without AMX, no gradients of the bias. Else `sdpa`."""
+    learnt = bias is not None and bias.requires_grad
+    if SLOW_FLASH and query.device.type == "cpu" and query.dtype == torch.bfloat16 and not learnt:
         return by_head(query, key, value, bias)
     return sdpa(query, key, value, bias)
 

@@ -216,10 +216,9 @@ def condition(module: HunyuanVideoTransformer3DModelPacked, prompt: int, picture
 
 
 def shapes_by_head(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """What `attention.by_head` holds at once: the scaled queries, and some rows' logits before and after softmax."""
-    scaled, mixed = query * 1, sdpa(query, key, value, bias)
-    keys = key.shape[1]
+    """What `attention.by_head` holds at once beside its result: some rows' logits before and after softmax."""
+    mixed, keys = sdpa(query, key, value, bias), key.shape[1]
     rows = min(max(CACHED_LOGITS // keys, 64), query.shape[1])
     held = [query.new_empty(rows, keys) for _ in range(2)]
-    del scaled, held
+    del held
     return mixed
