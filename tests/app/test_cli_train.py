@@ -67,10 +67,10 @@ def test_a_mistake_is_one_sentence(tiny_models_dir, monkeypatch, tmp_path: Path,
 def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_path, capsys):
     seen = {}
 
-    def train(recipe, folder, *, device, seconds, workers, on_progress, on_sample):
+    def train(recipe, folder, *, device, seconds, workers, compiled, on_progress, on_sample):
         on_sample(Sampled(step=20, samples=160, followed=0.75, psnr=21.5, gain=3.25, seconds=1.0))
         seen.update(samples=recipe.samples.minutes)
-        seen.update(steps=recipe.schedule.steps, folder=folder, seconds=seconds, workers=workers)
+        seen.update(steps=recipe.schedule.steps, folder=folder, seconds=seconds, workers=workers, compiled=compiled)
         return recipe.schedule.steps - 1
 
     monkeypatch.setattr("framepack.training.trainer.train", train)
@@ -83,8 +83,12 @@ def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_p
     assert said.out.strip() == str(tmp_path / "model")
     assert seen["seconds"] == 120
     assert seen["samples"] == 9
+    assert not seen["compiled"]
     assert "75%" in said.err
     assert "+3.2 dB" in said.err
     assert seen["folder"] == tmp_path
     assert run(monkeypatch, "train", "maxi") == 2
     assert "there is no recipe 'maxi': give a .toml file or one of mini" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert run(monkeypatch, "train", "mini", "-o", tmp_path, "--compile", "--device", "cpu") == 2
+    assert "compiling needs a CUDA device, got cpu" in capsys.readouterr().err

@@ -11,20 +11,23 @@ from PIL import Image
 
 import framepack
 from framepack.media.read import probe
-from framepack.models.attention import turned_heads
+from framepack.models.attention import sdpa, turned_heads
+from framepack.models.blocks import Execution
 from framepack.models.config import TransformerConfig
 from framepack.models.encoders import load_image_encoder, load_text_encoder
 from framepack.models.packing import rotary, tokens_first
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.curve import read_log
+from framepack.training.export import write_tokenizers
 from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonal
 from framepack.training.pool import ImagePool, PoolRecipe
 from framepack.training.recipe import Phase, Recipe, Schedule
 from framepack.training.sample_recipe import SampleRecipe
 from framepack.training.state import PART_BYTES, load_state, save_state
 from framepack.training.towers import TowerConfig, Towers
-from framepack.training.trainer import start_weights, train
+from framepack.training.trainer import Trainer, start_weights, train
 from framepack.training.vae import VaeRecipe
+from framepack.training.vae_encoder import BlockEncoder
 
 TINY = Recipe(
     seed=1,
@@ -106,6 +109,20 @@ def test_samples_are_made_on_the_way_and_change_nothing(runs):
     assert probe(folder / "samples/step-000040.mp4").frames == 37
     with pytest.raises(ValueError, match="motions to sample must be of"):
         replace(wanted, motions=("dance",))
+
+
+def test_compiled_blocks_train_alike_and_are_traced_once_for_all_shapes(tmp_path):
+    torch.compiler.reset()
+    losses = []
+    base = write_tokenizers(tmp_path)
+    encoder = BlockEncoder(matrix=torch.randn(768, 16, generator=torch.Generator().manual_seed(0)), scaling_factor=0.03)
+    for compiler in (None, "eager"):
+        pool = ImagePool(TINY.pool, TINY.seed, 1)
+        trainer = Trainer(TINY, pool, encoder, base, torch.device("cpu"), compiler=compiler)
+        trainer.model.transformer.execution = Execution(attention=sdpa)
+        with torch._dynamo.config.patch(error_on_recompile=True):
+            losses.append([trainer.step(number)[0] for number in range(6)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_the_exported_encoders_compute_what_training_computed(runs):

@@ -22,7 +22,14 @@ SHOWN_SAMPLES = 6
 
 
 def recipe_command(
-    name: str, folder: Path, *, minutes: float | None, sample_minutes: float | None, workers: int, device: str
+    name: str,
+    folder: Path,
+    *,
+    minutes: float | None,
+    sample_minutes: float | None,
+    workers: int,
+    compiled: bool,
+    device: str,
 ) -> None:
     """Train by the recipe until its last step or for some minutes; `folder/model` is the model as it stands."""
     file = find_recipe(name)
@@ -52,6 +59,7 @@ def recipe_command(
             device=choose_device(device),
             seconds=None if minutes is None else 60 * minutes,
             workers=workers,
+            compiled=compiled,
             on_progress=show,
             on_sample=show_sample,
         )

@@ -144,9 +144,20 @@ def recipe(
         float | None, typer.Option(min=0.0, help="Minutes between sample videos, 0 for none; else the recipe's.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw pictures.")] = 1,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the model's blocks: CUDA only, the first steps take minutes.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Train a small model from nothing: VAE, transformer and encoders. `train RECIPE` for short."""
     from framepack.app.cli_recipe import recipe_command
 
-    recipe_command(name, output, minutes=minutes, sample_minutes=sample_minutes, workers=workers, device=device)
+    recipe_command(
+        name,
+        output,
+        minutes=minutes,
+        sample_minutes=sample_minutes,
+        workers=workers,
+        compiled=compiled,
+        device=device,
+    )

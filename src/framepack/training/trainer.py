@@ -114,14 +114,24 @@ class Trainer:
     """One run's model, optimizer and data, stepped by number."""
 
     def __init__(
-        self, recipe: Recipe, pool: ImagePool, encoder: BlockEncoder, base: Path, device: torch.device
+        self,
+        recipe: Recipe,
+        pool: ImagePool,
+        encoder: BlockEncoder,
+        base: Path,
+        device: torch.device,
+        *,
+        compiler: str | None = None,
     ) -> None:
-        """`base` holds the folders `tokenizer` and `tokenizer_2`."""
+        """`base` holds the folders `tokenizer` and `tokenizer_2`; compiler: a torch.compile backend for the blocks."""
         torch.manual_seed(recipe.seed)
         self.recipe, self.pool = recipe, pool
         model = MiniModel(recipe, base).float()
         self.optimizer = Optimizer(model.to(device), model.matrices(), recipe.optimizer)
         self.model = model.bfloat16()
+        if compiler:
+            for block in self.model.transformer.blocks:
+                block.compile(backend=compiler, dynamic=True, fullgraph=True)
         self.stream = ClipStream(encoder, device)
         self.samples = 0
 
@@ -151,6 +161,7 @@ def train(
     device: torch.device | str = "cpu",
     seconds: float | None = None,
     workers: int = 1,
+    compiled: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_sample: Callable[[Sampled], None] = lambda _: None,
 ) -> int:
@@ -158,13 +169,17 @@ def train(
 
     The folder gets `vae/` first (see `training.vae`), then `log.csv`, `curve.png`, `state/` and, after every call,
     `model/`: the model as it stands, a models folder; where the recipe asks for samples, also `samples/` and
-    `samples.csv`. workers: processes that draw images. Raises ValueError when the folder holds a run of another shape.
+    `samples.csv`. workers: processes that draw images. compiled: with torch.compile, for CUDA only. Raises ValueError
+    when the folder holds a run of another shape, and for compiling on another device.
     """
+    if compiled and torch.device(device).type != "cuda":
+        raise ValueError(f"compiling needs a CUDA device, got {device}: leave it out")
     folder.mkdir(parents=True, exist_ok=True)
     base = write_tokenizers(folder / "model")
     with ImagePool(recipe.pool, recipe.seed, workers) as pool:
         vae, encoder = prepare_vae(recipe.vae, recipe.seed, folder / "vae", pool, torch.device(device))
-        trainer = Trainer(recipe, pool, encoder, base, torch.device(device))
+        compiler = "inductor" if compiled else None
+        trainer = Trainer(recipe, pool, encoder, base, torch.device(device), compiler=compiler)
         if recipe.samples.minutes:
             sampler = Sampler(recipe, folder, vae, device)
             number = _run(trainer, folder, seconds, on_progress, sampler, on_sample)
