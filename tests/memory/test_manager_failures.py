@@ -51,6 +51,32 @@ def test_the_disk_rung_gives_pinned_buffers_back(tmp_path):
     memory.close()
 
 
+@pytest.mark.parametrize("high_vram", [False, True])
+@pytest.mark.parametrize("when", ["at once", "on arrival"])
+@pytest.mark.parametrize("fails", [1, 4, 12])
+def test_what_a_failed_read_left_half_filled_is_read_again(tmp_path, monkeypatch, fails, when, high_vram):
+    module, files = mapped(tmp_path)
+    memory = pretend(4 * (REST + sum(BLOCKS)), high_vram=high_vram)
+    add(memory, "net", module, files=files)
+    read, calls = memory.reader.read, []
+
+    def gone():
+        raise OSError("disk is gone")
+
+    def failing(*arguments):
+        calls.append(1)
+        if len(calls) == fails:
+            return gone if when == "on arrival" else gone()
+        return read(*arguments)
+
+    monkeypatch.setattr(memory.reader, "read", failing)
+    with pytest.raises(OSError, match="disk is gone"):
+        run(memory, "net")
+    memory.end_job()
+    assert torch.equal(run(memory, "net"), expected(net()))
+    memory.close()
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_random_leases_and_failures_end_clean(seed, tmp_path):
     """Nested leases, errors inside them and in copies, evictions, removals; then everything is as it was."""

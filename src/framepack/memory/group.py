@@ -103,12 +103,17 @@ class Group:
 
     def _fetch(self, units: Sequence[Unit]) -> None:
         """Begin all, then let the computation wait for all, even where one fails: none may arrive after its memory
-        was lent again."""
+        was lent again. Then none of them stays, for nobody could tell which ones are whole."""
         absent = [unit for unit in units if unit.device is None]
-        with ExitStack() as arrivals:
+        try:
+            with ExitStack() as arrivals:
+                for unit in absent:
+                    arrivals.callback(unit.fetch(self.lane, self.reader))
+                    self._copied += unit.nbytes
+        except BaseException:
             for unit in absent:
-                arrivals.callback(unit.fetch(self.lane, self.reader))
-                self._copied += unit.nbytes
+                unit.drop()
+            raise
 
     def _stream(self, streamed: Sequence[int], slots: int, may_pin: Callable[[int], bool]) -> None:
         units = [self.units[index] for index in streamed]

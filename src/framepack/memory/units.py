@@ -70,7 +70,12 @@ class Unit:
             else:
                 copies.append((view, home))
         marks = [lane.copy(view, home, after) for view, home in copies]
-        arrive = reader.read(reads, flat, after)
+        try:
+            arrive = reader.read(reads, flat, after)
+        except BaseException:
+            for mark in marks:  # else they would land in memory that was lent to others meanwhile
+                lane.finish(mark)
+            raise
 
         def arrive_all() -> None:
             for mark in marks:
@@ -83,8 +88,9 @@ class Unit:
         """Begin to bring it to the device to stay; the module may compute with it after the arrival is called."""
         if self.device is not None:
             return lambda: None
-        self.device = flat = lane.buffer(self.nbytes)
+        flat = lane.buffer(self.nbytes)
         arrive = self.fill(flat, lane, reader, lane.mark())
+        self.device = flat
         self.point(self.layout.views(flat))
         return arrive
 
