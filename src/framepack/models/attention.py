@@ -93,7 +93,7 @@ class _ByHead(torch.autograd.Function):
         for part in _parts(query, key):
             shares, rows = _shares(query, key, bias, part), gradient[part.of_queries]
             to_value[part.of_keys] += shares.T @ rows
-            to_logits = torch._softmax_backward_data(rows @ value[part.of_keys].T, shares, -1, shares.dtype)
+            to_logits = torch.ops.aten._softmax_backward_data(rows @ value[part.of_keys].T, shares, -1, shares.dtype)
             torch.mm(to_logits, key[part.of_keys], out=to_query[part.of_queries])
             to_key[part.of_keys] += to_logits.T @ query[part.of_queries]
         scale = query.shape[-1] ** -0.5
