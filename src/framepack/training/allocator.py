@@ -1,7 +1,7 @@
 """Keeps the memory that one training step frees for the next. Boundary: the C library's allocator; nothing of PyTorch.
 
 By default glibc asks the system for every large block and gives it back at once, and the system fills each of its
-pages with zeros again: a quarter of a small model's step on the CPU (`benchmarks/train_cpu.py`).
+pages with zeros again: a tenth of a small model's step on the CPU (`benchmarks/train_cpu.py`).
 """
 
 import ctypes
