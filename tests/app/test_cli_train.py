@@ -73,6 +73,7 @@ def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_p
         seen.update(steps=recipe.schedule.steps, folder=folder, seconds=seconds, workers=workers, compiled=compiled)
         return recipe.schedule.steps - 1
 
+    monkeypatch.setattr("framepack.app.cli_recipe.keep_freed_memory", lambda: True)  # it would be for all tests
     monkeypatch.setattr("framepack.training.trainer.train", train)
     assert (
         run(monkeypatch, "train", "mini", "-o", tmp_path, "--minutes", "2", "--sample-minutes", "9", "--device", "cpu")
@@ -90,5 +91,6 @@ def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_p
     assert run(monkeypatch, "train", "maxi") == 2
     assert "there is no recipe 'maxi': give a .toml file or one of mini" in capsys.readouterr().err
     monkeypatch.undo()
+    monkeypatch.setattr("framepack.app.cli_recipe.keep_freed_memory", lambda: True)  # it would be for all tests
     assert run(monkeypatch, "train", "mini", "-o", tmp_path, "--compile", "--device", "cpu") == 2
     assert "compiling needs a CUDA device, got cpu" in capsys.readouterr().err
