@@ -7,7 +7,6 @@ each key (float) or says which keys exist (bool). Shapes: B batch, L tokens, H h
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +17,8 @@ from framepack.models.layers import by_rows
 from framepack.models.linear import ONEDNN_DTYPES
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+Place = tuple[int, slice, int]
+"""Sample, tokens and head: where rows of (B, L, H, E) lie."""
 
 CHUNK_ROWS = 2048
 """Queries at a time in "sdpa-chunked": at 18,000 tokens and 24 heads in bf16 the logits are 1.8 GB, not 15.6."""
@@ -50,27 +51,19 @@ def by_head(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = Non
     return mixed
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Where some rows of one head's queries lie in (B, L, H, E), and its keys and values."""
-
-    sample: int
-    of_queries: tuple[int, slice, int]
-    of_keys: tuple[int, slice, int]
-
-
-def _parts(query: Tensor, key: Tensor) -> Iterator[_Part]:
+def _parts(query: Tensor, key: Tensor) -> Iterator[tuple[Place, Place]]:
+    """Some rows of one head's queries, and its keys and values."""
     rows = max(CACHED_LOGITS // key.shape[1], 64)
     for sample, head in itertools.product(range(query.shape[0]), range(query.shape[2])):
         for start in range(0, query.shape[1], rows):
-            yield _Part(sample, (sample, slice(start, start + rows), head), (sample, slice(None), head))
+            yield (sample, slice(start, start + rows), head), (sample, slice(None), head)
 
 
-def _shares(query: Tensor, key: Tensor, bias: Tensor | None, part: _Part) -> Tensor:
-    """How much each of the part's queries takes of each key, (rows, L)."""
-    logits = query[part.of_queries] * query.shape[-1] ** -0.5 @ key[part.of_keys].T
+def _shares(query: Tensor, key: Tensor, bias: Tensor | None, rows: Place, keys: Place) -> Tensor:
+    """How much each of the rows takes of each key, (rows, L)."""
+    logits = query[rows] * query.shape[-1] ** -0.5 @ key[keys].T
     if bias is not None:
-        logits += bias[part.sample % len(bias), 0]
+        logits += bias[rows[0] % len(bias), 0]
     return logits.softmax(dim=-1)
 
 
@@ -81,8 +74,8 @@ class _ByHead(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(query, key, value, bias)
         mixed = torch.empty_like(query)
-        for part in _parts(query, key):
-            torch.mm(_shares(query, key, bias, part), value[part.of_keys], out=mixed[part.of_queries])
+        for rows, keys in _parts(query, key):
+            torch.mm(_shares(query, key, bias, rows, keys), value[keys], out=mixed[rows])
         return mixed
 
     @staticmethod
@@ -90,12 +83,12 @@ class _ByHead(torch.autograd.Function):
         query, key, value, bias = ctx.saved_tensors
         (gradient,) = gradients
         to_query, to_key, to_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        for part in _parts(query, key):
-            shares, rows = _shares(query, key, bias, part), gradient[part.of_queries]
-            to_value[part.of_keys] += shares.T @ rows
-            to_logits = torch.ops.aten._softmax_backward_data(rows @ value[part.of_keys].T, shares, -1, shares.dtype)
-            torch.mm(to_logits, key[part.of_keys], out=to_query[part.of_queries])
-            to_key[part.of_keys] += to_logits.T @ query[part.of_queries]
+        for rows, keys in _parts(query, key):
+            shares = _shares(query, key, bias, rows, keys)
+            to_value[keys] += shares.T @ gradient[rows]
+            to_logits = torch.ops.aten._softmax_backward_data(gradient[rows] @ value[keys].T, shares, -1, shares.dtype)
+            torch.mm(to_logits, key[keys], out=to_query[rows])
+            to_key[keys] += to_logits.T @ query[rows]
         scale = query.shape[-1] ** -0.5
         return to_query * scale, to_key * scale, to_value, None
 
