@@ -21,11 +21,12 @@ from framepack.models.attention import BACKENDS, SLOW_FLASH
 from framepack.models.blocks import Execution
 from framepack.training import recipe as recipe_module
 from framepack.training.allocator import keep_freed_memory
+from framepack.training.block_encoder import BlockEncoder
 from framepack.training.export import write_tokenizers
 from framepack.training.pool import ImagePool
 from framepack.training.recipe import Recipe
 from framepack.training.trainer import Trainer
-from framepack.training.vae_encoder import BlockEncoder
+from framepack.training.vae_encoder import fit_encoder, new_vae
 
 RECIPE = Path(recipe_module.__file__).parent / "recipes" / "mini.toml"
 WAYS = ("sdpa, given back", "sdpa, kept", "auto, given back", "auto, kept")
@@ -48,10 +49,11 @@ def seconds(way: str, steps: int) -> float:
         return float("nan")
     recipe = Recipe.read(RECIPE)
     recipe = replace(recipe, phases=(replace(recipe.phases[-1], batch=8, sizes=((128, 128),)),))
-    encoder = BlockEncoder(matrix=torch.randn(768, 16) / 30, scaling_factor=1.0)
+    vae = new_vae(recipe.vae.channels, recipe.vae.latent_channels, recipe.vae.layers)
+    fit_encoder(vae, torch.rand(4, 3, 9, 64, 64))
     with tempfile.TemporaryDirectory() as folder:
         pool = Noise(recipe.pool, recipe.seed, 1)
-        trainer = Trainer(recipe, pool, encoder, write_tokenizers(Path(folder)), torch.device("cpu"))
+        trainer = Trainer(recipe, pool, BlockEncoder(vae), write_tokenizers(Path(folder)), torch.device("cpu"))
     trainer.model.transformer.execution = Execution(attention=BACKENDS[backend])
     for number in range(steps + 2):
         if number == 2:

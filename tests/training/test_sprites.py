@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from framepack.training.block_encoder import BlockEncoder
 from framepack.training.clips import ClipRecipe, ClipStream, draw_wishes, headings_of, state_rates
 from framepack.training.grammar import Wish
 from framepack.training.images import draw_image
 from framepack.training.motions import BOUNCE_PIXELS, MOTIONS, SPRITE_MOTIONS, render, start_pictures, state_at
 from framepack.training.sections import Moving, forward_section, inverted_section
 from framepack.training.sprites import Layer, calmed, draw_layer
-from framepack.training.vae_encoder import BlockEncoder
 
 SIZE = 96
 
@@ -131,11 +131,8 @@ def test_scenes_behind_cut_outs_are_sometimes_out_of_focus():
 
 
 @pytest.fixture(scope="module")
-def stream() -> ClipStream:
-    random = torch.Generator().manual_seed(0)
-    return ClipStream(
-        BlockEncoder(matrix=torch.randn(768, 4, generator=random) / 30, scaling_factor=1.0), torch.device("cpu")
-    )
+def stream(block_encoder: BlockEncoder) -> ClipStream:
+    return ClipStream(block_encoder, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,6 @@ from framepack.training.state import PART_BYTES, load_state, save_state
 from framepack.training.towers import TowerConfig, Towers
 from framepack.training.trainer import Trainer, start_weights, train
 from framepack.training.vae import VaeRecipe
-from framepack.training.vae_encoder import BlockEncoder
 
 TINY = Recipe(
     seed=1,
@@ -43,7 +42,7 @@ TINY = Recipe(
         rope_axes_dim=(4, 6, 6),
     ),
     towers=TowerConfig(text=16, pooled=16, pooled_layers=1, image=16, image_layers=1, image_size=32),
-    vae=VaeRecipe(fit_clips=2, fit_rows=2000, steps=1, batch=2),
+    vae=VaeRecipe(layers=1, fit_clips=2, fit_rows=2000, steps=1, images=2, clips_a_batch=1),
     pool=PoolRecipe(images=8, size=64),
     optimizer=OptimizerRecipe(),
     schedule=Schedule(steps=40, warm_up=4),
@@ -111,14 +110,13 @@ def test_samples_are_made_on_the_way_and_change_nothing(runs):
         replace(wanted, motions=("dance",))
 
 
-def test_compiled_blocks_train_alike_and_are_traced_once_for_all_shapes(tmp_path):
+def test_compiled_blocks_train_alike_and_are_traced_once_for_all_shapes(tmp_path, block_encoder):
     torch.compiler.reset()
     losses = []
     base = write_tokenizers(tmp_path)
-    encoder = BlockEncoder(matrix=torch.randn(768, 16, generator=torch.Generator().manual_seed(0)), scaling_factor=0.03)
     for compiler in (None, "eager"):
         pool = ImagePool(TINY.pool, TINY.seed, 1)
-        trainer = Trainer(TINY, pool, encoder, base, torch.device("cpu"), compiler=compiler)
+        trainer = Trainer(TINY, pool, block_encoder, base, torch.device("cpu"), compiler=compiler)
         trainer.model.transformer.execution = Execution(attention=sdpa)
         with torch._dynamo.config.patch(error_on_recompile=True):
             losses.append([trainer.step(number)[0] for number in range(6)])

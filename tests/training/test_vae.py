@@ -1,13 +1,33 @@
-"""The analytic VAE: its matrix is its encoder, and its decoder is a linear codec before any training."""
+"""The mini VAE: fitted without training, encoded block by block, trained in pieces."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from framepack.training import vae
+from framepack.training.block_encoder import BlockEncoder
+from framepack.training.curve import read_log
 from framepack.training.images import draw_image
 from framepack.training.motions import MOTIONS, render, state_at
+from framepack.training.pool import ImagePool, PoolRecipe
+from framepack.training.vae import VaeRecipe, fit_vae, optimizer_of, prepare_vae, train_vae
 from framepack.training.vae_decoder import Fit, fit_decoder
-from framepack.training.vae_encoder import fit_encoder, new_vae
+from framepack.training.vae_encoder import fit_encoder, free_weights, new_vae
+
+RECIPE = VaeRecipe(
+    layers=1,
+    fit_clips=12,
+    fit_rows=4000,
+    steps=24,
+    images=2,
+    clips_a_batch=1,
+    sizes=((32, 32),),
+    decoder_rate=1e-5,
+    encoder_rate=5e-6,
+    warm_up=10,
+)
 
 
 def psnr(a, b):
@@ -15,9 +35,13 @@ def psnr(a, b):
 
 
 @pytest.fixture(scope="module")
-def clips():
-    images = np.stack([draw_image(np.random.default_rng((5, i)), 64) for i in range(12)])
-    images = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+def images():
+    return np.stack([draw_image(np.random.default_rng((5, i)), 128) for i in range(12)])
+
+
+@pytest.fixture(scope="module")
+def clips(images):
+    images = torch.from_numpy(images[:, ::2, ::2].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
     rates = torch.stack([list(MOTIONS.values())[i].row() for i in range(12)])
     return render(images, state_at(torch.arange(9), rates, rates, torch.zeros(12)))
 
@@ -25,35 +49,54 @@ def clips():
 @pytest.fixture(scope="module")
 def fitted(clips):
     torch.manual_seed(0)
-    vae = new_vae((16, 32, 64, 64), 16)
-    return vae, fit_encoder(vae, clips)
+    model = new_vae((16, 32, 64, 64), 16, 2)
+    fit_encoder(model, clips)
+    return model
+
+
+@pytest.fixture(scope="module")
+def learning(images):
+    """A VAE that was trained on one batch again and again, and how well it did."""
+    recipe = replace(RECIPE, fit_rows=20_000, noise=0.0)
+    model = fit_vae(recipe, 3, images)
+    batch = vae.draw_batch(np.random.default_rng(7), recipe, images, 0, torch.device("cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vae, "draw_batch", lambda *_: batch)
+        steps = train_vae(model, BlockEncoder(model), optimizer_of(model, recipe), images, recipe, 3)
+        return model, [psnr for _, psnr in steps]
+
+
+@pytest.fixture(scope="module")
+def trained(learning):
+    return learning[0]
 
 
 def blocks_of(clips):
     return torch.cat([clips[:, :, :1].expand(-1, -1, 3, -1, -1), clips], dim=2)
 
 
-def test_the_matrix_is_the_encoder(fitted, clips):
-    vae, encoder = fitted
+@pytest.mark.parametrize("which", ["fitted", "trained"])
+def test_blocks_are_encoded_as_the_whole_clip_is(which, request, clips):
+    model = request.getfixturevalue(which)
+    encoder = BlockEncoder(model)
     with torch.no_grad():
-        real = vae.encode(clips[:2]).latent_dist.mode() * vae.config.scaling_factor
-    torch.testing.assert_close(encoder(blocks_of(clips[:2])), real, atol=0.05, rtol=0)
-    torch.testing.assert_close(encoder.image(clips[:2, :, 0]), real[:, :, :1], atol=0.05, rtol=0)
+        real = model.encode(clips[:2]).latent_dist.mode() * model.config.scaling_factor
+    torch.testing.assert_close(encoder(blocks_of(clips[:2])), real, atol=0.06, rtol=0)
+    torch.testing.assert_close(encoder.image(clips[:2, :, 0]), real[:, :, :1], atol=0.06, rtol=0)
 
 
 def test_latents_have_unit_size_and_are_half_whitened(fitted, clips):
-    latents = fitted[1](blocks_of(clips))
+    latents = BlockEncoder(fitted)(blocks_of(clips))
     assert float(latents.square().mean()) == pytest.approx(1, abs=0.02)
     spread = latents.flatten(2).std((0, 2))
     assert spread[0] > 2 * spread[-1]
 
 
 def test_the_solved_decoder_is_what_its_convolutions_compute(fitted, clips):
-    vae, encoder = fitted
-    latents = encoder(blocks_of(clips)) / encoder.scaling_factor
-    expected, _ = fit_decoder(vae, clips, latents, Fit(rows=4000))
+    encoder = BlockEncoder(fitted)
+    expected = fit_decoder(fitted, clips, encoder(blocks_of(clips)) / encoder.scaling_factor, Fit(rows=4000))
     with torch.no_grad():
-        made = vae.decode(latents[:4]).sample
+        made = fitted.decode(encoder(blocks_of(clips[:4])) / encoder.scaling_factor).sample
     assert expected > 22
     assert psnr(made, clips[:4]) > expected - 3
 
@@ -61,3 +104,37 @@ def test_the_solved_decoder_is_what_its_convolutions_compute(fitted, clips):
 def test_too_many_latent_channels_are_refused_with_the_width_they_need():
     with pytest.raises(ValueError, match="need a last block of"):
         fit_encoder(new_vae((16, 32, 64, 64), 48), torch.zeros(1, 3, 5, 16, 16))
+
+
+def test_training_sharpens_and_moves_only_what_is_free(learning, images):
+    model, psnrs = learning
+    assert psnrs[-1] > psnrs[0] + 0.5
+    start = fit_vae(replace(RECIPE, fit_rows=20_000), 3, images)
+    free = free_weights(start)
+    moved = 0
+    for (name, before), after in zip(start.named_parameters(), model.parameters(), strict=True):
+        fixed = 1 - free[name] if name in free else torch.ones_like(before)
+        assert torch.equal(before * fixed, after * fixed), name
+        moved += not torch.equal(before, after) and name.startswith("encoder.")
+    assert moved > 10
+
+
+def test_a_training_cut_in_two_is_the_training_in_one_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(vae, "LOG_EVERY", 4)
+    recipe = replace(RECIPE, steps=8, fit_clips=2, fit_rows=2000, images=1)
+    heard = []
+    for name in ("whole", "cut"):
+        with ImagePool(PoolRecipe(images=8, size=64), 1, 1) as pool:
+            call = (recipe, 1, tmp_path / name / "vae", pool, torch.device("cpu"))
+            (tmp_path / name).mkdir()
+            if name == "cut":
+                assert prepare_vae(*call, seconds=0, on_progress=heard.append) is None
+            model = prepare_vae(*call, on_progress=heard.append)
+            again = prepare_vae(*call)
+        for one, other in zip(model.parameters(), again.parameters(), strict=True):
+            assert torch.equal(one, other)
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["vae", "vae.csv"]
+    weights = [tmp_path / name / "vae/diffusion_pytorch_model.safetensors" for name in ("whole", "cut")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert [line.step for line in heard] == [4, 8, 4, 8]
+    assert [row["step"] for row in read_log(tmp_path / "cut/vae.csv")] == [4, 8]

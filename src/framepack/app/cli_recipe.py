@@ -14,6 +14,7 @@ from framepack.training import trainer
 from framepack.training.allocator import keep_freed_memory
 from framepack.training.recipe import Recipe
 from framepack.training.sample_recipe import Sampled
+from framepack.training.vae import VaeProgress
 
 RECIPES = Path(recipe_module.__file__).parent / "recipes"
 
@@ -41,13 +42,16 @@ def recipe_command(
     console.print(f"{file.stem}: {recipe.schedule.steps} steps into {folder}", highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console)
-    task = progress.add_task("drawing pictures, fitting the VAE", total=recipe.schedule.steps)
+    task = progress.add_task("drawing pictures, fitting the VAE", total=recipe.vae.steps)
     sampled: list[Sampled] = []
     with Live(progress, console=console) as live:
 
+        def show_vae(line: VaeProgress) -> None:
+            progress.update(task, completed=line.step, description=f"VAE {line.psnr:.1f} dB")
+
         def show(line: trainer.Progress) -> None:
             text = f"loss {line.loss:.4f}, {line.samples} samples"
-            progress.update(task, completed=line.step, description=text)
+            progress.update(task, completed=line.step, total=recipe.schedule.steps, description=text)
 
         def show_sample(row: Sampled) -> None:
             sampled.append(row)
@@ -60,9 +64,13 @@ def recipe_command(
             seconds=None if minutes is None else 60 * minutes,
             workers=workers,
             compiled=compiled,
+            on_vae=show_vae,
             on_progress=show,
             on_sample=show_sample,
         )
+    if not done:
+        console.print("The VAE is not ready yet: the same command goes on with it", soft_wrap=True)
+        return
     rest = recipe.schedule.steps - done
     said = f"{rest} steps are left: the same command goes on" if rest else "done"
     console.print(f"{said}. Try it: framepack generate PICTURE --models-dir {folder / 'model'}", soft_wrap=True)

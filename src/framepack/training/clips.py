@@ -14,6 +14,7 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
 
+from framepack.training.block_encoder import BlockEncoder
 from framepack.training.grammar import Wish, pad_words, prompt_words
 from framepack.training.motions import (
     COLUMNS,
@@ -28,7 +29,6 @@ from framepack.training.motions import (
 )
 from framepack.training.sections import Moving, Picture, Section, Source
 from framepack.training.sprites import Layer, calmed, draw_layer
-from framepack.training.vae_encoder import BlockEncoder
 
 LIGHTS = ("brighten", "darken", "warmer", "cooler")
 LONGEST_EXACT = 8
@@ -135,7 +135,7 @@ class ClipStream:
         before, after = (rates, other) if section.prompt_holds_before_change else (other, rates)
         if not section.change:
             before = after = rates
-        images = self.crops(random, recipe, pool, count, size)
+        images = crops(random, recipe, pool, count, size, self.device)
         layer = None
         if any(sprites):
             images, layer = self.with_sprites(random, recipe, pool, images, sprites, (before, after))
@@ -205,16 +205,18 @@ class ClipStream:
             context=tuple(gather(part.sources) for part in section.context),
         )
 
-    def crops(
-        self, random: Generator, recipe: ClipRecipe, pool: np.ndarray, count: int, size: tuple[int, int]
-    ) -> Tensor:
-        """`count` random parts of random images, (count, 3, H, W) in -1..1."""
-        parts = [crop(random, pool[random.integers(len(pool))], recipe.smallest_crop, size) for _ in range(count)]
-        return torch.cat([self._fit(part, size) for part in parts])
 
-    def _fit(self, part: np.ndarray, size: tuple[int, int]) -> Tensor:
-        pixels = torch.from_numpy(part).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
-        return functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+def crops(
+    random: Generator, recipe: ClipRecipe, pool: np.ndarray, count: int, size: tuple[int, int], device: torch.device
+) -> Tensor:
+    """`count` random parts of random images (N, S, S, 3) uint8, (count, 3, H, W) in -1..1 on `device`."""
+    parts = [crop(random, pool[random.integers(len(pool))], recipe.smallest_crop, size) for _ in range(count)]
+    return torch.cat([_fitted(part, size, device) for part in parts])
+
+
+def _fitted(part: np.ndarray, size: tuple[int, int], device: torch.device) -> Tensor:
+    pixels = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def crop(random: Generator, image: np.ndarray, smallest: float, size: tuple[int, int]) -> np.ndarray:

@@ -1,16 +1,16 @@
 """Muon for the blocks' matrices, Adam for the rest, on a float32 master copy of bf16 weights.
 
 Muon replaces a matrix's momentum by its nearest semi-orthogonal one (four Newton-Schulz steps, Keller Jordan, 2024).
-Adam's second moment is one number a row, and the moving average of the weights is kept as a bf16 difference to the
-master: both keep the resume checkpoint below 60 MB. Tensors are moved in lists, so that a GPU is given some hundred
-kernels a step, not thousands: with so small a model their launches would take longer than the work.
+Adam's second moment is one number a row, unless told otherwise, and the moving average of the weights is kept as a
+bf16 difference to the master: both keep the resume checkpoint below 60 MB. Tensors are moved in lists, so that a GPU is
+given some hundred kernels a step, not thousands: with so small a model their launches would take longer than the work.
 """
 
 # pyright: reportPrivateImportUsage=false
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ class OptimizerRecipe:
     """largest norm of all gradients together"""
     average: float = 0.998
     """decay of the moving average of the weights"""
+    rows: bool = True
+    """one second moment for each row, not for each number: a third less to keep"""
 
 
 def orthogonal(matrices: Tensor, steps: int = 4) -> Tensor:
@@ -50,13 +52,16 @@ def orthogonal(matrices: Tensor, steps: int = 4) -> Tensor:
 class Optimizer:
     """Steps the parameters of `module`; `matrices` names the ones Muon moves."""
 
-    def __init__(self, module: nn.Module, matrices: set[str], recipe: OptimizerRecipe) -> None:
-        self.recipe = recipe
+    def __init__(
+        self, module: nn.Module, matrices: set[str], recipe: OptimizerRecipe, rates: Mapping[str, float] | None = None
+    ) -> None:
+        """rates: factors on Adam's learning rate, by name, where they are not one."""
+        self.recipe, self.rates = recipe, rates or {}
         self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.master = {name: p.detach().float().clone() for name, p in self.parameters.items()}
         self.average = {name: torch.zeros_like(m, dtype=torch.bfloat16) for name, m in self.master.items()}
         self.first = {name: torch.zeros_like(m, dtype=torch.bfloat16) for name, m in self.master.items()}
-        self.second = {name: torch.zeros_like(_rows(m)) for name, m in self.master.items() if name not in matrices}
+        self.second = {n: torch.zeros_like(self._rows(m)) for n, m in self.master.items() if n not in matrices}
         self.shapes: dict[tuple[int, ...], list[str]] = defaultdict(list)
         for name in sorted(matrices):
             self.shapes[tuple(self.master[name].shape)].append(name)
@@ -128,12 +133,19 @@ class Optimizer:
         fast, slow = self.recipe.betas
         new, second = list(torch._foreach_mul(_of(grads, names), scale)), _of(self.second, names)
         first = self._drawn_to(new, names, 1 - fast)
-        torch._foreach_lerp_(second, [_rows(square) for square in torch._foreach_mul(new, new)], 1 - slow)
+        torch._foreach_lerp_(second, [self._rows(square) for square in torch._foreach_mul(new, new)], 1 - slow)
         spread = torch._foreach_sqrt(torch._foreach_div(second, 1 - slow**self.step_count))
         torch._foreach_add_(spread, 1e-8)
         torch._foreach_div_(first, 1 - fast**self.step_count)
         torch._foreach_div_(first, spread)
+        if self.rates:
+            torch._foreach_mul_(first, [self.rates.get(name, 1.0) for name in names])
         torch._foreach_sub_(_of(self.master, names), first, alpha=self.recipe.adam * rate)
+
+    def _rows(self, tensor: Tensor) -> Tensor:
+        """The mean of each row, (R, 1, ...), where they share; a row is a word's embedding or an output channel."""
+        shared = self.recipe.rows and tensor.ndim > 1
+        return tensor.mean(dim=tuple(range(1, tensor.ndim)), keepdim=True) if shared else tensor
 
     def _drawn_to(self, new: list[Tensor], names: list[str], share: float) -> list[Tensor]:
         """First moments, float32, after a step towards the gradients `new`; kept in bf16."""
@@ -160,8 +172,3 @@ def _fits(name: str, saved: Tensor, mine: Tensor) -> bool:
     if name.endswith(VOCABULARIES):
         return saved.shape[1:] == mine.shape[1:] and len(saved) <= len(mine)
     return saved.shape == mine.shape
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """The mean of each row, (R, 1, ...); a vector stays one. A row is a word's embedding or an output channel."""
-    return tensor.mean(dim=tuple(range(1, tensor.ndim)), keepdim=True) if tensor.ndim > 1 else tensor

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.training.block_encoder import BlockEncoder
 from framepack.training.clips import ClipStream
 from framepack.training.curve import append_row, cut_rows, draw_curve, read_log
 from framepack.training.export import export_transformer, export_vae, write_tokenizers
@@ -28,8 +29,7 @@ from framepack.training.samples import Sampler
 from framepack.training.sections import draw_section
 from framepack.training.state import load_state, save_state
 from framepack.training.towers import Towers
-from framepack.training.vae import prepare_vae
-from framepack.training.vae_encoder import BlockEncoder
+from framepack.training.vae import VaeProgress, prepare_vae
 
 LOG_EVERY = 20
 SLOW = 0.15
@@ -162,12 +162,14 @@ def train(
     seconds: float | None = None,
     workers: int = 1,
     compiled: bool = False,
+    on_vae: Callable[[VaeProgress], None] = lambda _: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_sample: Callable[[Sampled], None] = lambda _: None,
 ) -> int:
     """Train or continue the run in `folder` until the recipe's last step or for `seconds`; returns the steps done.
 
-    The folder gets `vae/` first (see `training.vae`), then `log.csv`, `curve.png`, `state/` and, after every call,
+    The folder gets `vae/` first (see `training.vae`); where the time does not suffice for it, nothing else and no step
+    is done. Then it gets `log.csv`, `curve.png`, `state/` and, after every call,
     `model/`: the model as it stands, a models folder; where the recipe asks for samples, also `samples/` and
     `samples.csv`. workers: processes that draw images. compiled: with torch.compile, for CUDA only. Raises ValueError
     when the folder holds a run of another shape, and for compiling on another device.
@@ -177,9 +179,13 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     base = write_tokenizers(folder / "model")
     with ImagePool(recipe.pool, recipe.seed, workers) as pool:
-        vae, encoder = prepare_vae(recipe.vae, recipe.seed, folder / "vae", pool, torch.device(device))
+        began = time.monotonic()
+        vae = prepare_vae(recipe.vae, recipe.seed, folder / "vae", pool, torch.device(device), seconds, on_vae)
+        if vae is None:
+            return 0
+        seconds = None if seconds is None else seconds - (time.monotonic() - began)
         compiler = "inductor" if compiled else None
-        trainer = Trainer(recipe, pool, encoder, base, torch.device(device), compiler=compiler)
+        trainer = Trainer(recipe, pool, BlockEncoder(vae), base, torch.device(device), compiler=compiler)
         if recipe.samples.minutes:
             sampler = Sampler(recipe, folder, vae, device)
             number = _run(trainer, folder, seconds, on_progress, sampler, on_sample)

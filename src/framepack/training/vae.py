@@ -1,158 +1,259 @@
-"""Trains the mini VAE's decoder where it loses most: from latents to quarter resolution.
+"""Trains the mini VAE: fitted first, then encoder and decoder together on pictures and clips.
 
-The linear decoder's weak place is its first upsampling, which cannot tell the pixels of one latent apart. Its stage
-is also the cheapest, so only conv_in, the middle, the first block and the second one's residual blocks are trained,
-against the blocks' principal components; the fitted stages behind stay as they are. Latents never move: the encoder
-is frozen.
+The fit (`vae_encoder`, `vae_decoder`) is a linear codec; its decoder cannot tell the pixels of a latent apart, and its
+encoder knows nothing beyond a block's edge. Training mends both. Latents stay near the fitted ones, half whitened, and
+are decoded with noise on them, as a transformer's are never exact. Afterwards the VAE is frozen.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
-from einops import rearrange
 from numpy.random import Generator
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from framepack.training.clips import ClipRecipe, ClipStream, draw_wishes, state_rates
+from framepack.training.block_encoder import BlockEncoder
+from framepack.training.clips import ClipRecipe, crops, draw_wishes, state_rates
+from framepack.training.curve import append_row, cut_rows
 from framepack.training.motions import render, state_at
+from framepack.training.optimizer import Optimizer, OptimizerRecipe
 from framepack.training.pool import ImagePool
-from framepack.training.vae_decoder import Fit, QuarterTarget, fit_decoder
-from framepack.training.vae_encoder import BlockEncoder, fit_encoder, new_vae
+from framepack.training.state import load_state, save_state
+from framepack.training.vae_decoder import Fit, fit_decoder
+from framepack.training.vae_encoder import fit_encoder, free_weights, new_vae
 
-ENCODER_FILE = "block_encoder.safetensors"
+LOG_EVERY = 20
+LATEST_START = 30
+"""frames into a video at which the last training clip begins"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeProgress:
+    """One line of the log, averaged over its steps."""
+
+    step: int
+    psnr: float
+    """of the batches, dB"""
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class VaeRecipe:
-    """The VAE's widths, how it is fitted, and how its decoder's first stage is trained."""
+    """The VAE's widths, how it is fitted, and how it is trained."""
 
     channels: tuple[int, ...] = (16, 32, 64, 64)
     latent_channels: int = 16
+    layers: int = 2
+    """residual blocks a level; the decoder has one more"""
     fit_clips: int = 60
     """clips of 17 frames for the principal components and the least squares"""
     fit_rows: int = 120_000
     """positions that each least-squares fit sees"""
-    steps: int = 1500
-    batch: int = 6
-    size: tuple[int, int] = (64, 64)
-    residual_rate: float = 4e-4
-    linear_rate: float = 1.5e-4
-    warm_up: int = 50
-    clips: ClipRecipe = field(default_factory=ClipRecipe)
+    steps: int = 6000
+    images: int = 14
+    """in a batch of pictures; two batches of five are"""
+    clips_a_batch: int = 2
+    sizes: tuple[tuple[int, int], ...] = ((64, 64), (64, 64), (80, 80))
+    """height and width; clips take the first"""
+    decoder_rate: float = 1.5e-4
+    encoder_rate: float = 7.5e-5
+    warm_up: int = 200
+    decay: float = 0.9
+    """share of the steps at the end over which the rates fall to nothing"""
+    checkpoint_minutes: float = 4.0
     squares: float = 2.0
-    """weight of the squared error beside the absolute one"""
+    """weight of the squared error"""
+    absolute: float = 0.25
+    """weight of the absolute error"""
+    near: float = 0.05
+    """weight of the squared distance of latents to the fitted ones"""
+    noise: float = 0.05
+    """largest standard deviation of the noise on unscaled latents"""
+    clips: ClipRecipe = field(default_factory=ClipRecipe)
 
     def rate(self, step: int) -> float:
-        """Factor on the learning rates: up, then down to nothing."""
-        return min(1.0, (step + 1) / self.warm_up) * (1 - step / self.steps)
-
-
-def decoder_batch(
-    random: Generator, stream: ClipStream, pool: np.ndarray, recipe: VaeRecipe
-) -> tuple[Tensor, Tensor, int]:
-    """Unscaled latents (B, C, 5, h, w), blocks (B, 192, 5, 2h, 2w) and the first latent that counts.
-
-    Half of the batches begin in the middle of a video, as the tiles of a long one do; the first latent is context.
-    """
-    wishes = [draw_wishes(random, recipe.clips) for _ in range(recipe.batch)]
-    rates = state_rates(wishes).to(stream.device)
-    inside = bool(random.random() < 0.5)
-    first = 4 * int(random.integers(1, 9)) - 3 if inside else 0
-    frames = torch.arange(first, first + (20 if inside else 17))
-    if not inside:
-        frames = torch.cat([torch.zeros(3, dtype=torch.long), frames])
-    images = stream.crops(random, recipe.clips, pool, recipe.batch, recipe.size)
-    clips = render(
-        images, state_at(frames.to(stream.device), rates, rates, torch.zeros(recipe.batch, device=stream.device))
-    )
-    blocks = rearrange(clips, "n c (t f) (h y) (w x) -> n (c f y x) t h w", f=4, y=4, x=4)
-    return stream.encoder(clips) / stream.encoder.scaling_factor, blocks, int(inside)
-
-
-def quarter(vae: AutoencoderKLHunyuanVideo, latents: Tensor) -> Tensor:
-    """The trained stage: unscaled latents (B, C, t, h, w) -> features at quarter resolution (B, D, t, 2h, 2w)."""
-    decoder: Any = vae.decoder
-    state = decoder.conv_in(vae.post_quant_conv(latents))
-    for resnet in decoder.mid_block.resnets:
-        state = resnet(state)
-    state = decoder.up_blocks[0](state)
-    for resnet in decoder.up_blocks[1].resnets:
-        state = resnet(state)
-    return state
-
-
-def stage_parameters(vae: AutoencoderKLHunyuanVideo) -> dict[str, torch.nn.Parameter]:
-    """What `quarter` reads."""
-    parts = ("conv_in.", "mid_block.", "up_blocks.0.", "up_blocks.1.resnets.")
-    return {name: p for name, p in vae.decoder.named_parameters() if name.startswith(parts)}
+        """Factor on the learning rates: up, level, then down to nothing."""
+        return min(1.0, (step + 1) / self.warm_up, (self.steps - step) / max(1.0, self.decay * self.steps))
 
 
 def prepare_vae(
-    recipe: VaeRecipe, seed: int, folder: Path, pool: ImagePool, device: torch.device
-) -> tuple[AutoencoderKLHunyuanVideo, BlockEncoder]:
-    """The VAE of a run, fitted and trained on the first call and read from `folder` afterwards."""
-    done = folder / ENCODER_FILE
-    if done.is_file():
-        vae: Any = AutoencoderKLHunyuanVideo.from_pretrained(folder)
-        return vae, BlockEncoder(matrix=load_file(done)["matrix"], scaling_factor=float(vae.config.scaling_factor))
+    recipe: VaeRecipe,
+    seed: int,
+    folder: Path,
+    pool: ImagePool,
+    device: torch.device,
+    seconds: float | None = None,
+    on_progress: Callable[[VaeProgress], None] = lambda _: None,
+) -> AutoencoderKLHunyuanVideo | None:
+    """The VAE of a run: fitted and trained on the first calls, read from `folder` afterwards.
+
+    Beside `folder` lie `vae.csv`, the log, and until the end the fitted VAE and the checkpoint. Returns None when
+    `seconds` were not enough: the next call goes on.
+    """
+    if folder.is_dir():
+        return _read(folder)
+    fitted, state = folder.with_name(folder.name + ".fitted"), folder.with_name(folder.name + ".state")
+    if not fitted.is_dir():
+        _save(fit_vae(recipe, seed, pool.at(0)), fitted)
+    vae: Any = _read(fitted)
+    vae.to(device)
+    run = _Run(recipe=recipe, seed=seed, pool=pool.at(0), state=state, log=folder.with_name("vae.csv"))
+    if not run.train(vae, seconds, on_progress):
+        return None
+    _save(vae.cpu(), folder)
+    for rest in (fitted, state):
+        shutil.rmtree(rest, ignore_errors=True)
+    return vae
+
+
+def fit_vae(recipe: VaeRecipe, seed: int, pool: np.ndarray) -> AutoencoderKLHunyuanVideo:
+    """The linear codec that training starts from."""
     torch.manual_seed(seed)
-    vae = new_vae(recipe.channels, recipe.latent_channels)
+    vae = new_vae(recipe.channels, recipe.latent_channels, recipe.layers)
     random = np.random.default_rng((seed, 2))
-    clips = _fit_clips(random, recipe, pool.at(0), side=128)
-    encoder = fit_encoder(vae, clips)
+    clips = _clips(random, recipe, pool, recipe.fit_clips, (128, 128), torch.arange(17), torch.device("cpu"))
+    fit_encoder(vae, clips)
     top, left = (8 * int(value) for value in random.integers(0, 9, 2))
     part = clips[..., top : top + 64, left : left + 64]
-    held = torch.cat([part[:, :, :1].expand(-1, -1, 3, -1, -1), part], dim=2)
-    _, target = fit_decoder(vae, part, encoder(held) / encoder.scaling_factor, Fit(rows=recipe.fit_rows))
-    vae.to(device)
-    for _ in train_decoder(vae, target.to(device), ClipStream(encoder, device), pool.at(0), recipe, seed):
-        pass
-    vae.cpu().save_pretrained(folder)
-    save_file({"matrix": encoder.matrix.contiguous()}, done)
-    return vae, encoder
+    with torch.no_grad():
+        latents = torch.cat([_latents(vae, few) for few in part.split(4)])
+    fit_decoder(vae, part, latents, Fit(rows=recipe.fit_rows))
+    return vae
 
 
-def _fit_clips(random: Generator, recipe: VaeRecipe, pool: np.ndarray, side: int) -> Tensor:
-    """Clips of 17 frames, (N, 3, 17, side, side) in -1..1, one motion each."""
-    stream = ClipStream(BlockEncoder(matrix=torch.zeros(768, 1), scaling_factor=1.0), torch.device("cpu"))
-    images = stream.crops(random, recipe.clips, pool, recipe.fit_clips, (side, side))
-    rates = state_rates([draw_wishes(random, recipe.clips) for _ in images])
-    return render(images, state_at(torch.arange(17), rates, rates, torch.zeros(len(images))))
+def optimizer_of(vae: AutoencoderKLHunyuanVideo, recipe: VaeRecipe) -> Optimizer:
+    """For the weights that are free to move; the others no longer ask for gradients."""
+    free = free_weights(vae)
+    for name, parameter in vae.named_parameters():
+        parameter.requires_grad_(name in free)
+    slow = {name: recipe.encoder_rate / recipe.decoder_rate for name in free if name.startswith(("encoder.", "quant_"))}
+    return Optimizer(vae, set(), OptimizerRecipe(adam=recipe.decoder_rate, clip=0.5, rows=False), slow)
 
 
-def train_decoder(
+def train_vae(
     vae: AutoencoderKLHunyuanVideo,
-    target: QuarterTarget,
-    stream: ClipStream,
+    fitted: BlockEncoder,
+    optimizer: Optimizer,
     pool: np.ndarray,
     recipe: VaeRecipe,
     seed: int,
+    first: int = 0,
 ) -> Iterator[tuple[int, float]]:
-    """Train in place; yields (step, PSNR of the batch at quarter resolution in dB)."""
-    parameters = stage_parameters(vae)
-    linear = [p for name, p in parameters.items() if "resnets" not in name or "shortcut" in name]
-    residual = [p for name, p in parameters.items() if "resnets" in name and "shortcut" not in name]
-    groups = [{"params": linear, "lr": recipe.linear_rate}, {"params": residual, "lr": recipe.residual_rate}]
-    adam = torch.optim.Adam(groups, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(adam, recipe.rate)
-    for step in range(recipe.steps):
+    """Train in place from step `first` on; yields (steps done, PSNR of the batch in dB). `fitted`: before training."""
+    device = next(vae.parameters()).device
+    masks = {parameter: mask for name, mask in free_weights(vae).items() for parameter in [vae.get_parameter(name)]}
+    for step in range(first, recipe.steps):
         random = np.random.default_rng((seed, 1, step))
-        latents, blocks, first = decoder_batch(random, stream, pool, recipe)
-        with torch.autocast(latents.device.type, torch.bfloat16):
-            features = quarter(vae, latents)
-        pixels = torch.einsum("ncthw,mc->nmthw", features[:, list(target.channels)].float(), target.basis)
-        error = (pixels - blocks)[:, :, first:]
-        squares = error.square().mean()
-        loss = recipe.squares * squares + (error.square() + 1e-4).sqrt().mean()
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(parameters.values()), 1.0)
-        adam.step()
-        schedule.step()
+        noise = torch.Generator(device).manual_seed(int(random.integers(2**62)))
+        frames, inside = draw_batch(random, recipe, pool, step, device)
+        with torch.autocast(device.type, torch.bfloat16):
+            latents = _latents(vae, frames)
+        blocks = torch.cat([frames[:, :, :1].expand(-1, -1, 3, -1, -1), frames], dim=2)
+        near = (latents - fitted(blocks) / fitted.scaling_factor).square().mean()
+        if inside:  # as a decoder sees a tile of a long video: its first latent is no picture, and only context
+            latents, frames = latents[:, :, 1:], frames[:, :, 4:]
+        amount = recipe.noise * torch.rand(len(frames), 1, 1, 1, 1, generator=noise, device=device)
+        latents = latents + amount * torch.randn(latents.shape, generator=noise, device=device)
+        with torch.autocast(device.type, torch.bfloat16):
+            made = vae.decode(latents).sample  # pyright: ignore[reportAttributeAccessIssue]
+        error = (made.float() - frames)[:, :, int(inside) :]
+        squares, absolute = error.square().mean(), (error.square() + 1e-4).sqrt().mean()
+        (recipe.squares * squares + recipe.absolute * absolute + recipe.near * near).backward()
+        for parameter, mask in masks.items():
+            if parameter.grad is not None:
+                parameter.grad.mul_(mask)
+        optimizer.step(recipe.rate(step))
         yield step + 1, float(-10 * torch.log10(squares.detach() / 4))
+
+
+def draw_batch(
+    random: Generator, recipe: VaeRecipe, pool: np.ndarray, step: int, device: torch.device
+) -> tuple[Tensor, bool]:
+    """Frames (B, 3, T, H, W) in -1..1, and whether they begin inside a video.
+
+    Of five steps two have pictures, two clips of 17 frames and one clips of 21 frames that begin inside a video.
+    """
+    kind = step % 5
+    if kind in (1, 3):
+        size = recipe.sizes[random.integers(len(recipe.sizes))]
+        return crops(random, recipe.clips, pool, recipe.images, size, device)[:, :, None], False
+    frames = torch.arange(21 if kind == 4 else 17) + int(random.integers(LATEST_START))
+    return _clips(random, recipe, pool, recipe.clips_a_batch, recipe.sizes[0], frames, device), kind == 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A training with its files."""
+
+    recipe: VaeRecipe
+    seed: int
+    pool: np.ndarray
+    state: Path
+    log: Path
+
+    def train(
+        self, vae: AutoencoderKLHunyuanVideo, seconds: float | None, on_progress: Callable[[VaeProgress], None]
+    ) -> bool:
+        """Train until the last step; returns False where `seconds` ended it before."""
+        recipe, fitted, optimizer = self.recipe, BlockEncoder(vae), optimizer_of(vae, self.recipe)
+        first = load_state(self.state, optimizer)[0] if self.state.is_dir() else 0
+        cut_rows(self.log, first)
+        began = saved = logged = time.monotonic()
+        psnrs: list[float] = []
+        for step, psnr in train_vae(vae, fitted, optimizer, self.pool, recipe, self.seed, first):
+            psnrs.append(psnr)
+            if step % LOG_EVERY and step < recipe.steps:
+                continue
+            now = time.monotonic()
+            progress = VaeProgress(step=step, psnr=sum(psnrs) / len(psnrs), seconds=now - logged)
+            append_row(self.log, asdict(progress))
+            on_progress(progress)
+            logged, psnrs = now, []
+            ends = seconds is not None and now - began > seconds and step < recipe.steps
+            if ends or now - saved > 60 * recipe.checkpoint_minutes:
+                save_state(self.state, optimizer, step, step)
+                saved = now
+            if ends:
+                return False
+        vae.load_state_dict(vae.state_dict() | optimizer.averaged())
+        return True
+
+
+def _latents(vae: AutoencoderKLHunyuanVideo, frames: Tensor) -> Tensor:
+    """(B, 3, T, H, W) -> unscaled latents, float32."""
+    posterior: Any = vae.encode(frames).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
+    return posterior.mode().float()
+
+
+def _clips(
+    random: Generator,
+    recipe: VaeRecipe,
+    pool: np.ndarray,
+    count: int,
+    size: tuple[int, int],
+    frames: Tensor,
+    device: torch.device,
+) -> Tensor:
+    """Clips of these frames of a video, (count, 3, T, H, W) in -1..1, one motion each."""
+    images = crops(random, recipe.clips, pool, count, size, device)
+    rates = state_rates([draw_wishes(random, recipe.clips) for _ in images]).to(device)
+    return render(images, state_at(frames.to(device), rates, rates, torch.zeros(count, device=device)))
+
+
+def _read(folder: Path) -> AutoencoderKLHunyuanVideo:
+    vae: Any = AutoencoderKLHunyuanVideo.from_pretrained(folder)
+    return vae
+
+
+def _save(vae: AutoencoderKLHunyuanVideo, folder: Path) -> None:
+    """Write it whole or not at all."""
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    vae.save_pretrained(fresh)
+    fresh.rename(folder)

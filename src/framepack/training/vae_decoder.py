@@ -32,19 +32,6 @@ class Fit:
     """of the first upsampler, which sees latents and would else memorise the clips"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class QuarterTarget:
-    """Which channels behind the second block's residual blocks hold which components of 4 x 4 x 4 pixel blocks."""
-
-    basis: Tensor
-    """(192, components), orthonormal, rows (colour, frame, y, x)"""
-    channels: tuple[int, ...]
-
-    def to(self, device: torch.device) -> "QuarterTarget":
-        """The same on another device."""
-        return QuarterTarget(basis=self.basis.to(device), channels=self.channels)
-
-
 def channels_of(width: int, count: int) -> list[int]:
     """`count` channels spread over the norm groups; the last two of each group are constants."""
     group = width // GROUPS
@@ -54,10 +41,8 @@ def channels_of(width: int, count: int) -> list[int]:
 
 
 @torch.no_grad()
-def fit_decoder(
-    vae: AutoencoderKLHunyuanVideo, clips: Tensor, latents: Tensor, fit: Fit | None = None
-) -> tuple[float, QuarterTarget]:
-    """Write the linear decoder into `vae`; returns its PSNR on the clips in dB and what its first stage aims at.
+def fit_decoder(vae: AutoencoderKLHunyuanVideo, clips: Tensor, latents: Tensor, fit: Fit | None = None) -> float:
+    """Write the linear decoder into `vae`; returns its PSNR on the clips in dB.
 
     clips: (N, 3, 1 + 4k, H, W) in -1..1. latents: (N, C, 1 + k, H / 8, W / 8) as the encoder returns them, unscaled.
     """
@@ -72,14 +57,13 @@ def fit_decoder(
     target = torch.einsum("ncthw,cm->nmthw", target, basis)
     state = _upsample(decoder.up_blocks[0], state, channels, target, (1, 2, 2), fit, fit.first_ridge)
     channels = _shortcut(decoder.up_blocks[1], channels_of(wide, target.shape[1]), middle)
-    quarter = QuarterTarget(basis=basis, channels=tuple(channels))
     target = _blocks(clips, 2, 2)
     target = torch.einsum("ncthw,cm->nmthw", target, _basis(target, min(24, low - 2 * GROUPS)))
     state = _upsample(decoder.up_blocks[1], state, channels, target, (2, 2, 2), fit, fit.ridge)
     channels = _shortcut(decoder.up_blocks[2], channels_of(middle, target.shape[1]), low)
     state = _upsample(decoder.up_blocks[2], state, channels, clips, (2, 2, 2), fit, fit.ridge)
     state = _read_out(decoder, state, channels_of(low, 3), clips, narrow, fit)
-    return float(-10 * torch.log10((state - clips).square().mean() / 4)), quarter
+    return float(-10 * torch.log10((state - clips).square().mean() / 4))
 
 
 def _reset(vae: AutoencoderKLHunyuanVideo) -> None:

@@ -1,53 +1,29 @@
-"""The mini VAE's encoder, computed rather than trained: principal components through the real class's weights.
+"""The mini VAE's encoder: computed to begin with, and which of its weights training may then move.
 
-Three stages of PCA over 2x2(x2) patches go into the three downsamplers of `AutoencoderKLHunyuanVideo`; residual
-branches are zero, components run as (+x, -x) pairs so that SiLU cancels, and constant channels keep GroupNorm from
-rescaling. Latents are half whitened (standard deviation = sd ** 0.5), which trained better than fully whitened
-ones. Because every stage is a linear map of aligned blocks, the whole encoder is one (768, channels) matrix:
-`BlockEncoder`, which training uses.
+Three stages of PCA over 2x2(x2) patches go into the three downsamplers of `AutoencoderKLHunyuanVideo`; components run
+as (+x, -x) pairs so that SiLU cancels, and constant channels keep GroupNorm from rescaling. Latents are half whitened
+(standard deviation = sd ** 0.5), which trained better than fully whitened ones. Residual branches add nothing at first;
+those at latent resolution are awake, the larger ones stay zero for good. No weight reaches out of a block of four
+frames, and training keeps it so (`free_weights`): see `block_encoder`.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 from einops import rearrange
 from torch import Tensor
-from torch.nn import functional
 
 GROUPS = 4
 CONSTANT = 16.0  # of the constant channels; inputs are of size one, so GroupNorm's scale moves by a thousandth
 STAGES = ((1, 2, 2), (2, 2, 2), (2, 2, 2))
 
 
-@dataclass(frozen=True, kw_only=True)
-class BlockEncoder:
-    """The encoder as one matrix, for whole blocks of 4 frames x 8 x 8 pixels."""
-
-    matrix: Tensor
-    """(768, channels), rows in the order (colour, frame, y, x)"""
-    scaling_factor: float
-
-    def __call__(self, frames: Tensor) -> Tensor:
-        """(B, 3, 4 * T, H, W) in -1..1 -> scaled latents (B, channels, T, H / 8, W / 8)."""
-        blocks = rearrange(frames, "b c (t f) (h y) (w x) -> b t h w (c f y x)", f=4, y=8, x=8)
-        return rearrange(blocks @ (self.matrix * self.scaling_factor), "b t h w c -> b c t h w")
-
-    def to(self, device: torch.device) -> "BlockEncoder":
-        """The same on another device."""
-        return BlockEncoder(matrix=self.matrix.to(device), scaling_factor=self.scaling_factor)
-
-    def image(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, channels, 1, H / 8, W / 8): the latent of a picture encoded alone."""
-        return self(image[:, :, None].expand(-1, -1, 4, -1, -1))
-
-
-def new_vae(channels: tuple[int, ...], latent_channels: int) -> AutoencoderKLHunyuanVideo:
+def new_vae(channels: tuple[int, ...], latent_channels: int, layers: int = 1) -> AutoencoderKLHunyuanVideo:
     """An untrained VAE of the mini model's shape."""
     return AutoencoderKLHunyuanVideo(
         block_out_channels=channels,  # pyright: ignore[reportArgumentType]
-        layers_per_block=1,
+        layers_per_block=layers,
         norm_num_groups=GROUPS,
         mid_block_add_attention=False,
         latent_channels=latent_channels,
@@ -56,7 +32,7 @@ def new_vae(channels: tuple[int, ...], latent_channels: int) -> AutoencoderKLHun
 
 
 @torch.no_grad()
-def fit_encoder(vae: AutoencoderKLHunyuanVideo, clips: Tensor) -> BlockEncoder:
+def fit_encoder(vae: AutoencoderKLHunyuanVideo, clips: Tensor) -> None:
     """Write the analytic encoder into `vae` and register its measured scaling factor.
 
     clips: (N, 3, 1 + 4k, H, W) in -1..1, H and W multiples of 8.
@@ -69,14 +45,13 @@ def fit_encoder(vae: AutoencoderKLHunyuanVideo, clips: Tensor) -> BlockEncoder:
         if "norm" not in name:
             parameter.zero_()
     encoder.conv_in.conv.weight[range(3), range(3), 2, 1, 1] = 1
-    state, incoming, bases = clips, 3, []
+    state, incoming = clips, 3
     pairs = _pair_channels(config.block_out_channels[-1], latents)
     for level, (stage, width) in enumerate(zip(STAGES, widths, strict=True)):
         block = encoder.down_blocks[level]
         if (shortcut := block.resnets[0].conv_shortcut) is not None:
             shortcut.conv.weight[range(incoming), range(incoming), 0, 0, 0] = 1
         basis, state = _principal(state, stage, width)
-        bases.append(basis)
         weight = block.downsamplers[0].conv.conv.weight
         taps = weight[
             :, :incoming, 3 - stage[0] :, 1:, 1:
@@ -90,10 +65,59 @@ def fit_encoder(vae: AutoencoderKLHunyuanVideo, clips: Tensor) -> BlockEncoder:
         incoming = width
     spread = state.transpose(0, 1).flatten(1).std(1)
     _read_out(vae, pairs, spread)
-    block_encoder = BlockEncoder(matrix=_compose(bases) / spread.sqrt(), scaling_factor=1.0)
     scale = float(1 / (state / spread.sqrt()[:, None, None, None]).square().mean().sqrt())
     vae.register_to_config(scaling_factor=scale)
-    return BlockEncoder(matrix=block_encoder.matrix, scaling_factor=scale)
+    for block in _latent_residuals(vae):
+        _wake(block)
+
+
+def free_weights(vae: AutoencoderKLHunyuanVideo) -> dict[str, Tensor]:
+    """The weights that training may move and where, (name: 1 or 0 of the weight's shape).
+
+    The whole decoder; of the encoder the downsamplers and what runs at latent resolution, as long as blocks of four
+    frames stay apart and constant channels constant.
+    """
+    encoder: Any = vae.encoder
+    masks: dict[int, Tensor] = {}
+
+    def free(module: Any, frames: int = 1, *, rows: bool = False, columns: bool = False) -> None:
+        for parameter in module.parameters():
+            mask = torch.ones_like(parameter)
+            if parameter.ndim == 5:
+                mask[:, :, : max(0, parameter.shape[2] - frames)] = 0
+                mask[:, constant if columns else []] = 0
+            mask[constant if rows else []] = 0
+            masks[id(parameter)] = mask
+
+    constant = _constant_channels(vae.config["block_out_channels"][-1])
+    for stage, block in zip(STAGES, encoder.down_blocks, strict=False):
+        free(block.downsamplers[0], stage[0], rows=block is encoder.down_blocks[-2])
+    for block in _latent_residuals(vae):
+        free(block, rows=True, columns=True)
+    free(encoder.conv_norm_out)
+    free(encoder.conv_out, columns=True)
+    free(vae.quant_conv)
+    free(vae.post_quant_conv, 3)
+    free(vae.decoder, 3)
+    return {name: masks[id(parameter)] for name, parameter in vae.named_parameters() if id(parameter) in masks}
+
+
+def _latent_residuals(vae: AutoencoderKLHunyuanVideo) -> list[Any]:
+    encoder: Any = vae.encoder
+    return [*encoder.down_blocks[-1].resnets, *encoder.mid_block.resnets]
+
+
+def _wake(block: Any) -> None:
+    """A branch that adds nothing yet, but would if its last convolution were trained. Knows single frames only."""
+    width = block.norm1.num_channels
+    constant = _constant_channels(width)
+    for norm in (block.norm1, block.norm2):
+        norm.weight.fill_(CONSTANT * (2 * GROUPS / width) ** 0.5)  # undoes the scale that the constants bring
+    weight = block.conv1.conv.weight
+    weight[:, :, -1].normal_(0, (2 / (9 * width)) ** 0.5)
+    weight[constant] = 0
+    weight[:, constant] = 0
+    _constants(block.conv1.conv.bias)
 
 
 def _pair_channels(width: int, latents: int) -> list[tuple[int, int]]:
@@ -112,6 +136,12 @@ def _constants(bias: Tensor) -> None:
     group = len(bias) // GROUPS
     bias[group - 1 :: group] = CONSTANT
     bias[group - 2 :: group] = -CONSTANT
+
+
+def _constant_channels(width: int) -> list[int]:
+    """The last two of each norm group."""
+    group = width // GROUPS
+    return [channel for channel in range(width) if channel % group >= group - 2]
 
 
 def _blocks(state: Tensor, stage: tuple[int, int, int]) -> Tensor:
@@ -151,11 +181,3 @@ def _read_out(vae: AutoencoderKLHunyuanVideo, pairs: list[tuple[int, int]], spre
     quant.bias.zero_()
     quant.weight[range(latents), range(latents)] = 1
     quant.bias[latents:] = -5.0  # log variance: the posterior is as good as its mode
-
-
-def _compose(bases: list[Tensor]) -> Tensor:
-    """The three stages as one matrix (768, channels): what they make of each unit block."""
-    state = torch.eye(3 * 4 * 8 * 8).view(-1, 3, 4, 8, 8)
-    for kernels in bases:
-        state = functional.conv3d(state, kernels, stride=kernels.shape[2:])
-    return state.flatten(1)
