@@ -10,7 +10,14 @@ from PIL import Image
 
 from framepack.training import evaluate_cases
 from framepack.training.evaluate import evaluate, nearest_motion
-from framepack.training.evaluate_cases import Scene, photo_scenes, procedural_scenes, sprite_scenes, true_video
+from framepack.training.evaluate_cases import (
+    Scene,
+    photo_files,
+    photo_scenes,
+    procedural_scenes,
+    sprite_scenes,
+    true_video,
+)
 from framepack.training.evaluate_goals import goals
 from framepack.training.evaluate_plots import confusion
 from framepack.training.evaluate_report import summary, write_report
@@ -145,6 +152,14 @@ def test_photos_come_from_the_packages(tmp_path, monkeypatch):
     scene = photo_scenes(1, (64, 48))[0]
     assert scene.picture.shape == (48, 64, 3)
     assert scene.picture.std() > 20
+
+
+def test_the_vae_alone_is_measured_on_every_photo_that_is_here():
+    pytest.importorskip("skimage")
+    result = evaluate(replace(SMALL, photos=1, procedural=1, parts=("codec",)), perfect, exact)
+    photos = [row.scene for row in result.codec if row.kind == "photos"]
+    assert len(photos) == len(set(photos)) == len(photo_files()) > 1
+    assert [line["number"] for line in summary(result)["codec"]] == [len(photos), 1]
 
 
 def test_the_report_is_written(tmp_path: Path):

@@ -11,6 +11,7 @@ from framepack.app.runtime import open_framepack
 from framepack.app.settings import Settings as Machine
 from framepack.spec.variants import VARIANTS
 from framepack.training.evaluate import evaluate
+from framepack.training.evaluate_cases import photo_files
 from framepack.training.evaluate_goals import Goal, goals
 from framepack.training.evaluate_maker import pipeline_codec, pipeline_maker
 from framepack.training.evaluate_report import summary, write_report
@@ -76,7 +77,7 @@ def expected_rows(settings: Settings) -> int:
     drifting = min(settings.procedural, settings.drift_scenes) + min(settings.photos, settings.drift_scenes)
     orders = len({VARIANTS[model].planner for model in settings.models}) + 2
     counts = {
-        "codec": scenes,
+        "codec": settings.procedural + (len(photo_files()) if settings.photos else 0),
         "following": scenes * len(settings.motions) * len(settings.models),
         "sprites": settings.procedural * len(SPRITE_MOTIONS) * len(settings.models),
         "keyframes": 2 * scenes * len(settings.inverted),

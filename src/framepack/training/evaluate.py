@@ -13,7 +13,14 @@ import numpy as np
 
 from framepack.spec.shapes import TEMPORAL_STRIDE
 from framepack.spec.variants import VARIANTS
-from framepack.training.evaluate_cases import Scene, photo_scenes, procedural_scenes, prompt_for, sprite_scenes
+from framepack.training.evaluate_cases import (
+    Scene,
+    photo_files,
+    photo_scenes,
+    procedural_scenes,
+    prompt_for,
+    sprite_scenes,
+)
 from framepack.training.evaluate_metrics import Video, drift, psnr, sharpness, ssim
 from framepack.training.evaluate_rows import (
     Ask,
@@ -42,7 +49,10 @@ CUT_OUTS = (*SPRITE_MOTIONS, "still")
 def evaluate(
     settings: Settings, make: Maker, code: Codec, *, on_row: Callable[[Row], None] = lambda _: None
 ) -> Evaluation:
-    """Make all videos and measure them; `on_row` hears each result at once."""
+    """Make all videos and measure them; `on_row` hears each result at once.
+
+    Where photos are asked for, the VAE alone, which costs next to nothing, is measured on every photo that is here.
+    """
     result = Evaluation(settings=settings)
     kinds = {
         "procedural": procedural_scenes(settings.procedural, settings.size),
@@ -52,6 +62,10 @@ def evaluate(
         result.notices.append(
             f"{len(kinds['photos'])} of {settings.photos} photos are here: scikit-image and scikit-learn bring more"
         )
+    if settings.photos and "codec" in settings.parts:
+        for scene in photo_scenes(len(photo_files()), settings.size)[settings.photos :]:
+            result.codec.append(_codec(settings, "photos", scene, code))
+            on_row(result.codec[-1])
     for kind, scenes in kinds.items():
         for row in _rows(settings, kind, scenes, make, code, result.samples):
             getattr(result, _LISTS[type(row)]).append(row)

@@ -21,7 +21,11 @@ from framepack.training.evaluate_rows import PARTS, Drifted, Evaluation, Followe
 
 def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
     """Means over scenes: a list of lines for each part."""
-    codec = {kind: mean(c.sharpness for c in rows) for (kind,), rows in grouped(evaluation.codec, lambda c: (c.kind,))}
+    seen = {row.scene for row in (*evaluation.following, *evaluation.sprites)}
+    codec = {
+        kind: mean(row.sharpness for row in rows if row.scene in seen)
+        for (kind,), rows in grouped(evaluation.codec, lambda row: (row.kind,))
+    }
     return {
         "following": _models(evaluation.following, codec),
         "motions": _motions(evaluation.following),
@@ -48,6 +52,7 @@ def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
         "codec": [
             {
                 "pictures": kind,
+                "number": len(rows),
                 "psnr, picture": mean(row.image_psnr for row in rows),
                 "psnr, clip": mean(row.clip_psnr for row in rows),
                 "sharpness": mean(row.sharpness for row in rows),
