@@ -119,6 +119,17 @@ def test_training_sharpens_and_moves_only_what_is_free(learning, images):
     assert moved > 10
 
 
+def test_the_scale_follows_the_latents(images):
+    recipe = replace(RECIPE, fit_clips=2)
+    model = fit_vae(recipe, 3, images)
+    vae.measure_scale(model, recipe, 3, images)
+    before = model.config.scaling_factor
+    with torch.no_grad():
+        model.quant_conv.weight *= 2
+    vae.measure_scale(model, recipe, 3, images)
+    assert model.config.scaling_factor == pytest.approx(before / 2, rel=0.01)
+
+
 def test_a_training_cut_in_two_is_the_training_in_one_go(tmp_path, monkeypatch):
     monkeypatch.setattr(vae, "LOG_EVERY", 4)
     recipe = replace(RECIPE, steps=8, fit_clips=2, fit_rows=2000, images=1)

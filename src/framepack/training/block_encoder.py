@@ -38,22 +38,22 @@ class BlockEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, frames: Tensor) -> Tensor:
         """(B, 3, 4 * T, H, W) in -1..1 -> scaled latents (B, channels, T, H / 8, W / 8), float32."""
+        at_once = 1 if frames.device.type == "cpu" else len(frames)  # so that what is read next is still in its cache
         with torch.autocast(frames.device.type, torch.bfloat16):
-            latents = [self._clip(clip) for clip in frames]  # one at a time, so that what is read next is still cached
-        return torch.stack(latents).float() * self.scaling_factor
+            latents = [self._encode(clips) for clips in frames.split(at_once)]
+        return torch.cat(latents).float() * self.scaling_factor
 
     def image(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, channels, 1, H / 8, W / 8): the latent of a picture encoded alone."""
         return self(image[:, :, None].expand(-1, -1, 4, -1, -1))
 
-    def _clip(self, clip: Tensor) -> Tensor:
-        """(3, 4 * T, H, W) -> (channels, T, H / 8, W / 8)."""
-        state = clip.transpose(0, 1).bfloat16()
+    def _encode(self, clips: Tensor) -> Tensor:
+        state = rearrange(clips, "b c t h w -> (b t) c h w").bfloat16()
         for stage in self.stages:
             state = stage(state)
         for residual in self.residuals:
             state = residual(state)
-        return self.out(functional.silu(self.norm(state))).transpose(0, 1)
+        return rearrange(self.out(functional.silu(self.norm(state))), "(b t) c h w -> b c t h w", b=len(clips))
 
 
 class _Stage(nn.Module):

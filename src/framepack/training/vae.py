@@ -71,10 +71,10 @@ class VaeRecipe:
     """weight of the squared error"""
     absolute: float = 0.25
     """weight of the absolute error"""
-    near: float = 0.05
+    near: float = 0.003
     """weight of the squared distance of latents to the fitted ones"""
-    noise: float = 0.05
-    """largest standard deviation of the noise on unscaled latents"""
+    noise: float = 0.1
+    """largest standard deviation of the noise on latents, as a share of their own"""
     clips: ClipRecipe = field(default_factory=ClipRecipe)
 
     def rate(self, step: int) -> float:
@@ -106,6 +106,7 @@ def prepare_vae(
     run = _Run(recipe=recipe, seed=seed, pool=pool.at(0), state=state, log=folder.with_name("vae.csv"))
     if not run.train(vae, seconds, on_progress):
         return None
+    measure_scale(vae, recipe, seed, pool.at(0))
     _save(vae.cpu(), folder)
     for rest in (fitted, state):
         shutil.rmtree(rest, ignore_errors=True)
@@ -125,6 +126,15 @@ def fit_vae(recipe: VaeRecipe, seed: int, pool: np.ndarray) -> AutoencoderKLHuny
         latents = torch.cat([_latents(vae, few) for few in part.split(4)])
     fit_decoder(vae, part, latents, Fit(rows=recipe.fit_rows))
     return vae
+
+
+def measure_scale(vae: Any, recipe: VaeRecipe, seed: int, pool: np.ndarray) -> None:
+    """Register the factor that brings the latents of training clips to size one, as the fit did."""
+    random = np.random.default_rng((seed, 3))
+    clips = _clips(random, recipe, pool, recipe.fit_clips, (128, 128), torch.arange(17), vae.device)
+    encoder = BlockEncoder(vae)
+    size = encoder(_blocks(clips)).square().mean().sqrt()
+    vae.register_to_config(scaling_factor=float(encoder.scaling_factor / size))
 
 
 def optimizer_of(vae: AutoencoderKLHunyuanVideo, recipe: VaeRecipe) -> Optimizer:
@@ -154,11 +164,12 @@ def train_vae(
         frames, inside = draw_batch(random, recipe, pool, step, device)
         with torch.autocast(device.type, torch.bfloat16):
             latents = _latents(vae, frames)
-        blocks = torch.cat([frames[:, :, :1].expand(-1, -1, 3, -1, -1), frames], dim=2)
-        near = (latents - fitted(blocks) / fitted.scaling_factor).square().mean()
+        near = (latents - fitted(_blocks(frames)) / fitted.scaling_factor).square().mean()
         if inside:  # as a decoder sees a tile of a long video: its first latent is no picture, and only context
             latents, frames = latents[:, :, 1:], frames[:, :, 4:]
-        amount = recipe.noise * torch.rand(len(frames), 1, 1, 1, 1, generator=noise, device=device)
+        amount = (
+            recipe.noise * latents.detach().std() * torch.rand(len(frames), 1, 1, 1, 1, generator=noise, device=device)
+        )
         latents = latents + amount * torch.randn(latents.shape, generator=noise, device=device)
         with torch.autocast(device.type, torch.bfloat16):
             made = vae.decode(latents).sample  # pyright: ignore[reportAttributeAccessIssue]
@@ -225,10 +236,22 @@ class _Run:
         return True
 
 
+def _noisy(latents: Tensor, largest: float, random: torch.Generator) -> Tensor:
+    """With noise of at most that share of their own spread, each clip its own amount."""
+    amount = torch.rand(len(latents), 1, 1, 1, 1, generator=random, device=latents.device)
+    noise = torch.randn(latents.shape, generator=random, device=latents.device)
+    return latents + largest * latents.detach().std() * amount * noise
+
+
 def _latents(vae: AutoencoderKLHunyuanVideo, frames: Tensor) -> Tensor:
     """(B, 3, T, H, W) -> unscaled latents, float32."""
     posterior: Any = vae.encode(frames).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
     return posterior.mode().float()
+
+
+def _blocks(frames: Tensor) -> Tensor:
+    """(B, 3, 1 + 4k, H, W) with the first frame four times, as the encoder takes it."""
+    return torch.cat([frames[:, :, :1].expand(-1, -1, 3, -1, -1), frames], dim=2)
 
 
 def _clips(
