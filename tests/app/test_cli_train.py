@@ -12,6 +12,7 @@ from framepack.app import cli
 from framepack.media.read import probe
 from framepack.media.video import VideoWriter
 from framepack.training.sample_recipe import Sampled
+from framepack.training.vae import VaeProgress
 
 
 def run(monkeypatch, *words: object) -> int:
@@ -67,12 +68,14 @@ def test_a_mistake_is_one_sentence(tiny_models_dir, monkeypatch, tmp_path: Path,
 def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_path, capsys):
     seen = {}
 
-    def train(recipe, folder, *, device, seconds, workers, compiled, on_progress, on_sample):
+    def train(recipe, folder, *, device, seconds, workers, compiled, on_vae, on_progress, on_sample):
+        on_vae(VaeProgress(step=20, psnr=24.5, seconds=1.0))
         on_sample(Sampled(step=20, samples=160, followed=0.75, psnr=21.5, gain=3.25, seconds=1.0))
         seen.update(samples=recipe.samples.minutes)
         seen.update(steps=recipe.schedule.steps, folder=folder, seconds=seconds, workers=workers, compiled=compiled)
-        return recipe.schedule.steps - 1
+        return done
 
+    done = 18_999
     monkeypatch.setattr("framepack.app.cli_recipe.keep_freed_memory", lambda: True)  # it would be for all tests
     monkeypatch.setattr("framepack.training.trainer.train", train)
     assert (
@@ -88,6 +91,11 @@ def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_p
     assert "75%" in said.err
     assert "+3.2 dB" in said.err
     assert seen["folder"] == tmp_path
+    done = 0
+    assert run(monkeypatch, "train", "mini", "-o", tmp_path, "--device", "cpu") == 0
+    said = capsys.readouterr()
+    assert "VAE is not ready yet: the same command goes on" in said.err
+    assert said.out == ""
     assert run(monkeypatch, "train", "maxi") == 2
     assert "there is no recipe 'maxi': give a .toml file or one of mini" in capsys.readouterr().err
     monkeypatch.undo()
