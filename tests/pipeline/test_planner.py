@@ -111,7 +111,7 @@ class Recording(MemoryManager):
             yield module
 
 
-@pytest.mark.parametrize("limit", [24_000_000, 35_000_000, 200_000_000])
+@pytest.mark.parametrize("limit", [28_000_000, 35_000_000, 200_000_000])
 def test_a_pretended_device_holds_what_was_foretold_and_no_more_than_it_has(limit, picture, tmp_path):
     memory = Recording("cpu", vram_limit=limit)
     framepack = FramePack.from_loader(mini(), memory, "allow")
