@@ -47,6 +47,10 @@ class BlockEncoder(nn.Module):
         """(B, 3, H, W) -> (B, channels, 1, H / 8, W / 8): the latent of a picture encoded alone."""
         return self(image[:, :, None].expand(-1, -1, 4, -1, -1))
 
+    def clip(self, frames: Tensor) -> Tensor:
+        """(B, 3, 1 + 4k, H, W) -> (B, channels, 1 + k, H / 8, W / 8), as the real class encodes it."""
+        return self(torch.cat([frames[:, :, :1].expand(-1, -1, 3, -1, -1), frames], dim=2))
+
     def _encode(self, clips: Tensor) -> Tensor:
         state = rearrange(clips, "b c t h w -> (b t) c h w").bfloat16()
         for stage in self.stages:

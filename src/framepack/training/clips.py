@@ -28,7 +28,7 @@ from framepack.training.motions import (
     state_at,
 )
 from framepack.training.sections import Moving, Picture, Section, Source
-from framepack.training.sprites import Layer, calmed, draw_layer
+from framepack.training.sprites import Layer, calmed, draw_layer, fitted
 
 LIGHTS = ("brighten", "darken", "warmer", "cooler")
 LONGEST_EXACT = 8
@@ -211,12 +211,7 @@ def crops(
 ) -> Tensor:
     """`count` random parts of random images (N, S, S, 3) uint8, (count, 3, H, W) in -1..1 on `device`."""
     parts = [crop(random, pool[random.integers(len(pool))], recipe.smallest_crop, size) for _ in range(count)]
-    return torch.cat([_fitted(part, size, device) for part in parts])
-
-
-def _fitted(part: np.ndarray, size: tuple[int, int], device: torch.device) -> Tensor:
-    pixels = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
-    return functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+    return torch.cat([fitted(part, size, device) for part in parts])
 
 
 def crop(random: Generator, image: np.ndarray, smallest: float, size: tuple[int, int]) -> np.ndarray:

@@ -115,7 +115,7 @@ def draw_layer(
     radii = torch.tensor(diameters / 2, dtype=torch.float32, device=device)
     layer = Layer(
         clips=torch.tensor(list(clips), device=device),
-        colours=torch.cat([_fitted(texture, side, device) for texture in textures]),
+        colours=torch.cat([fitted(texture, (side, side), device) for texture in textures]),
         cover=_cover(outlines, radii, softness, side),
         centre=torch.tensor(centres, dtype=torch.float32, device=device) * shorter,
     )
@@ -186,7 +186,7 @@ def _distinct(layer: Layer, images: Tensor) -> Layer:
     return replace(layer, colours=(layer.colours + apart / length * (CONTRAST - length).clamp(min=0)).clamp(-1, 1))
 
 
-def _fitted(texture: NDArray[np.uint8], side: int, device: torch.device) -> Tensor:
-    """(1, 3, side, side) in -1..1."""
-    pixels = torch.from_numpy(texture).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
-    return functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
+def fitted(picture: NDArray[np.uint8], size: tuple[int, int], device: torch.device) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, *size) in -1..1 on `device`."""
+    pixels = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)

@@ -133,7 +133,7 @@ def measure_scale(vae: Any, recipe: VaeRecipe, seed: int, pool: np.ndarray) -> N
     random = np.random.default_rng((seed, 3))
     clips = _clips(random, recipe, pool, recipe.fit_clips, (128, 128), torch.arange(17), vae.device)
     encoder = BlockEncoder(vae)
-    size = encoder(_blocks(clips)).square().mean().sqrt()
+    size = encoder.clip(clips).square().mean().sqrt()
     vae.register_to_config(scaling_factor=float(encoder.scaling_factor / size))
 
 
@@ -164,7 +164,7 @@ def train_vae(
         frames, inside = draw_batch(random, recipe, pool, step, device)
         with torch.autocast(device.type, torch.bfloat16):
             latents = _latents(vae, frames)
-        near = (latents - fitted(_blocks(frames)) / fitted.scaling_factor).square().mean()
+        near = (latents - fitted.clip(frames) / fitted.scaling_factor).square().mean()
         if inside:  # as a decoder sees a tile of a long video: its first latent is no picture, and only context
             latents, frames = latents[:, :, 1:], frames[:, :, 4:]
         amount = (
@@ -247,11 +247,6 @@ def _latents(vae: AutoencoderKLHunyuanVideo, frames: Tensor) -> Tensor:
     """(B, 3, T, H, W) -> unscaled latents, float32."""
     posterior: Any = vae.encode(frames).latent_dist  # pyright: ignore[reportAttributeAccessIssue]
     return posterior.mode().float()
-
-
-def _blocks(frames: Tensor) -> Tensor:
-    """(B, 3, 1 + 4k, H, W) with the first frame four times, as the encoder takes it."""
-    return torch.cat([frames[:, :, :1].expand(-1, -1, 3, -1, -1), frames], dim=2)
 
 
 def _clips(
