@@ -93,7 +93,7 @@ def test_the_solved_decoder_is_what_its_convolutions_compute(fitted, clips):
     expected = fit_decoder(fitted, clips, encoder.clip(clips) / encoder.scaling_factor, Fit(rows=4000))
     with torch.no_grad():
         made = fitted.decode(encoder.clip(clips[:4]) / encoder.scaling_factor).sample
-    assert expected > 22
+    assert expected > psnr(clips.mean(), clips) + 5
     assert psnr(made, clips[:4]) > expected - 3
 
 

@@ -1,8 +1,8 @@
 """Procedural still images: dead leaves, octave noise, stripes, horizons and letters, drawn from a seed.
 
 Nothing is downloaded and nothing is licensed. The statistics aim at photographs (occlusion, power-law sizes, soft
-and hard edges, shading, grain), so that a model trained on them moves *any* photo. Runs on the host; knows nothing
-of motion. Source of the idea: dead leaves images, Lee, Mumford and Huang, 2001.
+and hard edges, shading, exposure, grain), so that a model trained on them moves *any* photo. Runs on the host; knows
+nothing of motion. Source of the idea: dead leaves images, Lee, Mumford and Huang, 2001.
 """
 
 import math
@@ -13,6 +13,11 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Palette = np.ndarray  # (colours, 3), 0..255
+
+COLOURFUL = 45
+"""mean distance of a colour from grey, levels, that few photographs exceed"""
+STEEPEST = 10.0
+"""how much a dull image may be stretched at most"""
 
 
 def draw_image(random: Generator, size: int) -> np.ndarray:
@@ -42,7 +47,7 @@ def _pick(random: Generator, palette: Palette) -> np.ndarray:
 
 def _octaves(random: Generator, height: int, width: int, falloff: float | None = None) -> np.ndarray:
     """Noise of several octaves in 0..1, (height, width) float32; `falloff`: amplitude of an octave to the last."""
-    falloff = float(random.uniform(0.35, 0.8)) if falloff is None else falloff
+    falloff = float(random.uniform(0.4, 1.0)) if falloff is None else falloff
     total = np.zeros((height, width), np.float32)
     amplitude, cells = 1.0, int(random.integers(2, 5))
     while cells < max(height, width):
@@ -84,8 +89,8 @@ def _horizon(random: Generator, image: np.ndarray, palette: Palette) -> None:
 def _leaves(random: Generator, image: np.ndarray, palette: Palette) -> None:
     """Overlapping shapes with power-law radii, in place."""
     size = image.shape[0]
-    count = int(random.choice([0, 3, 12, 50, 140], p=[0.04, 0.1, 0.26, 0.4, 0.2]))
-    smallest, largest, power = size * 0.015, size * random.uniform(0.15, 0.6), 1 - random.uniform(1.2, 2.6)
+    count = int(random.choice([0, 3, 12, 50, 140, 400], p=[0.03, 0.07, 0.16, 0.29, 0.27, 0.18]))
+    smallest, largest, power = size * 0.012, size * random.uniform(0.15, 0.6), 1 - random.uniform(1.2, 2.6)
     textures = [_texture(random, size, palette) for _ in range(2)] if random.random() < 0.6 else []
     for _ in range(count):
         radius = (smallest**power + random.random() * (largest**power - smallest**power)) ** (1 / power)
@@ -95,7 +100,7 @@ def _leaves(random: Generator, image: np.ndarray, palette: Palette) -> None:
             continue
         height, width = mask.shape
         area = (slice(top, top + height), slice(left, left + width))
-        fill = _pick(random, palette) + random.normal(0, 25, 3)
+        fill = _pick(random, palette) + random.normal(0, 40) + random.normal(0, 15, 3)
         if textures and random.random() < 0.5:
             fill = textures[random.integers(2)][area] + (fill - 128) * 0.5
         if random.random() < 0.3:
@@ -146,12 +151,26 @@ def _outline(random: Generator, size: int, radius: float) -> tuple[np.ndarray, f
     return points, float(np.abs(points).max()) + 2
 
 
+def _exposed(random: Generator, image: np.ndarray) -> np.ndarray:
+    """Brightness stretched between a dark and a bright end along an S, as a camera does; colours a little with it."""
+    grey = image.mean(2, keepdims=True)
+    low, high = np.quantile(grey, (0.02, 0.98))
+    dark, bright = 50 * random.random() ** 2, 255 - 100 * random.random() ** 2
+    gain = min((bright - dark) / max(high - low, 1.0), STEEPEST)
+    share = np.clip((grey - (low + high) / 2) * gain / (bright - dark) + 0.5, 0, 1)
+    share += random.random() * (share * share * (3 - 2 * share) - share)
+    colour = image - grey
+    return dark + (bright - dark) * share + colour * min(1.0, COLOURFUL / (np.abs(colour).mean() + 1)) * gain**0.3
+
+
 def _finish(random: Generator, image: np.ndarray) -> np.ndarray:
-    """Shading, blur, grain, sometimes grey; to uint8."""
+    """Shading, exposure, blur, grain, sometimes grey; to uint8."""
     size = image.shape[0]
     if random.random() < 0.4:
         image = image * (1 - 0.6 * _octaves(random, size, size, 0.4)[..., None] * random.random())
-    if random.random() < 0.3:
+    if random.random() < 0.9:
+        image = _exposed(random, image)
+    if random.random() < 0.2:
         blurred = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
         image = np.asarray(blurred.filter(ImageFilter.GaussianBlur(float(random.uniform(0.4, 1.8)))), np.float32)
     if random.random() < 0.3:
