@@ -2,48 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from runs import make, request_of
 
-from framepack import EndFrame, FramePack, GenerationRequest, GuideFrame
+from framepack import EndFrame, FramePack, GuideFrame
 from framepack.media.read import probe
 from framepack.memory import MemoryExhaustedError, MemoryManager
-from framepack.pipeline import run as run_module
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.sources import ModelSource
-from framepack.spec.events import Finished, Notice, SectionDone, StepDone
+from framepack.spec.events import Notice, SectionDone, StepDone
 from framepack.spec.variants import VARIANTS
-
-
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("pictures") / "a.png"
-    ramp = np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)
-    Image.fromarray(ramp).save(file)
-    return file
-
-
-@pytest.fixture(scope="module")
-def framepacks(tiny_models_dir: Path) -> dict[str, FramePack]:
-    return {model: FramePack.load(model, models_dir=tiny_models_dir, dtype="float32") for model in ("mini", "mini-f1")}
-
-
-def request_of(picture: Path, output: Path, **fields: object) -> GenerationRequest:
-    settings = {"steps": 2, "width": 32, "height": 32, "window": 3, "seconds": 1.2}
-    return GenerationRequest.model_validate({"image": picture, "output": {"path": output}, **settings, **fields})
-
-
-def latents(work: Path) -> list[torch.Tensor]:
-    return [load_file(file)["latents"] for file in sorted(work.glob("section-*.safetensors"))]
-
-
-def make(framepack: FramePack, request: GenerationRequest, work: Path) -> list[torch.Tensor]:
-    events = list(framepack.generate(request, work=work))
-    assert isinstance(events[-1], Finished)
-    return latents(work)
 
 
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])
@@ -56,32 +26,6 @@ def test_a_seed_gives_the_same_latents_to_the_bit_and_another_seed_others(
     other = make(framepacks[model], request.model_copy(update={"seed": 1}), tmp_path / "c")
     assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0])
-
-
-@pytest.mark.parametrize("model", ["mini", "mini-f1"])
-def test_a_run_that_was_stopped_goes_on_to_the_same_latents_and_frames(
-    model: str, framepacks: dict, picture: Path, tmp_path: Path
-):
-    request = request_of(picture, tmp_path / "v.mp4", model=model)
-    whole = make(framepacks[model], request, tmp_path / "whole")
-    for stop_after in (1, 2):
-        work = tmp_path / f"stopped-{stop_after}"
-        run = framepacks[model].generate(request, work=work)
-        done = 0
-        for event in run:
-            done += isinstance(event, SectionDone)
-            if done == stop_after and isinstance(event, StepDone):
-                run.close()
-        assert len(latents(work)) == stop_after
-        assert all(torch.equal(x, y) for x, y in zip(make(framepacks[model], request, work), whole, strict=True))
-        assert probe(tmp_path / "v.mp4").frames == 37
-
-
-def test_work_of_another_request_is_not_continued(framepacks: dict, picture: Path, tmp_path: Path):
-    request = request_of(picture, tmp_path / "v.mp4")
-    make(framepacks["mini"], request, tmp_path / "work")
-    with pytest.raises(ValueError, match=r"another request \(its seed differ"):
-        list(framepacks["mini"].generate(request.model_copy(update={"seed": 1}), work=tmp_path / "work"))
 
 
 def test_closing_the_generator_keeps_what_is_finished_as_a_video(framepacks: dict, picture: Path, tmp_path: Path):
@@ -152,25 +96,6 @@ def test_every_step_has_a_preview_at_latent_size(framepacks: dict, picture: Path
 def test_a_prompt_beyond_the_limit_is_noticed(framepacks: dict, picture: Path, tmp_path: Path):
     run = framepacks["mini"].generate(request_of(picture, tmp_path / "v.mp4", prompt="very " * 400))
     assert any(isinstance(event, Notice) and "tokens" in event.message for event in run)
-
-
-def test_a_failing_write_leaves_the_section_unfinished(
-    framepacks: dict, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    request = request_of(picture, tmp_path / "v.mp4")
-    whole = make(framepacks["mini"], request, tmp_path / "whole")
-
-    def full(*args: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run_module.WorkFolder, "save_section", full)
-        with pytest.raises(OSError, match="No space"):
-            list(framepacks["mini"].generate(request, work=tmp_path / "work"))
-    assert latents(tmp_path / "work") == []
-    assert all(
-        torch.equal(x, y) for x, y in zip(make(framepacks["mini"], request, tmp_path / "work"), whole, strict=True)
-    )
 
 
 def test_the_wrong_model_is_refused(framepacks: dict, picture: Path, tmp_path: Path):

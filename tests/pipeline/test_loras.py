@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from framepack import FramePack, GenerationRequest
+from framepack.memory import MemoryManager
 from framepack.models.lora import LoraError
 from framepack.spec.request import Lora
 
@@ -61,6 +62,13 @@ def test_a_file_trained_anew_is_read_anew(tiny_models_dir, picture, lora, tmp_pa
     tensors = {name: 3 * tensor for name, tensor in load_file(lora).items()}
     save_file(tensors, lora)
     assert not torch.allclose(first, latents(framepack, picture, tmp_path / "b", Lora(file=lora)), atol=1e-3)
+
+
+def test_more_ram_than_allowed_is_refused(tiny_models_dir, picture, lora, tmp_path):
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    framepack = FramePack.from_loader(framepack.loader, MemoryManager("cpu", ram_limit=100_000))
+    with pytest.raises(ValueError, match="raise it, or leave the LoRAs out"):
+        latents(framepack, picture, tmp_path / "a", Lora(file=lora))
 
 
 def test_strength_has_bounds():

@@ -25,14 +25,19 @@ def numbers(file: Path) -> list[int]:
     return [int(f[8, 8, 0]) // 4 + int(f[8, 8, 1]) // 4 * 64 for f in read_video(file)]
 
 
-def drive(request: GenerationRequest, tmp_path: Path) -> tuple[VideoOutput, list[list[int]], Path]:
+def drive(
+    request: GenerationRequest, tmp_path: Path, place: Path | None = None
+) -> tuple[VideoOutput, list[list[int]], Path]:
     """Run an output over a plan with numbered frames; return what was playable after each section."""
+    request = request.model_copy(update={"image": tmp_path / request.image})
+    for file in (request.image, *(f.image for f in request.frames), *(lora.file for lora in request.loras)):
+        file.touch()
     sections = plan(request)
     total = sum(map(len, settled_frames(sections)))
     made: set[int] = set()
     played = []
     with (
-        WorkFolder.open(tmp_path / "work", request) as folder,
+        WorkFolder.open((place or tmp_path) / "work", request) as folder,
         VideoOutput.open(request, tmp_path, folder, sections) as out,
     ):
         for section, settled in zip(sections, settled_frames(sections), strict=True):
@@ -121,6 +126,21 @@ def test_a_gif_is_encoded_at_the_end_from_lossless_segments(tmp_path: Path):
 def test_a_name_nobody_gave_is_dated_and_new(tmp_path: Path):
     request = GenerationRequest(image="a.png", seconds=1)
     _, _, first = drive(request, tmp_path)
-    _, _, second = drive(request, tmp_path)
+    _, _, again = drive(request, tmp_path)
+    _, _, second = drive(request, tmp_path, tmp_path / "other")
+    assert first == again, "the same work keeps its name"
     assert first != second
     assert first.suffix == ".mp4"
+
+
+def test_two_jobs_that_begin_in_the_same_second_get_two_names_and_leave_no_empty_part(tmp_path: Path):
+    request = GenerationRequest(image="a.png", seconds=1)
+    sections = plan(request)
+    with (
+        WorkFolder.open(None, request) as folder,
+        VideoOutput.open(request, tmp_path, folder, sections) as one,
+        VideoOutput.open(request, tmp_path, folder, sections) as two,
+    ):
+        assert one.path != two.path
+        assert one.part.exists()
+    assert list(tmp_path.iterdir()) == []

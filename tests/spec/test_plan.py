@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepack.spec.plan import HISTORY, SectionPlan, plan, settled_frames
+from framepack.spec.plan import HISTORY, SectionPlan, plan, settled_frames, unused_prompts
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
-from framepack.spec.shapes import frames_of, section_count
+from framepack.spec.shapes import frames_of, latent_of_frame, section_count
 
 MODELS = st.sampled_from(["mini", "mini-f1"])
 
@@ -16,7 +16,12 @@ def requests(draw: st.DrawFn) -> GenerationRequest:
     window = draw(st.integers(1, 33))
     sections = draw(st.integers(1, 12))
     seconds = sections * window * 4 / 30
-    times = draw(st.lists(st.floats(0.05, 0.99), max_size=3))
+    last = sections * window - 1
+
+    def place(share: float) -> int:
+        return min(max(latent_of_frame(round(share * seconds * 30)), 1), last)
+
+    times = draw(st.lists(st.floats(0.05, 0.99), max_size=3, unique_by=place))
     frames = [GuideFrame(image="k.png", second=t * seconds, strength=draw(st.floats(0, 1))) for t in times]
     end = draw(st.none() | st.builds(EndFrame, image=st.just("e.png"), strength=st.floats(0, 1)))
     model = draw(MODELS)
@@ -125,6 +130,38 @@ def test_a_section_begins_right_after_an_inner_guide_and_sees_it_there():
 def test_an_end_frame_opens_the_inverted_history_and_is_not_shown():
     first = plan(GenerationRequest(image="a.png", end_frame=EndFrame(image="e.png", strength=0.5)))[0]
     assert [(a.source, a.weight, a.shown) for a in first.before] == [("end", 0.5, False)]
+
+
+@pytest.mark.parametrize("second", [4.6, 4.75, 4.83])
+def test_a_guide_near_the_end_and_an_end_frame_both_take_effect(second: float):
+    request = GenerationRequest(
+        image="a.png",
+        seconds=4.8,
+        frames=(GuideFrame(image="k.png", second=second),),
+        end_frame=EndFrame(image="e.png"),
+    )
+    sections = plan(request)
+    assert [anchor.source for anchor in sections[0].before] == ["end"]
+    assert "frame:0" in [span.source for span in sections[0].context]
+    assert {"end", "frame:0"} & {key for section in sections for key, _ in section.image} == {"end", "frame:0"}
+
+
+@pytest.mark.parametrize("seconds", [(1.0, 1.05), (4.75, 4.8)])
+def test_two_guides_on_one_place_are_refused(seconds: tuple[float, float]):
+    frames = tuple(GuideFrame(image="k.png", second=second) for second in seconds)
+    with pytest.raises(ValueError, match=f"at {seconds[0]:g} s and {seconds[1]:g} s fall on the same place"):
+        plan(GenerationRequest(image="a.png", seconds=4.8, frames=frames))
+
+
+def test_a_prompt_that_no_section_takes_is_named():
+    prompts = tuple(TimedPrompt(second=second, text=f"from {second}") for second in (1.3, 1.5, 4.5))
+    request = GenerationRequest(image="a.png", seconds=4.8, prompt="first", prompts=prompts)
+    sentences = unused_prompts(request, plan(request))
+    assert [sentence.split(" on, ")[0] for sentence in sentences] == [
+        "no section takes the prompt from 1.3 s",
+        "no section takes the prompt from 4.5 s",
+    ]
+    assert "here 0.7, 1.9, 3.1, 4.3 s" in sentences[0]
 
 
 def test_forward_order_sees_the_guide_right_after_the_section_before_it():

@@ -49,6 +49,7 @@ def test_json_round_trip_loses_nothing():
         ({"model": "framepack-f1", "end_frame": {"image": "e.png"}}, ["use model framepack"]),
         ({"prompts": [{"second": 60, "text": "x"}]}, ["timed prompt"]),
         ({"output": {"crf": 0}}, ["crf must be 1..51"]),
+        ({"output": {"path": "v.MKV", "format": "mp4"}}, ["ends in .mkv", "format is mp4"]),
     ],
 )
 def test_a_bad_value_is_explained_in_one_sentence(fields: dict, words: list[str]):
@@ -66,3 +67,8 @@ def test_an_empty_prompt_is_allowed():
 
 def test_a_muted_end_frame_is_accepted_by_the_forward_checkpoint():
     GenerationRequest(image="a.png", model="framepack-f1", end_frame=EndFrame(image="e.png", strength=0))
+
+
+@pytest.mark.parametrize(("path", "format_"), [("v.mkv", "mkv"), ("v.ZIP", "png"), ("v", "mp4"), (None, "mp4")])
+def test_the_format_follows_the_suffix(path: str | None, format_: str):
+    assert OutputSettings.model_validate({"path": path}).format == format_

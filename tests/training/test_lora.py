@@ -90,10 +90,11 @@ def test_training_in_pieces_is_training_in_one_go(tiny_models_dir, data, tmp_pat
     assert all(torch.equal(whole[name], pieces[name]) for name in whole)
 
 
-def test_another_trainings_folder_is_refused(framepack, tiny_models_dir, data, tmp_path):
+@pytest.mark.parametrize("change", [{"rank": 8}, {"resolution": 96}, {"sections": 1}])
+def test_another_trainings_folder_is_refused(change, framepack, tiny_models_dir, data, tmp_path):
     list(train_lora(trainer(framepack, data, replace(RECIPE, steps=1)), tmp_path / "out"))
-    other = trainer(FramePack.load("mini", models_dir=tiny_models_dir), data, replace(RECIPE, rank=8))
-    with pytest.raises(ValueError, match=r"another training \(its rank differ"):
+    other = trainer(FramePack.load("mini", models_dir=tiny_models_dir), data, replace(RECIPE, **change))
+    with pytest.raises(ValueError, match=rf"another training \(its {next(iter(change))} differ"):
         list(train_lora(other, tmp_path / "out"))
 
 

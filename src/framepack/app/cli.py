@@ -217,7 +217,7 @@ def main() -> None:
         if "unexpected extra argument" in said and sys.argv[1] in ("generate", "plan"):
             said += ". A prompt goes after -p, in quotes."
         print(f"framepack: {said} Add --help to see what there is.", file=sys.stderr)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"framepack: {sentence(error)}", file=sys.stderr)
     except (KeyboardInterrupt, typer.Abort):
         print("framepack: stopped", file=sys.stderr)

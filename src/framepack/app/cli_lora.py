@@ -24,8 +24,6 @@ def lora_command(
     folder: Path,
     recipe: LoraRecipe,
     *,
-    resolution: int | None,
-    sections: int,
     sample_every: int,
     device: str,
     dtype: str,
@@ -36,7 +34,7 @@ def lora_command(
     items = find_items(data)
     models_dir = models_dir or Settings.from_environment().models_dir
     framepack = open_framepack(model, models_dir=models_dir, dtype=dtype, device=device)
-    base = resolution or VARIANTS[model].bucket_base
+    base = recipe.resolution or VARIANTS[model].bucket_base
     with console.status(f"encoding {len(items)} files") as status:
         clips = cache_clips(
             framepack,
@@ -44,7 +42,7 @@ def lora_command(
             folder / "cache",
             base=base,
             window=recipe.window,
-            sections=sections,
+            sections=recipe.sections,
             on_item=lambda item, count: status.update(f"encoded {item.file.name}: {count} clip{'s' * (count != 1)}"),
         )
     console.print(f"{len(items)} files, {len(clips)} clips", highlight=False)

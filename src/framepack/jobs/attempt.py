@@ -94,8 +94,8 @@ class Attempt:
         if isinstance(event, StepDone) and event.preview is not None:
             self.preview, self.preview_frames = strip_png(event.preview), event.preview.shape[0]
         if isinstance(event, SectionDone):
-            spent = (*progress.section_seconds, event.seconds)
-            progress = replace(progress, frames=event.frames, section_seconds=spent)
+            spent = (event.seconds,) if event.seconds else ()  # nothing where an earlier attempt made it
+            progress = replace(progress, frames=event.frames, section_seconds=(*progress.section_seconds, *spent))
         if isinstance(event, SectionDone | Finished | Cancelled) and event.file:
             outputs = (event.file,)
         self.job = replace(self.job, progress=self._progress(progress), outputs=outputs)

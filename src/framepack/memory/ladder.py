@@ -52,8 +52,8 @@ LADDER = (
 KNOBS = frozenset({"resident", "rows", "tiled", "disk"})
 
 
-class MemoryExhaustedError(RuntimeError):
-    """Memory ran out on the last rung; the message says where and what would help."""
+class MemoryExhaustedError(ValueError):
+    """Memory ran out on the last rung; the message says where and what would help, so it is for the user to mend."""
 
 
 class Ladder:

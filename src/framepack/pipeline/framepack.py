@@ -23,7 +23,7 @@ from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
-from framepack.spec.plan import SectionPlan, plan
+from framepack.spec.plan import SectionPlan, plan, unused_prompts
 from framepack.spec.request import GenerationRequest, Lora
 from framepack.spec.variants import VARIANTS
 
@@ -106,14 +106,24 @@ class FramePack:
     def use_loras(self, loras: tuple[Lora, ...]) -> None:
         """Let the transformer hold these LoRAs and no others: where they differ, it will be loaded anew.
 
-        Raises LoraError for one that does not fit, OSError for one that is not there.
+        Raises LoraError for one that does not fit, ValueError for more RAM than allowed, OSError for a missing file.
         """
         loras = tuple(lora for lora in loras if lora.strength != 0)
         times = tuple(lora.file.stat().st_mtime_ns for lora in loras)
         if (loras, times) != (self.loras, self.lora_times):
+            self.check_room(loras)
             self.loader.check_loras(loras)
             self.loras, self.lora_times = loras, times
             self.reload_transformer()
+
+    def check_room(self, loras: tuple[Lora, ...]) -> None:
+        """Raise ValueError where LoRAs would need more RAM than the user allows."""
+        limit, needed = self.memory.budget.ram_limit, self.loader.nbytes("transformer")
+        if loras and limit is not None and needed > limit:
+            raise ValueError(
+                f"LoRAs are added to weights in RAM, which takes {needed / 1e9:.1f} GB, and the RAM limit is "
+                f"{limit / 1e9:.1f} GB: raise it, or leave the LoRAs out"
+            )
 
     def reload_transformer(self) -> None:
         """Forget the transformer, and whatever was added to it; it is read from disk when next needed."""
@@ -164,14 +174,15 @@ class FramePack:
         pictures = load_pictures(request)
         choices, planned = self.plan(request, sections, pictures["start"].shape[:2])
         yield planned
+        for message in unused_prompts(request, sections):
+            yield Notice(message=message)
         with WorkFolder.open(work, request) as folder, VideoOutput.open(request, outputs, folder, sections) as video:
             inputs = encode_inputs(self.memory, pictures, prompts_of(request, sections), choices)
             folder.save_conditioning(inputs.bank["start"], inputs.texts[sections[0].prompt], inputs.features["start"])
             yield from notices(inputs)
             yield StageStarted(stage="prepare", message="preparing all steps")
             run = Run(self.memory, request, sections, inputs, folder, video, choices)
-            finished = run.take_over()
-            yield from run.news()
+            finished = yield from run.take_over()
             for section in sections[finished:]:
                 yield from run.section(section)
             yield StageStarted(stage="finish", message="finishing the file")

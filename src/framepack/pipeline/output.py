@@ -5,9 +5,10 @@ suffix plays all frames so far. Formats that cannot be joined by copying (gif, w
 encoded once at the end. Knows frames and files, no latents.
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class VideoOutput:
         self.path = path
         self.kept_as = FORMATS[request.output.format].segments
         self.suffix = FORMATS[self.kept_as].suffix
-        self.part = path.with_name(f"{path.stem}.part{self.suffix}")
+        self.part = part_of(path, request)
         self.folder = folder
         self.backward = sections[0].grows == "backward"
         self.settled = settled_frames(sections)
@@ -56,12 +57,21 @@ class VideoOutput:
 
         Raises ValueError for a folder, OSError (DiskFullError) where nothing can be written.
         """
-        path = request.output.path or dated_name(request, outputs)
+        path = request.output.path or folder.named(lambda: dated_name(request, outputs))
         if path.is_dir():
             raise ValueError(f"{path} is a folder: name a file in it")
         path.parent.mkdir(parents=True, exist_ok=True)
         require_space(path, LEAST_FREE)
-        yield cls(request, path, folder, sections)
+        output = cls(request, path, folder, sections)
+        try:
+            yield output
+        finally:
+            if output.part.exists() and not output.part.stat().st_size:
+                output.part.unlink()
+
+    def holds(self, index: int) -> bool:
+        """Whether all frames that settle up to section `index` are in its file."""
+        return not any(self.settled[: index + 1]) or bool(self.settled_file(index))
 
     def write(self, index: int, frames: np.ndarray) -> None:
         """Encode section `index`'s settled frames, uint8 (T, H, W, 3), once, and let them join the settled file.
@@ -146,9 +156,28 @@ class VideoOutput:
         return [*newer, *older] if self.backward else [*older, *newer]
 
 
+def part_of(path: Path, request: GenerationRequest) -> Path:
+    """The file that plays all frames so far, beside `path`."""
+    return path.with_name(f"{path.stem}.part{FORMATS[FORMATS[request.output.format].segments].suffix}")
+
+
 def dated_name(request: GenerationRequest, outputs: Path) -> Path:
-    """A name no file has yet: the date, the time, the model."""
+    """A name no file has yet: the date, the time, the model. An empty part keeps it from others."""
+    outputs.mkdir(parents=True, exist_ok=True)
     stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{request.model}"
     suffix = FORMATS[request.output.format].suffix
-    names = (outputs / f"{stem}{f'_{i}' if i else ''}{suffix}" for i in range(10_000))
-    return next(name for name in names if not name.exists() and not list(outputs.glob(f"{name.stem}.part.*")))
+    names = (outputs / f"{stem}{f'_{i}' if i else ''}{suffix}" for i in itertools.count())
+    return next(name for name in names if is_free(name, outputs) and keep(part_of(name, request)))
+
+
+def is_free(path: Path, outputs: Path) -> bool:
+    """Whether no file, and no part of one, has this name."""
+    return not path.exists() and not list(outputs.glob(f"{path.stem}.part.*"))
+
+
+def keep(part: Path) -> bool:
+    """Make the empty part; False where another process was faster."""
+    with suppress(FileExistsError):
+        part.touch(exist_ok=False)
+        return True
+    return False

@@ -62,32 +62,41 @@ class Run:
         yield from self.news()
         yield StageStarted(stage="decode", message="decoding", section=section.index)
         self.remember(section, latents)
-        settled = self.joiner.join(self.decode(section), section.overlap, section.unsettled)
-        self.video.write(section.index, to_uint8(settled).numpy())
+        self.show(section)
         self.folder.save_section(section.index, latents)
         yield from self.news()
+        yield self.published(section, time.monotonic() - began)
+
+    def show(self, section: SectionPlan) -> None:
+        """Decode a section and write down the frames that are settled with it."""
+        settled = self.joiner.join(self.decode(section), section.overlap, section.unsettled)
+        self.video.write(section.index, to_uint8(settled).numpy())
+
+    def published(self, section: SectionPlan, seconds: float) -> SectionDone:
+        """Make all frames up to a section playable."""
         file, frames = self.video.publish(section.index, to_uint8(self.joiner.unsettled).numpy())
-        yield SectionDone(
-            section=section.index,
-            sections=len(self.sections),
-            frames=frames,
-            seconds=time.monotonic() - began,
-            file=file,
+        return SectionDone(
+            section=section.index, sections=len(self.sections), frames=frames, seconds=seconds, file=file
         )
 
-    def take_over(self) -> int:
-        """Pick up the sections that an earlier run finished; return how many."""
-        finished = 0
-        for section in self.sections:
-            latents = self.folder.load_section(section.index)
-            if latents is None:
-                break
+    def take_over(self) -> Generator[Event, None, int]:
+        """Pick up the sections that an earlier run finished; return how many.
+
+        Frames that are not in the file any more are decoded again.
+        """
+        finished = min(self.folder.finished(), len(self.sections))
+        decoded = self.video.holds(finished - 1)
+        for section in self.sections[:finished]:
             self.begin(section)
-            self.remember(section, latents.to(self.device))
-            finished += 1
+            self.remember(section, self.folder.load_section(section.index).to(self.device))
+            if not decoded:
+                self.show(section)
         if 0 < finished < len(self.sections):
             last = self.sections[finished - 1]
-            self.joiner.hold(self.decode(last), last.unsettled)
+            if decoded:
+                self.joiner.hold(self.decode(last), last.unsettled)
+            yield self.published(last, 0.0)
+        yield from self.news()
         return finished
 
     def begin(self, section: SectionPlan) -> Tensor:

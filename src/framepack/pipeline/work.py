@@ -1,17 +1,20 @@
-"""The folder a job works in: finished sections' latents and encoded segments, so that a crash loses nothing.
+"""The folder a job works in: finished sections' latents and settled frames, so that a crash loses nothing.
 
 A section counts as finished once its latents are there; they are written last and atomically. Without a folder of
 the user's, a temporary one is used and removed. safetensors only, never pickle.
 """
 
+import itertools
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from framepack.media.atomic import atomic_write
@@ -19,6 +22,9 @@ from framepack.models.encoders import TextFeatures
 from framepack.spec.request import GenerationRequest
 
 REQUEST = "request.json"
+NAME = "output.txt"
+CONTENTS = "contents"
+"""Key in the request's file: the SHA-256 of each picture and LoRA by its path."""
 
 
 class WorkFolder:
@@ -44,31 +50,47 @@ class WorkFolder:
     def claim(self, request: GenerationRequest) -> None:
         """Write the request down, or raise ValueError where another one's work lies here.
 
-        What decides neither latents nor frames (the output's name) may differ.
+        What decides neither latents nor frames (the output's name) may differ; the files it names may not.
         """
-        mine = json.loads(request.model_dump_json(exclude={"output": {"path", "live"}}))
+        asked = json.loads(request.model_dump_json(exclude={"output": {"path", "live"}}))
+        used = contents(request)
         file = self.path / REQUEST
         if file.exists():
-            theirs = json.loads(file.read_text(encoding="utf-8"))
-            differing = sorted(key for key in mine if mine[key] != theirs.get(key))
+            theirs: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            before: dict[str, str] = theirs.get(CONTENTS, {})
+            differing = [key for key in asked if asked[key] != theirs.get(key)]
+            differing += [f"{Path(name).name} itself" for name in used if used[name] != before.get(name, used[name])]
             if differing:
                 raise ValueError(
-                    f"{self.path} holds the work of another request (its {', '.join(differing)} differ); "
+                    f"{self.path} holds the work of another request (its {', '.join(sorted(differing))} differ); "
                     "choose another folder or empty this one"
                 )
         else:
             with atomic_write(file) as temporary:
-                temporary.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+                temporary.write_text(json.dumps({**asked, CONTENTS: used}, indent=1), encoding="utf-8")
+
+    def named(self, choose: Callable[[], Path]) -> Path:
+        """The output's name that was chosen when this work began, so that one that is taken up again keeps it."""
+        file = self.path / NAME
+        if self.keeps and file.exists():
+            return Path(file.read_text(encoding="utf-8"))
+        path = choose()
+        if self.keeps:
+            with atomic_write(file) as temporary:
+                temporary.write_text(str(path.absolute()), encoding="utf-8")
+        return path
+
+    def finished(self) -> int:
+        """How many sections, from the first on, have their latents here."""
+        return next(index for index in itertools.count() if not (self.keeps and self.section(index).exists()))
 
     def section(self, index: int) -> Path:
         """Where section `index`'s latents are."""
         return self.path / f"section-{index:04d}.safetensors"
 
-    def load_section(self, index: int) -> Tensor | None:
-        """Section `index`'s latents (1, C, T, h, w) float32 on the CPU, or None where it was not finished."""
+    def load_section(self, index: int) -> Tensor:
+        """Section `index`'s latents (1, C, T, h, w) float32 on the CPU."""
         file = self.section(index)
-        if not self.keeps or not file.exists():
-            return None
         try:
             return load_file(file)["latents"]
         except (SafetensorError, KeyError) as error:
@@ -90,4 +112,20 @@ class WorkFolder:
     def save_tensors(self, name: str, tensors: dict[str, Tensor]) -> None:
         """Write a safetensors file, whole or not at all."""
         with atomic_write(self.path / name) as temporary:
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary)
+            temporary.write_bytes(save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
+
+
+def contents(request: GenerationRequest) -> dict[str, str]:
+    """The SHA-256 of each file that has a say in the video, by its path."""
+    end = request.end_frame
+    pictures = [frame.image for frame in request.frames if frame.strength] + (
+        [end.image] if end and end.strength else []
+    )
+    files = [request.image, *pictures, *(lora.file for lora in request.loras if lora.strength)]
+    return {str(path): digest(path) for path in files}
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

@@ -94,7 +94,10 @@ class StepDone:
 
 @dataclass(frozen=True, kw_only=True)
 class SectionDone:
-    """A section ended: `file` plays the `frames` that exist by now; None where the first ones are still to settle."""
+    """A section ended: `file` plays the `frames` that exist by now; None where the first ones are still to settle.
+
+    `seconds` it took; 0 for the last of those that an earlier run of the job made.
+    """
 
     section: int
     sections: int

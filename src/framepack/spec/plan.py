@@ -211,29 +211,51 @@ def decoding(tiles: list[range], j: int, *, anchored: bool) -> Decoding:
 def guides_of(request: GenerationRequest) -> list[Guide]:
     """Guide frames with a strength, in timeline order; the end frame stands just past the last latent.
 
-    A guide on the very last latent is an end frame, unless there is one.
+    A guide on the very last latent is an end frame, or comes before it if there is one. Raises ValueError for two
+    guides on one latent.
     """
     total = latent_total(request)
-    guides = [
-        Guide(key=f"frame:{i}", latent=latent_of_frame(round(frame.second * FPS)), strength=frame.strength)
-        for i, frame in enumerate(request.frames)
-        if frame.strength > 0
+    end = request.end_frame if request.end_frame is not None and request.end_frame.strength > 0 else None
+    guides = [Guide(key="end", latent=total + 1, strength=end.strength)] if end else []
+    seconds: dict[int, float] = {}
+    for i, frame in enumerate(request.frames):
+        if frame.strength == 0:
+            continue
+        latent = max(latent_of_frame(round(frame.second * FPS)), 1)
+        if latent >= total:
+            latent = max(total - 1, 1) if end else total + 1
+        if latent in seconds:
+            raise ValueError(
+                f"the guide frames at {seconds[latent]:g} s and {frame.second:g} s fall on the same place: "
+                "a video has one for every 4 frames, so move or remove one"
+            )
+        seconds[latent] = frame.second
+        guides.append(Guide(key=f"frame:{i}", latent=latent, strength=frame.strength))
+    return sorted(guides, key=lambda guide: guide.latent)
+
+
+def unused_prompts(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> list[str]:
+    """A sentence for each timed prompt that no section takes."""
+    used = {section.prompt for section in sections}
+    middles = [f"{middle:.1f}" for middle in sorted(middle_of(section.latents) for section in sections)]
+    where = ", ".join([*middles[:8], "..."] if len(middles) > 8 else middles)
+    return [
+        f"no section takes the prompt from {prompt.second:g} s on, {prompt.text!r}: "
+        f"each takes the one that holds at its middle, here {where} s"
+        for prompt in request.prompts
+        if prompt.text not in used
     ]
-    ended = request.end_frame is not None and request.end_frame.strength > 0
-    if request.end_frame is not None and ended:
-        guides.append(Guide(key="end", latent=total + 1, strength=request.end_frame.strength))
-    guides = [
-        Guide(key=g.key, latent=total + 1 if g.latent >= total and not ended else max(g.latent, 1), strength=g.strength)
-        for g in guides
-    ]
-    return sorted(guides, key=lambda g: g.latent)
 
 
 def prompt_at(request: GenerationRequest, latents: range) -> str:
     """The text that holds at the middle of a section."""
-    middle = (latents[0] + latents[-1]) / 2 * 4 / FPS
-    due = [p for p in sorted(request.prompts, key=lambda p: p.second) if p.second <= middle]
+    due = [p for p in sorted(request.prompts, key=lambda p: p.second) if p.second <= middle_of(latents)]
     return due[-1].text if due else request.prompt
+
+
+def middle_of(latents: range) -> float:
+    """Seconds from the video's begin to the middle of a section."""
+    return (latents[0] + latents[-1]) / 2 * 4 / FPS
 
 
 def image_mix(guides: list[Guide], latents: range) -> tuple[tuple[str, float], ...]:

@@ -6,7 +6,7 @@ Validation says the value, the bound and the way out. Files are not opened here;
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
@@ -106,7 +106,7 @@ class Lora(Model):
 
 
 class OutputSettings(Model):
-    """The file to write. `path` None means a dated name in the outputs folder."""
+    """The file to write. `path` None means a dated name in the outputs folder; the format follows a path's suffix."""
 
     path: Path | None = None
     format: Format = "mp4"
@@ -115,6 +115,20 @@ class OutputSettings(Model):
     fps: Annotated[float, within(1, 120)] = 30.0
     live: bool = True
     """Let the file that plays after each section also hold the frames the next section will still blend."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _format_of_path(cls, data: object) -> object:
+        if not isinstance(data, dict) or not data.get("path"):
+            return data
+        suffix = Path(data["path"]).suffix.lower().removeprefix(".")
+        format = {"zip": "png"}.get(suffix, suffix)  # noqa: A001
+        if format not in get_args(Format):
+            return data
+        asked = data.get("format", format)
+        if asked in get_args(Format) and asked != format:
+            raise ValueError(f"output.path ends in .{suffix}, but output.format is {asked}: leave one of them out")
+        return {**data, "format": asked}
 
 
 class GenerationRequest(Model):

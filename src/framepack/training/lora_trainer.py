@@ -36,7 +36,7 @@ CHAPTER = 20
 
 @dataclass(frozen=True, kw_only=True)
 class LoraRecipe:
-    """Everything that decides a training, beside the clips."""
+    """Everything that decides a training, beside the files it learns from."""
 
     rank: int = 16
     alpha: float = 16.0
@@ -45,6 +45,10 @@ class LoraRecipe:
     warm_up: int = 20
     steps: int = 1000
     window: int = 9
+    resolution: int | None = None
+    """Side of the square whose area the clips get; None is the model's own."""
+    sections: int = 3
+    """Longest clip, in windows."""
     guidance: float = 10.0
     """The distilled guidance that videos will be made with."""
     clip: float = 1.0
@@ -60,7 +64,7 @@ class LoraRecipe:
 
     def __post_init__(self) -> None:
         """Raise ValueError for what cannot be trained."""
-        counts = {"rank": 1024, "steps": 10**7, "window": 33, "save_every": 10**7, "batch": 1024}
+        counts = {"rank": 1024, "steps": 10**7, "window": 33, "sections": 1000, "save_every": 10**7, "batch": 1024}
         for name, most in counts.items():
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be 1..{most}, got {getattr(self, name)}")
@@ -203,7 +207,8 @@ class LoraTrainer:
         except SafetensorError as error:
             raise ValueError(f"{file} is damaged ({error}); delete it to begin anew") from None
         theirs, mine = json.loads(notes["framepack"]), asdict(self.recipe)
-        differing = [name for name in mine if name not in ("steps", "save_every") and mine[name] != theirs.get(name)]
+        free = ("steps", "save_every")
+        differing = [name for name in mine if name not in free and mine[name] != theirs.get(name, mine[name])]
         if differing or notes["model"] != self.framepack.model:
             what = ", ".join(differing) or "model"
             raise ValueError(f"{folder} holds another training (its {what} differ); choose another --output")

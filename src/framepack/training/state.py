@@ -1,6 +1,6 @@
 """The resume checkpoint: an optimizer's tensors in safetensors files of at most 15 MB, and the step in `state.json`.
 
-Written beside the old one and renamed, so an interrupted save leaves the old one whole.
+Written beside the old one, which goes only when the new one is in its place: an interrupted save loses neither.
 """
 
 import json
@@ -17,7 +17,7 @@ PART_BYTES = 15_000_000
 
 def save_state(folder: Path, optimizer: Optimizer, step: int, samples: int) -> None:
     """Write everything a later run needs."""
-    fresh = folder.with_name(folder.name + ".new")
+    fresh, old = _beside(folder)
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     for number, part in enumerate(_parts(optimizer.state())):
@@ -25,8 +25,20 @@ def save_state(folder: Path, optimizer: Optimizer, step: int, samples: int) -> N
             {name: tensor.contiguous().cpu() for name, tensor in part.items()}, fresh / f"part-{number:02}.safetensors"
         )
     (fresh / "state.json").write_text(json.dumps({"step": step, "samples": samples}), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
     fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def has_state(folder: Path) -> bool:
+    """Whether there is a checkpoint to go on from; one that an interrupted save left beside its place is put there."""
+    found = next((place for place in (folder, *_beside(folder)) if (place / "state.json").is_file()), None)
+    if found is not None and found != folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        found.rename(folder)
+    return found is not None
 
 
 def load_state(folder: Path, optimizer: Optimizer) -> tuple[int, int]:
@@ -37,6 +49,11 @@ def load_state(folder: Path, optimizer: Optimizer) -> tuple[int, int]:
     counts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     optimizer.load(tensors, counts["step"])
     return counts["step"], counts["samples"]
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where the next checkpoint is written, and where the last one waits until that is in its place."""
+    return folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
 
 
 def _parts(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:

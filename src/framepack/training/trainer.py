@@ -27,7 +27,7 @@ from framepack.training.recipe import Recipe
 from framepack.training.sample_recipe import Sampled
 from framepack.training.samples import Sampler
 from framepack.training.sections import draw_section
-from framepack.training.state import load_state, save_state
+from framepack.training.state import has_state, load_state, save_state
 from framepack.training.towers import Towers
 from framepack.training.vae import VaeProgress, prepare_vae
 
@@ -207,7 +207,7 @@ def _run(
     """Step, log, sample and save; returns the number of steps done since the run began."""
     state, log, schedule = folder / "state", folder / "log.csv", trainer.recipe.schedule
     number = 0
-    if state.is_dir():
+    if has_state(state):
         number, trainer.samples = load_state(state, trainer.optimizer)
     for path in (log, folder / "samples.csv"):
         cut_rows(path, number)

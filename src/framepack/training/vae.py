@@ -24,7 +24,7 @@ from framepack.training.curve import append_row, cut_rows
 from framepack.training.motions import render, state_at
 from framepack.training.optimizer import Optimizer, OptimizerRecipe
 from framepack.training.pool import ImagePool
-from framepack.training.state import load_state, save_state
+from framepack.training.state import has_state, load_state, save_state
 from framepack.training.vae_decoder import Fit, fit_decoder
 from framepack.training.vae_encoder import fit_encoder, free_weights, new_vae
 
@@ -213,7 +213,7 @@ class _Run:
     ) -> bool:
         """Train until the last step; returns False where `seconds` ended it before."""
         recipe, fitted, optimizer = self.recipe, BlockEncoder(vae), optimizer_of(vae, self.recipe)
-        first = load_state(self.state, optimizer)[0] if self.state.is_dir() else 0
+        first = load_state(self.state, optimizer)[0] if has_state(self.state) else 0
         cut_rows(self.log, first)
         began = saved = logged = time.monotonic()
         psnrs: list[float] = []

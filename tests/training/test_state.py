@@ -1,0 +1,75 @@
+"""A checkpoint that a kill interrupts, wherever it strikes: there is always one to go on from."""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from framepack.training import state
+from framepack.training.state import has_state, load_state, save_state
+
+
+class Counter:
+    """An optimizer with one tensor: the step it was saved at."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"step": torch.tensor(self.step)}
+
+    def load(self, tensors: dict[str, torch.Tensor], step: int) -> None:
+        assert int(tensors["step"]) == step
+        self.step = step
+
+
+class KilledError(Exception):
+    pass
+
+
+def calls_of(folder: Path, monkeypatch: pytest.MonkeyPatch, *, last: int) -> int:
+    """Save step 2 over step 1, killed at call number `last` of those that change files; how many there were."""
+    save_state(folder, Counter(1), 1, 10)
+    made = 0
+
+    def counted(real):
+        def call(*args, **kwargs):
+            nonlocal made
+            made += 1
+            if made == last:
+                raise KilledError
+            return real(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "save_file", counted(state.save_file))
+        patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+        patch.setattr(Path, "rename", counted(Path.rename))
+        patch.setattr(Path, "write_text", counted(Path.write_text))
+        with suppress(KilledError):
+            save_state(folder, Counter(2), 2, 20)
+    return made
+
+
+def test_a_kill_at_any_call_leaves_the_old_or_the_new_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    found = []
+    for last in range(1, calls_of(tmp_path / "whole", monkeypatch, last=0) + 1):
+        folder = tmp_path / str(last)
+        calls_of(folder, monkeypatch, last=last)
+        assert has_state(folder)
+        optimizer = Counter(0)
+        assert load_state(folder, optimizer) in ((1, 10), (2, 20))
+        found.append(optimizer.step)
+        save_state(folder, Counter(3), 3, 30)
+        assert load_state(folder, optimizer) == (3, 30)
+    assert found == sorted(found)
+    assert set(found) == {1, 2}
+
+
+def test_a_folder_without_a_whole_checkpoint_has_none(tmp_path: Path):
+    assert not has_state(tmp_path / "state")
+    (tmp_path / "state.new").mkdir()
+    assert not has_state(tmp_path / "state")
