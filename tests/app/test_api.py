@@ -163,6 +163,21 @@ def test_what_is_no_json_object_is_refused(client, body):
     assert answer.json()["error"]
 
 
+@pytest.mark.parametrize(("method", "address"), [("PUT", "/api/jobs/x"), ("POST", "/api/batches")])
+def test_a_body_has_a_limit_wherever_there_is_one(client, method, address):
+    answer = client.request(method, address, json={"image": "x" * 2**20})
+    assert answer.status_code == 413
+    assert answer.json()["error"]
+
+
+def test_a_batch_has_a_limit_over_all_its_requests(client, picture, service):
+    before = service.store.counts()
+    batch = {"requests": [asked(picture)] * 3, "grid": {"seed": list(range(5000))}}
+    answer = client.post("/api/batches", json=batch)
+    assert (answer.status_code, "a batch may have 10000 jobs" in answer.json()["error"]) == (400, True)
+    assert service.store.counts() == before
+
+
 def test_unknown_jobs_and_routes_are_404_with_a_sentence(client):
     for address in ("/api/jobs/none", "/api/jobs/none/events", "/api/jobs/none/video", "/api/nothing", "/api/files/x"):
         answer = client.get(address)

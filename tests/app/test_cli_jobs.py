@@ -65,7 +65,19 @@ def test_a_batch_is_left_to_a_service_that_runs(outputs, tmp_path):
     with Service(folders_at(outputs, reserve=0), Crew(target=TARGET, in_process=True)):
         answer = run("batch", batch_file(tmp_path, {"seed": 1}))
     assert answer.exit_code == 0, answer.output
-    assert "a service is running and does the work" in answer.output
+    assert "a service is running and does the work; Ctrl-C" in answer.output
+
+
+def test_options_a_running_service_does_not_heed_are_named_or_refused(outputs, tmp_path, store):
+    file = batch_file(tmp_path, {"seed": 1})
+    options = ("--dtype", "float32", "--models-dir", tmp_path, "--offline")
+    with Service(folders_at(outputs, reserve=0), Crew(target=TARGET, in_process=True)):
+        answer = run("batch", file, *options)
+    assert "with its own --models-dir, --dtype, --offline instead of yours" in answer.output
+    refused = run("batch", file, "--detach", *options)
+    assert "leave out --models-dir, --dtype, --offline with --detach" in str(refused.exception)
+    assert len(store.jobs()) == 1
+    assert run("batch", file, "--detach").exit_code == 0
 
 
 def test_a_batch_waits_no_longer_for_a_job_that_someone_deletes(outputs, tmp_path, store):
@@ -121,7 +133,7 @@ def test_a_job_is_deleted_with_its_work_and_its_video_only_when_asked(outputs, t
     folders.work(kept.id).mkdir(exist_ok=True)
     answer = run("jobs", "delete", kept.id[:8])
     assert (answer.exit_code, "stays" in answer.output) == (0, True)
-    assert "was deleted" in run("jobs", "delete", gone.id, "--files").output
+    assert f"{gone.outputs[0]} is gone" in run("jobs", "delete", gone.id, "--files").output
     assert (kept.outputs[0].is_file(), gone.outputs[0].exists()) == (True, False)
     assert not folders.work(kept.id).exists()
     assert store.jobs() == []
@@ -130,6 +142,14 @@ def test_a_job_is_deleted_with_its_work_and_its_video_only_when_asked(outputs, t
     refused = run("jobs", "delete", job.id)
     assert isinstance(refused.exception, ValueError)
     assert "cancel it before" in str(refused.exception)
+
+
+def test_a_video_elsewhere_is_left_alone_and_said_to_stay(outputs, tmp_path, store):
+    run("batch", batch_file(tmp_path, {"output": {"path": str(tmp_path / "mine.mp4")}}))
+    (job,) = store.jobs()
+    answer = run("jobs", "delete", job.id, "--files")
+    assert f"{tmp_path / 'mine.mp4'} stays" in answer.output
+    assert (tmp_path / "mine.mp4").is_file()
 
 
 def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_path, store, monkeypatch):

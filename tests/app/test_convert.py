@@ -64,13 +64,29 @@ def test_it_is_made_once_and_again_when_the_video_is_another(client, service):
     made = client.post(f"/api/jobs/{job.id}/convert", params={"format": "webm"}).json()
     assert made["bytes"] == len(client.get(made["url"]).content)
     file = service.converted(job.id, "webm")
-    first = file.stat().st_mtime_ns
-    assert service.converted(job.id, "webm").stat().st_mtime_ns == first
+    first = file.stat().st_ctime_ns
+    assert service.converted(job.id, "webm").stat().st_ctime_ns == first
     film(service.video(job.id), frames=5)
-    os.utime(service.video(job.id), ns=(first + 10**9, first + 10**9))
     assert probe(service.converted(job.id, "webm")).frames == 5
     service.delete(job.id)
     assert not file.exists()
+
+
+def test_a_video_that_is_replaced_while_it_is_converted_is_converted_again(tmp_path, monkeypatch):
+    folders = Folders(tmp_path / "outputs", tmp_path / "home", reserve=0)
+    conversions, source = Conversions(folders), film(folders.outputs / "v.mp4")
+    ask_child = conversions._ask
+
+    def replaced_meanwhile(file, order):
+        monkeypatch.undo()
+        answer = ask_child(file, order)
+        film(source, frames=5)
+        os.utime(source, (1, 1))
+        return answer
+
+    monkeypatch.setattr(conversions, "_ask", replaced_meanwhile)
+    assert probe(conversions.file("j", source, "mkv", 16)).frames == 10
+    assert probe(conversions.file("j", source, "mkv", 16)).frames == 5
 
 
 def test_while_a_job_runs_it_can_be_looked_at_as_an_mp4_and_nothing_else(client, service):

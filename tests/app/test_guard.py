@@ -31,6 +31,7 @@ def test_its_own_names_are_let_in(host):
     answer = client_of(Access()).get("/", headers={"host": host})
     assert answer.status_code == 200
     assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY", "no page of another site lays itself over ours"
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import random
 
 import pytest
 
-from framepack.app.paths import PATHS, adopt, change_paths, find_file, for_client, from_client
+from framepack.app.paths import adopt, find_file, for_client, from_client
 from framepack.app.service import folders_at
+from framepack.jobs.paths import PATHS
 from framepack.spec.request import GenerationRequest
 
 SECRET = "secret.txt"
@@ -80,25 +81,6 @@ def test_500_traversals_in_each_path_of_a_request_find_nothing(folders, path):
     assert sorted(file for file in folders.outputs.parent.rglob("*")) == before
 
 
-def test_every_path_of_a_request_is_known():
-    """A new path field must be added to PATHS, or a client could name any file with it."""
-
-    def paths(schema: dict, at: tuple[str, ...], whole: dict) -> set[tuple[str, ...]]:
-        if "$ref" in schema:
-            schema = whole["$defs"][schema["$ref"].rpartition("/")[2]]
-        found = {at} if schema.get("format") in ("path", "file-path", "directory-path") else set()
-        for name, inner in schema.get("properties", {}).items():
-            found |= paths(inner, (*at, name), whole)
-        for inner in schema.get("anyOf", []):
-            found |= paths(inner, at, whole)
-        for inner in [schema["items"]] if "items" in schema else schema.get("prefixItems", []):
-            found |= paths(inner, (*at, "*"), whole)
-        return found
-
-    schema = GenerationRequest.model_json_schema()
-    assert paths(schema, (), schema) == set(PATHS)
-
-
 def test_bare_names_are_found_and_shown_again(folders):
     data = {
         "image": "mine.png",
@@ -136,14 +118,3 @@ def test_a_local_request_keeps_its_picture_when_the_original_is_deleted(folders,
     assert adopt(first, folders) == first
     with pytest.raises(ValueError, match="there is no file"):
         adopt(GenerationRequest(image=picture), folders)
-
-
-def test_changing_paths_leaves_the_rest_alone():
-    data = {"image": "a", "prompt": "image", "frames": [{"image": "b", "second": 1}], "end_frame": None}
-    changed = change_paths(data, lambda kind, path: f"{kind}:{path}")
-    assert changed == {
-        "image": "picture:a",
-        "prompt": "image",
-        "frames": [{"image": "picture:b", "second": 1}],
-        "end_frame": None,
-    }

@@ -66,6 +66,15 @@ def test_changes_by_another_process_reach_the_listeners(folders, tmp_path):
             service.listen("none")
 
 
+def test_who_listens_to_all_hears_of_every_unfinished_job_and_of_ended_ones(folders):
+    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+        jobs = service.store.submit([ask()] * 120)
+        service.cancel(jobs[0].id)
+        with service.listen() as listener:
+            heard = {listener.get(60).job.id for _ in jobs}
+        assert heard == {job.id for job in jobs}
+
+
 def test_a_job_that_another_process_deletes_ends_who_listens_to_it(folders, tmp_path):
     with Service(folders, Crew(target=TARGET, workers=[])) as service:
         job, stays = service.submit([wish(tmp_path), wish(tmp_path)])

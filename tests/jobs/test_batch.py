@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from framepack.jobs.batch import (
+    Item,
     batch_name,
     expand,
     make_requests,
@@ -39,6 +40,44 @@ def test_jsonl_is_relative_to_its_folder_and_overrides_the_defaults(tmp_path: Pa
     assert [str(request.image) for request in requests] == [str(tmp_path / "a.png"), "shared.png"]
     assert [request.seed for request in requests] == [5, 1]
     assert requests[0].output.crf == 20
+
+
+def test_an_object_on_a_line_adds_to_that_of_the_defaults(tmp_path: Path):
+    file = tmp_path / "r.jsonl"
+    file.write_text('{"image": "a.png", "output": {"crf": 20}}\n')
+    (request,), _ = make_requests(read_batch(file, {"output": {"fps": 24}}), [])
+    assert (request.output.crf, request.output.fps) == (20, 24)
+
+
+def test_every_file_a_line_names_is_relative_to_the_folder_but_not_the_one_to_write(tmp_path: Path):
+    lines = tmp_path / "r.jsonl"
+    own = {"image": "a.png", "frames": [{"image": "b.png", "second": 1}], "loras": [{"file": "l.safetensors"}]}
+    lines.write_text(json.dumps({**own, "output": {"path": "x.mp4"}}))
+    (request,), _ = make_requests(read_batch(lines, {"end_frame": {"image": "shared.png"}}), [])
+    assert [request.image, request.frames[0].image, request.loras[0].file] == [
+        tmp_path / "a.png",
+        tmp_path / "b.png",
+        tmp_path / "l.safetensors",
+    ]
+    assert request.end_frame
+    assert [request.end_frame.image, request.output.path] == [Path("shared.png"), Path("x.mp4")]
+    table = tmp_path / "r.csv"
+    table.write_text("image,end_frame.image\na.png,/pictures/z.png\na.png,z.png\n")
+    requests, _ = make_requests(read_batch(table, {}), [])
+    ends = [request.end_frame and request.end_frame.image for request in requests]
+    assert ends == [Path("/pictures/z.png"), tmp_path / "z.png"]
+
+
+def test_no_two_jobs_of_a_batch_write_the_same_file(tmp_path: Path):
+    file = tmp_path / "prompts.txt"
+    file.write_text("first\nsecond\n")
+    items = read_batch(file, {"image": "x.png", "output": {"path": "x.mp4"}})
+    with pytest.raises(ValueError, match=r"prompts\.txt, line 2: another job of the batch writes .*x\.mp4 too"):
+        make_requests(items, [])
+    grid = [("output.path", ["a.mp4", str(Path("a.mp4").absolute())])]
+    with pytest.raises(ValueError, match="line 1: another job"):
+        make_requests(items[:1], grid)
+    assert len(make_requests(items[:1], [("output.path", ["a.mp4", "b.mp4"])])[0]) == 2
 
 
 def test_csv_names_fields_in_its_first_row_and_empty_cells_say_nothing(tmp_path: Path):
@@ -100,6 +139,9 @@ def test_a_grid_cannot_grow_beyond_all_bounds():
         expand({}, many)
     with pytest.raises(ValueError, match="combinations"):
         expand({}, [("seed", [])])
+    items = [Item(data={}, label="", origin="")] * 3
+    with pytest.raises(ValueError, match="a batch may have 10000 jobs"):
+        make_requests(items, [("seed", list(range(5000)))])
 
 
 def test_settings_are_json_where_they_can_be():

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 from fake_generator import ask
 
@@ -37,6 +38,19 @@ def test_a_slow_listener_gets_the_last_step_and_every_other_event(tmp_path):
             feed.publish(News(job=job, event=Notice(message="cut")))
     seen = [listener.get(0).event for _ in range(3)]
     assert seen == [step(100), Notice(message="cut"), step(5 * LIMIT - 1)]
+    assert listener.get(0) is None
+    store.close()
+
+
+def test_the_state_so_far_is_heard_whole_and_before_what_arrived_meanwhile(tmp_path):
+    store = JobStore(tmp_path / "q.sqlite")
+    (job,) = store.submit([ask()])
+    feed = Feed()
+    listener = feed.listen()
+    feed.publish(News(job=job, event=Notice(message="meanwhile")))
+    listener.begin_with([News(job=replace(job, position=number)) for number in range(LIMIT + 5)])
+    assert [listener.get(0).job.position for _ in range(LIMIT + 5)] == list(range(LIMIT + 5))
+    assert listener.get(0).event == Notice(message="meanwhile")
     assert listener.get(0) is None
     store.close()
 

@@ -104,6 +104,18 @@ def test_a_service_that_starts_takes_back_what_ran_and_blames_only_jobs_that_ran
     assert (store.get(inside.id).status, store.get(inside.id).deaths) == ("queued", 1)
 
 
+def test_the_time_a_machine_was_off_is_no_work(store, monkeypatch):
+    (job,) = store.submit([ask()])
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    claimed = store.claims.take("process-0")
+    monkeypatch.setattr("time.time", lambda: 1010.0)
+    store.claims.beat(job.id, claimed.claim, Progress())
+    store.cancel(job.id)
+    monkeypatch.setattr("time.time", lambda: 90_000.0)
+    (ended,) = store.claims.recover()
+    assert (ended.ran, ended.finished) == (10.0, 1010.0)
+
+
 def test_jobs_move_among_the_waiting_ones(store):
     a, b, c, d = [job.id for job in store.submit([ask() for _ in range(4)])]
     store.claims.take("w")

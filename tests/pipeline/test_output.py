@@ -8,10 +8,11 @@ import pytest
 
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
+from framepack.media.video import FORMATS
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.plan import plan, settled_frames
-from framepack.spec.request import GenerationRequest
+from framepack.spec.request import SUFFIXES, GenerationRequest
 
 
 def frame(number: int) -> np.ndarray:
@@ -131,6 +132,16 @@ def test_a_name_nobody_gave_is_dated_and_new(tmp_path: Path):
     assert first == again, "the same work keeps its name"
     assert first != second
     assert first.suffix == ".mp4"
+
+
+def test_every_format_is_known_by_its_suffix():
+    assert {row.suffix: name for name, row in FORMATS.items()} == SUFFIXES
+
+
+def test_a_name_that_says_another_format_is_refused(tmp_path: Path):
+    request = GenerationRequest(image="a.png", output={"path": tmp_path / "v.mkv", "format": "mp4"})
+    with pytest.raises(ValueError, match="would hold mp4"):
+        drive(request, tmp_path)
 
 
 def test_two_jobs_that_begin_in_the_same_second_get_two_names_and_leave_no_empty_part(tmp_path: Path):

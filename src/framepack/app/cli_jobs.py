@@ -129,16 +129,15 @@ def retry(job: JobId, outputs: Outputs = None) -> None:
 def delete(
     job: JobId,
     outputs: Outputs = None,
-    files: Annotated[bool, typer.Option("--files", help="Delete its video as well.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="Delete its video too, if in the outputs folder.")] = False,
 ) -> None:
     """Forget a job that does not run, with its unfinished work. Its video stays, unless --files is given."""
     from framepack.app.service import forget
 
     with queue(outputs) as store:
         old = forget(store, folders_of(outputs), store.find(job).id, files=files)
-    print(
-        f"{old.id} is forgotten", *(f"{file} {'was deleted' if files else 'stays'}" for file in old.outputs), sep="; "
-    )
+    videos = [f"{file} {'stays' if file.exists() else 'is gone'}" for file in old.outputs]
+    print(f"{old.id} is forgotten", *videos, sep="; ")
 
 
 @jobs_app.command()

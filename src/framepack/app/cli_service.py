@@ -27,6 +27,8 @@ VaeTiling = Annotated[
     Literal["never", "allow", "always"],
     typer.Option("--vae-tiling", help="VAE tiles, which leave faint seams; allow: where nothing else fits."),
 ]
+OF_WORKERS = ("device", "models_dir", "dtype", "attention", "vae_tiling", "offline", "in_process")
+"""Options of `batch` that mean nothing where another service does the work."""
 TARGET = "framepack.app.worker_target:make_generator"
 
 
@@ -93,6 +95,7 @@ def serve(
 
 
 def batch(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help="A folder of pictures, a .txt of prompts, a .jsonl or a .csv.")],
     setting: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE for all, such as steps=20.")] = None,
     grid: Annotated[list[str] | None, typer.Option(help="NAME=V,V,... or NAME=1..4: all combinations.")] = None,
@@ -113,6 +116,9 @@ def batch(
     from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put, read_batch
     from framepack.jobs.store import JobStore
 
+    own = given(context, OF_WORKERS)
+    if detach and own:
+        raise ValueError(f"leave out {', '.join(own)} with --detach: the service that does the work has its own")
     defaults: dict[str, object] = {}
     for text in setting or []:
         put(defaults, *parse_setting(text))
@@ -131,11 +137,22 @@ def batch(
     if not detach:
         common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
         crew = crew_of(device, models_dir, in_process=in_process, limits={}, **common)
-        work_off(store, jobs, name, outputs, crew)
+        work_off(store, jobs, name, outputs, crew, own)
 
 
-def work_off(store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | None, crew: "Crew") -> None:
-    """Do a batch's jobs here, or watch the service that has the queue do them; then show what came of them."""
+def given(context: typer.Context, names: tuple[str, ...]) -> list[str]:
+    """The options of these names that someone gave, as they are typed."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [f"--{name.replace('_', '-')}" for name, source in sources.items() if source and source.name != "DEFAULT"]
+
+
+def work_off(
+    store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | None, crew: "Crew", own: list[str]
+) -> None:
+    """Do a batch's jobs here, or watch the service that has the queue do them; then show what came of them.
+
+    own: options that a service that runs does not heed.
+    """
     from contextlib import nullcontext
 
     from framepack.app.service import Service
@@ -146,7 +163,8 @@ def work_off(store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | No
     try:
         working = Service(folders, crew, patience=0.5)
     except Busy:
-        print("a service is running and does the work; Ctrl-C only ends this watching")
+        instead = f", with its own {', '.join(own)} instead of yours" if own else ""
+        print(f"a service is running and does the work{instead}; Ctrl-C only ends this watching")
         working = nullcontext()
     try:
         with working:

@@ -51,12 +51,15 @@ class Conversions:
     def file(self, job: str, source: Path, name: str, crf: int) -> Path:
         """`source`, a video of `job`, in the format called `name`; waits for its turn.
 
+        What is made has the time of what it was made from, so that a source that changes meanwhile is made again.
         Raises MediaError where it cannot be made, NoRoom where the disk is full.
         """
         target = self.folder(job) / f"{source.stem}{FORMATS[name].suffix}"
         with self._turn:
-            if not is_newer(target, source):
+            version = source.stat().st_mtime_ns
+            if not target.is_file() or target.stat().st_mtime_ns != version:
                 self._make(source, target, name, crf)
+                os.utime(target, ns=(version, version))
         return target
 
     def folder(self, job: str) -> Path:
@@ -120,11 +123,6 @@ class Conversions:
             return json.loads(said)
         except ValueError:
             return {}
-
-
-def is_newer(target: Path, source: Path) -> bool:
-    """Whether `target` is there and was made from `source` as it is now."""
-    return target.is_file() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def environment() -> Mapping[str, str]:

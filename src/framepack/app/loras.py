@@ -14,10 +14,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from framepack.app.paths import find_file, lora_folder, paths_in
+from framepack.app.paths import find_file, lora_folder
 from framepack.app.uploads import Incoming
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job, WrongState
+from framepack.jobs.paths import paths_in
 
 LORA_LIMIT = 4 * 2**30
 HEADER_LIMIT = 16 * 2**20

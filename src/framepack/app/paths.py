@@ -1,4 +1,4 @@
-"""Every path inside a request: which there are, how a client names them, where they really are.
+"""The paths inside a request: how a client names them, where they really are.
 
 A client on the network names files of the uploads and outputs folders by their bare names and can name nothing else.
 Paths on this machine never leave it: a request is shown with names in their place.
@@ -6,37 +6,15 @@ Paths on this machine never leave it: a request is shown with names in their pla
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from framepack.jobs.folders import Folders
+from framepack.jobs.paths import Kind, change_paths
 from framepack.spec.request import GenerationRequest
 
-Kind = Literal["picture", "lora", "output"]
-PATHS: dict[tuple[str, ...], Kind] = {
-    ("image",): "picture",
-    ("frames", "*", "image"): "picture",
-    ("end_frame", "image"): "picture",
-    ("loras", "*", "file"): "lora",
-    ("output", "path"): "output",
-}
-"""Where a request has paths; a test compares this with the request's schema."""
 NAME = re.compile(r"\w[\w .,()+@=-]{0,199}", re.ASCII)
-
-
-def change_paths(request: dict[str, Any], change: Callable[[Kind, str], str | None]) -> dict[str, Any]:
-    """A copy of a request's JSON with each path that is text replaced by what `change` makes of it."""
-
-    def walk(value: Any, at: tuple[str, ...]) -> Any:
-        if isinstance(value, dict):
-            return {key: walk(inner, (*at, key)) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [walk(inner, (*at, "*")) for inner in value]
-        return change(PATHS[at], value) if at in PATHS and isinstance(value, str) else value
-
-    return walk(request, ())
 
 
 def find_file(name: str, folders: tuple[Path, ...]) -> Path:
@@ -104,10 +82,3 @@ def copy_once(file: Path, folder: Path) -> Path:
         shutil.copyfile(file, temporary)
         temporary.replace(copy)
     return copy
-
-
-def paths_in(request: dict[str, Any]) -> Iterator[Path]:
-    """All paths of a request's JSON."""
-    found: list[str] = []
-    change_paths(request, lambda _, path: found.append(path) or path)
-    return map(Path, found)

@@ -14,13 +14,14 @@ from typing import Any, Self
 from framepack.app.convert import Conversions
 from framepack.app.machine import has_gpu
 from framepack.app.models_here import ModelsHere
-from framepack.app.paths import adopt, lora_folder, paths_in
+from framepack.app.paths import adopt, lora_folder
 from framepack.app.sheets import Sheets
 from framepack.app.tracker import Tracker
 from framepack.jobs.feed import Feed, Listener, News
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import Job, Status, UnknownJob, WrongState
+from framepack.jobs.job import ENDED, UNFINISHED, Job, Status, UnknownJob, WrongState
 from framepack.jobs.lock import QueueLock
+from framepack.jobs.paths import paths_in
 from framepack.jobs.pool import Crew, Pool
 from framepack.jobs.store import NOTHING, JobStore
 from framepack.jobs.watch import Watch
@@ -98,10 +99,13 @@ class Service:
         return [self._newest(job) for job in found]
 
     def listen(self, job: str | None = None, wake: Callable[[], None] | None = None) -> Listener:
-        """News of one job or of all. The first news are the present state, so a late listener misses nothing."""
+        """News of one job or of all. The first news are the present state, so a late listener misses nothing.
+
+        Of all: every unfinished job and the newest of those that ended.
+        """
         listener = self.feed.listen(job, wake)
         try:
-            listener.begin_with([News(job=now) for now in ([self.get(job)] if job else self.jobs())])
+            listener.begin_with([News(job=now) for now in ([self.get(job)] if job else self._present())])
         except UnknownJob:
             listener.close()
             raise
@@ -191,14 +195,18 @@ class Service:
         return self.store.move(job, place)
 
     def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NOTHING) -> Job:
-        """Give a waiting job another request."""
-        return self.store.edit(job, adopt(request, self.folders), machine)
+        """Give a waiting job another request; one that names no file keeps the job's."""
+        before = json.loads(self.store.get(job).request_json)["output"]
+        return self.store.edit(job, adopt(with_file(request, before), self.folders), machine)
 
     def delete(self, job: str, *, files: bool = False) -> None:
         """Forget a job that does not run, with its unfinished work and, if asked for, its video."""
         forget(self.store, self.folders, job, files=files)
 
     # Inside
+
+    def _present(self) -> list[Job]:
+        return self.jobs(status=UNFINISHED, limit=-1) + self.jobs(status=ENDED)
 
     def _newest(self, job: Job) -> Job:
         attempt = self.pool.attempt_at(job.id)
@@ -217,6 +225,17 @@ class Service:
         for file in self.folders.uploads.iterdir():
             if file not in used and time.time() - file.stat().st_mtime > UNUSED_AFTER:
                 file.unlink(missing_ok=True)
+
+
+def with_file(request: GenerationRequest, before: Mapping[str, Any]) -> GenerationRequest:
+    """The request with the file of the output settings it had before, where it names none itself."""
+    output = request.output
+    if output.path or not before["path"]:
+        return request
+    file = Path(before["path"])
+    if output.format != before["format"]:
+        file = file.with_suffix(FORMATS[output.format].suffix)
+    return request.model_copy(update={"output": output.model_copy(update={"path": file})})
 
 
 def forget(store: JobStore, folders: Folders, job: str, *, files: bool) -> Job:

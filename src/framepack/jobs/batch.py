@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from framepack.jobs.paths import Kind, change_paths
 from framepack.spec.request import GenerationRequest, explain
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
@@ -38,7 +39,7 @@ class Item:
 def read_batch(source: Path, defaults: Mapping[str, Any]) -> list[Item]:
     """The items of a folder, a .txt, a .jsonl or a .csv; each has `defaults` where it says nothing itself.
 
-    Pictures in a file are relative to its folder. ValueError where nothing can be made of it.
+    Pictures and LoRAs in a file are relative to its folder. ValueError where nothing can be made of it.
     """
     readers = {".txt": read_prompts, ".jsonl": read_jsonl, ".csv": read_csv}
     if source.is_dir():
@@ -83,7 +84,7 @@ def read_jsonl(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
             raise ValueError(f"{origin}: this is not JSON ({error})") from error
         if not isinstance(data, dict):
             raise ValueError(f"{origin}: a request is a JSON object, got {line[:60]}")
-        yield Item(data=at_home({**defaults, **data}, data, file.parent), label=f"line {number}", origin=origin)
+        yield Item(data=merge(defaults, at_home(data, file.parent)), label=f"line {number}", origin=origin)
 
 
 def read_csv(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
@@ -101,7 +102,7 @@ def read_csv(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
             for name, cell in row.items():
                 if cell:
                     put(data, name.strip(), cell)
-            merged = at_home(merge(defaults, data), data, file.parent)
+            merged = merge(defaults, at_home(data, file.parent))
             yield Item(data=merged, label=f"line {reader.line_num}", origin=origin)
 
 
@@ -112,10 +113,13 @@ def lines_of(file: Path) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
-def at_home(merged: dict[str, Any], own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The picture an item names itself, relative to the folder of the file that names it."""
-    image = own.get("image")
-    return {**merged, "image": str(folder / image)} if isinstance(image, str) else merged
+def at_home(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What an item says itself, with its pictures and LoRAs relative to the folder of the file that names them."""
+
+    def locate(kind: Kind, path: str) -> str:
+        return path if kind == "output" else str(folder / path)
+
+    return change_paths(data, locate)
 
 
 def put(data: dict[str, Any], name: str, value: Any) -> None:
@@ -150,6 +154,12 @@ def expand(data: Mapping[str, Any], grid: Grid) -> list[tuple[dict[str, Any], st
     return made
 
 
+def check_total(requests: int, grid: Grid) -> None:
+    """ValueError where so many requests in all combinations of the grid's values are too many."""
+    if requests * prod(len(choices) for _, choices in grid) > MOST:
+        raise ValueError(f"a batch may have {MOST} jobs; use fewer items or a smaller grid")
+
+
 def parse_grid(text: str) -> tuple[str, list[Any]]:
     """`seed=1,2,3` or `seed=1..3` as a name and its values."""
     name, equals, values = text.partition("=")
@@ -182,7 +192,8 @@ def parse_value(text: str) -> Any:
 
 def make_requests(items: Sequence[Item], grid: Grid) -> tuple[list[GenerationRequest], list[str]]:
     """All items in all combinations of the grid, as requests and labels; ValueError with the first mistake's line."""
-    requests, labels = [], []
+    check_total(len(items), grid)
+    requests, labels, files = [], [], set()
     for item in items:
         for data, label in expand(item.data, grid):
             try:
@@ -190,8 +201,10 @@ def make_requests(items: Sequence[Item], grid: Grid) -> tuple[list[GenerationReq
             except ValidationError as error:
                 raise ValueError(f"{item.origin}: {explain(error)}") from error
             labels.append(" ".join(part for part in (item.label if len(items) > 1 else "", label) if part))
-            if len(requests) > MOST:
-                raise ValueError(f"a batch may have {MOST} jobs; use fewer items or a smaller grid")
+            file = requests[-1].output.path and requests[-1].output.path.absolute()
+            if file and file in files:
+                raise ValueError(f"{item.origin}: another job of the batch writes {file} too; leave output.path out")
+            files.add(file)
     return requests, labels
 
 

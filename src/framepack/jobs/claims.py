@@ -64,32 +64,44 @@ class Claims:
 
         return self._database.change(job, decide)
 
-    def died(self, job: str, claim: str, reason: str, traceback: str = "", *, blame: bool = True) -> Job:
+    def died(
+        self, job: str, claim: str, reason: str, traceback: str = "", *, blame: bool = True, at: float | None = None
+    ) -> Job:
         """Return the job to the queue at its old place, or set it aside when too many workers died on it.
 
-        `blame=False`: the job had no part in it. A wish the worker took to its grave is granted.
+        `blame=False`: the job had no part in it. `at`: when, None for now. A wish the worker took to its grave is
+        granted.
         """
-        now = time.time()
+        end = time.time() if at is None else at
 
         def decide(job: Job) -> dict[str, Any]:
             held(job, claim)
             deaths = job.deaths + blame
-            values: dict[str, Any] = {**LET_GO, "deaths": deaths, "traceback": traceback, "ran": ran(job, now)}
+            values: dict[str, Any] = {**LET_GO, "deaths": deaths, "traceback": traceback, "ran": ran(job, end)}
             if job.wish in ("cancel", "stop"):
-                return {**values, "status": "cancelled", "finished": now}
+                return {**values, "status": "cancelled", "finished": end}
             if deaths >= DEATHS_ALLOWED:
                 why = f"set aside: {deaths} workers died on it without finishing a section; the last one {reason}"
-                return {**values, "status": "failed", "finished": now, "reason": why}
+                return {**values, "status": "failed", "finished": end, "reason": why}
             again = f"the worker {reason}; it goes on after the last finished section"
             return {**values, "status": "paused" if job.wish == "pause" else "queued", "reason": again}
 
         return self._database.change(job, decide)
 
     def recover(self) -> list[Job]:
-        """Return every running job to the queue: for a service that starts and has the queue to itself."""
+        """Return every running job to the queue: for a service that starts and has the queue to itself.
+
+        It ended with its last sign of life; the time the machine was off is no work.
+        """
         running = self._database.jobs("SELECT * FROM job WHERE status = 'running'")
         return [
-            self.died(job.id, job.claim or "", "ended with the service", blame=(job.claim or "").startswith(IN_PROCESS))
+            self.died(
+                job.id,
+                job.claim or "",
+                "ended with the service",
+                blame=(job.claim or "").startswith(IN_PROCESS),
+                at=job.heartbeat,
+            )
             for job in running
         ]
 

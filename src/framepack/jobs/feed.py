@@ -33,6 +33,7 @@ class Listener:
     def __init__(self, feed: "Feed", job: str | None, wake: Callable[[], None] | None = None) -> None:
         self._feed, self._wake = feed, wake
         self.job = job
+        self._state: deque[News] = deque()
         self._news: deque[News] = deque(maxlen=LIMIT)
         self._arrived = threading.Condition()
 
@@ -47,15 +48,16 @@ class Listener:
             self._wake()
 
     def begin_with(self, news: Sequence[News]) -> None:
-        """Put the state so far before whatever arrived meanwhile."""
+        """Put the state so far, of however many jobs, before whatever arrived meanwhile."""
         with self._arrived:
-            self._news.extendleft(reversed(news))
+            self._state.extend(news)
 
     def get(self, timeout: float | None = None) -> News | None:
         """The next news, None when `timeout` seconds passed without any."""
         with self._arrived:
-            self._arrived.wait_for(lambda: self._news, timeout)
-            return self._news.popleft() if self._news else None
+            self._arrived.wait_for(lambda: self._state or self._news, timeout)
+            waiting = self._state or self._news
+            return waiting.popleft() if waiting else None
 
     def close(self) -> None:
         """Hear no more."""

@@ -21,7 +21,7 @@ from framepack.media.timing import resample_fps
 from framepack.media.video import FORMATS, VideoWriter
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.plan import SectionPlan, settled_frames
-from framepack.spec.request import GenerationRequest
+from framepack.spec.request import SUFFIXES, GenerationRequest
 from framepack.spec.shapes import FPS
 
 LEAST_FREE = 16 * 1024**2
@@ -60,6 +60,8 @@ class VideoOutput:
         path = request.output.path or folder.named(lambda: dated_name(request, outputs))
         if path.is_dir():
             raise ValueError(f"{path} is a folder: name a file in it")
+        if SUFFIXES.get(path.suffix.lower(), request.output.format) != request.output.format:
+            raise ValueError(f"{path.name} would hold {request.output.format}: leave output.format or output.path out")
         path.parent.mkdir(parents=True, exist_ok=True)
         require_space(path, LEAST_FREE)
         output = cls(request, path, folder, sections)

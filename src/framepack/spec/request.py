@@ -14,6 +14,8 @@ from framepack.spec.shapes import SIZE_MULTIPLE, video_seconds
 from framepack.spec.variants import VARIANTS
 
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
+SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, ".zip": "png"}
+"""The format of a file by its suffix; png is a zip of pictures."""
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
 CacheName = Literal["none", "teacache", "first-block"]
 
@@ -119,16 +121,11 @@ class OutputSettings(Model):
     @model_validator(mode="before")
     @classmethod
     def _format_of_path(cls, data: object) -> object:
-        if not isinstance(data, dict) or not data.get("path"):
+        path = data.get("path") if isinstance(data, dict) else None
+        if not isinstance(path, str | Path) or "format" in data:
             return data
-        suffix = Path(data["path"]).suffix.lower().removeprefix(".")
-        format = {"zip": "png"}.get(suffix, suffix)  # noqa: A001
-        if format not in get_args(Format):
-            return data
-        asked = data.get("format", format)
-        if asked in get_args(Format) and asked != format:
-            raise ValueError(f"output.path ends in .{suffix}, but output.format is {asked}: leave one of them out")
-        return {**data, "format": asked}
+        found = SUFFIXES.get(Path(path).suffix.lower())
+        return {**data, "format": found} if found else data
 
 
 class GenerationRequest(Model):

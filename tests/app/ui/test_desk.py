@@ -1,15 +1,18 @@
 """What the page's buttons do, without a browser."""
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
-from framepack.app.service import Service
+from framepack.app.service import Service, folders_at
 from framepack.app.ui.desk import Desk, trouble
 from framepack.app.ui.form import defaults
 from framepack.app.ui.presets import Presets
 from framepack.app.uploads import Incoming
+from framepack.jobs.pool import Crew
+from framepack.spec.request import GenerationRequest, OutputSettings
 
 
 @pytest.fixture
@@ -55,15 +58,15 @@ def test_a_second_job_waits_is_edited_moved_and_cancelled(desk: Desk, sun: Path)
     assert first
     assert desk.submit(slow | {"prompt": "b"}, first, "").job is None, "the tab stays with the job that runs"
     desk.submit(slow | {"prompt": "c"}, first, "")
-    b, c = (row for row in desk.look("", "")[1] if row["prompt"] in "bc")
+    b, c = (row for row in desk.look("", "")[1]["jobs"] if row["prompt"] in "bc")
     desk.act("up", c["id"], 0, slow)
-    assert [row["prompt"] for row in desk.look("", "")[1]] == ["until told", "c", "b"]
+    assert [row["prompt"] for row in desk.look("", "")[1]["jobs"]] == ["until told", "c", "b"]
     edit = desk.act("edit", b["id"], 0, slow)
     assert edit.editing == b["id"]
     assert edit.values
     done = desk.submit(edit.values | {"prompt": "edited"}, first, b["id"])
     assert done.editing == ""
-    assert [row["prompt"] for row in desk.look("", "")[1]] == ["until told", "c", "edited"]
+    assert [row["prompt"] for row in desk.look("", "")[1]["jobs"]] == ["until told", "c", "edited"]
     for job in (b["id"], c["id"], first):
         desk.act("cancel", job, 0, slow)
     assert ended(desk, first)["status"] == "cancelled"
@@ -87,6 +90,37 @@ def test_a_preset_keeps_the_pictures_of_the_form(desk: Desk, sun: Path) -> None:
     assert "image" not in desk.presets.load("mine")
     loaded = desk.preset("load", {"name": "mine"}, values(desk, sun) | {"image": "other.png"}).values
     assert loaded == asked | {"image": "other.png"}
+
+
+def test_what_can_never_be_loaded_is_no_preset(desk: Desk) -> None:
+    with pytest.raises(ValueError, match="width and height go together"):
+        desk.preset("save", {"name": "wide"}, defaults() | {"width": "512"})
+    both = json.dumps({"good": {"steps": 3}, "wide": {"width": 512}})
+    with pytest.raises(ValueError, match="The preset wide cannot be imported"):
+        desk.preset("import", {"text": both}, defaults())
+    assert desk.presets.names() == []
+
+
+def test_the_last_of_many_jobs_is_moved_and_the_page_says_how_many_it_does_not_show(sun: Path, tmp_path: Path) -> None:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+        desk = Desk(service, Presets(tmp_path / "presets"))
+        jobs = service.submit([GenerationRequest(image=sun)] * 103)
+        queue = desk.look("", "")[1]
+        assert (len(queue["jobs"]), queue["more"]) == (100, 3)
+        desk.act("up", jobs[102].id, 0, defaults())
+        assert [job.id for job in service.jobs(offset=101)] == [jobs[102].id, jobs[101].id]
+
+
+def test_a_job_that_is_edited_keeps_the_name_of_its_file(sun: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.mp4"
+    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+        desk = Desk(service, Presets(tmp_path / "presets"))
+        (job,) = service.submit([GenerationRequest(image=sun, output=OutputSettings(path=file))])
+        for name, kept in (("mp4", file), ("webm", tmp_path / "mine.webm")):
+            settings = desk.act("edit", job.id, 0, defaults()).values
+            assert settings
+            desk.submit(settings | {"output.format": name}, "", job.id)
+            assert service.get(job.id).request.output.path == kept
 
 
 def test_errors_are_sentences_and_surprises_have_their_story() -> None:

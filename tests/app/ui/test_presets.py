@@ -36,14 +36,14 @@ def test_an_export_is_what_an_import_takes(presets: Presets, tmp_path: Path) -> 
     presets.save("a", {"steps": 1})
     presets.save("b", {"steps": 2})
     other = Presets(tmp_path / "other")
-    assert other.take_in(json.dumps(presets.exported())) == ["a", "b"]
+    assert other.take_in(json.dumps(presets.exported()), dict) == ["a", "b"]
     assert other.exported() == presets.exported()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"a": 1}', "nonsense", '{"../a": {}}'])
 def test_a_file_of_something_else_is_refused_and_changes_nothing(presets: Presets, text: str) -> None:
     with pytest.raises(ValueError, match="preset"):
-        presets.take_in(text)
+        presets.take_in(text, dict)
     assert presets.names() == []
 
 

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from framepack.app.api.receive import LimitedRoute
 from framepack.app.api.submit import request_of, validated
 from framepack.app.api.views import JobView, job_view
 from framepack.app.machine import preserving
 from framepack.app.service import Service
-from framepack.jobs.batch import Grid, batch_name, expand
+from framepack.jobs.batch import Grid, batch_name, check_total, expand
 from framepack.jobs.job import Job, Status
 from framepack.spec.request import GenerationRequest
 
@@ -56,7 +57,7 @@ class Batch(BaseModel):
 
 def job_routes(service: Service) -> APIRouter:
     """All of them. Errors are {"error": sentence}."""
-    routes = APIRouter(prefix="/api", tags=["jobs"])
+    routes = APIRouter(prefix="/api", tags=["jobs"], route_class=LimitedRoute)
     for part in (asking, looking, steering):
         part(routes, service)
     return routes
@@ -84,6 +85,7 @@ def asking(routes: APIRouter, service: Service) -> None:
         """Queue many requests, all or none."""
         grid: Grid = tuple(batch.grid.items())
         machine = preserving(batch.preserve_gb, gpu=service.has_gpu)
+        check_total(len(batch.requests), grid)
         made = [variant for request in batch.requests for variant in expand(request, grid)]
         requests = [validated(data, service.folders) for data, _ in made]
         labels = [label for _, label in made]

@@ -3,12 +3,14 @@
 Blocks are handled as they come, so nothing large is ever held in memory and a limit holds before the disk fills.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from anyio import CapacityLimiter, to_thread
+from fastapi import HTTPException, Response
+from fastapi.routing import APIRoute
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
@@ -46,6 +48,32 @@ async def text_of(request: Request) -> bytes:
         if len(body) > TEXT_LIMIT:
             raise TooLarge(f"a request may have {TEXT_LIMIT} bytes of JSON")
     return body
+
+
+class Limited(Request):
+    """A request of which nobody reads more than the limit as one piece."""
+
+    async def body(self) -> bytes:
+        """The whole body; HTTPException, which FastAPI lets pass, beyond the limit."""
+        if not hasattr(self, "_body"):
+            try:
+                self._body = await text_of(self)
+            except TooLarge as error:
+                raise HTTPException(413, str(error)) from error
+        return self._body
+
+
+class LimitedRoute(APIRoute):
+    """A route that reads its JSON by `text_of`, as those do that read their bodies themselves."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own, on a limited request."""
+        handle = super().get_route_handler()
+
+        async def limited(request: Request) -> Response:
+            return await handle(Limited(request.scope, request.receive))
+
+        return limited
 
 
 @dataclass

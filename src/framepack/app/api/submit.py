@@ -6,9 +6,10 @@ from typing import Any
 from starlette.requests import Request
 
 from framepack.app.api.receive import Form, form_of, text_of
-from framepack.app.paths import change_paths, from_client
+from framepack.app.paths import from_client
 from framepack.app.uploads import Incoming, Upload
 from framepack.jobs.folders import Folders
+from framepack.jobs.paths import change_paths
 from framepack.spec.request import GenerationRequest
 
 PART = "part:"

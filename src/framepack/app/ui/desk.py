@@ -49,13 +49,14 @@ class Desk:
     def __init__(self, service: Service, presets: Presets) -> None:
         self.service, self.presets = service, presets
 
-    def look(self, job: str, search: str) -> tuple[views.View, list[views.View], list[views.View]]:
+    def look(self, job: str, search: str) -> tuple[views.View, views.View, list[views.View]]:
         """The large pane, the queue and the history, as they are now. A queue of just this job is none."""
-        queue = self.service.jobs(status=UNFINISHED)
+        counts, queue = self.service.store.counts(), self.service.jobs(status=UNFINISHED)
+        total = sum(counts.get(status, 0) for status in UNFINISHED)
         if [other.id for other in queue] == [job]:
-            queue = []
+            queue, total = [], 0
         history = self.service.jobs(status=ENDED, search=search.strip(), limit=HISTORY)
-        return self.stage(job), views.rows(queue), views.rows(history)
+        return self.stage(job), views.queue(queue, total), views.rows(history)
 
     def stage(self, job: str) -> views.View:
         """The large pane of a tab whose job is `job`."""
@@ -131,6 +132,7 @@ class Desk:
         match what:
             case "save":
                 settings = {key: v for key, v in form.json_of(values).items() if key not in form.PICTURES}
+                self._restored(settings)
                 presets.save(name, settings)
                 return Outcome(said=[f"Saved as {name}."])
             case "load":
@@ -142,20 +144,24 @@ class Desk:
             case "start":
                 presets.start_with(name or None)
             case "import":
-                return Outcome(said=[f"Imported {', '.join(presets.take_in(str(event.get('text') or '')))}."])
+                names = presets.take_in(str(event.get("text") or ""), self._restored)
+                return Outcome(said=[f"Imported {', '.join(names)}."])
             case _:
                 raise ValueError(f"there is no button called {what!r}")
         return Outcome()
 
     def with_preset(self, name: str, values: Values) -> Outcome:
         """The preset's settings, with the pictures of the form."""
-        settings = form.json_of(form.defaults()) | self.presets.load(name)
-        new, said = form.restored(settings, self.service.folders)
+        new, said = self._restored(self.presets.load(name))
         return Outcome(values=new | {key: values[key] for key in form.PICTURES}, said=said)
 
     def presets_view(self) -> views.View:
         """What the list of presets shows."""
         return {"names": self.presets.names(), "startup": self.presets.startup(), "all": self.presets.exported()}
+
+    def _restored(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """See `form.restored`; what a preset leaves out is as a new form has it."""
+        return form.restored(form.json_of(form.defaults()) | dict(settings), self.service.folders)
 
     def _busy(self, job: str) -> bool:
         try:
@@ -164,7 +170,7 @@ class Desk:
             return False
 
     def _move(self, job: str, by: int) -> None:
-        waiting = [other.id for other in self.service.jobs(status=["queued", "paused"])]
+        waiting = [other.id for other in self.service.jobs(status=["queued", "paused"], limit=-1)]
         self.service.move(job, max(waiting.index(job) + by, 0))
 
     def _settings(self, job: str) -> dict[str, Any]:

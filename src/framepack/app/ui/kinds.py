@@ -31,7 +31,7 @@ class Number:
 
 @dataclass(frozen=True, kw_only=True)
 class Slide:
-    """A slider from `low` to `high`; a larger value that comes from elsewhere widens it."""
+    """A slider from `low` to `high`; a value beyond them that comes from elsewhere widens it."""
 
     low: float
     high: float

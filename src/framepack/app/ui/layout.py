@@ -78,7 +78,7 @@ class Layout:
                     presets = panel("presets", elem_id="fp-presets")
             with gr.Column(elem_id="fp-right", min_width=320, scale=7):
                 stage = panel("stage", views.stage(None), elem_id="fp-stage")
-                queue = panel("queue", [], elem_id="fp-queue")
+                queue = panel("queue", views.queue([], 0), elem_id="fp-queue")
         history = panel("history", [], elem_id="fp-history")
         self.tab = Tab(
             job=job, editing=editing, search=search, model=model, lock=lock, mode=mode, preserve=preserve,

@@ -111,8 +111,11 @@ class Page:
         *_, job = given
         updates = self._looks(job, "") | {self.tab.job: job, self.tab.presets: self.desk.presets_view()}
         updates[self.tab.model] = form.defaults()["model"]
-        if start := self.desk.presets.startup():
-            return updates | self._updates(self.desk.with_preset(start, form.defaults()))
+        try:
+            if start := self.desk.presets.startup():
+                return updates | self._updates(self.desk.with_preset(start, form.defaults()))
+        except ValueError as error:  # a preset from elsewhere or of another version must not take the page along
+            updates[self.tab.notice] = trouble(error)
         return updates | self._marks(form.defaults())
 
     def _look(self, job: str, search: str, model: str) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -82,16 +82,23 @@ class Presets:
                 found[name] = self.load(name)
         return found
 
-    def take_in(self, text: str) -> list[str]:
-        """Save the presets of an exported file, all or none; those of the same name are replaced."""
+    def take_in(self, text: str, check: Callable[[Mapping[str, Any]], object]) -> list[str]:
+        """Save the presets of an exported file, all or none; those of the same name are replaced.
+
+        `check` raises ValueError for settings that can never be loaded.
+        """
         try:
             found = parsed(text)
         except ValueError as error:
             raise ValueError("This is not a file of presets: choose one that was exported here.") from error
         if not found or not all(isinstance(settings, dict) for settings in found.values()):
             raise ValueError("This is not a file of presets: choose one that was exported here.")
-        for name in found:
+        for name, settings in found.items():
             self._file(name)
+            try:
+                check(settings)
+            except ValueError as error:
+                raise ValueError(f"The preset {name} cannot be imported. {error}") from error
         for name, settings in found.items():
             self.save(name, settings)
         return list(found)

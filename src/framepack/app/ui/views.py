@@ -70,8 +70,13 @@ def stage(job: Job | None, preview: int = 0) -> View:
     }
 
 
+def queue(jobs: Sequence[Job], total: int) -> View:
+    """The first jobs of a queue of `total`, and how many more there are."""
+    return {"jobs": rows(jobs), "more": max(total - len(jobs), 0)}
+
+
 def rows(jobs: Sequence[Job]) -> list[View]:
-    """The queue or the history: a line for each job."""
+    """The queue's jobs or the history: a line for each."""
     return [row(job, index) for index, job in enumerate(jobs)]
 
 

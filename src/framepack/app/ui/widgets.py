@@ -66,9 +66,10 @@ def build(control: Control) -> Component:
 
 
 def filled(control: Control, value: Any, shown: bool) -> Any:
-    """An update that gives the control a value; a slider widens for one beyond its end."""
+    """An update that gives the control a value; a slider widens for one beyond its ends."""
     if isinstance(control.widget, Slide) and isinstance(value, int | float):
-        return gr.update(value=value, maximum=max(control.widget.high, value), visible=shown)
+        low, high = min(control.widget.low, value), max(control.widget.high, value)
+        return gr.update(value=value, minimum=low, maximum=high, visible=shown)
     return gr.update(value=value, visible=shown)
 
 

@@ -35,8 +35,9 @@ FP.kinds.text = (root) => ({
 /* A line stays the same element while only its progress changes, so that no click or focus is lost. */
 FP.kinds.queue = (root, part) => {
   const list = FP.el("ol", { class: "fp-list" });
+  const rest = FP.el("p", { class: "fp-help" });
   const lines = new Map();
-  root.append(FP.el("h2", { class: "fp-h" }, "Queue"), list);
+  root.append(FP.el("h2", { class: "fp-h" }, "Queue"), list, rest);
   const line = (job) =>
     FP.el("li", { class: "fp-row fp-job", "data-job": job.id, "data-status": job.status },
       FP.el("img", { src: job.picture, alt: "", class: "fp-thumb", loading: "lazy" }),
@@ -44,9 +45,11 @@ FP.kinds.queue = (root, part) => {
         FP.el("strong", {}, job.prompt || "No sentence"), FP.el("small"), FP.el("i", { class: "fp-thin" })),
       FP.el("div", { class: "fp-tools" }, FP.buttons(job, part.act, true)));
   return {
-    draw: (jobs) => {
-      jobs = jobs || [];
+    draw: (queue) => {
+      const { jobs, more } = queue || { jobs: [], more: 0 };
       root.hidden = !jobs.length;
+      rest.hidden = !more;
+      rest.textContent = `and ${more} more`;
       const wanted = jobs.map((job) => {
         const key = JSON.stringify([job.id, job.status, job.actions, job.prompt, job.settings, job.place]);
         if (!lines.has(key)) lines.set(key, line(job));

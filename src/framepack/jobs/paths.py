@@ -1,0 +1,35 @@
+"""Every path inside a request's JSON: which there are, and how to change them all. Opens nothing."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["picture", "lora", "output"]
+PATHS: dict[tuple[str, ...], Kind] = {
+    ("image",): "picture",
+    ("frames", "*", "image"): "picture",
+    ("end_frame", "image"): "picture",
+    ("loras", "*", "file"): "lora",
+    ("output", "path"): "output",
+}
+"""Where a request has paths; a test compares this with the request's schema."""
+
+
+def change_paths(request: dict[str, Any], change: Callable[[Kind, str], str | None]) -> dict[str, Any]:
+    """A copy of a request's JSON with each path that is text replaced by what `change` makes of it."""
+
+    def walk(value: Any, at: tuple[str, ...]) -> Any:
+        if isinstance(value, dict):
+            return {key: walk(inner, (*at, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [walk(inner, (*at, "*")) for inner in value]
+        return change(PATHS[at], value) if at in PATHS and isinstance(value, str) else value
+
+    return walk(request, ())
+
+
+def paths_in(request: dict[str, Any]) -> Iterator[Path]:
+    """All paths of a request's JSON."""
+    found: list[str] = []
+    change_paths(request, lambda _, path: found.append(path) or path)
+    return map(Path, found)
