@@ -121,7 +121,9 @@ class OutputSettings(Model):
     @model_validator(mode="before")
     @classmethod
     def _format_of_path(cls, data: object) -> object:
-        path = data.get("path") if isinstance(data, dict) else None
+        if not isinstance(data, dict):
+            return data
+        path = data.get("path")
         if not isinstance(path, str | Path) or "format" in data:
             return data
         found = SUFFIXES.get(Path(path).suffix.lower())
