@@ -1,5 +1,7 @@
 """The command line. Parses, shows, and turns errors into one sentence; torch loads only when a command needs it."""
 
+import atexit
+import gc
 import os
 import sys
 from pathlib import Path
@@ -102,6 +104,7 @@ def generate(
 ) -> None:
     """Make a video from IMAGE."""
     from framepack.app import arguments
+    from framepack.media.image import load_image
     from framepack.spec.request import GenerationRequest
 
     planned = context.info_name == "plan"
@@ -150,6 +153,8 @@ def generate(
         from framepack.app.cli_plan import run as tell
 
         raise typer.Exit(tell(request, machine))
+    for file in request.pictures.values():
+        load_image(file)  # a wrong one is told at once: torch takes seconds to load
     from framepack.app.cli_generate import run
 
     raise typer.Exit(run(request, work, machine))
@@ -206,6 +211,9 @@ def source(models_dir: Path | None, revision: str | None = None) -> "ModelSource
 def main() -> None:
     """Entry point. A user's mistake is one sentence on stderr and exit code 2; never a traceback."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are many times slower beside other programs
+    # half a million objects come with the libraries: looking for garbage among them took a quarter of a short run
+    gc.set_threshold(10_000)
+    atexit.register(gc.freeze)
     try:
         sys.exit(app(standalone_mode=False))
     except TyperException as error:

@@ -5,6 +5,7 @@ error. Ends by itself when the service is gone. A crash or a deadlock leaves its
 """
 
 import faulthandler
+import gc
 import importlib
 import json
 import os
@@ -95,6 +96,7 @@ def listen(lines: IO[bytes], maker: Maker) -> None:
 def main() -> None:
     """Entry point of the process."""
     target, settings = sys.argv[1], json.loads(sys.argv[2])
+    gc.set_threshold(10_000)  # as on the command line
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):

@@ -4,7 +4,6 @@ Leases each encoder in turn, so at most one of them is on the device.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
@@ -40,16 +39,13 @@ class Inputs:
 
 def load_pictures(request: GenerationRequest) -> dict[str, np.ndarray]:
     """All pictures of a request, cropped to the video's size: uint8 (H, W, 3) by bank key."""
-    start = load_image(request.image)
+    pictures = {key: load_image(file) for key, file in request.pictures.items()}
     if request.width is not None and request.height is not None:
         width, height = request.width, request.height
     else:
         base = request.resolution or VARIANTS[request.model].bucket_base
-        width, height = find_bucket(start.shape[1], start.shape[0], base)
-    files = {f"frame:{i}": frame.image for i, frame in enumerate(request.frames) if frame.strength > 0}
-    if request.end_frame is not None and request.end_frame.strength > 0:
-        files["end"] = request.end_frame.image
-    pictures = {"start": start, **{key: load_image(Path(file)) for key, file in files.items()}}
+        height, width = pictures["start"].shape[:2]
+        width, height = find_bucket(width, height, base)
     return {key: bucket_crop(picture, width, height) for key, picture in pictures.items()}
 
 

@@ -77,7 +77,7 @@ class Foresight:
         job = Job(
             size=size,
             texts=len(prompts),
-            pictures=1 + sum(f.strength > 0 for f in request.frames) + bool(request.end_frame),
+            pictures=len(request.pictures),
             sections=len(sections),
             branches=branches,
             beside=self.costs.beside(size, branches, request.cache != "none"),

@@ -117,11 +117,7 @@ class WorkFolder:
 
 def contents(request: GenerationRequest) -> dict[str, str]:
     """The SHA-256 of each file that has a say in the video, by its path."""
-    end = request.end_frame
-    pictures = [frame.image for frame in request.frames if frame.strength] + (
-        [end.image] if end and end.strength else []
-    )
-    files = [request.image, *pictures, *(lora.file for lora in request.loras if lora.strength)]
+    files = [*request.pictures.values(), *(lora.file for lora in request.loras if lora.strength)]
     return {str(path): digest(path) for path in files}
 
 

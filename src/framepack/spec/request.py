@@ -163,6 +163,15 @@ class GenerationRequest(Model):
     loras: tuple[Lora, ...] = ()
     output: OutputSettings = Field(default_factory=OutputSettings)
 
+    @property
+    def pictures(self) -> dict[str, Path]:
+        """The files that have a say, by the plan's keys: "start", "frame:0" ..., "end"."""
+        files = {"start": self.image}
+        files |= {f"frame:{i}": frame.image for i, frame in enumerate(self.frames) if frame.strength > 0}
+        if self.end_frame is not None and self.end_frame.strength > 0:
+            files["end"] = self.end_frame.image
+        return files
+
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
         if (self.width is None) != (self.height is None):
@@ -190,8 +199,7 @@ class GenerationRequest(Model):
     @model_validator(mode="after")
     def _model_can(self) -> Self:
         variant = VARIANTS[self.model]
-        guided = any(f.strength > 0 for f in self.frames) or (self.end_frame and self.end_frame.strength > 0)
-        if guided and not variant.guides_ahead:
+        if len(self.pictures) > 1 and not variant.guides_ahead:
             raise ValueError(
                 f"{self.model} was trained to grow forward and has no slot for a later frame; "
                 "use model framepack for guide and end frames"
