@@ -91,6 +91,16 @@ def test_a_model_that_is_not_here_says_so_at_its_choice_with_its_size_and_the_wa
     page.wait_for_selector("#fp-advice", state="hidden")
 
 
+def test_the_sentences_to_begin_with_are_what_the_model_can(tab) -> None:
+    page = tab()
+    page.get_by_role("button", name="The picture ripples", exact=True).click()
+    assert page.input_value("#c-prompt textarea") == "The picture ripples."
+    assert page.get_by_role("button", name="The girl dances gracefully").count() == 0
+    choose_model(page, "framepack: ")
+    page.get_by_role("button", name="The girl dances gracefully").wait_for()
+    assert page.get_by_role("button", name="The picture ripples").count() == 0
+
+
 def test_the_length_follows_the_model_until_someone_chooses_one(tab) -> None:
     page = tab()
     assert value(page, "seconds") == "2.4"

@@ -4,7 +4,9 @@ import pytest
 
 from framepack.app.ui.controls import BY_FIELD
 from framepack.app.ui.form import defaults, draft
-from framepack.app.ui.shortcuts import LABELS, MODES, OWN, mode_of
+from framepack.app.ui.shortcuts import LABELS, MODES, OWN, mode_of, prompts_for
+from framepack.spec.variants import VARIANTS
+from framepack.training.grammar import PHRASES
 
 
 @pytest.mark.parametrize("name", MODES)
@@ -23,3 +25,11 @@ def test_a_mode_is_known_by_the_controls_it_moves(name: str) -> None:
 def test_the_page_begins_balanced_and_every_mode_has_a_label() -> None:
     assert mode_of(defaults()) == "balanced"
     assert {name for _, name in LABELS} == {*MODES, OWN}
+
+
+def test_the_bundled_models_are_asked_only_for_motions_they_were_trained_on() -> None:
+    known = {phrase for phrases in PHRASES.values() for phrase in phrases}
+    for model, variant in VARIANTS.items():
+        asked = {prompt.removesuffix(".").lower() for prompt in prompts_for(model)}
+        assert len(asked) == 6
+        assert (asked <= known) is variant.bundled

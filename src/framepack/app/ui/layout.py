@@ -10,15 +10,6 @@ from framepack.app.ui.controls import BY_FIELD, CONTROLS, Place
 from framepack.app.ui.form import defaults
 from framepack.app.ui.widgets import build, panel
 
-QUICK = (
-    "The camera pans left.",
-    "The camera zooms in.",
-    "Night falls.",
-    "The sun rises.",
-    "The girl dances gracefully, with clear movements, full of charm.",
-    "The man turns around, smiles and waves at the camera.",
-)
-"""The first four are what the bundled model does best; the others need a 13 B model."""
 PRESERVE_HELP = "Empty: decided by the card's size. More leaves room for other programs and is slower."
 MODE_HELP = "Moves steps and cache to settings that go well together."
 
@@ -33,6 +24,8 @@ class Tab:
     model: gr.Textbox
     """The model before it was changed, so that a length nobody has touched follows it."""
     lock: gr.Checkbox
+    quick: gr.HTML
+    """Sentences the model does well."""
     mode: gr.Radio
     advice: gr.HTML
     """What has to be done before the model can be used."""
@@ -63,7 +56,7 @@ class Layout:
             with gr.Column(elem_id="fp-left", min_width=320, scale=4):
                 self._place("picture")
                 self._place("prompt")
-                panel("chips", QUICK)
+                quick = panel("chips", shortcuts.prompts_for(defaults()["model"]))
                 with gr.Row(elem_id="fp-go"):
                     generate = gr.Button("Generate", variant="primary", elem_id="fp-generate")
                     leave = gr.Button("Stop editing", visible=False, min_width=120)
@@ -82,8 +75,8 @@ class Layout:
         history = panel("history", [], elem_id="fp-history")
         self.tab = Tab(
             job=job, editing=editing, search=search, model=model, lock=lock, mode=mode, preserve=preserve,
-            advice=advice, notice=notice, marks=marks, summary=summary, stage=stage, queue=queue, history=history,
-            presets=presets, generate=generate, leave=leave, dice=dice,
+            quick=quick, advice=advice, notice=notice, marks=marks, summary=summary, stage=stage, queue=queue,
+            history=history, presets=presets, generate=generate, leave=leave, dice=dice,
         )  # fmt: skip
 
     def _place(self, place: Place) -> None:

@@ -88,6 +88,7 @@ class Page:
         lengths = [self.controls["model"], self.controls["seconds"], tab.model]
         self.controls["model"].input(self._follow, lengths, lengths[1:], **QUIET)  # type: ignore[attr-defined]
         self.controls["model"].change(self.desk.advice, watched[-1:], [tab.advice], **QUIET)  # type: ignore[attr-defined]
+        self.controls["model"].change(shortcuts.prompts_for, watched[-1:], [tab.quick], **QUIET)  # type: ignore[attr-defined]
         tab.job.change(None, [tab.job], None, js="(job) => FP.remember(job)")
         self._tie_checks(fields)
 

@@ -6,6 +6,7 @@ Nothing here is a setting of its own: a mode only moves controls one can see, an
 from typing import Any
 
 from framepack.app.ui.controls import Values
+from framepack.spec.variants import VARIANTS
 
 OWN = "own"
 """The mode of settings that are none of the others'."""
@@ -19,6 +20,13 @@ LABELS = (("Fast", "fast"), ("Balanced", "balanced"), ("Best", "best"), ("My own
 LENGTHS = {"mini": 2.4, "mini-f1": 2.4}
 """Seconds the bundled models do best: they were trained on short clips. Others begin with the request's default."""
 
+CAMERA = ("The camera pans left.", "The camera zooms in.", "Night falls.", "The sun rises.")
+EFFECTS = ("The picture ripples.", "The light gets warmer.")
+ACTIONS = (
+    "The girl dances gracefully, with clear movements, full of charm.",
+    "The man turns around, smiles and waves at the camera.",
+)
+
 
 def mode_of(values: Values) -> str:
     """The mode the controls are in."""
@@ -28,3 +36,8 @@ def mode_of(values: Values) -> str:
 def length_for(model: str, default: float) -> float:
     """What the length of a video of `model` is at first."""
     return LENGTHS.get(model, default)
+
+
+def prompts_for(model: str) -> tuple[str, ...]:
+    """Sentences to begin with. The bundled models move the camera and the light; people act in the large ones."""
+    return CAMERA + EFFECTS if VARIANTS[model].bundled else ACTIONS + CAMERA
