@@ -16,7 +16,6 @@ from framepack.pipeline.foresight import Foresight, stays_in_files
 from framepack.pipeline.loader import choose_dtypes
 from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource, locate, to_fetch
-from framepack.spec.buckets import find_bucket
 from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
@@ -73,11 +72,7 @@ def tell_missing(model: str, source: ModelSource, console: Console) -> None:
 
 def picture_size(request: GenerationRequest) -> tuple[int, int]:
     """(height, width) of the video; without a size the picture is looked at, which then must be there."""
-    if request.width is not None and request.height is not None:
-        return request.height, request.width
-    height, width = load_image(request.image).shape[:2]
-    width, height = find_bucket(width, height, request.resolution or variant_of(request.model).bucket_base)
-    return height, width
+    return request.size or request.size_for(*load_image(request.image).shape[:2])
 
 
 def show(planned: Planned, console: Console) -> None:

@@ -16,10 +16,8 @@ from framepack.models.conditioning import ConditionTable
 from framepack.models.encoders import TextFeatures
 from framepack.pipeline.choices import Choices
 from framepack.sampling import needs_negative
-from framepack.spec.buckets import find_bucket
 from framepack.spec.plan import SectionPlan
 from framepack.spec.request import GenerationRequest
-from framepack.spec.variants import VARIANTS
 
 NOISE_SCALE = 1000.0
 """Timesteps and guidance enter the model times 1000."""
@@ -40,12 +38,7 @@ class Inputs:
 def load_pictures(request: GenerationRequest) -> dict[str, np.ndarray]:
     """All pictures of a request, cropped to the video's size: uint8 (H, W, 3) by bank key."""
     pictures = {key: load_image(file) for key, file in request.pictures.items()}
-    if request.width is not None and request.height is not None:
-        width, height = request.width, request.height
-    else:
-        base = request.resolution or VARIANTS[request.model].bucket_base
-        height, width = pictures["start"].shape[:2]
-        width, height = find_bucket(width, height, base)
+    height, width = request.size or request.size_for(*pictures["start"].shape[:2])
     return {key: bucket_crop(picture, width, height) for key, picture in pictures.items()}
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
+from framepack.spec.buckets import find_bucket
 from framepack.spec.shapes import SIZE_MULTIPLE, video_seconds
 from framepack.spec.variants import VARIANTS
 
@@ -171,6 +172,16 @@ class GenerationRequest(Model):
         if self.end_frame is not None and self.end_frame.strength > 0:
             files["end"] = self.end_frame.image
         return files
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) where the request names them."""
+        return None if self.width is None or self.height is None else (self.height, self.width)
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the video of a picture of that size, where the request names none: its shape's bucket."""
+        width, height = find_bucket(width, height, self.resolution or VARIANTS[self.model].bucket_base)
+        return height, width
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
