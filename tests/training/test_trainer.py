@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_recipe import TINY
 
 import framepack
 from framepack.media.read import probe
 from framepack.models.attention import sdpa, turned_heads
 from framepack.models.blocks import Execution
-from framepack.models.config import TransformerConfig
 from framepack.models.encoders import load_image_encoder, load_text_encoder
 from framepack.models.packing import rotary, tokens_first
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
@@ -21,33 +21,11 @@ from framepack.training.curve import read_log
 from framepack.training.export import write_tokenizers
 from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonal
 from framepack.training.pool import ImagePool, PoolRecipe
-from framepack.training.recipe import Phase, Recipe, Schedule
+from framepack.training.recipe import Recipe
 from framepack.training.sample_recipe import SampleRecipe
 from framepack.training.state import PART_BYTES, load_state, save_state
-from framepack.training.towers import TowerConfig, Towers
+from framepack.training.towers import Towers
 from framepack.training.trainer import Trainer, start_weights, train
-from framepack.training.vae import VaeRecipe
-
-TINY = Recipe(
-    seed=1,
-    model=TransformerConfig(
-        num_attention_heads=2,
-        attention_head_dim=16,
-        num_layers=1,
-        num_single_layers=1,
-        num_refiner_layers=1,
-        text_embed_dim=16,
-        pooled_projection_dim=16,
-        image_proj_dim=16,
-        rope_axes_dim=(4, 6, 6),
-    ),
-    towers=TowerConfig(text=16, pooled=16, pooled_layers=1, image=16, image_layers=1, image_size=32),
-    vae=VaeRecipe(layers=1, fit_clips=2, fit_rows=2000, steps=1, images=2, clips_a_batch=1),
-    pool=PoolRecipe(images=8, size=64),
-    optimizer=OptimizerRecipe(),
-    schedule=Schedule(steps=40, warm_up=4),
-    phases=(Phase(until=1.0, batch=2, sizes=((16, 16), (16, 32))),),
-)
 
 
 def test_at_the_start_heads_listen_to_text_by_row_and_by_column():

@@ -14,6 +14,7 @@ from framepack.spec.variants import VARIANTS
 from framepack.training.lora_cache import Clip, cache_clips
 from framepack.training.lora_data import find_items
 from framepack.training.lora_trainer import LoraProgress, LoraRecipe, LoraTrainer, train_lora
+from framepack.training.replicas import count
 
 SAMPLE_STEPS = 12
 
@@ -30,6 +31,8 @@ def lora_command(
     models_dir: Path | None,
 ) -> None:
     """Train, showing the loss as it falls; `folder` holds lora.safetensors afterwards."""
+    if count() > 1:
+        raise ValueError("a LoRA is trained by one process: start it without torchrun")
     console = Console(stderr=True)
     items = find_items(data)
     models_dir = models_dir or Settings.from_environment().models_dir

@@ -13,6 +13,7 @@ from framepack.training import recipe as recipe_module
 from framepack.training import trainer
 from framepack.training.allocator import keep_freed_memory
 from framepack.training.recipe import Recipe
+from framepack.training.replicas import rank
 from framepack.training.sample_recipe import Sampled
 from framepack.training.vae import VaeProgress
 
@@ -32,13 +33,16 @@ def recipe_command(
     compiled: bool,
     device: str,
 ) -> None:
-    """Train by the recipe until its last step or for some minutes; `folder/model` is the model as it stands."""
+    """Train by the recipe until its last step or for some minutes; `folder/model` is the model as it stands.
+
+    Of the processes that torchrun started, the first one speaks.
+    """
     file = find_recipe(name)
     recipe = Recipe.read(file)
     if sample_minutes is not None:
         recipe = replace(recipe, samples=replace(recipe.samples, minutes=sample_minutes))
     keep_freed_memory()
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=rank() > 0)
     console.print(f"{file.stem}: {recipe.schedule.steps} steps into {folder}", highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console)
@@ -74,7 +78,8 @@ def recipe_command(
     rest = recipe.schedule.steps - done
     said = f"{rest} steps are left: the same command goes on" if rest else "done"
     console.print(f"{said}. Try it: framepack generate PICTURE --models-dir {folder / 'model'}", soft_wrap=True)
-    print(folder / "model")
+    if not rank():
+        print(folder / "model")
 
 
 def sample_table(rows: list[Sampled], folder: Path) -> Table:

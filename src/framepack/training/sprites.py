@@ -18,7 +18,7 @@ from torch.nn import functional
 
 ANGLES = 72
 """Points of an outline's table of radii."""
-SMALLEST, LARGEST = 0.26, 0.48
+SMALLEST, LARGEST = 0.3, 0.6
 """Diameter as a share of the picture's shorter side."""
 STRIDE, MARGIN = 4, 12
 """Cut-outs are looked for at every fourth pixel, with so many pixels to spare: enough for a camera twice as far."""

@@ -24,6 +24,7 @@ from framepack.training.loss import flow_loss
 from framepack.training.optimizer import Optimizer
 from framepack.training.pool import ImagePool
 from framepack.training.recipe import Recipe
+from framepack.training.replicas import Replicas, replicas
 from framepack.training.sample_recipe import Sampled
 from framepack.training.samples import Sampler
 from framepack.training.sections import draw_section
@@ -122,10 +123,11 @@ class Trainer:
         device: torch.device,
         *,
         compiler: str | None = None,
+        replicas: Replicas | None = None,
     ) -> None:
         """`base` holds the folders `tokenizer` and `tokenizer_2`; compiler: a torch.compile backend for the blocks."""
         torch.manual_seed(recipe.seed)
-        self.recipe, self.pool = recipe, pool
+        self.recipe, self.pool, self.replicas = recipe, pool, replicas or Replicas()
         model = MiniModel(recipe, base).float()
         self.optimizer = Optimizer(model.to(device), model.matrices(), recipe.optimizer)
         self.model = model.bfloat16()
@@ -136,22 +138,24 @@ class Trainer:
         self.samples = 0
 
     def step(self, number: int) -> tuple[float, float]:
-        """Train one batch; returns (loss, gradient norm)."""
+        """Train one batch; returns (loss, gradient norm). Processes agree on its section, not on its clips."""
         random = np.random.default_rng((self.recipe.seed, number))
-        noise = torch.Generator().manual_seed(int(random.integers(2**62)))
+        mine = self.replicas.random(self.recipe.seed, number, 1) if self.replicas.count > 1 else random
+        noise = torch.Generator().manual_seed(int(mine.integers(2**62)))
         phase = self.recipe.phase(number)
         size = phase.sizes[random.integers(len(phase.sizes))]
         section = draw_section(random, phase.sections)
-        count = max(1, round(phase.batch * min(1.0, USUAL_WINDOW / len(section.noisy))))
-        batch = self.stream.batch(random, phase.clips, self.pool.at(number), section, count, size)
+        count = self.replicas.share(round(phase.batch * min(1.0, USUAL_WINDOW / len(section.noisy))))
+        batch = self.stream.batch(mine, phase.clips, self.pool.at(number), section, count, size)
         silent = random.random() < phase.flow.text_dropout
         prompts = ("",) * count if silent else batch.prompts
         features = self.model.towers(prompts, batch.images)
         loss = flow_loss(self.model.transformer, features, batch, phase.flow, noise)
         loss.backward()
+        (mean,) = self.replicas.average(self.model.parameters(), loss.detach())
         norm = self.optimizer.step(self.recipe.schedule.rate(number))
-        self.samples += count
-        return float(loss.detach()), norm
+        self.samples += count * self.replicas.count
+        return mean, norm
 
 
 def train(
@@ -171,21 +175,27 @@ def train(
     The folder gets `vae/` first (see `training.vae`); where the time does not suffice for it, nothing else and no step
     is done. Then it gets `log.csv`, `curve.png`, `state/` and, after every call,
     `model/`: the model as it stands, a models folder; where the recipe asks for samples, also `samples/` and
-    `samples.csv`. workers: processes that draw images. compiled: with torch.compile, for CUDA only. Raises ValueError
+    `samples.csv`. Started by torchrun, the processes show a share of each batch each. workers: processes that draw
+    images. compiled: with torch.compile, for CUDA only. Raises ValueError
     when the folder holds a run of another shape, and for compiling on another device.
     """
     if compiled and torch.device(device).type != "cuda":
         raise ValueError(f"compiling needs a CUDA device, got {device}: leave it out")
     folder.mkdir(parents=True, exist_ok=True)
-    base = write_tokenizers(folder / "model")
+    together = replicas()
+    device = together.device(device)
     with ImagePool(recipe.pool, recipe.seed, workers) as pool:
+        with together.first():
+            base = write_tokenizers(folder / "model")
         began = time.monotonic()
-        vae = prepare_vae(recipe.vae, recipe.seed, folder / "vae", pool, torch.device(device), seconds, on_vae)
+        vae = prepare_vae(recipe.vae, recipe.seed, folder / "vae", pool, device, seconds, on_vae, together)
         if vae is None:
             return 0
         seconds = None if seconds is None else seconds - (time.monotonic() - began)
         compiler = "inductor" if compiled else None
-        trainer = Trainer(recipe, pool, BlockEncoder(vae), base, torch.device(device), compiler=compiler)
+        trainer = Trainer(recipe, pool, BlockEncoder(vae), base, device, compiler=compiler, replicas=together)
+        if together.rank:
+            return _run(trainer, folder, seconds)
         if recipe.samples.minutes:
             sampler = Sampler(recipe, folder, vae, device)
             number = _run(trainer, folder, seconds, on_progress, sampler, on_sample)
@@ -200,23 +210,28 @@ def _run(
     trainer: Trainer,
     folder: Path,
     seconds: float | None,
-    on_progress: Callable[[Progress], None],
+    on_progress: Callable[[Progress], None] = lambda _: None,
     sampler: Sampler | None = None,
     on_sample: Callable[[Sampled], None] = lambda _: None,
 ) -> int:
     """Step, log, sample and save; returns the number of steps done since the run began."""
     state, log, schedule = folder / "state", folder / "log.csv", trainer.recipe.schedule
-    number = 0
-    if has_state(state):
-        number, trainer.samples = load_state(state, trainer.optimizer)
-    for path in (log, folder / "samples.csv"):
-        cut_rows(path, number)
+    together, number = trainer.replicas, 0
+    with together.first():
+        if has_state(state):
+            number, trainer.samples = load_state(state, trainer.optimizer)
+        for path in (log, folder / "samples.csv"):
+            cut_rows(path, number)
     began = saved = sampled = time.monotonic()
     for progress in _steps(trainer, number):
+        number, now = progress.step, time.monotonic()
+        ends = together.agree(number == schedule.steps or (seconds is not None and now - began > seconds))
+        if together.rank:
+            if ends:
+                break
+            continue
         append_row(log, asdict(progress))
         on_progress(progress)
-        number, now = progress.step, time.monotonic()
-        ends = number == schedule.steps or (seconds is not None and now - began > seconds)
         due = ends or now - sampled > 60 * trainer.recipe.samples.minutes
         if sampler and due:
             on_sample(sampler.sample(number, trainer.samples, trainer.optimizer.averaged()))

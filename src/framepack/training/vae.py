@@ -5,10 +5,11 @@ encoder knows nothing beyond a block's edge. Training mends both. Latents stay n
 are decoded with noise on them, as a transformer's are never exact. Afterwards the VAE is frozen.
 """
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from framepack.training.curve import append_row, cut_rows
 from framepack.training.motions import render, state_at
 from framepack.training.optimizer import Optimizer, OptimizerRecipe
 from framepack.training.pool import ImagePool
+from framepack.training.replicas import Replicas
 from framepack.training.state import has_state, load_state, save_state
 from framepack.training.vae_decoder import Fit, fit_decoder
 from framepack.training.vae_encoder import fit_encoder, free_weights, new_vae
 
 LOG_EVERY = 20
+ALONE = Replicas()
 LATEST_START = 30
 """frames into a video at which the last training clip begins"""
 
@@ -90,27 +93,31 @@ def prepare_vae(
     device: torch.device,
     seconds: float | None = None,
     on_progress: Callable[[VaeProgress], None] = lambda _: None,
+    replicas: Replicas = ALONE,
 ) -> AutoencoderKLHunyuanVideo | None:
     """The VAE of a run: fitted and trained on the first calls, read from `folder` afterwards.
 
     Beside `folder` lie `vae.csv`, the log, and until the end the fitted VAE and the checkpoint. Returns None when
     `seconds` were not enough: the next call goes on.
     """
-    if folder.is_dir():
+    if replicas.agree(folder.is_dir()):
         return _read(folder)
     fitted, state = folder.with_name(folder.name + ".fitted"), folder.with_name(folder.name + ".state")
-    if not fitted.is_dir():
-        _save(fit_vae(recipe, seed, pool.at(0)), fitted)
+    with replicas.first():
+        if not fitted.is_dir():
+            _save(fit_vae(recipe, seed, pool.at(0)), fitted)
     vae: Any = _read(fitted)
     vae.to(device)
     run = _Run(recipe=recipe, seed=seed, pool=pool.at(0), state=state, log=folder.with_name("vae.csv"))
-    if not run.train(vae, seconds, on_progress):
+    if not run.train(vae, replicas, seconds, on_progress):
         return None
-    measure_scale(vae, recipe, seed, pool.at(0))
-    _save(vae.cpu(), folder)
-    for rest in (fitted, state):
-        shutil.rmtree(rest, ignore_errors=True)
-    return vae
+    with replicas.first():
+        if not folder.is_dir():
+            measure_scale(vae, recipe, seed, pool.at(0))
+            _save(vae.cpu(), folder)
+            for rest in (fitted, state):
+                shutil.rmtree(rest, ignore_errors=True)
+    return _read(folder)
 
 
 def fit_vae(recipe: VaeRecipe, seed: int, pool: np.ndarray) -> AutoencoderKLHunyuanVideo:
@@ -154,14 +161,16 @@ def train_vae(
     recipe: VaeRecipe,
     seed: int,
     first: int = 0,
+    replicas: Replicas = ALONE,
 ) -> Iterator[tuple[int, float]]:
     """Train in place from step `first` on; yields (steps done, PSNR of the batch in dB). `fitted`: before training."""
     device = next(vae.parameters()).device
+    shown = replace(recipe, images=replicas.share(recipe.images), clips_a_batch=replicas.share(recipe.clips_a_batch))
     masks = {parameter: mask for name, mask in free_weights(vae).items() for parameter in [vae.get_parameter(name)]}
     for step in range(first, recipe.steps):
-        random = np.random.default_rng((seed, 1, step))
+        random = replicas.random(seed, 1, step)
         noise = torch.Generator(device).manual_seed(int(random.integers(2**62)))
-        frames, inside = draw_batch(random, recipe, pool, step, device)
+        frames, inside = draw_batch(random, shown, pool, step, device)
         with torch.autocast(device.type, torch.bfloat16):
             latents = _latents(vae, frames)
         near = (latents - fitted.clip(frames) / fitted.scaling_factor).square().mean()
@@ -179,8 +188,9 @@ def train_vae(
         for parameter, mask in masks.items():
             if parameter.grad is not None:
                 parameter.grad.mul_(mask)
+        (mean,) = replicas.average(masks, squares.detach())
         optimizer.step(recipe.rate(step))
-        yield step + 1, float(-10 * torch.log10(squares.detach() / 4))
+        yield step + 1, -10 * math.log10(mean / 4)
 
 
 def draw_batch(
@@ -209,25 +219,31 @@ class _Run:
     log: Path
 
     def train(
-        self, vae: AutoencoderKLHunyuanVideo, seconds: float | None, on_progress: Callable[[VaeProgress], None]
+        self,
+        vae: AutoencoderKLHunyuanVideo,
+        replicas: Replicas,
+        seconds: float | None,
+        on_progress: Callable[[VaeProgress], None],
     ) -> bool:
         """Train until the last step; returns False where `seconds` ended it before."""
         recipe, fitted, optimizer = self.recipe, BlockEncoder(vae), optimizer_of(vae, self.recipe)
-        first = load_state(self.state, optimizer)[0] if has_state(self.state) else 0
-        cut_rows(self.log, first)
+        with replicas.first():
+            first = load_state(self.state, optimizer)[0] if has_state(self.state) else 0
+            cut_rows(self.log, first)
         began = saved = logged = time.monotonic()
         psnrs: list[float] = []
-        for step, psnr in train_vae(vae, fitted, optimizer, self.pool, recipe, self.seed, first):
+        for step, psnr in train_vae(vae, fitted, optimizer, self.pool, recipe, self.seed, first, replicas):
             psnrs.append(psnr)
             if step % LOG_EVERY and step < recipe.steps:
                 continue
             now = time.monotonic()
+            ends = replicas.agree(seconds is not None and now - began > seconds and step < recipe.steps)
             progress = VaeProgress(step=step, psnr=sum(psnrs) / len(psnrs), seconds=now - logged)
-            append_row(self.log, asdict(progress))
-            on_progress(progress)
             logged, psnrs = now, []
-            ends = seconds is not None and now - began > seconds and step < recipe.steps
-            if ends or now - saved > 60 * recipe.checkpoint_minutes:
+            if not replicas.rank:
+                append_row(self.log, asdict(progress))
+                on_progress(progress)
+            if not replicas.rank and (ends or now - saved > 60 * recipe.checkpoint_minutes):
                 save_state(self.state, optimizer, step, step)
                 saved = now
             if ends:
