@@ -73,13 +73,13 @@ def test_a_run_without_a_name_gets_a_dated_one_in_the_outputs_folder(
     assert capsys.readouterr().out.strip() == str(video)
 
 
-def test_a_wrong_picture_is_told_before_torch_is_loaded(picture: Path):
+def test_a_wrong_file_is_told_before_torch_is_loaded(picture: Path):
     looked = "import sys; from framepack.app.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
-    for arguments in (["nowhere.png"], [picture, "--end-frame", "nowhere.png"]):
+    for arguments in (["nowhere.png"], [picture, "--end-frame", "nowhere.png"], [picture, "--lora", "nowhere.png:1"]):
         command = [sys.executable, "-c", looked, "generate", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (2, "False\n")
-        assert "nowhere.png" in done.stderr
+        assert "no such file: 'nowhere.png': check the path" in done.stderr
 
 
 HELD = """

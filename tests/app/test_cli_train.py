@@ -61,6 +61,9 @@ def test_train_lora_leaves_a_lora_and_a_sample(tiny_models_dir, monkeypatch, tmp
 def test_a_mistake_is_one_sentence(tiny_models_dir, monkeypatch, tmp_path: Path, capsys):
     assert run(monkeypatch, "train", "lora", "--data", tmp_path, "--models-dir", tiny_models_dir) == 2
     assert "has no videos or pictures" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(monkeypatch, "train", "lora", "--data", tmp_path, "--models-dir", tiny_models_dir) == 2
+    assert "start it without torchrun" in capsys.readouterr().err
     assert run(monkeypatch, "eval", "--part", "beauty", "--models-dir", tiny_models_dir) == 2
     assert "part must be one of" in capsys.readouterr().err
 

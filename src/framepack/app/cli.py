@@ -105,6 +105,7 @@ def generate(
     """Make a video from IMAGE."""
     from framepack.app import arguments
     from framepack.media.image import load_image
+    from framepack.media.source import open_source
     from framepack.spec.request import GenerationRequest
 
     planned = context.info_name == "plan"
@@ -155,6 +156,9 @@ def generate(
         raise typer.Exit(tell(request, machine))
     for file in request.pictures.values():
         load_image(file)  # a wrong one is told at once: torch takes seconds to load
+    for wanted in request.loras:
+        with open_source(wanted.file):
+            pass
     from framepack.app.cli_generate import run
 
     raise typer.Exit(run(request, work, machine))
