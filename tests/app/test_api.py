@@ -101,6 +101,13 @@ def test_a_batch_is_a_grid_over_requests(client, picture, service):
     assert len(client.get("/api/jobs", params={"batch": views[0]["batch"]}).json()) == 4
 
 
+def test_a_form_that_is_refused_leaves_no_picture(service, client):
+    before = set(service.folders.uploads.iterdir())
+    refused = client.post("/api/jobs", data={"request": '{"steps": 0}'}, files={"image": ("a.png", png())})
+    assert refused.status_code == 422
+    assert set(service.folders.uploads.iterdir()) == before
+
+
 def test_jobs_are_steered(client, picture, ended):
     running = client.post("/api/jobs", json=asked(picture, sections=1000, pause=0.05)).json()["id"]
     waiting, last = (client.post("/api/jobs", json=asked(picture)).json()["id"] for _ in range(2))

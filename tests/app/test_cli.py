@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from framepack.app import cli
+from framepack.app.settings import Settings
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
 
@@ -73,6 +75,19 @@ def test_a_run_without_a_name_gets_a_dated_one_in_the_outputs_folder(
     assert capsys.readouterr().out.strip() == str(video)
 
 
+def test_an_empty_variable_says_nothing_of_the_folders():
+    assert Settings.from_environment({"FRAMEPACK_OUTPUTS": "", "FRAMEPACK_MODELS_DIR": ""}) == Settings()
+
+
+def test_a_queue_that_cannot_be_used_is_a_sentence(tmp_path: Path, monkeypatch, capsys):
+    def locked(self, job):
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr("framepack.jobs.store.JobStore.find", locked)
+    assert run_here(monkeypatch, "jobs", "cancel", "abc", "--outputs", tmp_path) == 2
+    assert "the queue cannot be used (database is locked)" in capsys.readouterr().err
+
+
 def test_a_wrong_file_is_told_before_torch_is_loaded(picture: Path):
     looked = "import sys; from framepack.app.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     for arguments in (["nowhere.png"], [picture, "--end-frame", "nowhere.png"], [picture, "--lora", "nowhere.png:1"]):
@@ -85,6 +100,7 @@ def test_a_wrong_file_is_told_before_torch_is_loaded(picture: Path):
 HELD = """
 import time
 from framepack.app import cli
+from framepack.app.settings import Settings
 from framepack.app.display import Display
 from framepack.spec.events import SectionDone
 

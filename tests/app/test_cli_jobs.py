@@ -68,6 +68,44 @@ def test_a_batch_is_left_to_a_service_that_runs(outputs, tmp_path):
     assert "a service is running and does the work; Ctrl-C" in answer.output
 
 
+def test_a_batch_goes_on_here_when_the_service_that_did_the_work_ends(outputs, tmp_path, store, monkeypatch):
+    monkeypatch.setattr(cli_service, "LOOK_AGAIN", 0.3)
+    service = Service(folders_at(outputs, reserve=0), Crew(target=TARGET, workers=[]))
+
+    def end() -> None:
+        while not store.jobs():
+            time.sleep(0.02)
+        time.sleep(1.0)
+        service.close()
+
+    someone = threading.Thread(target=end)
+    someone.start()
+    answer = run("batch", batch_file(tmp_path, {"seed": 1}))
+    someone.join()
+    assert answer.exit_code == 0, answer.output
+    assert "that service has ended; the work goes on here" in answer.output
+    assert [job.status for job in store.jobs()] == ["done"]
+
+
+def test_why_a_job_cannot_begin_is_said_once(outputs, tmp_path, store, monkeypatch):
+    crew = Crew(target="nowhere_to_be_found:make")
+    monkeypatch.setattr(cli_service, "crew_of", lambda *_, **__: crew)
+
+    def give_up() -> None:
+        until = time.monotonic() + 60
+        while not any(job.reason for job in store.jobs()) and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(1.0)
+        store.cancel(store.jobs()[0].id)
+
+    someone = threading.Thread(target=give_up)
+    someone.start()
+    answer = run("batch", batch_file(tmp_path, {"seed": 1}))
+    someone.join()
+    assert answer.exit_code == 1
+    assert answer.output.count("nowhere_to_be_found") == 1, answer.output
+
+
 def test_options_a_running_service_does_not_heed_are_named_or_refused(outputs, tmp_path, store):
     file = batch_file(tmp_path, {"seed": 1})
     options = ("--dtype", "float32", "--models-dir", tmp_path, "--offline")
@@ -108,6 +146,8 @@ def test_a_mistake_in_a_batch_queues_nothing(outputs, tmp_path, store):
     assert isinstance(answer.exception, ValueError)
     assert "line 2: steps must be 1..200, got 0" in str(answer.exception)
     assert store.jobs() == []
+    lost = run("batch", batch_file(tmp_path, {"image": "lost.png"}), "--dry-run")
+    assert f"there is no file {tmp_path / 'lost.png'}" in str(lost.exception)
     dry = run("batch", batch_file(tmp_path, {}), "--dry-run", "--grid", "seed=1..3")
     assert dry.output.count("mini, 1.2 s") == 3
     assert store.jobs() == []
@@ -154,8 +194,9 @@ def test_a_video_elsewhere_is_left_alone_and_said_to_stay(outputs, tmp_path, sto
 
 def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_path, store, monkeypatch):
     monkeypatch.setattr("framepack.app.machine.gpu_here", lambda: True)
-    run("batch", batch_file(tmp_path, {}), "--preserve", "6GB", "--detach")
-    assert store.jobs()[0].machine == {"preserve": "6GB"}
+    for size in ("6GB", "6gb", "6000MB"):
+        run("batch", batch_file(tmp_path, {}), "--preserve", size, "--detach")
+    assert [job.machine for job in store.jobs()] == 3 * [{"preserve": "6GB"}]
     limits = cli_service.checked_limits(["cuda:0"], preserve="6GB", vram_limit=None, ram_limit="8GiB")
     assert limits == {"preserve": "6GB", "ram_limit": "8GiB"}
     monkeypatch.undo()

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
 
-from framepack.app import convert
+from framepack.app import convert, convert_child
 from framepack.app.convert import Conversions, Limits
 from framepack.app.service import Service
 from framepack.jobs.folders import Folders
@@ -57,6 +57,16 @@ def test_every_format_can_be_asked_for_and_has_all_frames_and_the_settings(clien
         assert len(zipfile.ZipFile(file).namelist()) == 11
     part = client.get(f"/api/jobs/{job.id}/video", params={"format": name}, headers={"range": "bytes=0-9"})
     assert (part.status_code, part.content) == (206, answer.content[:10])
+
+
+def test_a_gif_of_a_fast_video_lasts_as_long(tmp_path):
+    fast = tmp_path / "v.mp4"
+    with VideoWriter(fast, fps=120, size=(48, 32)) as writer:
+        for shade in np.linspace(0, 255, 120).astype(np.uint8):
+            writer.write(np.full((32, 48, 3), shade))
+    with fast.open("rb") as file:
+        assert convert_child.convert(file, tmp_path / "v.gif", "gif", 16) == 50
+    assert probe(tmp_path / "v.gif").duration == pytest.approx(1.0)
 
 
 def test_it_is_made_once_and_again_when_the_video_is_another(client, service):

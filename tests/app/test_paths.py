@@ -118,3 +118,12 @@ def test_a_local_request_keeps_its_picture_when_the_original_is_deleted(folders,
     assert adopt(first, folders) == first
     with pytest.raises(ValueError, match="there is no file"):
         adopt(GenerationRequest(image=picture), folders)
+
+
+def test_a_lora_of_the_jobs_own_keeps_its_place(folders, tmp_path):
+    own = tmp_path / "v2" / "style.safetensors"
+    request = {"image": "mine.png", "loras": [{"file": "style.safetensors"}]}
+    assert from_client(request, folders, [own])["loras"][0]["file"] == str(own)
+    assert from_client(request, folders)["loras"][0]["file"] == str(folders.home / "loras" / "style.safetensors")
+    with pytest.raises(ValueError, match="no upload or output called 'other"):
+        from_client({"image": "mine.png", "loras": [{"file": "other.safetensors"}]}, folders, [own])

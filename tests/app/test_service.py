@@ -149,6 +149,44 @@ def test_old_uploads_that_no_job_uses_are_dropped_at_the_next_start(folders, tmp
         assert {file.name for file in folders.uploads.iterdir()} == {"used.png", "young.png"}
 
 
+def test_a_service_that_stays_open_drops_them_too_and_thumbnails_of_what_is_gone(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("framepack.app.service.TIDY_EVERY", 0.05)
+    with Service(folders, Crew(target=TARGET, workers=[])):
+        (folders.uploads / "young.png").write_bytes(b"x")
+        old = folders.uploads / "old.png"
+        old.write_bytes(b"x")
+        os.utime(old, (1, 1))
+        small = folders.home / "thumbnails"
+        small.mkdir()
+        for name in ("young.png.jpg", "old.png.jpg", ".new.jpg.part"):
+            (small / name).write_bytes(b"x")
+        until = time.monotonic() + 60
+        while old.exists() or (small / "old.png.jpg").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert {file.name for file in small.iterdir()} == {"young.png.jpg", ".new.jpg.part"}
+        assert (folders.uploads / "young.png").exists()
+
+
+def test_a_cancel_while_the_worker_starts_is_heard(folders, tmp_path, monkeypatch, wait):
+    (tmp_path / "slow.py").write_text("import time\n\ndef make(**_):\n    time.sleep(3000)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Service(folders, Crew(target="slow:make")) as service:
+        (job,) = service.submit([wish(tmp_path)])
+        wait(service, job, lambda now: now.status == "running" and service.pool.slots[0].worker)
+        service.cancel(job.id, force=True)
+        assert wait(service, job).status == "cancelled"
+
+
+def test_workers_take_no_module_from_the_current_folder(folders, tmp_path, monkeypatch, wait):
+    (tmp_path / "random.py").write_text("raise SystemExit('taken from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
+    with Service(folders, Crew(target=TARGET)) as service:
+        (job,) = service.submit([wish(tmp_path)])
+        assert wait(service, job).status == "done"
+
+
 def test_a_batch_gets_a_contact_sheet_once_all_its_jobs_have_ended(folders):
     store = JobStore(folders.queue)
     jobs = store.submit([ask(), ask(), ask()], batch="b", labels=["seed=1", "seed=2", "seed=3"])
@@ -177,3 +215,15 @@ def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch, w
             assert time.monotonic() < until
             time.sleep(0.05)
     assert made[0] == "b1"
+
+
+def test_the_sheet_is_made_though_the_last_job_failed(folders, tmp_path, monkeypatch, wait):
+    made = []
+    monkeypatch.setattr("framepack.app.sheets.make_sheet", lambda *arguments: made.append(arguments[-1]))
+    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+        (job,) = service.submit([wish(tmp_path, fail="error", times=9)], batch="b1")
+        assert wait(service, job).status == "failed"
+        until = time.monotonic() + 60
+        while not made:
+            assert time.monotonic() < until
+            time.sleep(0.05)

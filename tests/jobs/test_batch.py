@@ -16,7 +16,7 @@ from framepack.jobs.batch import (
 
 def test_a_folder_gives_one_request_for_each_picture_with_the_text_beside_it(tmp_path: Path):
     for name in ("b.png", "a.JPG", "notes.md", "b.txt"):
-        (tmp_path / name).write_text("a boat sails away\n")
+        (tmp_path / name).write_text("a boat sails away\n", encoding="utf-8-sig")  # as Windows' editors begin a file
     requests, labels = make_requests(read_batch(tmp_path, {"prompt": "it moves", "steps": 3}), [])
     assert [request.image.name for request in requests] == ["a.JPG", "b.png"]
     assert [request.prompt for request in requests] == ["it moves", "a boat sails away"]

@@ -42,6 +42,24 @@ def test_a_slow_listener_gets_the_last_step_and_every_other_event(tmp_path):
     store.close()
 
 
+def test_no_step_takes_the_place_of_a_state(tmp_path):
+    store = JobStore(tmp_path / "q.sqlite")
+    (job,) = store.submit([ask()])
+    feed = Feed()
+    listener = feed.listen()
+    feed.publish(News(job=job, event=step(1)))
+    feed.publish(News(job=job))
+    feed.publish(News(job=replace(job, status="running")))
+    feed.publish(News(job=job, event=step(2)))
+    feed.publish(News(job=job, event=step(3)))
+    assert [(news.job.status, news.event) for news in (listener.get(0), listener.get(0))] == [
+        ("running", None),
+        ("queued", step(3)),
+    ]
+    assert listener.get(0) is None
+    store.close()
+
+
 def test_the_state_so_far_is_heard_whole_and_before_what_arrived_meanwhile(tmp_path):
     store = JobStore(tmp_path / "q.sqlite")
     (job,) = store.submit([ask()])

@@ -9,6 +9,7 @@ from framepack.jobs import schema
 from framepack.jobs.claims import LostClaim
 from framepack.jobs.job import Progress, UnknownJob
 from framepack.jobs.store import JobStore
+from framepack.spec.request import TimedPrompt
 
 
 @pytest.fixture
@@ -96,6 +97,21 @@ def test_a_wish_the_worker_took_to_its_grave_is_granted(store):
         assert store.claims.died(job.id, claimed.claim, "was killed").status == status
 
 
+def test_a_wish_is_granted_where_the_job_would_else_go_on_by_itself(store):
+    for outcome, facts in (("queued", {}), ("paused", {"waits_for": "space", "reason": "the disk is full"})):
+        for wish, status in (("cancel", "cancelled"), ("stop", "cancelled"), ("pause", "paused")):
+            (job,) = store.submit([ask()])
+            claimed = store.claims.take("w")
+            getattr(store, wish)(job.id)
+            ended = store.claims.settle(job.id, claimed.claim, outcome, **facts)
+            assert (ended.status, ended.waits_for, ended.wish) == (status, None, None)
+            assert (ended.finished is not None) == (status == "cancelled")
+            assert ended.reason == ("paused, as asked" if status == "paused" else "")
+    (job,) = store.submit([ask()])
+    claimed = store.claims.take("w")
+    assert store.claims.settle(job.id, claimed.claim, "queued", reason="broken").reason == "broken"
+
+
 def test_a_service_that_starts_takes_back_what_ran_and_blames_only_jobs_that_ran_inside_the_last_one(store):
     store.submit([ask(), ask()])
     outside, inside = store.claims.take("process-0"), store.claims.take("thread-0")
@@ -121,7 +137,7 @@ def test_jobs_move_among_the_waiting_ones(store):
     store.claims.take("w")
     store.move(d, 0)
     assert [job.id for job in store.jobs()] == [a, d, b, c]
-    store.move(d, 99)
+    store.move(d, 10**30)
     store.move(b, 1)
     assert [job.id for job in store.jobs(status=["queued"])] == [c, b, d]
     with pytest.raises(ValueError, match="is running"):
@@ -175,6 +191,11 @@ def test_listing_finds_by_text_status_and_batch(store):
     store.submit([ask(word="harbour"), ask(word="forest")], batch="b1")
     store.submit([ask(word="harbour")])
     assert len(store.jobs(search="HARBOUR")) == 2
+    assert store.jobs(search="sampler") == [], "names of settings are no text of anybody's"
+    quoted = ask().model_copy(update={"prompts": (TimedPrompt(second=1, text='a "red" boat'),)})
+    (boat,) = store.submit([quoted])
+    assert [job.id for job in store.jobs(search='"red"')] == [boat.id]
+    store.delete(boat.id)
     assert len(store.jobs(search="harbour", batch="b1")) == 1
     assert len(store.jobs(status=["done"])) == 0
     assert len(store.jobs(limit=1, offset=2)) == 1

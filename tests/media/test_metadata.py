@@ -42,6 +42,18 @@ def test_the_request_comes_back_exactly_from_every_format(tmp_path, clip, name):
     assert len(list(read_video(path))) == 2  # the file still plays
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_webp_that_stands_still_is_whole(tmp_path, clip, frames):
+    path = tmp_path / "clip.webp"
+    with VideoWriter(path, size=(96, 64), metadata=TRICKY) as writer:
+        writer.write(np.repeat(clip(1), frames, axis=0))
+    assert read_metadata_text(path) == TRICKY
+    with Image.open(path) as picture:
+        assert picture.size == (96, 64)
+        shown = np.asarray(picture.convert("RGB"), np.int16)
+    assert np.abs(shown - clip(1)[0]).mean() < 8
+
+
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_a_megabyte_fits_and_more_is_refused(tmp_path, clip, name):
     text = json.dumps({"a": "ä" * ((MAX_BYTES - 9) // 2)}, ensure_ascii=False)

@@ -13,6 +13,7 @@ from framepack.media.atomic import atomic_write
 from framepack.media.errors import DiskFullError
 from framepack.media.read import probe, read_video
 from framepack.media.video import FORMATS, VideoWriter, check_fps, format_of
+from framepack.spec.request import GIF_FPS
 
 LEAST_PSNR = {"mp4": 40, "mkv": 99, "webm": 38, "gif": 28, "webp": 35, "png": 99}
 
@@ -147,6 +148,22 @@ def test_common_rates_become_their_exact_fractions():
     assert check_fps(29.97) == Fraction(30000, 1001)
     assert check_fps(23.976) == Fraction(24000, 1001)
     assert (check_fps(30), check_fps(12.5)) == (30, Fraction(25, 2))
+    assert [check_fps(rate) for rate in range(1, 7)] == [1, 2, 3, 4, 5, 6]
+    assert all(check_fps(check_fps(rate / 8)) == check_fps(rate / 8) for rate in range(8, 960))
+
+
+def test_a_gif_has_no_more_frames_than_are_shown(tmp_path):
+    with pytest.raises(ValueError, match=r"fps must be 1\.\.50, got 60"):
+        VideoWriter(tmp_path / "a.gif", size=(16, 16), fps=60)
+    assert FORMATS["gif"].most_fps == GIF_FPS
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "crypto:x.gif"])
+def test_a_name_with_a_colon_is_no_address(tmp_path, clip, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with VideoWriter(Path(name), size=(96, 64)) as writer:
+        writer.write(clip(2))
+    assert probe(Path(name)).frames == 2
 
 
 def test_a_segment_format_is_itself_or_lossless():

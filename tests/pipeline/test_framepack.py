@@ -1,17 +1,20 @@
 """The story end to end on tiny random checkpoints: repeatable, resumable, cancellable, constant in memory."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from runs import make, request_of
+from runs import latents, make, request_of
 
 from framepack import EndFrame, FramePack, GuideFrame
 from framepack.media.read import probe
 from framepack.memory import MemoryExhaustedError, MemoryManager
+from framepack.pipeline import calibrate
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.sources import ModelSource
+from framepack.sampling import SAMPLERS
 from framepack.spec.events import Notice, SectionDone, StepDone
 from framepack.spec.variants import VARIANTS
 
@@ -111,6 +114,7 @@ PHASES = {
     "pack": ("transformer", "pack"),
     "step": ("transformer", "forward"),
     "decode": ("vae", "decode_float"),
+    "preview": ("vae", "preview_map"),
 }
 
 
@@ -131,7 +135,7 @@ def test_running_out_of_memory_in_any_phase_redoes_it_and_changes_no_bit(
         if next(self.parameters()).is_meta:  # the planner's
             return result
         calls.append(method)
-        if len(calls) == 2 or (len(calls) == 1 and phase in ("text", "image", "encode", "prepare")):
+        if len(calls) == 2 or (len(calls) == 1 and phase in ("text", "image", "encode", "prepare", "preview")):
             raise torch.OutOfMemoryError("CUDA out of memory (injected)")
         return result
 
@@ -167,3 +171,31 @@ def test_a_limit_on_ram_reads_weights_from_disk_and_changes_no_bit(
     whole = make(framepacks["mini"], request, tmp_path / "whole")
     assert all(torch.equal(x, y) for x, y in zip(make(limited, request, tmp_path / "limited"), whole, strict=True))
     assert limited.memory.report().bytes_read > 0
+
+
+def test_numbers_beyond_their_type_end_the_job_at_the_first_step(
+    framepacks: dict, picture: Path, tmp_path: Path, monkeypatch
+):
+    framepack = framepacks["mini"]
+
+    def overflowing(denoiser, noise, sigmas):
+        for step in SAMPLERS["unipc"](denoiser, noise, sigmas):
+            yield replace(step, denoised=step.denoised * float("inf"))
+
+    monkeypatch.setitem(SAMPLERS, "euler", overflowing)
+    events = []
+    with pytest.raises(ValueError, match="use --dtype bfloat16"):
+        events.extend(framepack.generate(request_of(picture, tmp_path / "v.mkv", sampler="euler"), work=tmp_path / "w"))
+    assert latents(tmp_path / "w") == []
+    assert not (tmp_path / "v.mkv").exists()
+
+
+@pytest.mark.parametrize("trial", ["block_rate", "conv_rate"])
+def test_a_trial_that_the_memory_does_not_suffice_for_tells_nothing(trial: str, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    for name in ("block_rate", "conv_rate"):
+        monkeypatch.setattr(calibrate, name, full if name == trial else lambda *_: 5.0)
+    speed, convolutions = calibrate.calibrate(None, torch.device("cpu"), streams=False)
+    assert (speed.flops, convolutions) == ((None, 5.0) if trial == "block_rate" else (5.0, None))

@@ -1,6 +1,7 @@
 """From settled frames to files: each frame encoded once, whatever the order, rate and format."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +156,60 @@ def test_two_jobs_that_begin_in_the_same_second_get_two_names_and_leave_no_empty
         assert one.path != two.path
         assert one.part.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def opened(request: GenerationRequest, tmp_path: Path) -> VideoOutput:
+    with (
+        WorkFolder.open(tmp_path / "work", request) as folder,
+        VideoOutput.open(request, tmp_path, folder, plan(request)) as out,
+    ):
+        return out
+
+
+@pytest.mark.parametrize("model", ["mini", "mini-f1"])
+def test_publishing_what_is_published_already_leaves_nothing_behind(model: str, tmp_path: Path):
+    output = {"path": tmp_path / "v.mp4", "live": False}
+    request = GenerationRequest(image=tmp_path / "a.png", model=model, seconds=2.4, output=output)
+    request.image.touch()
+    sections = plan(request)
+    with (
+        WorkFolder.open(tmp_path / "work", request) as folder,
+        VideoOutput.open(request, tmp_path, folder, sections) as out,
+    ):
+        for section, settled in zip(sections, settled_frames(sections), strict=True):
+            frames = [frame(i) for i in settled]
+            out.write(section.index, np.stack(frames) if frames else np.empty((0, 16, 16, 3), np.uint8))
+            for _ in range(3):  # as every run that is taken up does
+                out.publish(section.index, np.empty((0, 16, 16, 3), np.uint8))
+        out.finish()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "v.mp4", "work"]
+
+
+def test_what_cannot_be_written_is_told_before_any_work(tmp_path: Path):
+    name = 80 * "図" + ".mp4"  # the disk takes it, but not what is written beside it
+    request = GenerationRequest(image=tmp_path / "a.png", output={"path": tmp_path / name})
+    request.image.touch()
+    with pytest.raises(OSError, match="too long"):
+        opened(request, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "work"]
+
+
+def test_a_file_that_the_video_is_made_from_is_not_replaced(tmp_path: Path):
+    request = GenerationRequest(
+        image=tmp_path / "a.webp", output={"path": tmp_path / "b" / ".." / "a.webp", "format": "webp"}
+    )
+    request.image.write_bytes(b"a photo")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ValueError, match="a file the video is made from"):
+        opened(request, tmp_path)
+    assert request.image.read_bytes() == b"a photo"
+
+
+def test_names_need_not_be_unicode(tmp_path: Path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    request = GenerationRequest(image=odd.with_suffix(".png"), output={"path": odd.with_suffix(".mp4")})
+    request.image.touch()
+    for _ in range(2):
+        assert opened(request, tmp_path).path == odd.with_suffix(".mp4")
+    with WorkFolder.open(tmp_path / "work2", request) as folder:
+        assert folder.named(lambda: odd) == folder.named(lambda: Path("another")) == odd

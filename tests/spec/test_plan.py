@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepack.spec.plan import HISTORY, SectionPlan, plan, settled_frames, unused_prompts
+from framepack.spec.plan import HISTORY, SectionPlan, plan, settled_frames, unseen_guides, unused_prompts
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
 from framepack.spec.shapes import frames_of, latent_of_frame, section_count
 
@@ -151,6 +151,16 @@ def test_two_guides_on_one_place_are_refused(seconds: tuple[float, float]):
     frames = tuple(GuideFrame(image="k.png", second=second) for second in seconds)
     with pytest.raises(ValueError, match=f"at {seconds[0]:g} s and {seconds[1]:g} s fall on the same place"):
         plan(GenerationRequest(image="a.png", seconds=4.8, frames=frames))
+
+
+def test_a_guide_that_no_section_is_given_is_named():
+    def said(model: str, *seconds: float) -> list[str]:
+        frames = tuple(GuideFrame(image="k.png", second=second) for second in seconds)
+        request = GenerationRequest(image="a.png", model=model, seconds=2.4, frames=frames)
+        return [sentence.split(" as a frame")[0] for sentence in unseen_guides(request, plan(request))]
+
+    assert said("mini-f1", 0.1, 1.0) == ["no section is given the guide frame at 0.1 s"]
+    assert said("mini-f1", 0.3) == said("mini", 0.1, 1.0) == []
 
 
 def test_a_prompt_that_no_section_takes_is_named():

@@ -123,12 +123,21 @@ def test_what_was_cached_is_not_encoded_again_until_its_caption_changes(framepac
     times = [clip.file.stat().st_mtime_ns for clip in first]
     again = clips(framepack, data, tmp_path / "cache")
     assert [clip.file.stat().st_mtime_ns for clip in again] == times
-    (data / "slide.txt").write_text("another slide")
+    (emptied,) = (tmp_path / "cache").glob("*.done")
+    emptied.write_text("")  # as a full disk leaves it
+    assert [clip.file for clip in clips(framepack, data, tmp_path / "cache")] == [clip.file for clip in first]
+    (data / "slide.txt").write_text("another slide", encoding="utf-8-sig")
     changed = clips(framepack, data, tmp_path / "cache")
     assert changed[0].file != first[0].file
     assert changed[0].caption == "another slide"
     assert first[0].load()["latents"].shape == (1, 16, 5, 8, 8)
     assert first[0].size == (64, 64)
+
+
+def test_a_caption_in_another_encoding_is_named(data):
+    (data / "slide.txt").write_bytes("ein h\xfcbsches Bild".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"slide\.txt is not UTF-8 text"):
+        find_items(data)
 
 
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])

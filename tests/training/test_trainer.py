@@ -143,6 +143,15 @@ def test_a_checkpoint_is_cut_into_parts_and_refuses_another_model(tmp_path):
         )
 
 
+def test_a_damaged_checkpoint_is_told_in_a_sentence(tmp_path):
+    optimizer = Optimizer(torch.nn.Linear(2, 2), {"weight"}, OptimizerRecipe())
+    save_state(tmp_path / "state", optimizer, 7, 70)
+    (part,) = (tmp_path / "state").glob("part-*")
+    part.write_bytes(part.read_bytes()[:20])
+    with pytest.raises(ValueError, match=r"part-00.safetensors is damaged .* delete .*state to begin anew"):
+        load_state(tmp_path / "state", optimizer)
+
+
 def test_a_checkpoint_goes_on_with_more_words_and_everything_else_exact(tmp_path):
     def optimizer(words: int) -> Optimizer:
         module = torch.nn.Module()
@@ -193,5 +202,10 @@ def test_the_shipped_recipes_read_and_name_what_is_wrong(tmp_path, name):
     wrong.write_text(path.read_text(encoding="utf-8").replace("warm_up", "warmup"), encoding="utf-8")
     with pytest.raises(ValueError, match="warmup"):
         Recipe.read(wrong)
+    text = path.read_text(encoding="utf-8")
+    for entry, said in (("seed = ", "lacks seed"), ("steps = ", "lacks steps"), ("until = ", "lacks until")):
+        wrong.write_text("\n".join(line for line in text.splitlines() if not line.startswith(entry)), encoding="utf-8")
+        with pytest.raises(ValueError, match=said):
+            Recipe.read(wrong)
     with pytest.raises(ValueError, match="multiples of 16"):
         replace(recipe.phases[0], sizes=((100, 64),))

@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import sqlite3
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -231,6 +232,8 @@ def main() -> None:
         print(f"framepack: {said} Add --help to see what there is.", file=sys.stderr)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"framepack: {sentence(error)}", file=sys.stderr)
+    except sqlite3.OperationalError as error:
+        print(f"framepack: the queue cannot be used ({error}): check the outputs folder", file=sys.stderr)
     except (KeyboardInterrupt, typer.Abort):
         print("framepack: stopped", file=sys.stderr)
         sys.exit(130)

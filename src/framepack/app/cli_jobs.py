@@ -54,7 +54,7 @@ def line(job: "Job") -> str:
 def list_jobs(
     outputs: Outputs = None,
     status: Annotated[list[str] | None, typer.Option(help="Only these: queued, running, done ...")] = None,
-    search: Annotated[str, typer.Option(help="Only with this text in the request.")] = "",
+    search: Annotated[str, typer.Option(help="Only with this text in the prompt, label or id.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
 ) -> None:
     """List jobs: unfinished ones in their order, then ended ones, newest first."""

@@ -75,7 +75,7 @@ def recipe_command(
     if not done:
         console.print("The VAE is not ready yet: the same command goes on with it", soft_wrap=True)
         return
-    rest = recipe.schedule.steps - done
+    rest = max(0, recipe.schedule.steps - done)
     said = f"{rest} steps are left: the same command goes on" if rest else "done"
     console.print(f"{said}. Try it: framepack generate PICTURE --models-dir {folder / 'model'}", soft_wrap=True)
     if not rank():

@@ -1,5 +1,6 @@
 """`framepack serve` and `framepack batch`: commands that work on the queue, or leave it to the service that does."""
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from framepack.jobs.job import Job
     from framepack.jobs.pool import Crew
     from framepack.jobs.store import JobStore
+    from framepack.spec.request import GenerationRequest
 
 Device = Annotated[list[str] | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; one worker each.")]
 ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Folder with the models.")]
@@ -29,6 +31,8 @@ VaeTiling = Annotated[
 ]
 OF_WORKERS = ("device", "models_dir", "dtype", "attention", "vae_tiling", "offline", "in_process")
 """Options of `batch` that mean nothing where another service does the work."""
+LOOK_AGAIN = 3.0
+"""Seconds between looks whether the service that does a batch's work has ended."""
 TARGET = "framepack.app.worker_target:make_generator"
 
 
@@ -123,11 +127,13 @@ def batch(
     for text in setting or []:
         put(defaults, *parse_setting(text))
     requests, labels = make_requests(read_batch(source, merge({}, defaults)), [parse_grid(text) for text in grid or []])
+    for request in requests:
+        check_files(request)
     if dry_run:
         for label, request in zip(labels, requests, strict=True):
             print(f"{label}: {request.model}, {request.seconds:g} s, seed {request.seed}, {request.prompt[:60]!r}")
         return
-    machine = checked_limits(device, preserve=preserve)
+    machine = preserving(checked_limits(device, preserve=preserve))
     folders = folders_of(outputs)
     store = JobStore(folders.queue)
     name = batch_name(source.stem)
@@ -140,10 +146,24 @@ def batch(
         work_off(store, jobs, name, outputs, crew, own)
 
 
+def check_files(request: "GenerationRequest") -> None:
+    """ValueError where a file that the request names is not there."""
+    for file in (*request.pictures.values(), *(lora.file for lora in request.loras)):
+        if not file.is_file():
+            raise ValueError(f"there is no file {file}: check its name")
+
+
 def given(context: typer.Context, names: tuple[str, ...]) -> list[str]:
     """The options of these names that someone gave, as they are typed."""
     sources = {name: context.get_parameter_source(name) for name in names}
     return [f"--{name.replace('_', '-')}" for name, source in sources.items() if source and source.name != "DEFAULT"]
+
+
+def preserving(limits: "dict[str, str]") -> "dict[str, str]":
+    """What a job is told of the GPU memory to leave free: GB, as the page shows it."""
+    from framepack.memory.budget import parse_bytes
+
+    return {name: f"{parse_bytes(size) / 1e9:g}GB" for name, size in limits.items()}
 
 
 def work_off(
@@ -153,22 +173,26 @@ def work_off(
 
     own: options that a service that runs does not heed.
     """
-    from contextlib import nullcontext
-
     from framepack.app.service import Service
     from framepack.app.sheets import make_sheet
     from framepack.jobs.lock import Busy
 
-    folders = folders_of(outputs)
+    folders, waiting, told = folders_of(outputs), {job.id for job in jobs}, False
     try:
-        working = Service(folders, crew, patience=0.5)
-    except Busy:
-        instead = f", with its own {', '.join(own)} instead of yours" if own else ""
-        print(f"a service is running and does the work{instead}; Ctrl-C only ends this watching")
-        working = nullcontext()
-    try:
-        with working:
-            watch(store, name, {job.id for job in jobs})
+        while waiting:
+            try:
+                working = Service(folders, crew, patience=0.5)
+            except Busy:
+                if not told:
+                    instead = f", with its own {', '.join(own)} instead of yours" if own else ""
+                    print(f"a service is running and does the work{instead}; Ctrl-C only ends this watching")
+                told = True
+                watch(store, name, waiting, seconds=LOOK_AGAIN)
+                continue
+            with working:
+                if told:
+                    print("that service has ended; the work goes on here")
+                watch(store, name, waiting)
     except KeyboardInterrupt:
         print(f"stopped; unfinished jobs of {name} stay in the queue, `framepack serve` goes on with them")
         raise typer.Exit(130) from None
@@ -179,9 +203,13 @@ def work_off(
         raise typer.Exit(1)
 
 
-def watch(store: "JobStore", batch: str, waiting: set[str]) -> None:
-    """Print each of the `waiting` jobs of a batch as it ends, is held, or is deleted by someone."""
-    while waiting:
+def watch(store: "JobStore", batch: str, waiting: set[str], seconds: float = math.inf) -> None:
+    """Print each of the `waiting` jobs of a batch as it ends, is held, or is deleted by someone, and take it out.
+
+    A job that cannot begin is told once for each reason. seconds: after so long the rest is left waiting.
+    """
+    end, reasons = time.monotonic() + seconds, dict[str, str]()
+    while waiting and time.monotonic() < end:
         time.sleep(0.3)
         now = {job.id: job for job in store.jobs(batch=batch, limit=-1)}
         for name in sorted(waiting):
@@ -191,3 +219,6 @@ def watch(store: "JobStore", batch: str, waiting: set[str]) -> None:
             elif now[name].status not in ("queued", "running") and now[name].waits_for is None:
                 waiting.discard(name)
                 print(line(now[name]), *now[name].outputs)
+            elif now[name].reason and now[name].reason != reasons.get(name):
+                reasons[name] = now[name].reason
+                print(line(now[name]))

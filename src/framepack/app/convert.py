@@ -21,7 +21,7 @@ from framepack.media.errors import MediaError
 from framepack.media.video import FORMATS
 
 KEPT = 24 * 3600.0
-"""Seconds after which a service that starts drops what was converted."""
+"""Seconds after which a service drops what was converted."""
 SAID = 100_000
 """Bytes of a child's answer that are read at most."""
 

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 from framepack.media.errors import DiskFullError, MediaError
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
-from framepack.media.video import VideoWriter
+from framepack.media.timing import resample_fps
+from framepack.media.video import FORMATS, VideoWriter
 
 POLITE = 10
 """By how much its priority is lower than the service's; workers stand between them."""
@@ -63,16 +64,17 @@ def convert(source: BinaryIO, target: Path, name: str, crf: int) -> int:
     info, settings = probe(source), read_metadata(source)
     if not info.frames:
         raise MediaError("it has no frames")
+    fps = min(info.fps, FORMATS[name].most_fps)
     writer = VideoWriter(
         target,
         size=(info.width, info.height),
-        fps=info.fps,
+        fps=fps,
         format=name,
         quality=crf,
         metadata=json.dumps(settings) if settings else None,
     )
     with writer:
-        for frame in read_video(source):
+        for frame in resample_fps(read_video(source), info.fps, fps):
             writer.write(frame)
     return writer.frames_encoded
 

@@ -51,7 +51,7 @@ class ModelsHere:
             child.kill()
 
     def _look(self) -> None:
-        command = [sys.executable, "-m", "framepack.app.models_child"]
+        command = [sys.executable, "-P", "-m", "framepack.app.models_child"]
         if self.models_dir is not None:
             command.append(str(self.models_dir))
         try:

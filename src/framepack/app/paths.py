@@ -6,6 +6,7 @@ Paths on this machine never leave it: a request is shown with names in their pla
 
 import re
 import shutil
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,18 @@ def lora_folder(folders: Folders) -> Path:
     return folders.home / "loras"
 
 
-def from_client(request: dict[str, Any], folders: Folders) -> dict[str, Any]:
-    """The JSON of a request from the network with its names made paths; ValueError where one names nothing of ours."""
+def from_client(request: dict[str, Any], folders: Folders, own: Sequence[Path] = ()) -> dict[str, Any]:
+    """The JSON of a request from the network with its names made paths; ValueError where one names nothing of ours.
+
+    own: LoRA files that the job has already, which may lie anywhere and keep their place.
+    """
+    kept = {file.name: str(file) for file in own}
 
     def locate(kind: Kind, name: str) -> str:
         if kind == "output":
             raise ValueError("output.path is chosen by the service; leave it out")
+        if kind == "lora" and name in kept:
+            return kept[name]
         return str(find_file(name, (lora_folder(folders),) if kind == "lora" else (folders.uploads, folders.outputs)))
 
     return change_paths(request, locate)

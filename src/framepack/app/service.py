@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from framepack.app.chores import Chores
 from framepack.app.convert import Conversions
 from framepack.app.machine import has_gpu
 from framepack.app.models_here import ModelsHere
 from framepack.app.paths import adopt, lora_folder
 from framepack.app.sheets import Sheets
+from framepack.app.thumbnails import sweep_thumbnails
 from framepack.app.tracker import Tracker
 from framepack.jobs.feed import Feed, Listener, News
 from framepack.jobs.folders import Folders
@@ -28,6 +30,7 @@ from framepack.jobs.watch import Watch
 from framepack.media.video import FORMATS
 from framepack.spec.request import GenerationRequest
 
+TIDY_EVERY = 3600.0
 UNUSED_AFTER = 24 * 3600.0
 """Seconds after which an upload that no job uses is dropped."""
 
@@ -65,6 +68,7 @@ class Service:
             stack.callback(self.models.close)
             self.pool = Pool(self.store, self.feed, folders, crew, Tracker, keep=lock.descriptors)
             self._tidy_up()
+            stack.callback(Chores(self._tidy_up, TIDY_EVERY).close)
             self.pool.start()
             stack.callback(self.pool.close)
             self._stack = stack.pop_all()
@@ -225,6 +229,7 @@ class Service:
         for file in self.folders.uploads.iterdir():
             if file not in used and time.time() - file.stat().st_mtime > UNUSED_AFTER:
                 file.unlink(missing_ok=True)
+        sweep_thumbnails(self.folders)
 
 
 def with_file(request: GenerationRequest, before: Mapping[str, Any]) -> GenerationRequest:

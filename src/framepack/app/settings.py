@@ -21,5 +21,5 @@ class Settings:
         models = environment.get("FRAMEPACK_MODELS_DIR")
         return cls(
             models_dir=Path(models) if models else None,
-            outputs=Path(environment.get("FRAMEPACK_OUTPUTS", "outputs")),
+            outputs=Path(environment.get("FRAMEPACK_OUTPUTS") or "outputs"),
         )

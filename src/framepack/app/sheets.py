@@ -7,7 +7,7 @@ from pathlib import Path
 
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import UNFINISHED, Job
+from framepack.jobs.job import ENDED, UNFINISHED, Job
 from framepack.jobs.store import JobStore
 from framepack.media.errors import MediaError
 from framepack.media.image import ImageRGB
@@ -38,7 +38,7 @@ class Sheets:
     def _attend(self) -> None:
         while not self._closing.is_set():
             news = self._listener.get(0.5)
-            if news and news.event is None and news.job.batch and news.job.status == "done":
+            if news and news.event is None and news.job.batch and news.job.status in ENDED:
                 with suppress(OSError, ValueError, sqlite3.OperationalError):  # a sheet is a gift; the videos are there
                     make_sheet(self._store, self._folders, news.job.batch)
 

@@ -60,7 +60,7 @@ def read_folder(folder: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
     for picture in sorted(folder.iterdir()):
         if picture.suffix.lower() in PICTURES and picture.is_file():
             text = picture.with_suffix(".txt")
-            prompt = {"prompt": text.read_text(encoding="utf-8").strip()} if text.is_file() else {}
+            prompt = {"prompt": text.read_text(encoding="utf-8-sig").strip()} if text.is_file() else {}
             data = {**defaults, "image": str(picture), **prompt}
             yield Item(data=data, label=picture.stem, origin=str(picture))
 

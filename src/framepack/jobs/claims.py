@@ -54,13 +54,18 @@ class Claims:
         return rows[0]["wish"]
 
     def settle(self, job: str, claim: str, outcome: Outcome, **facts: Any) -> Job:
-        """End an attempt. Facts: reason, traceback, outputs, waits_for, progress."""
+        """End an attempt. Facts: reason, traceback, outputs, waits_for, progress.
+
+        A wish that the worker did not hear is granted where the job would else go on, now or by itself later.
+        """
         now = time.time()
 
         def decide(job: Job) -> dict[str, Any]:
             held(job, claim)
             ended = {"finished": now if outcome in ENDED else None, "ran": ran(job, now)}
-            return {"status": outcome, **LET_GO, "reason": "", "traceback": "", "waits_for": None, **ended, **facts}
+            values = {"status": outcome, **LET_GO, "reason": "", "traceback": "", "waits_for": None, **ended, **facts}
+            goes_on = outcome == "queued" or values["waits_for"] is not None
+            return {**values, **granted(job.wish, now)} if goes_on else values
 
         return self._database.change(job, decide)
 
@@ -79,7 +84,7 @@ class Claims:
             deaths = job.deaths + blame
             values: dict[str, Any] = {**LET_GO, "deaths": deaths, "traceback": traceback, "ran": ran(job, end)}
             if job.wish in ("cancel", "stop"):
-                return {**values, "status": "cancelled", "finished": end}
+                return {**values, **granted(job.wish, end)}
             if deaths >= DEATHS_ALLOWED:
                 why = f"set aside: {deaths} workers died on it without finishing a section; the last one {reason}"
                 return {**values, "status": "failed", "finished": end, "reason": why}
@@ -123,6 +128,15 @@ def claimed(job: Job, worker: str) -> dict[str, Any]:
         "wish": None,
         "waits_for": None,
     }
+
+
+def granted(wish: Wish | None, now: float) -> dict[str, Any]:
+    """What becomes of a job whose worker is gone with a wish unheard; nothing without one."""
+    if wish is None:
+        return {}
+    if wish == "pause":
+        return {"status": "paused", "waits_for": None, "reason": "paused, as asked"}
+    return {"status": "cancelled", "waits_for": None, "finished": now, "reason": ""}
 
 
 def held(job: Job, claim: str) -> None:

@@ -98,8 +98,9 @@ class Feed:
 
 def replaces(new: News, old: News) -> bool:
     """Whether nobody needs `old` once `new` is there."""
-    same = new.job.id == old.job.id
-    return same and not old.deleted and (old.event is None or isinstance(old.event, StepDone)) and passing(new)
+    if new.job.id != old.job.id or old.deleted or not passing(new):
+        return False
+    return isinstance(old.event, StepDone) or (old.event is None and new.event is None)
 
 
 def passing(news: News) -> bool:

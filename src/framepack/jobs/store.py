@@ -18,6 +18,9 @@ from framepack.spec.request import GenerationRequest
 
 WAITING: tuple[Status, ...] = ("queued", "paused")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+WORDS = """json_extract(request_json, '$.prompt') || ' ' || label || ' ' || id || ' ' || (
+    SELECT coalesce(group_concat(json_extract(value, '$.text'), ' '), '') FROM json_each(request_json, '$.prompts'))"""
+"""What a search looks through, in SQL."""
 
 
 class JobStore:
@@ -52,7 +55,7 @@ class JobStore:
         limit: int = 1000,
         offset: int = 0,
     ) -> list[Job]:
-        """Unfinished jobs in their order, then ended ones, newest first; `search` is text of the request."""
+        """Unfinished jobs in their order, then ended ones, newest first; `search` is text of prompts, label or id."""
         where, values = ["1"], []
         if status is not None:
             names = list(status)
@@ -62,7 +65,7 @@ class JobStore:
             where.append("batch = ?")
             values.append(batch)
         if search:
-            where.append("instr(lower(request_json || ' ' || label || ' ' || id), lower(?)) > 0")
+            where.append(f"instr(lower({WORDS}), lower(?)) > 0")
             values.append(search)
         order = "finished IS NOT NULL, CASE WHEN finished IS NULL THEN position END, finished DESC, created DESC"
         sql = f"SELECT * FROM job WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
@@ -157,7 +160,7 @@ class JobStore:
             must_be(self.get(job), WAITING, "be moved")
             waiting = self._database.jobs("SELECT * FROM job WHERE status IN ('queued', 'paused') ORDER BY position")
             order = [other.id for other in waiting if other.id != job]
-            order.insert(place, job)
+            order.insert(min(place, len(order)), job)
             for old, name in zip(waiting, order, strict=True):
                 if old.id != name:
                     connection.execute("UPDATE job SET position = ? WHERE id = ?", (old.position, name))

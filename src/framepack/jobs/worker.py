@@ -152,12 +152,12 @@ class ProcessWorker:
 
 
 def launch(target: str, settings: dict[str, Any], log: Path, keep: tuple[int, ...]) -> "subprocess.Popen[bytes]":
-    """Start the process; the log is appended to until it is large."""
+    """Start the process; the log is appended to until it is large. -P: no module comes from the current folder."""
     log.parent.mkdir(parents=True, exist_ok=True)
     fresh = not log.exists() or log.stat().st_size > LOG_LIMIT
     with log.open("wb" if fresh else "ab") as errors:
         return subprocess.Popen(
-            [sys.executable, "-m", "framepack.jobs.child", target, json.dumps(settings)],
+            [sys.executable, "-P", "-m", "framepack.jobs.child", target, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

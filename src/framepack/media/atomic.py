@@ -33,6 +33,7 @@ class AtomicFile:
             with self.temporary.open("rb+") as file:
                 os.fsync(file.fileno())
         self.temporary.replace(self.path)
+        self.discard()  # two names of one file: there replacing does nothing
 
     def discard(self) -> None:
         """Remove what was written so far; harmless when nothing was, or after `publish`."""
@@ -75,6 +76,14 @@ def same_file(source: Path, path: Path) -> None:
             os.link(source, temporary)
         except OSError:  # another disk, or one without links
             shutil.copyfile(source, temporary)
+
+
+def require_writable(path: Path) -> None:
+    """Raises OSError where no file can be written beside `path`, or its name is too long to be written under."""
+    file = AtomicFile(path)
+    with file.guard():
+        file.temporary.touch()
+    file.discard()
 
 
 def require_space(path: Path, needed: int) -> None:

@@ -114,7 +114,7 @@ def _copy(segments: list[Segment], path: Path, codec: Codec, metadata: str | Non
     needed = sum(segment.path.stat().st_size for segment in segments)
     with atomic_write(path, needed, durable=not draft) as temporary:
         options = {} if draft else dict(codec.container_options)
-        with av.open(str(temporary), "w", format=codec.container, options=options) as output:
+        with av.open(str(temporary.absolute()), "w", format=codec.container, options=options) as output:
             if metadata is not None:
                 output.metadata["comment"] = metadata
             target: Any = None

@@ -5,6 +5,7 @@ COMMENT, png an iTXt chunk, gif a comment extension, webp an EXIF UserComment, z
 Reading treats every file as hostile: bounded, parsed as JSON and nothing else.
 """
 
+import io
 import json
 import struct
 import zipfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
+from PIL import Image
 
 from framepack.media.errors import MediaError
 from framepack.media.source import Source, kind_of, name_of, open_source
@@ -182,9 +184,20 @@ def _webp_with(content: bytes, data: bytes) -> bytes:
     comment = b"\0" * 8 + data  # eight zeros: an encoding of one's own, here UTF-8
     exif = EXIF_HEADER + struct.pack(">II", len(comment), 44) + b"\0\0\0\0" + comment
     chunk = b"EXIF" + struct.pack("<I", len(exif)) + exif + b"\0" * (len(exif) % 2)
+    if content[12:16] != b"VP8X":  # a picture that stands still
+        content = content[:12] + _extended(content) + content[12:]
     has_exif = 0x08
     flags = bytes([content[20] | has_exif])
     return content[:4] + struct.pack("<I", len(content) - 8 + len(chunk)) + content[8:20] + flags + content[21:] + chunk
+
+
+def _extended(content: bytes) -> bytes:
+    """The VP8X chunk of a WebP file that has none."""
+    with Image.open(io.BytesIO(content)) as picture:
+        width, height = picture.size
+        alpha = 0x10 if picture.mode == "RGBA" else 0
+    sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"VP8X" + struct.pack("<I", 10) + bytes([alpha, 0, 0, 0]) + sizes
 
 
 READERS: dict[str, Callable[[BinaryIO], bytes | str | None]] = {

@@ -70,7 +70,8 @@ class AvSink:
 
     def __init__(self, path: Path, spec: SinkSpec, codec: Codec) -> None:
         self.path, self.spec, self.codec, self.frames = path, spec, codec, 0
-        self.container = av.open(str(path), "w", format=codec.container, options=dict(codec.container_options))
+        whole = str(path.absolute())  # FFmpeg takes a name like 12:30.mp4 for an address
+        self.container = av.open(whole, "w", format=codec.container, options=dict(codec.container_options))
         stream: Any = self.container.add_stream(codec.encoder, rate=spec.fps, options=dict(codec.options(spec.crf)))
         stream.width, stream.height, stream.pix_fmt = spec.width, spec.height, codec.pixel_format
         if codec.pixel_format.startswith("yuv"):

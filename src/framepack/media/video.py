@@ -35,6 +35,8 @@ class VideoFormat:
     even: bool = False
     """Width and height must be even: colour is stored at half the size."""
     description: str
+    most_fps: int = MAX_FPS
+    """Frames a second at most."""
 
 
 def x264(crf: int) -> Mapping[str, str]:
@@ -86,7 +88,14 @@ FORMATS: dict[str, VideoFormat] = {
     "webm": VideoFormat(
         suffix=".webm", mime="video/webm", sink=VP9, segments="webm", even=True, description="VP9, small, for the web"
     ),
-    "gif": VideoFormat(suffix=".gif", mime="image/gif", sink=GIF, segments="mkv", description="256 colours, for chats"),
+    "gif": VideoFormat(
+        suffix=".gif",
+        mime="image/gif",
+        sink=GIF,
+        segments="mkv",
+        description="256 colours, for chats",
+        most_fps=50,  # it counts hundredths of a second, and browsers show none of them alone
+    ),
     "webp": VideoFormat(
         suffix=".webp", mime="image/webp", sink=WEBP, segments="mkv", description="an animated picture"
     ),
@@ -135,7 +144,9 @@ class VideoWriter:
             raise ValueError(f"quality (crf) must be 1..51, got {quality}: 16 is nearly perfect, 28 small")
         if metadata is not None:
             check_metadata(metadata)
-        spec = SinkSpec(width=self.width, height=self.height, fps=check_fps(fps), crf=quality, metadata=metadata)
+        spec = SinkSpec(
+            width=self.width, height=self.height, fps=check_fps(fps, row.most_fps), crf=quality, metadata=metadata
+        )
         self.path, self.frames_encoded = path, 0
         self.file = AtomicFile(path)
         with self.file.guard():
@@ -203,12 +214,15 @@ def check_format(name: str) -> str:
     return name
 
 
-def check_fps(fps: Fraction | float) -> Fraction:
-    """`fps` as an exact fraction, so that 29.97 is 30000/1001. Raises ValueError outside 1..240."""
-    if not 1 <= fps <= MAX_FPS:  # false for NaN too
-        raise ValueError(f"fps must be 1..{MAX_FPS}, got {fps}")
+def check_fps(fps: Fraction | float, most: int = MAX_FPS) -> Fraction:
+    """`fps` as an exact fraction, so that 29.97 is 30000/1001. Raises ValueError outside 1..most."""
+    if not 1 <= fps <= most:  # false for NaN too
+        raise ValueError(f"fps must be 1..{most}, got {fps}")
+    exact = Fraction(fps).limit_denominator(1001)
+    if exact.denominator == 1:
+        return exact
     ntsc = Fraction(round(fps * 1001 / 1000) * 1000, 1001)
-    return ntsc if abs(ntsc - Fraction(fps)) < Fraction(1, 200) else Fraction(fps).limit_denominator(1001)
+    return ntsc if abs(ntsc - Fraction(fps)) < Fraction(1, 200) else exact
 
 
 def check_size(size: tuple[int, int], row: VideoFormat) -> tuple[int, int]:

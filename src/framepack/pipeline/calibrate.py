@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from framepack.memory.ladder import is_out_of_memory
 from framepack.memory.lanes import lane_for
 from framepack.memory.rehearsal import Speed, measure
 from framepack.models.blocks import Execution, Joint, SingleBlock
@@ -75,10 +76,22 @@ def copy_rate(device: torch.device) -> float:
         lane.free_host(host)
 
 
-def calibrate(costs: Costs, device: torch.device, *, streams: bool) -> tuple[Speed, float]:
-    """The machine's speed, and that of its convolutions. streams: weights are copied to the device."""
-    copied = copy_rate(device) if streams else None
-    return Speed(flops=block_rate(costs, device), copied=copied), conv_rate(costs, device)
+def calibrate(costs: Costs, device: torch.device, *, streams: bool) -> tuple[Speed, float | None]:
+    """The machine's speed, and that of its convolutions. streams: weights are copied to the device.
+
+    A trial that the memory does not suffice for tells nothing.
+    """
+
+    def rate(trial: Callable[[], float]) -> float | None:
+        try:
+            return trial()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    copied = rate(lambda: copy_rate(device)) if streams else None
+    return Speed(flops=rate(lambda: block_rate(costs, device)), copied=copied), rate(lambda: conv_rate(costs, device))
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:

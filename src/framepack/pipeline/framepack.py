@@ -23,7 +23,7 @@ from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
-from framepack.spec.plan import SectionPlan, plan, unused_prompts
+from framepack.spec.plan import SectionPlan, plan, unseen_guides, unused_prompts
 from framepack.spec.request import GenerationRequest, Lora
 from framepack.spec.variants import VARIANTS
 
@@ -174,7 +174,7 @@ class FramePack:
         pictures = load_pictures(request)
         choices, planned = self.plan(request, sections, pictures["start"].shape[:2])
         yield planned
-        for message in unused_prompts(request, sections):
+        for message in (*unused_prompts(request, sections), *unseen_guides(request, sections)):
             yield Notice(message=message)
         with WorkFolder.open(work, request) as folder, VideoOutput.open(request, outputs, folder, sections) as video:
             inputs = encode_inputs(self.memory, pictures, prompts_of(request, sections), choices)

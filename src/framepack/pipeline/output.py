@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from framepack import __version__
-from framepack.media.atomic import require_space, same_file
+from framepack.media.atomic import require_space, require_writable, same_file
 from framepack.media.join import Segment, join_segments, scan_segment
 from framepack.media.timing import resample_fps
 from framepack.media.video import FORMATS, VideoWriter
@@ -55,16 +55,21 @@ class VideoOutput:
     ) -> "Iterator[VideoOutput]":
         """Choose the file's name and see that it can be written. Whatever ends the block early, the part stays.
 
-        Raises ValueError for a folder, OSError (DiskFullError) where nothing can be written.
+        Raises ValueError for a folder and for a file the video is made from, OSError (DiskFullError) where nothing can
+        be written.
         """
         path = request.output.path or folder.named(lambda: dated_name(request, outputs))
         if path.is_dir():
             raise ValueError(f"{path} is a folder: name a file in it")
         if SUFFIXES.get(path.suffix.lower(), request.output.format) != request.output.format:
             raise ValueError(f"{path.name} would hold {request.output.format}: leave output.format or output.path out")
+        for used in (*request.pictures.values(), *(lora.file for lora in request.loras)):
+            if path.exists() and used.exists() and path.samefile(used):
+                raise ValueError(f"{path} is a file the video is made from: give the video another name")
         path.parent.mkdir(parents=True, exist_ok=True)
         require_space(path, LEAST_FREE)
         output = cls(request, path, folder, sections)
+        require_writable(output.part)
         try:
             yield output
         finally:

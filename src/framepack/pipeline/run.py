@@ -9,6 +9,7 @@ from torch import Tensor
 from framepack.caching import CACHES
 from framepack.memory import Effort, MemoryManager
 from framepack.models.packing import ContextLatents, PackedTokens
+from framepack.models.vae import PreviewMap
 from framepack.models.vae_tiles import TileMemo
 from framepack.pipeline.choices import Choices
 from framepack.pipeline.clip import ClipJoiner, to_uint8
@@ -21,6 +22,11 @@ from framepack.sampling import SAMPLERS, make_sigmas, needs_negative
 from framepack.spec.events import Event, Notice, SectionDone, StageStarted, StepDone
 from framepack.spec.plan import HISTORY, SectionPlan
 from framepack.spec.request import GenerationRequest
+
+OVERFLOWN = (
+    "the model's numbers have left what their type can hold, so there would be nothing to see: use --dtype bfloat16 or "
+    "float32 where it was float16, else look for a damaged model (framepack models verify) or LoRA, or a high --cfg"
+)
 
 
 class Run:
@@ -50,8 +56,12 @@ class Run:
         self.noise = torch.Generator("cpu").manual_seed(request.seed)
         self.sigmas = make_sigmas(request.steps, request.window * (height // 2) * (width // 2))
         self.tables = make_tables(memory, inputs, sections, self.sigmas, request.guidance, choices)
-        with memory.lease("vae", activations=choices.room("encode")) as vae:
-            self.preview = vae.preview_map()
+        self.preview = memory.attempt("encode", self.preview_map, heeds={"resident", "disk"})
+
+    def preview_map(self, effort: Effort) -> PreviewMap:
+        """How latents look at a glance."""
+        with self.memory.lease("vae", activations=self.choices.room("encode", effort)) as vae:
+            return vae.preview_map()
 
     def section(self, section: SectionPlan) -> Generator[Event]:
         """Make one section: sample it, decode it, hand on what is settled, and write it down."""
@@ -127,6 +137,8 @@ class Run:
         )
         for step in SAMPLERS[request.sampler](denoiser, noise, self.sigmas):
             denoised = step.denoised
+            if not denoised.isfinite().all():
+                raise ValueError(OVERFLOWN)
             yield StepDone(
                 section=section.index,
                 sections=len(self.sections),

@@ -6,6 +6,7 @@ the user's, a temporary one is used and removed. safetensors only, never pickle.
 
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ class WorkFolder:
 
         What decides neither latents nor frames (the output's name) may differ; the files it names may not.
         """
-        asked = json.loads(request.model_dump_json(exclude={"output": {"path", "live"}}))
+        asked = request.model_dump(mode="json", exclude={"output": {"path", "live"}})
         used = contents(request)
         file = self.path / REQUEST
         if file.exists():
@@ -73,11 +74,11 @@ class WorkFolder:
         """The output's name that was chosen when this work began, so that one that is taken up again keeps it."""
         file = self.path / NAME
         if self.keeps and file.exists():
-            return Path(file.read_text(encoding="utf-8"))
+            return Path(os.fsdecode(file.read_bytes()))
         path = choose()
         if self.keeps:
             with atomic_write(file) as temporary:
-                temporary.write_text(str(path.absolute()), encoding="utf-8")
+                temporary.write_bytes(os.fsencode(path.absolute()))
         return path
 
     def finished(self) -> int:

@@ -234,6 +234,18 @@ def guides_of(request: GenerationRequest) -> list[Guide]:
     return sorted(guides, key=lambda guide: guide.latent)
 
 
+def unseen_guides(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> list[str]:
+    """A sentence for each guide frame that no section is given: those in the first frames of a video."""
+    given = {span.source for section in sections for span in section.context}
+    given |= {anchor.source for section in sections for anchor in (*section.before, *section.after)}
+    return [
+        f"no section is given the guide frame at {frame.second:g} s as a frame, only what it shows: it lies too close "
+        "to the start picture, so move it a little"
+        for i, frame in enumerate(request.frames)
+        if frame.strength and f"frame:{i}" not in given
+    ]
+
+
 def unused_prompts(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> list[str]:
     """A sentence for each timed prompt that no section takes."""
     used = {section.prompt for section in sections}

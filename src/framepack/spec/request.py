@@ -10,13 +10,14 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
-from framepack.spec.buckets import find_bucket
+from framepack.spec.buckets import buckets, find_bucket
 from framepack.spec.shapes import SIZE_MULTIPLE, video_seconds
 from framepack.spec.variants import VARIANTS
 
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
 SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, ".zip": "png"}
 """The format of a file by its suffix; png is a zip of pictures."""
+GIF_FPS = 50
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
 CacheName = Literal["none", "teacache", "first-block"]
 
@@ -41,6 +42,13 @@ def one_of(names: Callable[[], list[str]]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def base_multiple(value: int | None) -> int | None:
+    """The side of a square that buckets are made of."""
+    if value is not None:
+        buckets(value)
+    return value
 
 
 def size_multiple(value: int | None, info: ValidationInfo) -> int | None:
@@ -119,6 +127,12 @@ class OutputSettings(Model):
     live: bool = True
     """Let the file that plays after each section also hold the frames the next section will still blend."""
 
+    @model_validator(mode="after")
+    def _format_can(self) -> Self:
+        if self.format == "gif" and self.fps > GIF_FPS:
+            raise ValueError(f"a gif shows 1..{GIF_FPS} frames a second, got fps {self.fps:g}; webp shows more")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _format_of_path(cls, data: object) -> object:
@@ -153,7 +167,7 @@ class GenerationRequest(Model):
     """Latents a section; 9 is what the public checkpoints were trained with."""
     width: Annotated[int | None, AfterValidator(size_multiple)] = None
     height: Annotated[int | None, AfterValidator(size_multiple)] = None
-    resolution: Annotated[int | None, AfterValidator(size_multiple)] = None
+    resolution: Annotated[int | None, AfterValidator(base_multiple)] = None
     """Side of the square whose area the video gets, in the picture's own shape; None is the model's own."""
     sampler: SamplerName = "unipc"
     cache: CacheName = "none"

@@ -70,9 +70,10 @@ def cache_clips(
     for item in items:
         key = _key(framepack, item, base, window, sections)
         done = folder / f"{key}.done"
-        if not done.is_file():
+        if not done.is_file() or not done.stat().st_size:
             count = _encode(framepack, item, folder / key, base=base, window=window, sections=sections)
-            done.write_text(str(count), encoding="utf-8")
+            with atomic_write(done) as temporary:
+                temporary.write_text(str(count), encoding="utf-8")
         made = [
             Clip(file=folder / f"{key}-{i}.safetensors", caption=item.caption) for i in range(int(done.read_text()))
         ]

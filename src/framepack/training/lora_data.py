@@ -45,7 +45,14 @@ def find_items(folder: Path) -> list[Item]:
             f"{len(missing)} of {len(files)} files in {folder} have no caption; "
             f"write what {missing[0]} shows into {Path(missing[0]).with_suffix('.txt')}"
         )
-    return [Item(file=file, caption=file.with_suffix(".txt").read_text(encoding="utf-8").strip()) for file in files]
+    return [Item(file=file, caption=_caption(file.with_suffix(".txt"))) for file in files]
+
+
+def _caption(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not UTF-8 text: save it as UTF-8") from None
 
 
 def clips_of(item: Item, base: int, window: int, sections: int) -> Iterator[Frames]:

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -78,6 +78,8 @@ class Recipe:
     def read(cls, path: Path) -> Self:
         """From TOML. Raises ValueError that names the entry that is unknown, missing or wrong."""
         table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if missing := [name for name in ("seed", "model", "phases") if name not in table]:
+            raise ValueError(f"the recipe {path} lacks {', '.join(missing)}")
         channels = table.get("vae", {}).get("latent_channels", VaeRecipe.latent_channels)
         model = {"in_channels": channels, "out_channels": channels, **table.pop("model")}
         base = {name: table.pop(name, {}) for name in PHASE_PARTS}
@@ -104,7 +106,13 @@ def _build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     known = {entry.name for entry in fields(kind)}  # pyright: ignore[reportArgumentType]
     if unknown := set(table) - known:
         raise ValueError(f"the recipe's [{where}] has unknown entries {sorted(unknown)}; known are {sorted(known)}")
+    if missing := [entry.name for entry in fields(kind) if _needed(entry) and entry.name not in table]:  # pyright: ignore[reportArgumentType]
+        raise ValueError(f"the recipe's [{where}] lacks {', '.join(missing)}")
     return kind(**{key: _plain(value) for key, value in table.items()})
+
+
+def _needed(entry: Field[Any]) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
 
 
 def _plain(value: object) -> object:

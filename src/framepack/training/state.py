@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -42,10 +43,13 @@ def has_state(folder: Path) -> bool:
 
 
 def load_state(folder: Path, optimizer: Optimizer) -> tuple[int, int]:
-    """Put the saved tensors back; returns (steps done, samples seen)."""
+    """Put the saved tensors back; returns (steps done, samples seen). ValueError for a damaged file."""
     tensors: dict[str, Tensor] = {}
     for path in sorted(folder.glob("part-*.safetensors")):
-        tensors |= load_file(path)
+        try:
+            tensors |= load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged ({error}); delete {folder} to begin anew") from None
     counts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     optimizer.load(tensors, counts["step"])
     return counts["step"], counts["samples"]

@@ -5,14 +5,17 @@ import time
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
+from framepack.app.api import make_app
+from framepack.app.api.guard import Access
 from framepack.app.service import Service, folders_at
 from framepack.app.ui.desk import Desk, trouble
 from framepack.app.ui.form import defaults
 from framepack.app.ui.presets import Presets
 from framepack.app.uploads import Incoming
 from framepack.jobs.pool import Crew
-from framepack.spec.request import GenerationRequest, OutputSettings
+from framepack.spec.request import GenerationRequest, Lora, OutputSettings
 
 
 @pytest.fixture
@@ -121,6 +124,47 @@ def test_a_job_that_is_edited_keeps_the_name_of_its_file(sun: Path, tmp_path: Pa
             assert settings
             desk.submit(settings | {"output.format": name}, "", job.id)
             assert service.get(job.id).request.output.path == kept
+
+
+def test_a_job_that_is_edited_keeps_its_lora_wherever_it_lies(sun: Path, tmp_path: Path) -> None:
+    own = tmp_path / "v2" / "style.safetensors"
+    own.parent.mkdir()
+    own.write_bytes(b"x")
+    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+        (service.folders.home / "loras" / own.name).write_bytes(b"another")
+        desk = Desk(service, Presets(tmp_path / "presets"))
+        (job,) = service.submit([GenerationRequest(image=sun, loras=(Lora(file=own),))])
+        settings = desk.act("edit", job.id, 0, defaults()).values
+        assert settings
+        desk.submit(settings | {"prompt": "edited"}, "", job.id)
+        now = service.get(job.id).request
+        assert (now.prompt, now.loras[0].file) == ("edited", own)
+        with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
+            told = client.get(f"/api/jobs/{job.id}").json()["request"]
+            del told["output"]
+            assert client.put(f"/api/jobs/{job.id}", json=told | {"seed": 5}).status_code == 200
+        assert (service.get(job.id).request.seed, service.get(job.id).request.loras[0].file) == (5, own)
+
+
+def test_a_video_outside_the_outputs_folder_is_not_offered(sun: Path, tmp_path: Path) -> None:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+        desk = Desk(service, Presets(tmp_path / "presets"))
+        for file, offered in ((tmp_path / "mine.mp4", False), (service.folders.outputs / "ours.mp4", True)):
+            (job,) = service.submit([GenerationRequest(image=sun)])
+            claimed = service.store.claims.take("w")
+            assert claimed
+            service.store.claims.settle(job.id, claimed.claim or "", "done", outputs=[file])
+            assert bool(desk.stage(job.id)["video"]) == offered
+            assert bool(desk.look("", "")[2][0]["video"]) == offered
+
+
+def test_moving_a_job_that_has_just_begun_is_refused_in_a_sentence(sun: Path, tmp_path: Path) -> None:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+        desk = Desk(service, Presets(tmp_path / "presets"))
+        (job,) = service.submit([GenerationRequest(image=sun)])
+        service.store.claims.take("w")
+        with pytest.raises(ValueError, match="job can be moved"):
+            desk.act("up", job.id, 0, defaults())
 
 
 def test_errors_are_sentences_and_surprises_have_their_story() -> None:

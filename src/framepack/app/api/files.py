@@ -12,8 +12,8 @@ from framepack.app.api.receive import DECODING, form_of
 from framepack.app.api.views import File, file_view
 from framepack.app.paths import NAME, find_file
 from framepack.app.service import Service
-from framepack.app.uploads import Incoming, Upload, small_picture
-from framepack.media.atomic import atomic_write
+from framepack.app.thumbnails import thumbnail_of
+from framepack.app.uploads import Incoming, Upload
 from framepack.media.video import FORMATS
 from framepack.spec.request import Format
 
@@ -109,7 +109,9 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
 
 async def small(service: Service, picture: Path) -> FileResponse:
     """A thumbnail as an answer; 404 where there is no picture."""
-    file = await to_thread.run_sync(thumbnail_of, service, picture, limiter=DECODING)
+    if picture.parent not in (service.folders.uploads, service.folders.outputs) or not picture.is_file():
+        raise HTTPException(404, "the picture is gone")
+    file = await to_thread.run_sync(thumbnail_of, service.folders, picture, limiter=DECODING)
     return FileResponse(file, media_type="image/jpeg", headers=SAFE)
 
 
@@ -119,16 +121,3 @@ def found(name: str, *folders: Path) -> Path:
         return find_file(name, folders)
     except ValueError as error:
         raise HTTPException(404, str(error)) from error
-
-
-def thumbnail_of(service: Service, picture: Path) -> Path:
-    """A small copy of a picture of ours, made once."""
-    folders = service.folders
-    if picture.parent not in (folders.uploads, folders.outputs) or not picture.is_file():
-        raise HTTPException(404, "the picture is gone")
-    small = folders.home / "thumbnails" / f"{picture.name}.jpg"
-    if not small.exists():
-        small.parent.mkdir(exist_ok=True)
-        with atomic_write(small) as temporary:
-            temporary.write_bytes(small_picture(picture))
-    return small

@@ -96,7 +96,8 @@ def asking(routes: APIRouter, service: Service) -> None:
     def edit(job: str, request: GenerationRequest, preserve_gb: Preserve = None) -> JobView:
         """Give a waiting job another request."""
         machine = preserving(preserve_gb, gpu=service.has_gpu)
-        return view(service.edit(job, validated(request.model_dump(mode="json"), service.folders), machine))
+        own = [lora.file for lora in service.get(job).request.loras]
+        return view(service.edit(job, validated(request.model_dump(mode="json"), service.folders, own), machine))
 
 
 def looking(routes: APIRouter, service: Service) -> None:

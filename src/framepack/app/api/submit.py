@@ -1,6 +1,8 @@
 """From a request's body to a GenerationRequest: JSON with upload ids, or a form that brings the pictures along."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -21,13 +23,23 @@ async def request_of(request: Request, folders: Folders) -> GenerationRequest:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
         return validated(object_of(await text_of(request)), folders)
     form = await form_of(request, lambda name: Incoming(folders, name))
-    return validated(filled(form), folders)
+    try:
+        return validated(filled(form), folders)
+    except ValueError:
+        drop(form, folders)
+        raise
 
 
-def validated(data: dict[str, Any], folders: Folders) -> GenerationRequest:
-    """A client's request: first its shape, then its names. Both must hold."""
+def drop(form: Form[Upload], folders: Folders) -> None:
+    """Delete what came with a form that is refused."""
+    for _, upload in form.files:
+        (folders.uploads / upload.id).unlink(missing_ok=True)
+
+
+def validated(data: dict[str, Any], folders: Folders, own: Sequence[Path] = ()) -> GenerationRequest:
+    """A client's request: first its shape, then its names. Both must hold. own: see `from_client`."""
     GenerationRequest.model_validate(data)
-    return GenerationRequest.model_validate(from_client(data, folders))
+    return GenerationRequest.model_validate(from_client(data, folders, own))
 
 
 def object_of(text: bytes) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 import json
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,17 +51,17 @@ class Desk:
 
     def look(self, job: str, search: str) -> tuple[views.View, views.View, list[views.View]]:
         """The large pane, the queue and the history, as they are now. A queue of just this job is none."""
-        counts, queue = self.service.store.counts(), self.service.jobs(status=UNFINISHED)
+        counts, queue = self.service.store.counts(), self._reachable(self.service.jobs(status=UNFINISHED))
         total = sum(counts.get(status, 0) for status in UNFINISHED)
         if [other.id for other in queue] == [job]:
             queue, total = [], 0
         history = self.service.jobs(status=ENDED, search=search.strip(), limit=HISTORY)
-        return self.stage(job), views.queue(queue, total), views.rows(history)
+        return self.stage(job), views.queue(queue, total), views.rows(self._reachable(history))
 
     def stage(self, job: str) -> views.View:
         """The large pane of a tab whose job is `job`."""
         try:
-            found = self.service.get(job) if job else None
+            found = self._reachable([self.service.get(job)])[0] if job else None
         except UnknownJob:
             found = None
         running = found is not None and found.status == "running"
@@ -78,7 +78,8 @@ class Desk:
 
         preserve: GB of GPU memory to leave free, empty for the service's own way.
         """
-        request = form.request_of(values, self.service.folders)
+        own = [lora.file for lora in self.service.get(editing).request.loras] if editing else ()
+        request = form.request_of(values, self.service.folders, own)
         machine = preserving(gigabytes_of(preserve), gpu=self.service.has_gpu)
         if editing:
             self.service.edit(editing, request, machine)
@@ -163,6 +164,11 @@ class Desk:
         """See `form.restored`; what a preset leaves out is as a new form has it."""
         return form.restored(form.json_of(form.defaults()) | dict(settings), self.service.folders)
 
+    def _reachable(self, jobs: Sequence[Job]) -> list[Job]:
+        """Jobs with those of their videos that a page can fetch: others lie elsewhere, by a local request's wish."""
+        folder = self.service.folders.outputs
+        return [replace(job, outputs=tuple(file for file in job.outputs if file.parent == folder)) for job in jobs]
+
     def _busy(self, job: str) -> bool:
         try:
             return bool(job) and self.service.get(job).status in UNFINISHED
@@ -171,7 +177,8 @@ class Desk:
 
     def _move(self, job: str, by: int) -> None:
         waiting = [other.id for other in self.service.jobs(status=["queued", "paused"], limit=-1)]
-        self.service.move(job, max(waiting.index(job) + by, 0))
+        place = waiting.index(job) if job in waiting else 0  # one that has begun meanwhile is refused by the queue
+        self.service.move(job, max(place + by, 0))
 
     def _settings(self, job: str) -> dict[str, Any]:
         found = self.service.get(job)

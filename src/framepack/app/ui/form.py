@@ -52,12 +52,12 @@ def json_of(values: Values) -> dict[str, Any]:
     return request
 
 
-def request_of(values: Values, folders: Folders) -> GenerationRequest:
-    """The validated request. ValueError in a sentence for what cannot work."""
+def request_of(values: Values, folders: Folders, own: Sequence[Path] = ()) -> GenerationRequest:
+    """The validated request. ValueError in a sentence for what cannot work. own: see `from_client`."""
     if not values["image"]:
         raise ValueError(NO_PICTURE)
     try:
-        return GenerationRequest.model_validate(from_client(json_of(values), folders))
+        return GenerationRequest.model_validate(from_client(json_of(values), folders, own))
     except ValidationError as error:
         raise ValueError(explain(error)) from error
 
