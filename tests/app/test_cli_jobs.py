@@ -87,23 +87,19 @@ def test_a_batch_goes_on_here_when_the_service_that_did_the_work_ends(outputs, t
     assert [job.status for job in store.jobs()] == ["done"]
 
 
-def test_why_a_job_cannot_begin_is_said_once(outputs, tmp_path, store, monkeypatch):
-    crew = Crew(target="nowhere_to_be_found:make")
-    monkeypatch.setattr(cli_service, "crew_of", lambda *_, **__: crew)
-
-    def give_up() -> None:
-        until = time.monotonic() + 60
-        while not any(job.reason for job in store.jobs()) and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(1.0)
-        store.cancel(store.jobs()[0].id)
-
-    someone = threading.Thread(target=give_up)
-    someone.start()
-    answer = run("batch", batch_file(tmp_path, {"seed": 1}))
-    someone.join()
-    assert answer.exit_code == 1
-    assert answer.output.count("nowhere_to_be_found") == 1, answer.output
+def test_why_a_job_cannot_begin_is_said_once_for_each_reason(store, capsys):
+    (job,) = store.submit([ask()], batch="b")
+    waiting = {job.id}
+    for reason in ("the model is not here", "the disk cannot be read"):
+        claimed = store.claims.take("w")
+        store.claims.settle(job.id, claimed.claim, "queued", reason=reason)
+        cli_service.watch(store, "b", waiting, seconds=1.0)
+        assert waiting == {job.id}
+        assert capsys.readouterr().out.count(reason) == 1
+    store.cancel(job.id)
+    cli_service.watch(store, "b", waiting)
+    assert not waiting
+    assert "cancelled" in capsys.readouterr().out
 
 
 def test_options_a_running_service_does_not_heed_are_named_or_refused(outputs, tmp_path, store):
