@@ -4,6 +4,7 @@ Written beside the old one, which goes only when the new one is in its place: an
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def save_state(folder: Path, optimizer: Optimizer, step: int, samples: int) -> N
             {name: tensor.contiguous().cpu() for name, tensor in part.items()}, fresh / f"part-{number:02}.safetensors"
         )
     (fresh / "state.json").write_text(json.dumps({"step": step, "samples": samples}), encoding="utf-8")
+    for file in fresh.iterdir():  # a power cut must not leave empty files where the old ones were
+        with file.open("rb+") as written:
+            os.fsync(written.fileno())
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
