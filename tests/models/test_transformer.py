@@ -182,13 +182,13 @@ def test_a_table_keeps_its_meaning_when_moved(models):
     assert torch.equal(here.to("cpu").step(0).tokens, here.step(0).tokens)
 
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "checkpoints" / "lllyasviel"
+PUBLISHED = Path(__file__).parents[1] / "data" / "checkpoints"
+"""Shapes and tensors' names of the public checkpoints, in the layout of their repositories."""
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference checkpoints are not beside the repository")
 @pytest.mark.parametrize("name", ["FramePackI2V_HY", "FramePack_F1_I2V_HY_20250503"])
 def test_published_names_load_strictly_without_key_maps(name):
-    folder = REFERENCE / name
+    folder = PUBLISHED / name
     index = json.loads((folder / "diffusion_pytorch_model.safetensors.index.json").read_text())
     config = TransformerConfig.from_dict(json.loads((folder / "config.json").read_text()))
     model = HunyuanVideoTransformer3DModelPacked(config)

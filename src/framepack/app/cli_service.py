@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from framepack.jobs.job import Job
     from framepack.jobs.pool import Crew
     from framepack.jobs.store import JobStore
-    from framepack.spec.request import GenerationRequest
 
 Device = Annotated[list[str] | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; one worker each.")]
 ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Folder with the models.")]
@@ -116,7 +115,7 @@ def batch(
     in_process: InProcess = False,
 ) -> None:
     """Make many videos, and a contact sheet of them. A second Ctrl-C is never needed: jobs go on the next time."""
-    from framepack.app.paths import adopt
+    from framepack.app.paths import adopt, check_files
     from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put, read_batch
     from framepack.jobs.store import JobStore
 
@@ -133,7 +132,7 @@ def batch(
         for label, request in zip(labels, requests, strict=True):
             print(f"{label}: {request.model}, {request.seconds:g} s, seed {request.seed}, {request.prompt[:60]!r}")
         return
-    machine = preserving(checked_limits(device, preserve=preserve))
+    machine = left_free(checked_limits(device, preserve=preserve).get("preserve"))
     folders = folders_of(outputs)
     store = JobStore(folders.queue)
     name = batch_name(source.stem)
@@ -146,24 +145,20 @@ def batch(
         work_off(store, jobs, name, outputs, crew, own)
 
 
-def check_files(request: "GenerationRequest") -> None:
-    """ValueError where a file that the request names is not there."""
-    for file in (*request.pictures.values(), *(lora.file for lora in request.loras)):
-        if not file.is_file():
-            raise ValueError(f"there is no file {file}: check its name")
+def left_free(size: str | None) -> "dict[str, Any]":
+    """What a job is told of the GPU memory to leave free."""
+    if size is None:
+        return {}
+    from framepack.app.machine import preserving
+    from framepack.memory.budget import parse_bytes
+
+    return preserving(parse_bytes(size) / 1e9, gpu=True)
 
 
 def given(context: typer.Context, names: tuple[str, ...]) -> list[str]:
     """The options of these names that someone gave, as they are typed."""
     sources = {name: context.get_parameter_source(name) for name in names}
     return [f"--{name.replace('_', '-')}" for name, source in sources.items() if source and source.name != "DEFAULT"]
-
-
-def preserving(limits: "dict[str, str]") -> "dict[str, str]":
-    """What a job is told of the GPU memory to leave free: GB, as the page shows it."""
-    from framepack.memory.budget import parse_bytes
-
-    return {name: f"{parse_bytes(size) / 1e9:g}GB" for name, size in limits.items()}
 
 
 def work_off(

@@ -63,17 +63,30 @@ def adopt(request: GenerationRequest, folders: Folders) -> GenerationRequest:
     """
 
     def keep(kind: Kind, path: str) -> str:
-        file = Path(path).absolute()
         if kind == "output":
-            return str(file)
-        if not file.is_file():
-            raise ValueError(f"there is no file {path}; check the {kind}'s name")
+            return str(Path(path).absolute())
+        file = there(kind, path)
         if kind == "lora" or file.resolve().parent in (folders.uploads, folders.outputs):
             return str(file)
         return str(copy_once(file, folders.uploads))
 
     changed = change_paths(request.model_dump(mode="json"), keep)
     return GenerationRequest.model_validate(changed)
+
+
+def check_files(request: GenerationRequest) -> None:
+    """ValueError where a picture or LoRA of a request from this machine is missing."""
+    change_paths(
+        request.model_dump(mode="json"), lambda kind, path: path if kind == "output" else str(there(kind, path))
+    )
+
+
+def there(kind: Kind, path: str) -> Path:
+    """A file of this machine by its whole name; ValueError where there is none."""
+    file = Path(path).absolute()
+    if not file.is_file():
+        raise ValueError(f"there is no file {path}; check the {kind}'s name")
+    return file
 
 
 def copy_once(file: Path, folder: Path) -> Path:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from framepack.app.chores import Chores
 from framepack.app.convert import Conversions
 from framepack.app.machine import has_gpu
 from framepack.app.models_here import ModelsHere
@@ -25,6 +24,7 @@ from framepack.jobs.job import ENDED, UNFINISHED, Job, Status, UnknownJob, Wrong
 from framepack.jobs.lock import QueueLock
 from framepack.jobs.paths import paths_in
 from framepack.jobs.pool import Crew, Pool
+from framepack.jobs.repeat import Repeat
 from framepack.jobs.store import NOTHING, JobStore
 from framepack.jobs.watch import Watch
 from framepack.media.video import FORMATS
@@ -68,7 +68,7 @@ class Service:
             stack.callback(self.models.close)
             self.pool = Pool(self.store, self.feed, folders, crew, Tracker, keep=lock.descriptors)
             self._tidy_up()
-            stack.callback(Chores(self._tidy_up, TIDY_EVERY).close)
+            stack.callback(Repeat(self._tidy_up, TIDY_EVERY, "tidying").close)
             self.pool.start()
             stack.callback(self.pool.close)
             self._stack = stack.pop_all()

@@ -3,13 +3,11 @@
 A running job's heartbeat alone is no news.
 """
 
-import sqlite3
-import threading
-from contextlib import suppress
 from dataclasses import replace
 
 from framepack.jobs.feed import Feed, News
 from framepack.jobs.job import Job
+from framepack.jobs.repeat import Repeat
 from framepack.jobs.store import JobStore
 
 EVERY = 0.25
@@ -21,22 +19,17 @@ class Watch:
 
     def __init__(self, store: JobStore, feed: Feed) -> None:
         self._store, self._feed = store, feed
-        self._closing = threading.Event()
         self._seen = store.revision()
         self._told: dict[str, Job] = {}
-        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
-        self._thread.start()
+        self._looking = Repeat(self._look, EVERY, "watch")
 
     def close(self) -> None:
         """Stop looking."""
-        self._closing.set()
-        self._thread.join()
+        self._looking.close()
 
-    def _watch(self) -> None:
-        while not self._closing.wait(EVERY):
-            with suppress(sqlite3.OperationalError):
-                if self._store.revision() != self._seen:
-                    self._tell()
+    def _look(self) -> None:
+        if self._store.revision() != self._seen:
+            self._tell()
 
     def _tell(self) -> None:
         """What has changed up to the revision there is now; what changes meanwhile is told the next time."""

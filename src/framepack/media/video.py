@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from framepack.media.atomic import AtomicFile
 from framepack.media.metadata import check_metadata
 from framepack.media.sinks import Codec, Sink, SinkSpec, ZipSink
+from framepack.spec.shapes import GIF_FPS
 
 MAX_FPS = 240
 
@@ -94,7 +95,7 @@ FORMATS: dict[str, VideoFormat] = {
         sink=GIF,
         segments="mkv",
         description="256 colours, for chats",
-        most_fps=50,  # it counts hundredths of a second, and browsers show none of them alone
+        most_fps=GIF_FPS,
     ),
     "webp": VideoFormat(
         suffix=".webp", mime="image/webp", sink=WEBP, segments="mkv", description="an animated picture"

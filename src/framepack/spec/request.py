@@ -11,13 +11,12 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from framepack.spec.buckets import buckets, find_bucket
-from framepack.spec.shapes import SIZE_MULTIPLE, video_seconds
+from framepack.spec.shapes import GIF_FPS, SIZE_MULTIPLE, video_seconds
 from framepack.spec.variants import VARIANTS
 
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
 SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, ".zip": "png"}
 """The format of a file by its suffix; png is a zip of pictures."""
-GIF_FPS = 50
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
 CacheName = Literal["none", "teacache", "first-block"]
 

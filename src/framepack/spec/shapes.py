@@ -8,6 +8,8 @@ import math
 
 FPS = 30
 """Frames a second of the model itself; another rate is resampling of its output."""
+GIF_FPS = 50
+"""Frames a second of a gif at most: it counts hundredths of a second, and browsers show no frame for one alone."""
 TEMPORAL_STRIDE = 4
 SPATIAL_STRIDE = 8
 SIZE_MULTIPLE = 16

@@ -176,10 +176,7 @@ def train_vae(
         near = (latents - fitted.clip(frames) / fitted.scaling_factor).square().mean()
         if inside:  # as a decoder sees a tile of a long video: its first latent is no picture, and only context
             latents, frames = latents[:, :, 1:], frames[:, :, 4:]
-        amount = (
-            recipe.noise * latents.detach().std() * torch.rand(len(frames), 1, 1, 1, 1, generator=noise, device=device)
-        )
-        latents = latents + amount * torch.randn(latents.shape, generator=noise, device=device)
+        latents = _noisy(latents, recipe.noise, noise)
         with torch.autocast(device.type, torch.bfloat16):
             made = vae.decode(latents).sample  # pyright: ignore[reportAttributeAccessIssue]
         error = (made.float() - frames)[:, :, int(inside) :]

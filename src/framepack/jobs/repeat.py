@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable
 
 
-class Chores:
-    """Calls `work` every so many seconds until `close`; what goes wrong is tried again the next time."""
+class Repeat:
+    """Calls `work` every so many seconds until `close`; what the disk or the queue refuses is tried the next time."""
 
-    def __init__(self, work: Callable[[], None], every: float) -> None:
+    def __init__(self, work: Callable[[], None], every: float, name: str) -> None:
         self._work, self._every = work, every
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="chores", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -25,4 +25,4 @@ class Chores:
             try:
                 self._work()
             except (OSError, sqlite3.OperationalError):
-                logging.getLogger("framepack").warning("the folders could not be tidied", exc_info=True)
+                logging.getLogger("framepack").debug("%s is tried again", self._thread.name, exc_info=True)
