@@ -4,8 +4,9 @@ from framepack.models.config import TransformerConfig
 from framepack.training.optimizer import OptimizerRecipe
 from framepack.training.pool import PoolRecipe
 from framepack.training.recipe import Phase, Recipe, Schedule
+from framepack.training.sections import SectionRecipe
 from framepack.training.towers import TowerConfig
-from framepack.training.vae import VaeRecipe
+from framepack.training.vae_recipe import VaeRecipe
 
 TINY = Recipe(
     seed=1,
@@ -25,5 +26,5 @@ TINY = Recipe(
     pool=PoolRecipe(images=8, size=64),
     optimizer=OptimizerRecipe(),
     schedule=Schedule(steps=40, warm_up=4),
-    phases=(Phase(until=1.0, batch=2, sizes=((16, 16), (16, 32))),),
+    phases=(Phase(until=1.0, batch=2, sizes=((16, 16), (16, 32)), sections=SectionRecipe(rehearsed=0.5)),),
 )

@@ -71,11 +71,12 @@ def test_a_mistake_is_one_sentence(tiny_models_dir, monkeypatch, tmp_path: Path,
 def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_path, capsys):
     seen = {}
 
-    def train(recipe, folder, *, device, seconds, workers, compiled, on_vae, on_progress, on_sample):
-        on_vae(VaeProgress(step=20, psnr=24.5, seconds=1.0))
+    def train(recipe, folder, *, device, seconds, workers, compiled, start, on_vae, on_progress, on_sample):
+        on_vae(VaeProgress(step=20, psnr=24.5, phases=0.5, seconds=1.0))
         on_sample(Sampled(step=20, samples=160, followed=0.75, psnr=21.5, gain=3.25, seconds=1.0))
         seen.update(samples=recipe.samples.minutes)
         seen.update(steps=recipe.schedule.steps, folder=folder, seconds=seconds, workers=workers, compiled=compiled)
+        seen.update(start=start)
         return done
 
     done = 18_999
@@ -94,6 +95,10 @@ def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_p
     assert "75%" in said.err
     assert "+3.2 dB" in said.err
     assert seen["folder"] == tmp_path
+    assert seen["start"] is None
+    assert run(monkeypatch, "train", "mini", "-o", tmp_path, "--start", "mini", "--device", "cpu") == 0
+    assert (seen["start"] / "framepack" / "mini" / "config.json").is_file()
+    capsys.readouterr()
     done = 0
     assert run(monkeypatch, "train", "mini", "-o", tmp_path, "--device", "cpu") == 0
     said = capsys.readouterr()

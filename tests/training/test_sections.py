@@ -56,6 +56,26 @@ def test_forward_history_ends_on_the_start_picture_before_anything_is_made():
     assert forward_section(9, 0).context[0].sources == (Picture(0), Picture(0))
 
 
+def test_a_rehearsed_section_is_the_known_one_next_to_the_window():
+    random, recipe = np.random.default_rng(0), SectionRecipe(rehearsed=1.0, empty_history=0.2)
+    seen = set()
+    for _ in range(200):
+        section = draw_section(random, recipe)
+        known = [source for part in section.context for source in part.sources if isinstance(source, Moving)]
+        if section.rehearsed is None:
+            assert not known or section.change or section.noisy[0].latent > 3 * len(section.noisy)
+            continue
+        assert not section.change
+        made = section.rehearsed.noisy
+        beside = -1 if section.order == "forward" else len(made)
+        assert section.noisy[0].latent == made[-1 if beside < 0 else 0].latent - beside
+        assert set(made) <= set(known)
+        assert section.rehearsed.order == section.order
+        assert section.rehearsed.rehearsed is None
+        seen.add((section.order, len(section.rehearsed.context[0].sources), len(made)))
+    assert {order for order, *_ in seen} == {"forward", "inverted"}
+
+
 def test_an_end_frame_is_the_last_frame_of_the_window_in_the_nearest_slot():
     section = inverted_section(9, 1, 0, end=True)
     assert section.context[0].sources[1] == Picture(4 * 18)

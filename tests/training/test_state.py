@@ -15,7 +15,7 @@ class Counter:
     """An optimizer with one tensor: the step it was saved at."""
 
     def __init__(self, step: int) -> None:
-        self.step = step
+        self.step = self.step_count = step
 
     def state(self) -> dict[str, torch.Tensor]:
         return {"step": torch.tensor(self.step)}

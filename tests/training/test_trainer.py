@@ -126,13 +126,14 @@ def test_a_checkpoint_is_cut_into_parts_and_refuses_another_model(tmp_path):
         return Optimizer(module, {"weight"}, OptimizerRecipe())
 
     saved = optimizer(2100)
+    saved.step_count = 5
     save_state(tmp_path / "state", saved, 7, 70)
     files = sorted((tmp_path / "state").glob("part-*"))
     assert len(files) > 1
     assert max(file.stat().st_size for file in files[1:]) < PART_BYTES + 2100 * 2100 * 4
     fresh = optimizer(2100)
     assert load_state(tmp_path / "state", fresh) == (7, 70)
-    assert fresh.step_count == 7
+    assert fresh.step_count == 5
     assert torch.equal(fresh.master["weight"], saved.master["weight"])
     with pytest.raises(ValueError, match="another model"):
         load_state(

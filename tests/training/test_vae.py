@@ -12,9 +12,10 @@ from framepack.training.curve import read_log
 from framepack.training.images import draw_image
 from framepack.training.motions import MOTIONS, render, state_at
 from framepack.training.pool import ImagePool, PoolRecipe
-from framepack.training.vae import VaeRecipe, fit_vae, optimizer_of, prepare_vae, train_vae
+from framepack.training.vae import Pupil, fit_vae, optimizer_of, prepare_vae, train_vae
 from framepack.training.vae_decoder import Fit, fit_decoder
 from framepack.training.vae_encoder import fit_encoder, free_weights, new_vae
+from framepack.training.vae_recipe import VaeRecipe
 
 RECIPE = VaeRecipe(
     layers=1,
@@ -62,8 +63,9 @@ def learning(images):
     batch = vae.draw_batch(np.random.default_rng(7), recipe, images, 0, torch.device("cpu"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vae, "draw_batch", lambda *_: batch)
-        steps = train_vae(model, BlockEncoder(model), optimizer_of(model, recipe), images, recipe, 3)
-        return model, [psnr for _, psnr in steps]
+        pupil = Pupil(model, 3)
+        steps = train_vae(pupil, BlockEncoder(model), optimizer_of(pupil, recipe), images, recipe, 3)
+        return model, [psnr for _, psnr, _ in steps]
 
 
 @pytest.fixture(scope="module")

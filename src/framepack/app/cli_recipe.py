@@ -1,4 +1,4 @@
-"""`framepack train RECIPE` in the terminal: trains a small model from nothing, or goes on with it."""
+"""`framepack train RECIPE` in the terminal: trains a small model from nothing or from another, or goes on with it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from framepack.app.runtime import choose_device
+from framepack.pipeline.sources import BUNDLED
 from framepack.training import recipe as recipe_module
 from framepack.training import trainer
 from framepack.training.allocator import keep_freed_memory
@@ -29,6 +30,7 @@ def recipe_command(
     *,
     minutes: float | None,
     sample_minutes: float | None,
+    start: Path | None,
     workers: int,
     compiled: bool,
     device: str,
@@ -68,6 +70,7 @@ def recipe_command(
             seconds=None if minutes is None else 60 * minutes,
             workers=workers,
             compiled=compiled,
+            start=find_start(start),
             on_vae=show_vae,
             on_progress=show,
             on_sample=show_sample,
@@ -90,6 +93,11 @@ def sample_table(rows: list[Sampled], folder: Path) -> Table:
     for row in rows:
         table.add_row(str(row.step), f"{row.followed:.0%}", f"{row.psnr:.1f} dB", f"{row.gain:+.1f} dB")
     return table
+
+
+def find_start(folder: Path | None) -> Path | None:
+    """The folder of the model to begin with; `mini`, where no such folder is, names the bundled one."""
+    return BUNDLED / "mini" if folder == Path("mini") and not folder.is_dir() else folder
 
 
 def find_recipe(name: str) -> Path:

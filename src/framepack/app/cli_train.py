@@ -143,13 +143,17 @@ def recipe(
     sample_minutes: Annotated[
         float | None, typer.Option(min=0.0, help="Minutes between sample videos, 0 for none; else the recipe's.")
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Begin a new run with the model in this --models-dir folder; 'mini' is the bundled one."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw pictures.")] = 1,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the model's blocks: CUDA only, the first steps take minutes.")
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """Train a small model from nothing: VAE, transformer and encoders. `train RECIPE` for short."""
+    """Train a small model, from nothing or from another: VAE, transformer, encoders. `train RECIPE` for short."""
     from framepack.app.cli_recipe import recipe_command
 
     recipe_command(
@@ -157,6 +161,7 @@ def recipe(
         output,
         minutes=minutes,
         sample_minutes=sample_minutes,
+        start=start,
         workers=workers,
         compiled=compiled,
         device=device,

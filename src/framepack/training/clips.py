@@ -6,7 +6,7 @@ models.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -69,6 +69,20 @@ class ClipBatch:
     noisy: Tensor
     context: tuple[Tensor, ...]
     """in the order of `section.context`"""
+    rehearsed: "ClipBatch | None" = None
+    """the same clips at `section.rehearsed`"""
+
+    def knowing(self, made: Tensor) -> "ClipBatch":
+        """The batch with the rehearsed window (B, C, t, h, w) as the model made it in place of the true one."""
+        assert self.section.rehearsed
+        places: dict[Source, Tensor] = {
+            source: made[:, :, index] for index, source in enumerate(self.section.rehearsed.noisy)
+        }
+        context = tuple(
+            torch.stack([places.get(source, latents[:, :, i]) for i, source in enumerate(part.sources)], dim=2)
+            for part, latents in zip(self.section.context, self.context, strict=True)
+        )
+        return replace(self, context=context, rehearsed=None)
 
 
 def draw_wishes(random: Generator, recipe: ClipRecipe, *, sprite: bool = False) -> tuple[Wish, ...]:
@@ -196,14 +210,20 @@ class ClipStream:
         def gather(wanted: Sequence[Source]) -> Tensor:
             return torch.stack([zeros if source is None else place[source] for source in wanted], dim=2)
 
-        return ClipBatch(
-            section=section,
-            prompts=prompts,
-            wishes=wishes,
-            images=images if layer is None else start_pictures(images, layer),
-            noisy=gather(section.noisy),
-            context=tuple(gather(part.sources) for part in section.context),
-        )
+        shown = images if layer is None else start_pictures(images, layer)
+
+        def at(part: Section) -> ClipBatch:
+            return ClipBatch(
+                section=part,
+                prompts=prompts,
+                wishes=wishes,
+                images=shown,
+                noisy=gather(part.noisy),
+                context=tuple(gather(context.sources) for context in part.context),
+                rehearsed=at(part.rehearsed) if part.rehearsed else None,
+            )
+
+        return at(section)
 
 
 def crops(

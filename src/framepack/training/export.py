@@ -23,6 +23,14 @@ from framepack.training.tokenizers import write_clip, write_llama
 from framepack.training.towers import Towers, clip_config, exported_layers, llama_config, siglip_config
 
 MODEL = VARIANTS["mini"]
+TOWERS = {
+    "towers.llama.": f"{MODEL.base}/text_encoder",
+    "towers.clip.": f"{MODEL.base}/text_encoder_2",
+    "towers.siglip.": f"{MODEL.vision}/image_encoder",
+}
+"""Which weights of the training are in which folder of a models folder."""
+COUNTS = ("step", "samples")
+"""What the transformer's file says of its training."""
 
 
 def write_tokenizers(root: Path) -> Path:
@@ -34,25 +42,25 @@ def write_tokenizers(root: Path) -> Path:
     return base
 
 
-def export_transformer(root: Path, recipe: Recipe, weights: dict[str, Tensor]) -> None:
-    """weights: names `transformer.*` and `towers.*`, as the trainer's model has them."""
+def export_transformer(root: Path, recipe: Recipe, weights: dict[str, Tensor], step: int, samples: int) -> None:
+    """weights: names `transformer.*` and `towers.*`, as the trainer's model has them; the file says how far it came."""
     base = write_tokenizers(root)
     config = {"_class_name": "HunyuanVideoTransformer3DModelPacked", **asdict(recipe.model)}
-    _write(root / MODEL.transformer, "diffusion_pytorch_model", config, _part(weights, "transformer."))
+    counts = {name: str(count) for name, count in zip(COUNTS, (step, samples), strict=True)}
+    _write(root / MODEL.transformer, "diffusion_pytorch_model", config, _part(weights, "transformer."), counts)
     towers = Towers(recipe.towers, base)
     llama = llama_config(recipe.towers, towers.tokenizer.get_vocab_size(), exported_layers(recipe.towers))
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         unread = LlamaModel(llama).state_dict()  # the layers behind the one that is read
     state = unread | _part(weights, "towers.llama.")
-    _write(base / "text_encoder", "model", {"architectures": ["LlamaModel"], **llama.to_diff_dict()}, state)
+    _write(root / TOWERS["towers.llama."], "model", {"architectures": ["LlamaModel"], **llama.to_diff_dict()}, state)
     clip = clip_config(recipe.towers, towers.tokenizer_2.get_vocab_size())
     state = _part(weights, "towers.clip.")
-    _write(base / "text_encoder_2", "model", {"architectures": ["CLIPTextModel"], **clip.to_diff_dict()}, state)
-    vision, siglip = root / MODEL.vision, siglip_config(recipe.towers)
-    state = _part(weights, "towers.siglip.")
-    _write(vision / "image_encoder", "model", {"architectures": ["SiglipVisionModel"], **siglip.to_diff_dict()}, state)
-    _preprocessor(vision / "feature_extractor", recipe.towers.image_size)
+    _write(root / TOWERS["towers.clip."], "model", {"architectures": ["CLIPTextModel"], **clip.to_diff_dict()}, state)
+    siglip = {"architectures": ["SiglipVisionModel"], **siglip_config(recipe.towers).to_diff_dict()}
+    _write(root / TOWERS["towers.siglip."], "model", siglip, _part(weights, "towers.siglip."))
+    _preprocessor(root / MODEL.vision / "feature_extractor", recipe.towers.image_size)
 
 
 def export_vae(root: Path, vae: AutoencoderKLHunyuanVideo) -> None:
@@ -67,7 +75,9 @@ def _part(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
 
 
-def _write(folder: Path, name: str, config: dict[str, object], state: dict[str, Tensor]) -> None:
+def _write(
+    folder: Path, name: str, config: dict[str, object], state: dict[str, Tensor], said: dict[str, str] | None = None
+) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
@@ -75,7 +85,7 @@ def _write(folder: Path, name: str, config: dict[str, object], state: dict[str, 
         key: tensor.detach().bfloat16().contiguous() for key, tensor in state.items() if tensor.is_floating_point()
     }
     file = folder / f"{name}.safetensors"
-    save_file(tensors, file, metadata={"format": "pt"})
+    save_file(tensors, file, metadata={"format": "pt"} | (said or {}))
     file.chmod(0o644)  # safetensors writes files that only their owner reads
 
 

@@ -104,6 +104,19 @@ class Optimizer:
         return {f"{group}/{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
 
     @torch.no_grad()
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Take these for the untrained weights before the first step; a vocabulary may have grown since.
+
+        Raises ValueError, an unfinished sentence, where a name is missing or a shape differs.
+        """
+        wrong = [n for n, mine in self.master.items() if n not in weights or not _fits(n, weights[n], mine)]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong[:4])} do not match")
+        for name, mine in self.master.items():
+            mine[: len(weights[name])].copy_(weights[name])
+            self.parameters[name].copy_(mine)
+
+    @torch.no_grad()
     def load(self, state: dict[str, Tensor], step_count: int) -> None:
         """Continue from `state()` as it was after `step_count` steps.
 

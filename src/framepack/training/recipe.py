@@ -14,7 +14,7 @@ from framepack.training.pool import PoolRecipe
 from framepack.training.sample_recipe import SampleRecipe
 from framepack.training.sections import SectionRecipe
 from framepack.training.towers import TowerConfig
-from framepack.training.vae import VaeRecipe
+from framepack.training.vae_recipe import VaeRecipe
 
 T = TypeVar("T")
 PHASE_PARTS: dict[str, type] = {"clips": ClipRecipe, "sections": SectionRecipe, "flow": FlowRecipe}
@@ -31,9 +31,12 @@ class Schedule:
     """share of the steps at the end over which the rates fall to nothing"""
     checkpoint_minutes: float = 4.0
 
-    def rate(self, step: int) -> float:
-        """Factor on the learning rates at a step, counted from 0."""
-        rise = min(1.0, (step + 1) / self.warm_up)
+    def rate(self, step: int, stepped: int | None = None) -> float:
+        """Factor on the learning rates at a step, counted from 0.
+
+        stepped: how many of the steps this optimizer has done, where the weights are another's and it warms up later.
+        """
+        rise = min(1.0, ((step if stepped is None else stepped) + 1) / self.warm_up)
         fall = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
         return rise * max(fall, 0.0)
 

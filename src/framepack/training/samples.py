@@ -48,7 +48,7 @@ class Sampler:
     def sample(self, step: int, samples: int, weights: dict[str, torch.Tensor]) -> Sampled:
         """Videos with these weights: a contact sheet, an mp4, a line in `samples.csv`."""
         began = time.monotonic()
-        export_transformer(self.folder / "model", self.recipe, weights)
+        export_transformer(self.folder / "model", self.recipe, weights, step, samples)
         framepack = FramePack.load(MODEL, models_dir=self.folder / "model", device=self.device)
         make = pipeline_maker({MODEL: framepack}, self.settings)
         rows: list[Followed] = []

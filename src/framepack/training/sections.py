@@ -6,10 +6,11 @@ FramePack, arXiv 2504.12626.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from numpy.random import Generator
 
+LARGEST_PADDING = 3  # windows between the start and the noisy one, at inference too
 HISTORY = 19  # latents of context beside the start: one at full, two at half, sixteen at quarter resolution
 
 
@@ -49,11 +50,14 @@ class Section:
     order: str
     change: float = 0.0
     prompt_holds_before_change: bool = False
+    rehearsed: "Section | None" = None
+    """the known section next to this one, where the model is to make it itself: its history is then its own work"""
 
     @property
     def sources(self) -> list[Source]:
-        """Everything the section reads, the noisy window first."""
-        return [*self.noisy, *(source for part in self.context for source in part.sources)]
+        """Everything the section reads, the noisy window first; what the rehearsed one reads comes last."""
+        own = [*self.noisy, *(source for part in self.context for source in part.sources)]
+        return own + (self.rehearsed.sources if self.rehearsed else [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,8 @@ class SectionRecipe:
     """share of forward sections that know a picture at the window's end or up to two windows later"""
     change: float = 0.2
     """share of sections with history in which the history moves otherwise than the prompt says"""
+    rehearsed: float = 0.0
+    """share of sections with history and one motion whose nearest known one the model makes itself, against drift"""
 
 
 def draw_section(random: Generator, recipe: SectionRecipe) -> Section:
@@ -85,13 +91,24 @@ def draw_section(random: Generator, recipe: SectionRecipe) -> Section:
     changes = history > 0 and random.random() < recipe.change
     if random.random() < recipe.forward:
         ahead = [window * (history + 1) + int(random.integers(2 * window))] if random.random() < recipe.ahead else []
-        return forward_section(window, history, keyframes=ahead, changes=changes)
+        section = forward_section(window, history, keyframes=ahead, changes=changes)
+        before = forward_section(window, history - 1) if history else None
+        return _rehearsing(random, recipe, section, before)
     padding = _choose(random, recipe.padding)
     end = history == 0 and random.random() < recipe.end_frame
     keyframes: list[int] = []
     if padding and random.random() < recipe.keyframes:
         keyframes = sorted({int(k) for k in random.integers(1, window * padding + 1, int(random.integers(1, 3)))})
-    return inverted_section(window, padding, history, keyframes=keyframes, end=end, changes=changes)
+    section = inverted_section(window, padding, history, keyframes=keyframes, end=end, changes=changes)
+    before = inverted_section(window, padding + 1, history - 1) if history and padding < LARGEST_PADDING else None
+    return _rehearsing(random, recipe, section, before)
+
+
+def _rehearsing(random: Generator, recipe: SectionRecipe, section: Section, before: Section | None) -> Section:
+    """The section, perhaps with the one the model made before it; no random number is drawn where none ever has one."""
+    if before is None or section.change or not recipe.rehearsed or random.random() >= recipe.rehearsed:
+        return section
+    return replace(section, rehearsed=before)
 
 
 def inverted_section(

@@ -26,7 +26,9 @@ def save_state(folder: Path, optimizer: Optimizer, step: int, samples: int) -> N
         save_file(
             {name: tensor.contiguous().cpu() for name, tensor in part.items()}, fresh / f"part-{number:02}.safetensors"
         )
-    (fresh / "state.json").write_text(json.dumps({"step": step, "samples": samples}), encoding="utf-8")
+    (fresh / "state.json").write_text(
+        json.dumps({"step": step, "samples": samples, "stepped": optimizer.step_count}), encoding="utf-8"
+    )
     for file in fresh.iterdir():  # a power cut must not leave empty files where the old ones were
         with file.open("rb+") as written:
             os.fsync(written.fileno())
@@ -55,7 +57,7 @@ def load_state(folder: Path, optimizer: Optimizer) -> tuple[int, int]:
         except SafetensorError as error:
             raise ValueError(f"{path} is damaged ({error}); delete {folder} to begin anew") from None
     counts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    optimizer.load(tensors, counts["step"])
+    optimizer.load(tensors, counts.get("stepped", counts["step"]))
     return counts["step"], counts["samples"]
 
 

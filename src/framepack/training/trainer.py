@@ -22,15 +22,17 @@ from framepack.training.curve import append_row, cut_rows, draw_curve, read_log
 from framepack.training.export import export_transformer, export_vae, write_tokenizers
 from framepack.training.loss import flow_loss
 from framepack.training.optimizer import Optimizer
+from framepack.training.own_history import with_own_history
 from framepack.training.pool import ImagePool
 from framepack.training.recipe import Recipe
 from framepack.training.replicas import Replicas, replicas
 from framepack.training.sample_recipe import Sampled
 from framepack.training.samples import Sampler
 from framepack.training.sections import draw_section
+from framepack.training.start import Start, read_start
 from framepack.training.state import has_state, load_state, save_state
 from framepack.training.towers import Towers
-from framepack.training.vae import VaeProgress, prepare_vae
+from framepack.training.vae import VaeProgress, fitted_beside, prepare_vae, save_vae
 
 LOG_EVERY = 20
 SLOW = 0.15
@@ -135,7 +137,12 @@ class Trainer:
             for block in self.model.transformer.blocks:
                 block.compile(backend=compiler, dynamic=True, fullgraph=True)
         self.stream = ClipStream(encoder, device)
-        self.samples = 0
+        self.begun = self.samples = 0
+
+    def begin_with(self, start: Start) -> None:
+        """Another training's weights, and its place in the recipe; the optimizer is new."""
+        start.load_into(self.optimizer)
+        self.begun, self.samples = start.step, start.samples
 
     def step(self, number: int) -> tuple[float, float]:
         """Train one batch; returns (loss, gradient norm). Processes agree on its section, not on its clips."""
@@ -150,10 +157,12 @@ class Trainer:
         silent = random.random() < phase.flow.text_dropout
         prompts = ("",) * count if silent else batch.prompts
         features = self.model.towers(prompts, batch.images)
+        if not silent:  # without a prompt the section before would move as it likes
+            batch = with_own_history(self.model.transformer, features, batch, noise)
         loss = flow_loss(self.model.transformer, features, batch, phase.flow, noise)
         loss.backward()
         (mean,) = self.replicas.average(self.model.parameters(), loss.detach())
-        norm = self.optimizer.step(self.recipe.schedule.rate(number))
+        norm = self.optimizer.step(self.recipe.schedule.rate(number, self.optimizer.step_count))
         self.samples += count * self.replicas.count
         return mean, norm
 
@@ -166,6 +175,7 @@ def train(
     seconds: float | None = None,
     workers: int = 1,
     compiled: bool = False,
+    start: Path | None = None,
     on_vae: Callable[[VaeProgress], None] = lambda _: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_sample: Callable[[Sampled], None] = lambda _: None,
@@ -176,17 +186,27 @@ def train(
     is done. Then it gets `log.csv`, `curve.png`, `state/` and, after every call,
     `model/`: the model as it stands, a models folder; where the recipe asks for samples, also `samples/` and
     `samples.csv`. Started by torchrun, the processes show a share of each batch each. workers: processes that draw
-    images. compiled: with torch.compile, for CUDA only. Raises ValueError
-    when the folder holds a run of another shape, and for compiling on another device.
+    images. compiled: with torch.compile, for CUDA only. start: a models folder whose VAE and weights a new run begins
+    with, at the step it had come to. Raises ValueError
+    when the folder holds a run of another shape, for such a start, and for compiling on another device.
     """
     if compiled and torch.device(device).type != "cuda":
         raise ValueError(f"compiling needs a CUDA device, got {device}: leave it out")
+    begin = None if start is None else read_start(start)
+    if begin and begin.step >= recipe.schedule.steps:
+        raise ValueError(
+            f"the model in {start} has {begin.step} steps already and the recipe ends at {recipe.schedule.steps}: "
+            "give it more steps"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     together = replicas()
     device = together.device(device)
     with ImagePool(recipe.pool, recipe.seed, workers) as pool:
         with together.first():
             base = write_tokenizers(folder / "model")
+            vae_folder = fitted_beside(folder / "vae") if recipe.vae.further else folder / "vae"
+            if begin and not vae_folder.is_dir() and not (folder / "vae").is_dir():
+                save_vae(begin.vae(), vae_folder)
         began = time.monotonic()
         vae = prepare_vae(recipe.vae, recipe.seed, folder / "vae", pool, device, seconds, on_vae, together)
         if vae is None:
@@ -194,6 +214,9 @@ def train(
         seconds = None if seconds is None else seconds - (time.monotonic() - began)
         compiler = "inductor" if compiled else None
         trainer = Trainer(recipe, pool, BlockEncoder(vae), base, device, compiler=compiler, replicas=together)
+        with together.first():
+            if begin and not has_state(folder / "state"):
+                trainer.begin_with(begin)
         if together.rank:
             return _run(trainer, folder, seconds)
         if recipe.samples.minutes:
@@ -202,7 +225,7 @@ def train(
         else:
             number = _run(trainer, folder, seconds, on_progress)
             export_vae(folder / "model", vae)
-    export_transformer(folder / "model", recipe, trainer.optimizer.averaged())
+    export_transformer(folder / "model", recipe, trainer.optimizer.averaged(), number, trainer.samples)
     return number
 
 
@@ -216,7 +239,7 @@ def _run(
 ) -> int:
     """Step, log, sample and save; returns the number of steps done since the run began."""
     state, log, schedule = folder / "state", folder / "log.csv", trainer.recipe.schedule
-    together, number = trainer.replicas, 0
+    together, number = trainer.replicas, trainer.begun
     with together.first():
         if has_state(state):
             number, trainer.samples = load_state(state, trainer.optimizer)

@@ -1,15 +1,16 @@
 """Trains the mini VAE: fitted first, then encoder and decoder together on pictures and clips.
 
 The fit (`vae_encoder`, `vae_decoder`) is a linear codec; its decoder cannot tell the pixels of a latent apart, and its
-encoder knows nothing beyond a block's edge. Training mends both. Latents stay near the fitted ones, half whitened, and
-are decoded with noise on them, as a transformer's are never exact. Afterwards the VAE is frozen.
+encoder knows nothing beyond a block's edge. Training mends both; `vae_phases` helps with the first. Latents stay near
+the fitted ones, half whitened, and are decoded with noise on them, as a transformer's are never exact. Afterwards the
+VAE is frozen.
 """
 
 import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 from numpy.random import Generator
-from torch import Tensor
+from torch import Tensor, nn
 
 from framepack.training.block_encoder import BlockEncoder
-from framepack.training.clips import ClipRecipe, crops, draw_wishes, state_rates
+from framepack.training.clips import crops, draw_wishes, state_rates
 from framepack.training.curve import append_row, cut_rows
 from framepack.training.motions import render, state_at
 from framepack.training.optimizer import Optimizer, OptimizerRecipe
@@ -29,9 +30,13 @@ from framepack.training.replicas import Replicas
 from framepack.training.state import has_state, load_state, save_state
 from framepack.training.vae_decoder import Fit, fit_decoder
 from framepack.training.vae_encoder import fit_encoder, free_weights, new_vae
+from framepack.training.vae_phases import PhaseTeacher
+from framepack.training.vae_recipe import VaeRecipe
 
 LOG_EVERY = 20
 ALONE = Replicas()
+ENCODING = ("encoder.", "quant_")
+"""Names of the encoder's weights begin so."""
 LATEST_START = 30
 """frames into a video at which the last training clip begins"""
 
@@ -43,46 +48,9 @@ class VaeProgress:
     step: int
     psnr: float
     """of the batches, dB"""
+    phases: float
+    """share of a latent's pixels that the decoder tells apart; half of them where it guesses"""
     seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class VaeRecipe:
-    """The VAE's widths, how it is fitted, and how it is trained."""
-
-    channels: tuple[int, ...] = (16, 32, 64, 64)
-    latent_channels: int = 16
-    layers: int = 2
-    """residual blocks a level; the decoder has one more"""
-    fit_clips: int = 60
-    """clips of 17 frames for the principal components and the least squares"""
-    fit_rows: int = 120_000
-    """positions that each least-squares fit sees"""
-    steps: int = 6000
-    images: int = 14
-    """in a batch of pictures; two batches of five are"""
-    clips_a_batch: int = 2
-    sizes: tuple[tuple[int, int], ...] = ((64, 64), (64, 64), (80, 80))
-    """height and width; clips take the first"""
-    decoder_rate: float = 1.5e-4
-    encoder_rate: float = 7.5e-5
-    warm_up: int = 200
-    decay: float = 0.9
-    """share of the steps at the end over which the rates fall to nothing"""
-    checkpoint_minutes: float = 4.0
-    squares: float = 2.0
-    """weight of the squared error"""
-    absolute: float = 0.25
-    """weight of the absolute error"""
-    near: float = 0.003
-    """weight of the squared distance of latents to the fitted ones"""
-    noise: float = 0.1
-    """largest standard deviation of the noise on latents, as a share of their own"""
-    clips: ClipRecipe = field(default_factory=ClipRecipe)
-
-    def rate(self, step: int) -> float:
-        """Factor on the learning rates: up, level, then down to nothing."""
-        return min(1.0, (step + 1) / self.warm_up, (self.steps - step) / max(1.0, self.decay * self.steps))
 
 
 def prepare_vae(
@@ -102,10 +70,10 @@ def prepare_vae(
     """
     if replicas.agree(folder.is_dir()):
         return _read(folder)
-    fitted, state = folder.with_name(folder.name + ".fitted"), folder.with_name(folder.name + ".state")
+    fitted, state = fitted_beside(folder), folder.with_name(folder.name + ".state")
     with replicas.first():
         if not fitted.is_dir():
-            _save(fit_vae(recipe, seed, pool.at(0)), fitted)
+            save_vae(fit_vae(recipe, seed, pool.at(0)), fitted)
     vae: Any = _read(fitted)
     vae.to(device)
     run = _Run(recipe=recipe, seed=seed, pool=pool.at(0), state=state, log=folder.with_name("vae.csv"))
@@ -113,8 +81,9 @@ def prepare_vae(
         return None
     with replicas.first():
         if not folder.is_dir():
-            measure_scale(vae, recipe, seed, pool.at(0))
-            _save(vae.cpu(), folder)
+            if recipe.encoder_rate:
+                measure_scale(vae, recipe, seed, pool.at(0))
+            save_vae(vae.cpu(), folder)
             for rest in (fitted, state):
                 shutil.rmtree(rest, ignore_errors=True)
     return _read(folder)
@@ -144,17 +113,37 @@ def measure_scale(vae: Any, recipe: VaeRecipe, seed: int, pool: np.ndarray) -> N
     vae.register_to_config(scaling_factor=float(encoder.scaling_factor / size))
 
 
-def optimizer_of(vae: AutoencoderKLHunyuanVideo, recipe: VaeRecipe) -> Optimizer:
+class Pupil(nn.Module):
+    """What is trained together: the VAE, and the teacher of phases, which is thrown away afterwards."""
+
+    def __init__(self, vae: AutoencoderKLHunyuanVideo, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.vae, self.teacher = vae, PhaseTeacher(vae).to(vae.device)
+
+    def moving(self, recipe: VaeRecipe) -> dict[nn.Parameter, Tensor]:
+        """The VAE's parameters that are trained, and where (1 or 0 of their shape)."""
+        free = free_weights(self.vae)
+        return {
+            self.vae.get_parameter(name): mask
+            for name, mask in free.items()
+            if recipe.encoder_rate or not name.startswith(ENCODING)
+        }
+
+
+def optimizer_of(pupil: Pupil, recipe: VaeRecipe) -> Optimizer:
     """For the weights that are free to move; the others no longer ask for gradients."""
-    free = free_weights(vae)
-    for name, parameter in vae.named_parameters():
-        parameter.requires_grad_(name in free)
-    slow = {name: recipe.encoder_rate / recipe.decoder_rate for name in free if name.startswith(("encoder.", "quant_"))}
-    return Optimizer(vae, set(), OptimizerRecipe(adam=recipe.decoder_rate, clip=0.5, rows=False), slow)
+    moving = pupil.moving(recipe)
+    for parameter in pupil.vae.parameters():
+        parameter.requires_grad_(parameter in moving)
+    ratio = recipe.encoder_rate / recipe.decoder_rate
+    encoding = tuple(f"vae.{part}" for part in ENCODING)
+    slow = {name: ratio for name, parameter in pupil.named_parameters() if name.startswith(encoding)}
+    return Optimizer(pupil, set(), OptimizerRecipe(adam=recipe.decoder_rate, clip=0.5, rows=False), slow)
 
 
 def train_vae(
-    vae: AutoencoderKLHunyuanVideo,
+    pupil: Pupil,
     fitted: BlockEncoder,
     optimizer: Optimizer,
     pool: np.ndarray,
@@ -162,11 +151,14 @@ def train_vae(
     seed: int,
     first: int = 0,
     replicas: Replicas = ALONE,
-) -> Iterator[tuple[int, float]]:
-    """Train in place from step `first` on; yields (steps done, PSNR of the batch in dB). `fitted`: before training."""
-    device = next(vae.parameters()).device
+) -> Iterator[tuple[int, float, float]]:
+    """Train in place from step `first` on; yields (steps done, PSNR of the batch in dB, share of phases told right).
+
+    `fitted`: before training.
+    """
+    vae, device = pupil.vae, pupil.vae.device
     shown = replace(recipe, images=replicas.share(recipe.images), clips_a_batch=replicas.share(recipe.clips_a_batch))
-    masks = {parameter: mask for name, mask in free_weights(vae).items() for parameter in [vae.get_parameter(name)]}
+    masks = pupil.moving(recipe)
     for step in range(first, recipe.steps):
         random = replicas.random(seed, 1, step)
         noise = torch.Generator(device).manual_seed(int(random.integers(2**62)))
@@ -177,17 +169,19 @@ def train_vae(
         if inside:  # as a decoder sees a tile of a long video: its first latent is no picture, and only context
             latents, frames = latents[:, :, 1:], frames[:, :, 4:]
         latents = _noisy(latents, recipe.noise, noise)
-        with torch.autocast(device.type, torch.bfloat16):
-            made = vae.decode(latents).sample  # pyright: ignore[reportAttributeAccessIssue]
+        with torch.autocast(device.type, torch.bfloat16), pupil.teacher.listening(vae) as heard:
+            made = vae.decoder(vae.post_quant_conv(latents))  # one tile in time, as long as generation's
         error = (made.float() - frames)[:, :, int(inside) :]
         squares, absolute = error.square().mean(), (error.square() + 1e-4).sqrt().mean()
-        (recipe.squares * squares + recipe.absolute * absolute + recipe.near * near).backward()
+        blind, right = pupil.teacher(heard)
+        told = recipe.phases * recipe.rate(step) * blind
+        (recipe.squares * squares + recipe.absolute * absolute + recipe.near * near + told).backward()
         for parameter, mask in masks.items():
             if parameter.grad is not None:
                 parameter.grad.mul_(mask)
-        (mean,) = replicas.average(masks, squares.detach())
+        (mean,) = replicas.average([*masks, *pupil.teacher.parameters()], squares.detach())
         optimizer.step(recipe.rate(step))
-        yield step + 1, -10 * math.log10(mean / 4)
+        yield step + 1, -10 * math.log10(mean / 4), right
 
 
 def draw_batch(
@@ -223,20 +217,23 @@ class _Run:
         on_progress: Callable[[VaeProgress], None],
     ) -> bool:
         """Train until the last step; returns False where `seconds` ended it before."""
-        recipe, fitted, optimizer = self.recipe, BlockEncoder(vae), optimizer_of(vae, self.recipe)
+        recipe, fitted, pupil = self.recipe, BlockEncoder(vae), Pupil(vae, self.seed)
+        optimizer = optimizer_of(pupil, recipe)
         with replicas.first():
             first = load_state(self.state, optimizer)[0] if has_state(self.state) else 0
             cut_rows(self.log, first)
         began = saved = logged = time.monotonic()
-        psnrs: list[float] = []
-        for step, psnr in train_vae(vae, fitted, optimizer, self.pool, recipe, self.seed, first, replicas):
-            psnrs.append(psnr)
+        told: list[tuple[float, float]] = []
+        steps = train_vae(pupil, fitted, optimizer, self.pool, recipe, self.seed, first, replicas)
+        for step, psnr, right in steps:
+            told.append((psnr, right))
             if step % LOG_EVERY and step < recipe.steps:
                 continue
             now = time.monotonic()
             ends = replicas.agree(seconds is not None and now - began > seconds and step < recipe.steps)
-            progress = VaeProgress(step=step, psnr=sum(psnrs) / len(psnrs), seconds=now - logged)
-            logged, psnrs = now, []
+            mean, phases = (sum(values) / len(told) for values in zip(*told, strict=True))
+            progress = VaeProgress(step=step, psnr=mean, phases=phases, seconds=now - logged)
+            logged, told = now, []
             if not replicas.rank:
                 append_row(self.log, asdict(progress))
                 on_progress(progress)
@@ -245,7 +242,7 @@ class _Run:
                 saved = now
             if ends:
                 return False
-        vae.load_state_dict(vae.state_dict() | optimizer.averaged())
+        pupil.load_state_dict(pupil.state_dict() | optimizer.averaged())
         return True
 
 
@@ -277,12 +274,17 @@ def _clips(
     return render(images, state_at(frames.to(device), rates, rates, torch.zeros(count, device=device)))
 
 
+def fitted_beside(folder: Path) -> Path:
+    """Where the VAE is that the training of the one in `folder` begins with."""
+    return folder.with_name(folder.name + ".fitted")
+
+
 def _read(folder: Path) -> AutoencoderKLHunyuanVideo:
     vae: Any = AutoencoderKLHunyuanVideo.from_pretrained(folder)
     return vae
 
 
-def _save(vae: AutoencoderKLHunyuanVideo, folder: Path) -> None:
+def save_vae(vae: AutoencoderKLHunyuanVideo, folder: Path) -> None:
     """Write it whole or not at all."""
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)

@@ -1,0 +1,63 @@
+"""Where a training begins that does not begin from nothing: the weights of a mini model that is there.
+
+Its resume checkpoint is not needed, only the folder that `framepack generate --models-dir` opens. The optimizer's
+memory begins anew. Boundary: reads what `training.export` wrote; steps nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
+from safetensors import safe_open
+from torch import Tensor
+
+from framepack.models.vae import load_vae
+from framepack.training.export import COUNTS, MODEL, TOWERS
+from framepack.training.optimizer import Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A models folder, and how far its training had come; both counts are 0 where it does not say."""
+
+    folder: Path
+    step: int
+    samples: int
+
+    def vae(self) -> AutoencoderKLHunyuanVideo:
+        """Its VAE, float32, on the CPU."""
+        return load_vae(self.folder / MODEL.base / "vae").autoencoder.float()
+
+    def load_into(self, optimizer: Optimizer) -> None:
+        """Put its weights in place of new ones; ValueError for a model of another shape."""
+        try:
+            optimizer.begin_with(self._weights())
+        except ValueError as error:
+            said = f"{error} the recipe's: begin with a model that the same recipe made, not {self.folder}"
+            raise ValueError(said) from None
+
+    def _weights(self) -> dict[str, Tensor]:
+        weights: dict[str, Tensor] = {}
+        for prefix, file in (("transformer.", _transformer(self.folder)), *_towers(self.folder)):
+            with safe_open(file, "pt") as tensors:
+                weights |= {prefix + name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+        return weights
+
+
+def read_start(folder: Path) -> Start:
+    """The model in `folder`, a models folder; ValueError where there is none."""
+    missing = [file for file in (_transformer(folder), *(file for _, file in _towers(folder))) if not file.is_file()]
+    if missing:
+        raise ValueError(f"there is no mini model in {folder}: {missing[0]} is missing")
+    with safe_open(_transformer(folder), "pt") as tensors:
+        said = tensors.metadata() or {}
+    step, samples = (int(said.get(count, 0)) for count in COUNTS)
+    return Start(folder=folder, step=step, samples=samples)
+
+
+def _transformer(folder: Path) -> Path:
+    return folder / MODEL.transformer / "diffusion_pytorch_model.safetensors"
+
+
+def _towers(folder: Path) -> list[tuple[str, Path]]:
+    return [(prefix, folder / place / "model.safetensors") for prefix, place in TOWERS.items()]
