@@ -97,7 +97,8 @@ def sample_table(rows: list[Sampled], folder: Path) -> Table:
 
 def find_start(folder: Path | None) -> Path | None:
     """The folder of the model to begin with; `mini`, where no such folder is, names the bundled one."""
-    return BUNDLED / "mini" if folder == Path("mini") and not folder.is_dir() else folder
+    bundled = folder is not None and folder == Path("mini") and not folder.is_dir()
+    return BUNDLED / "mini" if bundled else folder
 
 
 def find_recipe(name: str) -> Path:
