@@ -130,6 +130,9 @@ def test_plain_repetition_starts_each_section_from_the_last_frame_of_the_one_bef
     colour = {row.order: row.drift["colour mean"] for row in rows}
     assert colour["repetition"].difference > 2 * colour["inverted"].difference
     assert colour["repetition"].slope > colour["inverted"].slope
+    near = {row.order: row.nearness for row in rows}
+    assert near["repetition"][0] > near["repetition"][1] + 3 > near["repetition"][2] + 3
+    assert near["truth"] == (100, 100, 100)
 
 
 def test_held_out_pictures_are_the_same_each_time_and_differ_from_each_other():
@@ -168,6 +171,9 @@ def test_the_report_is_written(tmp_path: Path):
     assert {"evaluation.json", "following-mini-procedural-0.png", "drift-procedural-0.png"} <= files
     content = json.loads((tmp_path / "evaluation.json").read_text())
     assert [line["order"] for line in content["summary"]["drift"]] == ["inverted", "forward", "repetition", "truth"]
+    *planned, repeated = (line["section 3"] for line in content["summary"]["nearness"])
+    assert planned == [100, 100]
+    assert repeated < 30  # a mirrored border is mirrored again
     with Image.open(tmp_path / "following-mini-procedural-0.png") as sheet:
         assert sheet.width > 4 * 64
     pytest.importorskip("matplotlib")

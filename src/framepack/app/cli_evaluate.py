@@ -26,6 +26,7 @@ TITLES = {
     "keyframes": "key frames, dB at their time",
     "drift": "drift, |M(first 15%) - M(last 15%)|",
     "slope": "change a section (least squares)",
+    "nearness": "dB to the true video, section by section",
     "codec": "the VAE alone",
 }
 CAPTIONS = {

@@ -190,14 +190,13 @@ def _drifting(
             sections=settings.sections,
             seed=seed,
         )
-        for order, video in _long_videos(settings, ask, make):
-            yield _drifted(settings, order, kind, scene, motion, video)
+        truth = scene.truth(motion, TEMPORAL_STRIDE * settings.window * settings.sections + 1)
+        for order, video in (*_long_videos(settings, ask, make), ("truth", truth)):
+            yield _drifted(settings, order, kind, scene, motion, video, truth)
             ends = np.array_split(np.arange(len(video)), settings.sections)
             frames = (video[0], *(video[part[-1]] for part in ends))
             labels = (f"{motion}, {order}", *(f"section {i + 1}" for i in range(settings.sections)))
             samples.append(Sample(sheet=f"drift-{kind}-{index}", frames=frames, labels=labels))
-        frames_made = TEMPORAL_STRIDE * settings.window * settings.sections + 1
-        yield _drifted(settings, "truth", kind, scene, motion, scene.truth(motion, frames_made))
 
 
 def _long_videos(settings: Settings, ask: Ask, make: Maker) -> Iterator[tuple[str, Video]]:
@@ -213,13 +212,17 @@ def _long_videos(settings: Settings, ask: Ask, make: Maker) -> Iterator[tuple[st
     yield REPETITION, np.concatenate(pieces)
 
 
-def _drifted(settings: Settings, order: str, kind: str, scene: Scene, motion: str, video: Video) -> Drifted:
+def _drifted(
+    settings: Settings, order: str, kind: str, scene: Scene, motion: str, video: Video, truth: Video
+) -> Drifted:
+    parts = zip(*(np.array_split(frames[1:], settings.sections) for frames in (video, truth)), strict=True)
     return Drifted(
         order=order,
         kind=kind,
         scene=scene.name,
         motion=motion,
         drift=drift(video, settings.sections),
+        nearness=tuple(psnr(made, true) for made, true in parts),
     )
 
 

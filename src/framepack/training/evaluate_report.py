@@ -49,6 +49,15 @@ def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
             for line, rows in _drift(evaluation.drift, lambda measured: measured.difference)
         ],
         "slope": [line for line, _ in _drift(evaluation.drift, lambda measured: measured.slope)],
+        "nearness": [
+            {"pictures": kind, "order": order}
+            | {
+                f"section {number}": mean(values)
+                for number, values in enumerate(zip(*(row.nearness for row in rows), strict=True), start=1)
+            }
+            for (kind, order), rows in grouped(evaluation.drift, lambda row: (row.kind, row.order))
+            if order != "truth"
+        ],
         "codec": [
             {
                 "pictures": kind,

@@ -139,6 +139,8 @@ class Drifted:
     scene: str
     motion: str
     drift: dict[str, Drift]
+    nearness: tuple[float, ...]
+    """PSNR of each section to the true video, dB."""
 
     @property
     def sharpness_loss(self) -> float:
