@@ -76,7 +76,7 @@ def test_500_traversals_in_each_path_of_a_request_find_nothing(folders, path):
         inner = {"image": {"image": name}, "file": {"file": name}, "path": {"path": name}}
         first, *rest = path.split(".")
         data[first] = name if not rest else [inner[rest[-1]]] if "*" in rest else inner[rest[-1]]
-        with pytest.raises(ValueError, match=r"name of|no upload or output|chosen by the service|null"):
+        with pytest.raises(ValueError, match=r"name of|no upload or output|no LoRA called|chosen by the service|null"):
             from_client(data, folders)
     assert sorted(file for file in folders.outputs.parent.rglob("*")) == before
 
@@ -95,7 +95,7 @@ def test_bare_names_are_found_and_shown_again(folders):
 
 
 def test_a_lora_is_not_looked_for_among_the_uploads(folders):
-    with pytest.raises(ValueError, match="no upload"):
+    with pytest.raises(ValueError, match=r"no LoRA called .mine\.png."):
         from_client({"image": "mine.png", "loras": [{"file": "mine.png"}]}, folders)
 
 
@@ -125,5 +125,15 @@ def test_a_lora_of_the_jobs_own_keeps_its_place(folders, tmp_path):
     request = {"image": "mine.png", "loras": [{"file": "style.safetensors"}]}
     assert from_client(request, folders, [own])["loras"][0]["file"] == str(own)
     assert from_client(request, folders)["loras"][0]["file"] == str(folders.home / "loras" / "style.safetensors")
-    with pytest.raises(ValueError, match="no upload or output called 'other"):
+    with pytest.raises(ValueError, match=r"no LoRA called .other\.safetensors. here; add its file"):
         from_client({"image": "mine.png", "loras": [{"file": "other.safetensors"}]}, folders, [own])
+
+
+def test_two_loras_of_one_name_keep_their_places_and_are_kept_or_dropped_together(folders, tmp_path):
+    own = [tmp_path / version / "x.safetensors" for version in ("v1", "v2")]
+    named = [{"file": "x.safetensors", "strength": strength} for strength in (1, 0.5)]
+    located = from_client({"image": "mine.png", "loras": named}, folders, own)
+    assert [lora["file"] for lora in located["loras"]] == [str(file) for file in own]
+    assert from_client({"image": "mine.png", "loras": []}, folders, own)["loras"] == []
+    with pytest.raises(ValueError, match=r"2 LoRAs called .x\.safetensors.: keep all of them or none"):
+        from_client({"image": "mine.png", "loras": named[:1]}, folders, own)

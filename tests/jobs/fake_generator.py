@@ -1,7 +1,8 @@
 """A generator that makes numbers instead of videos, keeps its sections as the real one does, and fails on demand.
 
 The request's prompt is a JSON object: `pause` seconds a step, `fail` what to do at `section` and `step`, at most
-`times` times over all attempts (counted in the work folder), `tell` to write down beside the video what it was told.
+`times` times over all attempts (counted in the work folder), `tell` to write down beside the video what it was told,
+`notice` a sentence to say.
 """
 
 import ctypes
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image  # noqa: F401 - previews need it; loading it in the first step would make that a slow one
 
-from framepack.spec.events import Event, Finished, SectionDone, StageStarted, StepDone
+from framepack.spec.events import Event, Finished, Notice, SectionDone, StageStarted, StepDone
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import section_count
 
@@ -48,6 +49,8 @@ class Fake:
             request.output.path.with_suffix(".told").write_text(str(preserve))
         sections = section_count(request.seconds, request.window)
         yield StageStarted(stage="encode", message="reading")
+        if script.get("notice"):
+            yield Notice(message=script["notice"])
         done = []
         for section in range(sections):
             kept = work / f"section-{section:04d}.npy"

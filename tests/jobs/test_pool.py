@@ -8,6 +8,8 @@ import time
 import pytest
 from fake_generator import ask, expected
 
+from framepack.spec.request import OutputSettings
+
 
 def test_a_job_runs_to_its_end_and_its_unfinished_work_is_cleared(bench):
     pool = bench()
@@ -133,6 +135,29 @@ def test_a_full_disk_pauses_the_job_and_it_goes_on_when_there_is_space(bench):
     (job,) = pool.ended(job)
     assert job.status == "done"
     assert job.outputs[0].read_bytes() == expected(request)
+
+
+def test_a_full_disk_of_one_jobs_own_stops_no_other(bench, tmp_path):
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    pool = bench(free=lambda folder: 0 if folder == stick else 10**9)
+    request = ask(fail="full", section=1, step=1)
+    away = request.model_copy(update={"output": OutputSettings(path=stick / "v.mp4")})
+    job, other = pool.store.submit([away, ask()])
+    pool.ended(other)
+    assert pool.store.get(other.id).status == "done"
+    job = pool.store.get(job.id)
+    assert (job.status, job.waits_for) == ("paused", None)
+    assert job.reason == f"the disk of {stick} is full; free some space there, then resume the job"
+    pool.store.resume(job.id)
+    (job,) = pool.ended(job)
+    assert (stick / "v.mp4").read_bytes() == expected(request)
+
+
+def test_what_a_person_should_hear_is_kept_beside_the_job(bench):
+    pool = bench()
+    (job,) = pool.ended(*pool.store.submit([ask(notice="the prompt was cut")]))
+    assert job.progress.notices == ("the prompt was cut",)
 
 
 def test_no_job_begins_without_the_reserve(bench):

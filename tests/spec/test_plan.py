@@ -150,7 +150,9 @@ def test_a_guide_near_the_end_and_an_end_frame_both_take_effect(second: float):
 def test_two_guides_on_one_place_are_refused(seconds: tuple[float, float]):
     frames = tuple(GuideFrame(image="k.png", second=second) for second in seconds)
     with pytest.raises(ValueError, match=f"at {seconds[0]:g} s and {seconds[1]:g} s fall on the same place"):
-        plan(GenerationRequest(image="a.png", seconds=4.8, frames=frames))
+        GenerationRequest(image="a.png", seconds=4.8, frames=frames)
+    silent = frames[1].model_copy(update={"strength": 0.0})
+    assert GenerationRequest(image="a.png", seconds=4.8, frames=(frames[0], silent))
 
 
 def test_a_guide_that_no_section_is_given_is_named():

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from framepack.app.display import Display, clock
 from framepack.app.runtime import open_framepack
@@ -33,8 +34,10 @@ def run(request: GenerationRequest, work: Path | None, machine: dict[str, Any]) 
                     print(event.file)
     except KeyboardInterrupt:
         kept = f"{so_far.frames} frames are in {so_far.file}" if so_far else "no section was finished yet"
-        console.print(f"[yellow]stopped[/]: {kept}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]stopped[/]: {escape(kept)}", highlight=False, soft_wrap=True)
         if work is not None:
-            console.print(f"the same command with --work {work} goes on from there", highlight=False, soft_wrap=True)
+            console.print(
+                f"the same command with --work {escape(str(work))} goes on from there", highlight=False, soft_wrap=True
+            )
         return INTERRUPTED
     return 0

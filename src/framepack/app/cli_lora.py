@@ -1,8 +1,10 @@
 """`framepack train lora` in the terminal: caches, trains, saves, makes sample videos. Ctrl-C keeps the last save."""
 
+import gc
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from framepack.app.runtime import open_framepack
@@ -53,12 +55,17 @@ def lora_command(
     try:
         _train(trainer, folder, sample_every, console)
     except KeyboardInterrupt:
-        console.print(f"[yellow]stopped[/]; the same command goes on from the last save in {folder}", soft_wrap=True)
+        console.print(
+            f"[yellow]stopped[/]; the same command goes on from the last save in {escape(str(folder))}", soft_wrap=True
+        )
         raise
+    del trainer  # it holds the weights that were trained on, and the model is about to be loaded again
+    gc.collect()
     framepack.reload_transformer()
     lora = Lora(file=folder / "lora.safetensors")
     video = sample(framepack, clips[0], recipe, folder / "sample.mp4", (lora,))
-    console.print(f"[green]done[/]; a sample is {video}. Use it with: --lora {lora.file}:1", soft_wrap=True)
+    shown = escape(f"a sample is {video}. Use it with: --lora {lora.file}:1")
+    console.print(f"[green]done[/]; {shown}", soft_wrap=True)
     print(lora.file)
 
 
@@ -67,7 +74,7 @@ def _train(trainer: LoraTrainer, folder: Path, sample_every: int, console: Conso
     recipe = trainer.recipe
     if sample_every and not (folder / "lora.safetensors").exists():
         video = sample(trainer.framepack, trainer.clips[0], recipe, folder / "sample-000000.mp4")
-        console.print(f"before: {video}", highlight=False, soft_wrap=True)
+        console.print(f"before: {video}", highlight=False, markup=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("training", total=recipe.steps)
@@ -80,7 +87,7 @@ def _train(trainer: LoraTrainer, folder: Path, sample_every: int, console: Conso
             if sample_every and step % sample_every == 0 and step < recipe.steps:
                 video = sample(trainer.framepack, trainer.clips[0], recipe, folder / f"sample-{step:06d}.mp4")
                 trainer.framepack.memory.free()
-                console.print(f"step {step}: {video}", highlight=False, soft_wrap=True)
+                console.print(f"step {step}: {video}", highlight=False, markup=False, soft_wrap=True)
 
 
 def sample(framepack: FramePack, clip: Clip, recipe: LoraRecipe, file: Path, loras: tuple[Lora, ...] = ()) -> Path:

@@ -31,7 +31,7 @@ def list_command(source: ModelSource) -> None:
         console.print(f"[bold]{variant.name}[/]: {variant.title}; {state}")
         for part in parts:
             found = f"{part.where}, {gigabytes(part.size)}" if part.size else part.where
-            console.print(f"    {part.repo}: {found}{''.join(f'; {what}' for what in part.missing)}")
+            console.print(f"    {part.repo}: {found}{''.join(f'; {what}' for what in part.missing)}", markup=False)
 
 
 def download_command(model: str, source: ModelSource, *, confirm: bool) -> None:
@@ -39,11 +39,12 @@ def download_command(model: str, source: ModelSource, *, confirm: bool) -> None:
     console = Console(stderr=True)
     plan = plan_download(variant_of(model), source)
     if not plan.to_fetch:
-        console.print(f"{model} is complete in {plan.target}", soft_wrap=True)
+        console.print(f"{model} is complete in {plan.target}", markup=False, soft_wrap=True)
         return
     console.print(
         f"{model}: {gigabytes(plan.to_fetch)} of {gigabytes(plan.total)} to fetch into {plan.target}, "
         f"{gigabytes(plan.free)} free there",
+        markup=False,
         soft_wrap=True,
     )
     if confirm and console.input("go on? [Y/n] ").strip().lower() not in ("", "y", "yes"):
@@ -52,7 +53,7 @@ def download_command(model: str, source: ModelSource, *, confirm: bool) -> None:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=plan.to_fetch)
         download(plan, source, lambda done, total: progress.update(task, completed=done, total=total))
-    console.print(f"{model} is complete in {plan.target}", soft_wrap=True)
+    console.print(f"{model} is complete in {plan.target}", markup=False, soft_wrap=True)
 
 
 def verify_command(model: str, source: ModelSource) -> int:
@@ -77,7 +78,7 @@ def doctor_command(outputs: Path, source: ModelSource) -> None:
     console.print(
         f"cores {machine.cores}, RAM {gigabytes(machine.ram_total)} ({gigabytes(machine.ram_available)} free)"
     )
-    console.print(f"disk {gigabytes(machine.disk_free)} free for {outputs}")
+    console.print(f"disk {gigabytes(machine.disk_free)} free for {outputs}", markup=False)
     console.print(
         f"torch {machine.torch}, computing in {choose_dtypes(machine.best.name).transformer}".replace("torch.", "")
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -45,7 +46,9 @@ def recipe_command(
         recipe = replace(recipe, samples=replace(recipe.samples, minutes=sample_minutes))
     keep_freed_memory()
     console = Console(stderr=True, quiet=rank() > 0)
-    console.print(f"{file.stem}: {recipe.schedule.steps} steps into {folder}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{file.stem}: {recipe.schedule.steps} steps into {folder}", highlight=False, markup=False, soft_wrap=True
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console)
     task = progress.add_task("drawing pictures, fitting the VAE", total=recipe.vae.steps)
@@ -80,14 +83,16 @@ def recipe_command(
         return
     rest = max(0, recipe.schedule.steps - done)
     said = f"{rest} steps are left: the same command goes on" if rest else "done"
-    console.print(f"{said}. Try it: framepack generate PICTURE --models-dir {folder / 'model'}", soft_wrap=True)
+    console.print(
+        f"{said}. Try it: framepack generate PICTURE --models-dir {folder / 'model'}", markup=False, soft_wrap=True
+    )
     if not rank():
         print(folder / "model")
 
 
 def sample_table(rows: list[Sampled], folder: Path) -> Table:
     """The last samplings, and where their videos are."""
-    table = Table(title=f"sample videos in {folder / 'samples'}", title_justify="left")
+    table = Table(title=f"sample videos in {escape(str(folder / 'samples'))}", title_justify="left")
     for name in ("step", "prompts followed", "PSNR", "over a still picture"):
         table.add_column(name, justify="right")
     for row in rows:

@@ -214,6 +214,8 @@ def watch(store: "JobStore", batch: str, waiting: set[str], seconds: float = mat
             elif now[name].status not in ("queued", "running") and now[name].waits_for is None:
                 waiting.discard(name)
                 print(line(now[name]), *now[name].outputs)
+                for said in now[name].progress.notices:
+                    print(f"{name}  note: {said}")
             elif now[name].reason and now[name].reason != reasons.get(name):
                 reasons[name] = now[name].reason
                 print(line(now[name]))

@@ -1,6 +1,7 @@
 """The terminal's progress display: one bar for the whole job with stage, section, step and time left."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -58,9 +59,11 @@ class Display:
             where=where(tracker),
         )
         if isinstance(event, Notice):
-            self.console.print(f"[yellow]note:[/] {event.message}", highlight=False)
+            self.console.print(f"[yellow]note:[/] {escape(event.message)}", highlight=False)
         if isinstance(event, SectionDone) and event.section + 1 < event.sections:
-            self.console.print(f"{event.frames} frames so far: {event.file}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"{event.frames} frames so far: {escape(str(event.file))}", highlight=False, soft_wrap=True
+            )
 
 
 def where(tracker: Tracker) -> str:

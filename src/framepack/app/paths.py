@@ -34,19 +34,35 @@ def lora_folder(folders: Folders) -> Path:
     return folders.home / "loras"
 
 
+def find_lora(name: str, folders: Folders) -> Path:
+    """The LoRA file called `name` among those of the service; ValueError where there is none."""
+    try:
+        return find_file(name, (lora_folder(folders),))
+    except ValueError:
+        raise ValueError(f"there is no LoRA called {name[:80]!r} here; add its file to the LoRAs first") from None
+
+
 def from_client(request: dict[str, Any], folders: Folders, own: Sequence[Path] = ()) -> dict[str, Any]:
     """The JSON of a request from the network with its names made paths; ValueError where one names nothing of ours.
 
-    own: LoRA files that the job has already, which may lie anywhere and keep their place.
+    own: LoRA files that the job has already, which may lie anywhere and keep their place. Of several of one name none
+    may be missing, as nobody could tell which.
     """
-    kept = {file.name: str(file) for file in own}
+    kept: dict[str, list[Path]] = {}
+    for file in own:
+        kept.setdefault(file.name, []).append(file)
+    asked = [str(lora.get("file")) for lora in request.get("loras") or () if isinstance(lora, dict)]
+    for name, files in kept.items():
+        if name in asked and len(set(files)) > 1 and asked.count(name) != len(files):
+            raise ValueError(f"this job has {len(files)} LoRAs called {name!r}: keep all of them or none")
 
     def locate(kind: Kind, name: str) -> str:
         if kind == "output":
             raise ValueError("output.path is chosen by the service; leave it out")
-        if kind == "lora" and name in kept:
-            return kept[name]
-        return str(find_file(name, (lora_folder(folders),) if kind == "lora" else (folders.uploads, folders.outputs)))
+        if kind == "lora" and kept.get(name):
+            return str(kept[name].pop(0) if len(kept[name]) > 1 else kept[name][0])
+        found = find_lora(name, folders) if kind == "lora" else find_file(name, (folders.uploads, folders.outputs))
+        return str(found)
 
     return change_paths(request, locate)
 

@@ -15,13 +15,15 @@ from framepack.jobs.feed import Feed, News
 from framepack.jobs.job import Job, Progress, Wish
 from framepack.jobs.line import Line
 from framepack.jobs.stream import AsyncStream, Command, Ended
-from framepack.spec.events import Cancelled, Event, Finished, SectionDone, StepDone
+from framepack.spec.events import Cancelled, Event, Finished, Notice, SectionDone, StepDone
 from framepack.spec.events_json import strip_png
 
 LISTEN = 0.25
 """Seconds between looks at the worker while it is silent."""
 REPORT = 1.0
 """Seconds between reports to the queue."""
+NOTICES = 20
+"""Sentences that are kept of a job; a new one takes the place of the oldest."""
 COMMANDS: dict[Wish, Command] = {"cancel": Command.CANCEL, "stop": Command.STOP, "pause": Command.PAUSE}
 
 
@@ -93,6 +95,8 @@ class Attempt:
         progress, outputs = self.job.progress, self.job.outputs
         if isinstance(event, StepDone) and event.preview is not None:
             self.preview, self.preview_frames = strip_png(event.preview), event.preview.shape[0]
+        if isinstance(event, Notice) and event.message not in progress.notices:
+            progress = replace(progress, notices=(*progress.notices, event.message)[-NOTICES:])
         if isinstance(event, SectionDone):
             spent = (event.seconds,) if event.seconds else ()  # nothing where an earlier attempt made it
             progress = replace(progress, frames=event.frames, section_seconds=(*progress.section_seconds, *spent))

@@ -92,6 +92,7 @@ def job_of(row: sqlite3.Row) -> Job:
     values["machine"] = json.loads(values["machine"])
     known = Progress.__dataclass_fields__
     progress = {key: value for key, value in json.loads(values["progress"]).items() if key in known}
-    if "section_seconds" in progress:
-        progress["section_seconds"] = tuple(progress["section_seconds"])
+    for name in ("section_seconds", "notices"):
+        if name in progress:
+            progress[name] = tuple(progress[name])
     return Job(**{**values, "progress": Progress(**progress)})

@@ -83,6 +83,12 @@ class Folders:
         """Bytes free where it is tightest."""
         return min(self.free(self.outputs), self.free(self.home))
 
+    def full_elsewhere(self, job: Job) -> Path | None:
+        """The folder of a job's video, where that is on a disk of its own which has less room than ours."""
+        path = job.request.output.path
+        folder = None if path is None else path.absolute().parent
+        return folder if folder and folder.is_dir() and self.free(folder) + GAIN < self.room() else None
+
     def found_full(self) -> None:
         """A job found no space: others wait until there is more of it."""
         self._needed = self.room() + GAIN

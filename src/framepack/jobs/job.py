@@ -41,6 +41,8 @@ class Progress:
     section_seconds: tuple[float, ...] = ()
     memory: dict[str, int] = field(default_factory=dict)
     """Bytes in use by the worker, by kind: `ram`, and `vram` where there is a GPU."""
+    notices: tuple[str, ...] = ()
+    """Sentences a person should hear: what was cut, left out or done with less."""
 
 
 @dataclass(frozen=True, kw_only=True)

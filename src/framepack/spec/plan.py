@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Literal, TypedDict
 
 from framepack.spec.request import GenerationRequest
-from framepack.spec.shapes import FPS, frames_of, latent_of_frame, section_count
+from framepack.spec.shapes import FPS, frames_of, guide_latent, section_count
 from framepack.spec.variants import VARIANTS
 
 HISTORY_1X, HISTORY_2X, HISTORY_4X = 1, 2, 16
@@ -211,26 +211,16 @@ def decoding(tiles: list[range], j: int, *, anchored: bool) -> Decoding:
 def guides_of(request: GenerationRequest) -> list[Guide]:
     """Guide frames with a strength, in timeline order; the end frame stands just past the last latent.
 
-    A guide on the very last latent is an end frame, or comes before it if there is one. Raises ValueError for two
-    guides on one latent.
+    A guide on the very last latent is an end frame, or comes before it if there is one. No two are on one latent:
+    a request refuses them.
     """
     total = latent_total(request)
     end = request.end_frame if request.end_frame is not None and request.end_frame.strength > 0 else None
     guides = [Guide(key="end", latent=total + 1, strength=end.strength)] if end else []
-    seconds: dict[int, float] = {}
     for i, frame in enumerate(request.frames):
-        if frame.strength == 0:
-            continue
-        latent = max(latent_of_frame(round(frame.second * FPS)), 1)
-        if latent >= total:
-            latent = max(total - 1, 1) if end else total + 1
-        if latent in seconds:
-            raise ValueError(
-                f"the guide frames at {seconds[latent]:g} s and {frame.second:g} s fall on the same place: "
-                "a video has one for every 4 frames, so move or remove one"
-            )
-        seconds[latent] = frame.second
-        guides.append(Guide(key=f"frame:{i}", latent=latent, strength=frame.strength))
+        if frame.strength > 0:
+            latent = guide_latent(frame.second, total, before_end=end is not None)
+            guides.append(Guide(key=f"frame:{i}", latent=latent, strength=frame.strength))
     return sorted(guides, key=lambda guide: guide.latent)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from framepack.spec.buckets import buckets, find_bucket
-from framepack.spec.shapes import GIF_FPS, SIZE_MULTIPLE, video_seconds
+from framepack.spec.shapes import GIF_FPS, SIZE_MULTIPLE, guide_latent, section_count, video_seconds
 from framepack.spec.variants import VARIANTS
 
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
@@ -218,6 +218,22 @@ class GenerationRequest(Model):
                 raise ValueError(
                     f"a timed prompt must begin within the video's {length:.2f} s, got {prompt.second:g} s"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _guides_lie_apart(self) -> Self:
+        total = section_count(self.seconds, self.window) * self.window
+        seconds: dict[int, float] = {}
+        for frame in self.frames:
+            if frame.strength == 0:
+                continue
+            latent = guide_latent(frame.second, total, before_end="end" in self.pictures)
+            if latent in seconds:
+                raise ValueError(
+                    f"the guide frames at {seconds[latent]:g} s and {frame.second:g} s fall on the same place: "
+                    "a video has one for every 4 frames, so move or remove one"
+                )
+            seconds[latent] = frame.second
         return self
 
     @model_validator(mode="after")

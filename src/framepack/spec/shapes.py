@@ -31,6 +31,17 @@ def latent_of_frame(frame: int) -> int:
     return math.ceil(frame / TEMPORAL_STRIDE)
 
 
+def guide_latent(second: float, total: int, *, before_end: bool) -> int:
+    """The latent at which a guide frame of `second` stands in a video of `total` latents beside the start.
+
+    At the very end it is an end frame, `total` + 1, or the last latent but one where there is an end frame already.
+    """
+    latent = max(latent_of_frame(round(second * FPS)), 1)
+    if latent < total:
+        return latent
+    return max(total - 1, 1) if before_end else total + 1
+
+
 def video_seconds(seconds: float, window: int) -> float:
     """The duration really delivered for a wish of `seconds`."""
     return frames_of(section_count(seconds, window) * window + 1) / FPS

@@ -75,6 +75,7 @@ def test_a_browser_can_name_no_file_but_uploads(folders: Folders, name: str) -> 
         ("width", 100, "multiple of 16"),
         ("frames", [{"image": "b.png", "second": "", "strength": 1}], "second"),
         ("frames", [{"image": "b.png", "second": 99, "strength": 1}], "guide frame"),
+        ("prompts", [{"second": "", "text": "x"}], "second"),
         ("height", 512, "go together"),
     ],
 )
@@ -84,6 +85,22 @@ def test_a_value_that_cannot_work_is_found_at_its_field(field: str, value: objec
     together = words in ("guide frame", "go together")
     assert where == ("" if together else field)
     assert words in found[where]
+
+
+def test_a_lora_that_is_not_here_is_told_and_left_out_but_for_the_jobs_own(folders: Folders, tmp_path: Path) -> None:
+    loras = [Lora(file=Path(name)) for name in ("style.safetensors", "gone.safetensors")]
+    request = for_client(GenerationRequest(image=Path("a.png"), loras=tuple(loras)).model_dump(mode="json"))
+    values, said = restored(request, folders)
+    assert [row["file"] for row in values["loras"]] == ["style.safetensors"]
+    assert said == ["The LoRA gone.safetensors is not among those of this service: add it again."]
+    values, said = restored(request, folders, [tmp_path / "gone.safetensors"])
+    assert len(values["loras"]) == 2
+    assert said == []
+
+
+def test_two_pictures_at_one_time_are_told_before_anything_is_queued() -> None:
+    rows = [{"image": name, "second": 1.0, "strength": 1} for name in ("b.png", "c.png")]
+    assert "fall on the same place" in findings(defaults() | {"frames": rows})[""]
 
 
 def test_a_number_the_page_sends_as_a_float_is_whole_again() -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hands import drop, value
+from hands import choose, drop, unfold, value
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
@@ -111,3 +111,27 @@ def test_the_length_follows_the_model_until_someone_chooses_one(tab) -> None:
     choose_model(page, "mini-f1: ")
     page.wait_for_function("() => document.querySelector('#fp-model textarea').value === 'mini-f1'")
     assert value(page, "seconds") == "7"
+
+
+def test_pictures_that_are_added_together_lie_a_second_apart(tab, sun) -> None:
+    page = tab()
+    unfold(page)
+    choose(page, "Add pictures", sun, sun)
+    page.wait_for_selector("#c-frames .fp-row >> nth=1")
+    seconds = "() => [...document.querySelectorAll('#c-frames .fp-row')].map((row) => row.querySelector('input').value)"
+    assert page.evaluate(seconds) == ["1", "2"]
+    choose(page, "Add pictures", sun)
+    page.wait_for_selector("#c-frames .fp-row >> nth=2")
+    assert page.evaluate(seconds) == ["1", "2", "3"]
+
+
+def test_pictures_on_the_way_stay_in_sight_with_a_model_that_takes_none(tab, sun) -> None:
+    page = tab()
+    unfold(page)
+    choose(page, "Add pictures", sun)
+    page.wait_for_selector("#c-frames .fp-row")
+    choose_model(page, "framepack-f1")
+    page.wait_for_function("() => document.body.innerText.includes('no slot for a later frame')")
+    assert page.is_visible("#c-frames .fp-row")
+    page.get_by_role("button", name="Remove, Pictures on the way 1").click()
+    page.wait_for_selector("#c-frames", state="hidden")

@@ -7,7 +7,7 @@ import pytest
 
 from framepack.app.ui import views
 from framepack.jobs.job import Job, Progress
-from framepack.spec.request import GenerationRequest, GuideFrame
+from framepack.spec.request import GenerationRequest, GuideFrame, TimedPrompt
 
 
 def job(status: str = "running", **more) -> Job:
@@ -81,6 +81,26 @@ def test_a_request_that_todays_rules_refuse_still_has_a_line() -> None:
     view = views.stage(job("done", request_json=old))
     assert view["prompt"] == "old"
     assert view["cells"] == []
+
+
+def test_a_request_no_plan_can_be_made_of_takes_no_page_along() -> None:
+    frames = [{"image": "y.png", "second": 1.0, "strength": 1.0}] * 2
+    old = json.loads(job().request_json) | {"frames": frames}
+    assert views.stage(job("cancelled", request_json=json.dumps(old)))["pins"] == []
+
+
+def test_what_a_person_should_hear_stands_beside_the_video() -> None:
+    view = views.stage(job("done", progress=Progress(notices=("the prompt was cut",))))
+    assert view["notices"] == ["The prompt was cut."]
+
+
+def test_a_sentence_that_no_section_takes_is_told_before_the_video_is_made() -> None:
+    def said(second: float) -> str:
+        prompts = (TimedPrompt(second=second, text="then it rains"),)
+        return views.summary(GenerationRequest(image=Path("x.png"), seconds=2.4, prompts=prompts))
+
+    assert said(1.2) == "2.4 s · 73 frames · 2 sections, the end first"
+    assert "No section takes the prompt from 2 s on, 'then it rains'" in said(2.0)
 
 
 def test_a_missing_model_is_told_with_its_size_and_how_to_get_it() -> None:

@@ -71,7 +71,7 @@ CONTROLS: tuple[Control, ...] = (
             add="Add pictures",
         ),
         place="along",
-        shown=lambda values: VARIANTS[values["model"]].guides_ahead,
+        shown=lambda values: VARIANTS[values["model"]].guides_ahead or bool(values["frames"]),
     ),
     Control(
         field="end_frame",
@@ -81,7 +81,7 @@ CONTROLS: tuple[Control, ...] = (
             columns=(Column(key="image", label="Picture", kind="picture"), STRENGTH), add="Add the end", single=True
         ),
         place="along",
-        shown=lambda values: VARIANTS[values["model"]].guides_ahead,
+        shown=lambda values: VARIANTS[values["model"]].guides_ahead or bool(values["end_frame"]),
     ),
     Control(
         field="prompts",
@@ -89,7 +89,7 @@ CONTROLS: tuple[Control, ...] = (
         help="From its second on, a sentence replaces the one above.",
         widget=Rows(
             columns=(
-                Column(key="second", label="From second", kind="number", start=2.0),
+                Column(key="second", label="From second", kind="number", start=1.2),
                 Column(key="text", label="What happens then", kind="text"),
             ),
             add="Add a sentence",

@@ -103,7 +103,7 @@ class Desk:
             case "delete":
                 self.service.delete(job, files=True)
             case "edit":
-                return Outcome(**self._settings(job), editing=job)
+                return Outcome(**self._settings(job, edited=True), editing=job)
             case "reuse":
                 return Outcome(**self._settings(job))
             case "input":
@@ -180,9 +180,10 @@ class Desk:
         place = waiting.index(job) if job in waiting else 0  # one that has begun meanwhile is refused by the queue
         self.service.move(job, max(place + by, 0))
 
-    def _settings(self, job: str) -> dict[str, Any]:
+    def _settings(self, job: str, *, edited: bool = False) -> dict[str, Any]:
         found = self.service.get(job)
-        values, said = form.restored(for_client(found.request.model_dump(mode="json")), self.service.folders)
+        request, own = found.request, [lora.file for lora in found.request.loras] if edited else ()
+        values, said = form.restored(for_client(request.model_dump(mode="json")), self.service.folders, own)
         return {"values": values, "said": said, "machine": found.machine}
 
     def _last_frame(self, job: Job) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from framepack.app.paths import find_file, from_client
+from framepack.app.paths import find_file, find_lora, from_client
 from framepack.app.ui.controls import CONTROLS, Values
 from framepack.app.ui.kinds import Number, Rows, Slide, Whole
 from framepack.app.ui.shortcuts import length_for
@@ -68,7 +68,7 @@ def findings(values: Values) -> dict[str, str]:
         draft(values)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        fields = [control.field for control in CONTROLS if where == control.field or where.startswith(control.field)]
+        fields = [c.field for c in CONTROLS if where == c.field or where.startswith(f"{c.field}.")]
         return {fields[0] if fields else "": explain(error)}
     return {}
 
@@ -78,10 +78,12 @@ def draft(values: Values) -> GenerationRequest:
     return GenerationRequest.model_validate(json_of(values) | {"image": values["image"] or "-"})
 
 
-def restored(request: Mapping[str, Any], folders: Folders) -> tuple[dict[str, Any], list[str]]:
+def restored(
+    request: Mapping[str, Any], folders: Folders, own: Sequence[Path] = ()
+) -> tuple[dict[str, Any], list[str]]:
     """The values for settings from elsewhere, and a sentence for each thing that could not be restored.
 
-    ValueError where they are no request at all.
+    own: LoRA files of the job that is edited, see `from_client`. ValueError where they are no request at all.
     """
     said: list[str] = []
     pictures = request.get("image")
@@ -93,7 +95,19 @@ def restored(request: Mapping[str, Any], folders: Folders) -> tuple[dict[str, An
     values["image"] = here(pictures, folders, said) if pictures else None
     for field in ("frames", "end_frame"):
         values[field] = [row for row in values[field] if here(row["image"], folders, said)]
+    kept = {file.name for file in own}
+    values["loras"] = [row for row in values["loras"] if row["file"] in kept or lora_here(row["file"], folders, said)]
     return values, said
+
+
+def lora_here(name: str, folders: Folders, said: list[str]) -> bool:
+    """Whether it is among the service's LoRAs; a sentence where it is not."""
+    try:
+        find_lora(name, folders)
+    except ValueError:
+        said.append(f"The LoRA {name} is not among those of this service: add it again.")
+        return False
+    return True
 
 
 def here(name: str, folders: Folders, said: list[str]) -> str | None:

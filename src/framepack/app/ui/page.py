@@ -12,7 +12,6 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
-from pydantic import ValidationError
 
 from framepack.app.machine import preserved
 from framepack.app.service import Service
@@ -211,7 +210,7 @@ class Page:
         wrong = form.findings(values)
         marks = {element_id(field) if field else "fp-summary": sentence for field, sentence in wrong.items()}
         line = ""
-        with suppress(ValidationError):
+        with suppress(ValueError):
             line = views.summary(form.draft(values))
         return {self.tab.marks: marks, self.tab.summary: line, self.tab.mode: shortcuts.mode_of(values)}
 

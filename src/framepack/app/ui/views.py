@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from pydantic import ValidationError
-
 from framepack.app.display import clock
 from framepack.jobs.job import Job, Progress
 from framepack.media.video import FORMATS
-from framepack.spec.plan import guides_of, latent_total, plan
+from framepack.spec.plan import guides_of, latent_total, plan, unseen_guides, unused_prompts
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS, frames_of
 from framepack.spec.variants import VARIANTS
@@ -48,6 +46,7 @@ def stage(job: Job | None, preview: int = 0) -> View:
         "status": job.status,
         "title": WISHES[job.wish] if job.wish and job.status == "running" else TITLES[job.status],
         "message": message(job),
+        "notices": [sentence(said) for said in now.notices],
         "traceback": job.traceback,
         "percent": 100 if job.status == "done" else int(now.fraction * 100),
         "where": where(now) if job.status == "running" else "",
@@ -188,7 +187,7 @@ def facts(request_json: str) -> View:
     }
     try:
         return view | timeline(GenerationRequest.model_validate(asked))
-    except ValidationError:
+    except ValueError:
         return view
 
 
@@ -208,10 +207,13 @@ def timeline(request: GenerationRequest) -> View:
 
 def summary(request: GenerationRequest) -> str:
     """What will be made, in a line for below the button."""
-    sections, total = len(plan(request)), latent_total(request)
+    made, total = plan(request), latent_total(request)
+    sections = len(made)
     frames = frames_of(total + 1)
     order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
-    return f"{frames / FPS:.1f} s · {frames} frames · {sections} section{'s' * (sections > 1)}{order}"
+    line = f"{frames / FPS:.1f} s · {frames} frames · {sections} section{'s' * (sections > 1)}{order}"
+    doubts = [*unused_prompts(request, made), *unseen_guides(request, made)]
+    return " ".join([f"{line}." if doubts else line, *map(sentence, doubts)])
 
 
 def advice(model: str, lack: int | None, models_dir: bool) -> View | None:

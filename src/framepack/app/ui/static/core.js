@@ -105,6 +105,13 @@ FP.pick = (accept, multiple, take) => {
 /* A picture's address: what was just chosen is shown from memory, anything else as the server's small copy. */
 FP.local = new Map();
 FP.address = (id) => FP.local.get(id) || `/api/uploads/${encodeURIComponent(id)}/picture`;
+/* What this browser cannot draw itself (tiff, heic) it draws from the server's copy. */
+FP.picture = (id, attributes) => {
+  const copy = (event) => {
+    if (FP.local.delete(id)) event.target.src = FP.address(id);
+  };
+  return FP.el("img", { src: FP.address(id), onerror: copy, ...attributes });
+};
 
 FP.write = (selector, text) => {
   const field = document.querySelector(selector);

@@ -35,7 +35,7 @@ FP.kinds.picture = (root, part) => {
       tools.push(FP.button("Remove the picture", "close", () => (draw(null), part.set(null)), { quiet: true }));
     }
     const shown = id
-      ? FP.el("img", { src: FP.address(id), alt: "The picture the video starts with", class: "fp-chosen" })
+      ? FP.picture(id, { alt: "The picture the video starts with", class: "fp-chosen" })
       : FP.el("button", { type: "button", class: "fp-invite", onclick: choose },
           FP.icon("picture"), FP.el("strong", {}, "Drop a picture"), FP.el("span", {}, "or click to choose, or paste with Ctrl+V"));
     box.replaceChildren(shown, FP.el("div", { class: "fp-tools" }, tools));
@@ -99,8 +99,14 @@ FP.kinds.rows = (root, part) => {
   const lora = columns.find((column) => column.kind === "lora");
   let rows = [], loras = [];
 
-  const fresh = (first) =>
-    Object.fromEntries(columns.map((column) => [column.key, column.kind === "picture" || column.kind === "lora" ? first : column.start]));
+  /* Rows that are added together lie a second apart. */
+  const next = (column, index) => {
+    if (column.key !== "second") return column.start;
+    const latest = Math.max(...rows.map((row) => Number(row.second) || 0));
+    return rows.length ? latest + 1 + index : column.start + index;
+  };
+  const fresh = (first, index = 0) =>
+    Object.fromEntries(columns.map((column) => [column.key, column.kind === "picture" || column.kind === "lora" ? first : next(column, index)]));
   const change = (next) => {
     draw(next);
     part.set(FP.plain(next));
@@ -111,7 +117,7 @@ FP.kinds.rows = (root, part) => {
     try {
       const got = await FP.upload(single ? files.slice(0, 1) : files);
       got.forEach((one, index) => FP.local.set(one.id, URL.createObjectURL(files[index])));
-      const pictures = got.filter((one) => one.kind === "picture").map((one) => fresh(one.id));
+      const pictures = got.filter((one) => one.kind === "picture").map((one, index) => fresh(one.id, index));
       if (pictures.length < got.length) say.textContent = "Only pictures can stand here.";
       change(single ? pictures : [...rows, ...pictures]);
     } catch (error) {
@@ -157,7 +163,7 @@ FP.kinds.rows = (root, part) => {
 
   const cell = (row, index, column) => {
     const named = `${column.label}, ${label} ${index + 1}`;
-    if (column.kind === "picture") return FP.el("img", { src: FP.address(row[column.key]), alt: named, class: "fp-thumb" });
+    if (column.kind === "picture") return FP.picture(row[column.key], { alt: named, class: "fp-thumb" });
     const write = (event) => {
       const text = event.target.value;
       row[column.key] = column.kind === "number" && text !== "" ? Number(text) : text;

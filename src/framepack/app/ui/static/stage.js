@@ -58,12 +58,13 @@ FP.kinds.stage = (root, part) => {
   const bar = FP.el("div", { class: "fp-bar", role: "progressbar", "aria-label": "Progress of the video", "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
   const title = FP.el("h2", { class: "fp-title", "aria-live": "polite" });
   const text = FP.el("p", { class: "fp-message" });
+  const notes = FP.el("ul", { class: "fp-notes", "aria-label": "What to know of this video", hidden: true });
   const numbers = FP.el("p", { class: "fp-numbers" });
   const asked = FP.el("p", { class: "fp-asked" });
   const actions = FP.el("div", { class: "fp-line" });
   const story = FP.el("pre", { tabindex: 0, "aria-label": "Technical details" });
   const details = FP.el("details", { class: "fp-story" }, FP.el("summary", {}, "Technical details, for a report"), story);
-  const below = FP.el("div", { class: "fp-below" }, cells, ruler, bar, title, text, numbers, asked, actions, details);
+  const below = FP.el("div", { class: "fp-below" }, cells, ruler, bar, title, text, notes, numbers, asked, actions, details);
   root.classList.add("fp-stage");
   root.append(screen, below);
   let picture = "", preview = "", drawn = "";
@@ -162,6 +163,11 @@ FP.kinds.stage = (root, part) => {
       fill.style.width = `${view.percent}%`;
       title.textContent = view.title;
       text.textContent = view.message;
+      notes.hidden = !view.notices.length;
+      if (notes.childElementCount !== view.notices.length || notes.dataset.job !== view.id) {
+        notes.dataset.job = view.id;
+        notes.replaceChildren(...view.notices.map((said) => FP.el("li", {}, said)));
+      }
       numbers.textContent = [view.status === "running" ? `${view.percent} %` : "", view.where, view.left, view.memory].filter(Boolean).join("  ·  ");
       asked.replaceChildren(FP.el("q", { hidden: !view.prompt }, view.prompt), FP.el("small", {}, view.settings));
       const key = JSON.stringify([view.id, view.actions, view.status !== "running" && view.save]);
