@@ -1,0 +1,70 @@
+"""Does a decoder that is asked which of a latent's pixels it makes become a better one? Trained twice, asked and not.
+
+Both trainings begin with the same linear fit, see the same batches and leave the encoder as it is; what is measured is
+the PSNR of photos (from the scikit-image and scikit-learn packages) and of held-out procedural pictures that were
+encoded and decoded. `told apart`: the share of a latent's pixels and frames, over all levels and the last batch, whose
+phase can be read off the decoder's states.
+
+    python benchmarks/vae_phases.py [--steps 1500] [--size 128]
+"""
+
+import argparse
+import math
+from copy import deepcopy
+
+import numpy as np
+import torch
+
+from framepack.training.allocator import keep_freed_memory
+from framepack.training.block_encoder import BlockEncoder
+from framepack.training.evaluate_cases import Scene, photo_files, photo_scenes, procedural_scenes
+from framepack.training.pool import draw_images
+from framepack.training.vae import Pupil, fit_vae, optimizer_of, train_vae
+from framepack.training.vae_recipe import VaeRecipe
+
+WEIGHTS = {"not asked": 0.0, "asked": 0.02}
+PICTURES = 1000
+"""drawn once for both trainings"""
+
+
+def main() -> None:
+    """Print a line for each training."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--steps", type=int, default=1500)
+    arguments.add_argument("--size", type=int, default=128, help="of the pictures that are measured")
+    options = arguments.parse_args()
+    keep_freed_memory()
+    size = (options.size, options.size)
+    scenes = {"photos": photo_scenes(len(photo_files()), size), "procedural": procedural_scenes(8, size)}
+    pool = draw_images([(6, 0, number) for number in range(PICTURES)], 192)
+    print(f"{options.steps} steps, torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
+    fitted = fit_vae(VaeRecipe(), 1, pool)
+    row("fitted", fitted, scenes, 0.5)
+    for name, weight in WEIGHTS.items():
+        vae = deepcopy(fitted)
+        recipe = VaeRecipe(steps=options.steps, encoder_rate=0, decoder_rate=3e-4, decay=0.6, phases=weight)
+        pupil = Pupil(vae, 1)
+        optimizer = optimizer_of(pupil, recipe)
+        *_, (_, _, told) = train_vae(pupil, BlockEncoder(vae), optimizer, pool, recipe, 1)
+        pupil.load_state_dict(pupil.state_dict() | optimizer.averaged())
+        row(name, vae, scenes, told)
+
+
+@torch.no_grad()
+def row(name: str, vae: torch.nn.Module, scenes: dict[str, list[Scene]], told: float) -> None:
+    """What a VAE leaves of each kind of picture."""
+    encoder = BlockEncoder(vae)
+    means = []
+    for kind in scenes.values():
+        errors = []
+        for scene in kind:
+            picture = torch.from_numpy(np.array(scene.picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
+            made = vae.decode(encoder.image(picture) / encoder.scaling_factor).sample[:, :, 0].clamp(-1, 1)
+            errors.append(-10 * math.log10(float((made - picture).square().mean()) / 4))
+        means.append(sum(errors) / len(errors))
+    shown = "  ".join(f"{kind} {value:.2f} dB" for kind, value in zip(scenes, means, strict=True))
+    print(f"{name:10}  {shown}  told apart {told:.0%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
