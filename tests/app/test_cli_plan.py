@@ -35,6 +35,29 @@ def test_a_plan_says_that_its_model_is_not_downloaded_and_how_large_it_is(monkey
     assert "download" not in capsys.readouterr().out
 
 
+def test_a_plan_refuses_what_generate_refuses(monkeypatch, capsys, tmp_path):
+    size = ["--width", "640", "--height", "640"]
+    assert ask(monkeypatch, "plan", "--model", "framepack", *size, "--lora", str(tmp_path / "gone.safetensors")) == 2
+    assert "there is no file" in capsys.readouterr().err
+    (tmp_path / "style.safetensors").touch()
+    lora = ["--lora", str(tmp_path / "style.safetensors"), "--vram-limit", "8GB", "--ram-limit", "6GB"]
+    assert ask(monkeypatch, "plan", "--model", "framepack", *size, *lora) == 2
+    assert "LoRAs are added to weights in RAM, which takes 25.7 GB" in capsys.readouterr().err
+    assert ask(monkeypatch, "plan", *size, "--attention", "nonsense") == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_no_column_is_cut_where_the_page_is_narrow(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    options = ["--model", "framepack", "--vram-limit", "8GB", "--width", "640", "--height", "640"]
+    monkeypatch.setattr(sys, "argv", ["framepack", "plan", *options])
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().out
+    assert "unknown" in said
+    assert "…" not in said
+
+
 def test_tiles_without_leave_are_one_sentence_and_exit_code_two(monkeypatch, capsys):
     options = ["--model", "framepack", "--vram-limit", "4GB", "--width", "640", "--height", "640"]
     assert ask(monkeypatch, "plan", *options) == 2

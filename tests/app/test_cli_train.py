@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from framepack.app import cli
 from framepack.media.read import probe
 from framepack.media.video import VideoWriter
+from framepack.training.evaluate_rows import Coded
 from framepack.training.sample_recipe import Sampled
 from framepack.training.vae import VaeProgress
 
@@ -66,6 +68,41 @@ def test_a_mistake_is_one_sentence(tiny_models_dir, monkeypatch, tmp_path: Path,
     assert "start it without torchrun" in capsys.readouterr().err
     assert run(monkeypatch, "eval", "--part", "beauty", "--models-dir", tiny_models_dir) == 2
     assert "part must be one of" in capsys.readouterr().err
+
+
+def test_eval_tells_a_folder_it_cannot_write_to_before_the_work(monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("framepack.app.cli_evaluate.evaluate", lambda *_, **__: pytest.fail("it began"))
+    assert run(monkeypatch, "eval", "-o", tmp_path / "file") == 2
+    assert "File exists" in capsys.readouterr().err
+
+
+def test_an_eval_that_is_ended_keeps_what_it_measured(tiny_models_dir, monkeypatch, tmp_path, capsys):
+    def stop(*_, into, **__):
+        into.codec.append(Coded(kind="photos", scene="x", image_psnr=20.0, clip_psnr=21.0, sharpness=0.5))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("framepack.app.cli_evaluate.evaluate", stop)
+    command = ("eval", "--model", "mini", "--models-dir", tiny_models_dir, "-o", tmp_path)
+    assert run(monkeypatch, *command) == 130
+    assert len(json.loads((tmp_path / "evaluation.json").read_text())["codec"]) == 1
+    assert "what was measured until then" in capsys.readouterr().err
+
+
+def test_a_training_that_runs_out_of_memory_is_told_in_a_sentence(monkeypatch, tmp_path, capsys):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("framepack.app.cli_lora.lora_command", full)
+    assert run(monkeypatch, "train", "lora", "--data", tmp_path) == 2
+    said = capsys.readouterr().err
+    assert "out of memory (CUDA out of memory" in said
+    assert "--base int8" in said
+
+
+def test_options_may_stand_before_the_recipe(monkeypatch, tmp_path, capsys):
+    assert run(monkeypatch, "train", "-o", tmp_path, "maxi") == 2
+    assert "there is no recipe 'maxi'" in capsys.readouterr().err
 
 
 def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_path, capsys):

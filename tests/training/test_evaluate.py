@@ -187,7 +187,7 @@ def test_goals_are_met_by_the_truth_and_missed_by_stillness():
     )
     assert good["prompts followed, procedural, weaker order"]
     assert good["dB a key frame brings, end"]
-    assert good["sharpness lost over six sections, inverted"]
+    assert good["sharpness lost over 3 sections, inverted"]
     assert not bad["prompts followed, procedural, weaker order"]
     assert not bad["dB a key frame brings, middle"]
     assert not any("photo" in goal for goal in good)

@@ -1,12 +1,15 @@
 """A training may begin with a model that is there."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_recipe import TINY
 
+from framepack.pipeline.sources import BUNDLED
 from framepack.training.curve import read_log
 from framepack.training.optimizer import Optimizer
 from framepack.training.recipe import Schedule
@@ -55,6 +58,18 @@ def test_a_run_goes_on_where_the_model_stood_cut_or_whole(made, tmp_path):
     assert read_start(tmp_path / "whole/model").step == 60
 
 
+def test_a_model_that_does_not_say_how_far_it_came_is_refused(made, tmp_path):
+    shutil.copytree(made / "model", tmp_path / "model")
+    file = tmp_path / "model/framepack/mini/diffusion_pytorch_model.safetensors"
+    save_file(load_file(file), file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="does not say how far its training had come"):
+        read_start(tmp_path / "model")
+
+
+def test_the_bundled_model_can_be_begun_with():
+    assert read_start(BUNDLED / "mini").samples > 300_000
+
+
 def test_rates_rise_anew(made):
     schedule = Schedule(steps=60, warm_up=10, decay=0.1)
     assert schedule.rate(20) == 1
@@ -85,6 +100,8 @@ def test_what_cannot_be_gone_on_with_is_told_in_a_sentence(made, tmp_path):
     with pytest.raises(ValueError, match=r"has 20 steps already and the recipe ends at 20: give it more steps"):
         train(SHORT, tmp_path / "run", start=made / "model")
     assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match=r"holds a training that did not begin with this model"):
+        train(LONGER, made, start=made / "model")
     with pytest.raises(ValueError, match=r"no mini model in .*: .*safetensors is missing"):
         train(LONGER, tmp_path / "run", start=tmp_path)
     other = replace(LONGER, model=replace(TINY.model, num_single_layers=2))

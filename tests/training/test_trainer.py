@@ -210,3 +210,24 @@ def test_the_shipped_recipes_read_and_name_what_is_wrong(tmp_path, name):
             Recipe.read(wrong)
     with pytest.raises(ValueError, match="multiples of 16"):
         replace(recipe.phases[0], sizes=((100, 64),))
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "said"),
+    [
+        ("sizes = [[64, 64]]", "sizes = [64, 64]", r"\[phases\] sizes must be pairs such as .* got 64"),
+        ("[samples]", "[sample]", r"unknown tables \['sample'\]"),
+        ("steps = 200", 'steps = "200"', r"\[schedule\] steps must be a whole number, got '200'"),
+        ("warm_up = 20", "warm_up = 0", r"\[schedule\] needs steps and warm_up of 1 or more"),
+        ("average = 0.98", "average = true", r"\[optimizer\] average must be a number, got True"),
+        ("clips_a_batch = 1", "clips_a_batch = 1\ndecoder_rate = 0", r"\[vae\] needs .* decoder_rate above 0"),
+        ("clips_a_batch = 1", "clips_a_batch = 1\nfurther = 1", r"\[vae\] further must be true or false, got 1"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_told_before_anything_is_drawn(tmp_path, line, instead, said):
+    tiny = (Path(framepack.__file__).parent / "training" / "recipes" / "tiny.toml").read_text(encoding="utf-8")
+    assert line in tiny
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(tiny.replace(line, instead), encoding="utf-8")
+    with pytest.raises(ValueError, match=said):
+        Recipe.read(wrong)

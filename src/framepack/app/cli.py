@@ -213,6 +213,12 @@ def source(models_dir: Path | None, revision: str | None = None) -> "ModelSource
     return ModelSource(models_dir=models_dir or Settings.from_environment().models_dir, revision=revision)
 
 
+LESS = (
+    "use less of it, such as a lower resolution or a smaller batch; `train lora` has --base int8 and offloaded as "
+    "well. A training goes on from its last save with the same command"
+)
+
+
 def main() -> None:
     """Entry point. A user's mistake is one sentence on stderr and exit code 2; never a traceback."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are many times slower beside other programs
@@ -234,6 +240,12 @@ def main() -> None:
         print(f"framepack: {sentence(error)}", file=sys.stderr)
     except sqlite3.OperationalError as error:
         print(f"framepack: the queue cannot be used ({error}): check the outputs folder", file=sys.stderr)
+    except RuntimeError as error:
+        from framepack.memory.ladder import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        print(f"framepack: out of memory ({str(error).splitlines()[0]}): {LESS}", file=sys.stderr)
     except (KeyboardInterrupt, typer.Abort):
         print("framepack: stopped", file=sys.stderr)
         sys.exit(130)

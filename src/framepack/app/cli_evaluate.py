@@ -1,9 +1,11 @@
 """`framepack eval`: runs an evaluation in the terminal, shows its tables, writes its files."""
 
 import math
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -15,7 +17,7 @@ from framepack.training.evaluate_cases import photo_files
 from framepack.training.evaluate_goals import Goal, goals
 from framepack.training.evaluate_maker import pipeline_codec, pipeline_maker
 from framepack.training.evaluate_report import summary, write_report
-from framepack.training.evaluate_rows import Followed, Row, Settings
+from framepack.training.evaluate_rows import PARTS, Evaluation, Followed, Row, Settings
 from framepack.training.motions import SPRITE_MOTIONS
 
 TITLES = {
@@ -40,13 +42,16 @@ SHARES = ("followed", "sharpness", "of the bound", "sharpness loss")
 
 def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: str, models_dir: Path | None) -> None:
     """Evaluate and show; the numbers are in `folder` afterwards."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):  # a folder that cannot be written to is told before the work, not after
+        pass
     models_dir = models_dir or Machine.from_environment().models_dir
     framepacks = {
         model: open_framepack(model, models_dir=models_dir, dtype=dtype, device=device) for model in settings.models
     }
     make = pipeline_maker(framepacks, settings)
     code = pipeline_codec(framepacks[settings.models[0]])
-    console = Console(stderr=True)
+    console, result = Console(stderr=True), Evaluation(settings=settings)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("evaluating", total=expected_rows(settings))
@@ -55,9 +60,17 @@ def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: st
             said = f"{row.motion} -> {row.nearest}" if isinstance(row, Followed) else type(row).__name__.lower()
             progress.update(task, advance=1, description=f"{row.kind}: {said}")
 
-        result = evaluate(settings, make, code, on_row=on_row)
+        try:
+            evaluate(settings, make, code, on_row=on_row, into=result)
+        except BaseException:
+            if any(getattr(result, part) for part in PARTS):
+                write_report(result, folder)
+                console.print(
+                    f"what was measured until then is in {folder}", highlight=False, markup=False, soft_wrap=True
+                )
+            raise
     for notice in result.notices:
-        console.print(f"[yellow]note:[/] {notice}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]note:[/] {escape(notice)}", highlight=False, soft_wrap=True)
     files = write_report(result, folder)
     shown = Console(soft_wrap=True)
     if not shown.is_terminal:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from framepack.app.runtime import variant_of
-from framepack.memory.probe import Machine, probe
+from framepack.memory.probe import Device, Machine, probe
 from framepack.pipeline.hub import download, plan_download
 from framepack.pipeline.loader import choose_dtypes, verify
 from framepack.pipeline.sources import ModelSource, list_models, locate, to_fetch
@@ -91,8 +91,13 @@ def doctor_command(outputs: Path, source: ModelSource) -> None:
 
 
 def verdict_13b(machine: Machine) -> str:
-    """One sentence on the 13 B models."""
-    best, room = machine.best, machine.ram_available
+    """One sentence on the 13 B models, with the device that is taken where nobody names one."""
+    first = min(machine.devices, key=lambda device: (device.name == "cpu", device.name))
+    said, most = _verdict(first, machine.ram_available), machine.best
+    return said if most == first else f"{said}; more memory is free on --device {most.name}"
+
+
+def _verdict(best: Device, room: int) -> str:
     if best.name == "cpu":
         return "need a GPU with 4 GB or more; on this CPU a video would take days"
     if best.memory.free > RESIDENT_VRAM:

@@ -9,11 +9,12 @@ from rich.table import Table
 
 from framepack.app.cli_models import gigabytes
 from framepack.app.display import clock
+from framepack.app.paths import there
 from framepack.app.runtime import budget_of, choose_device, variant_of
 from framepack.app.settings import Settings
 from framepack.media.image import load_image
-from framepack.pipeline.foresight import Foresight, stays_in_files
-from framepack.pipeline.loader import choose_dtypes
+from framepack.pipeline.foresight import Foresight, check_lora_room, stays_in_files
+from framepack.pipeline.loader import choose_attention, choose_dtypes
 from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource, locate, to_fetch
 from framepack.spec.events import Planned, PlannedStage
@@ -30,6 +31,7 @@ def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
     pretended = device.type == "cpu" and bool(machine["vram_limit"])
     limits = (machine[name] for name in ("vram_limit", "ram_limit", "preserve"))
     budget = budget_of(CARD if pretended else device, *limits)
+    choose_attention(machine["attention"])
     source = ModelSource(
         models_dir=machine["models_dir"] or Settings.from_environment().models_dir,
         revision=machine["revision"],
@@ -37,6 +39,11 @@ def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
     )
     dtypes = choose_dtypes("cuda" if pretended else device, None if machine["dtype"] == "auto" else machine["dtype"])
     parts = Skeleton.of(variant_of(request.model), source, dtypes)
+    loras = [lora for lora in request.loras if lora.strength]
+    for lora in loras:
+        there("lora", str(lora.file))
+    if loras:
+        check_lora_room(budget, parts.sizes()["transformer"])
     height, width = picture_size(request)
     sections = plan(request)
     _, planned = Foresight(parts, budget.device, here=not pretended).of(
@@ -48,7 +55,7 @@ def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
         mapped=frozenset(
             name
             for name in ("text", "transformer")
-            if stays_in_files(budget, parts.sizes()[name]) and not (name == "transformer" and request.loras)
+            if stays_in_files(budget, parts.sizes()[name]) and not (name == "transformer" and loras)
         ),
     )
     card = f"a GPU with {gigabytes(planned.capacity)}" if pretended else f"{device}, {gigabytes(planned.capacity)}"
@@ -67,7 +74,9 @@ def tell_missing(model: str, source: ModelSource, console: Console) -> None:
     places = locate(variant_of(model), source)
     if any(place.missing for place in places):
         size = gigabytes(to_fetch(places))
-        console.print(f"{model} is not downloaded: run `framepack models download {model}` (about {size})")
+        console.print(
+            f"{model} is not downloaded: run `framepack models download {model}` (about {size})", soft_wrap=True
+        )
 
 
 def picture_size(request: GenerationRequest) -> tuple[int, int]:
@@ -86,6 +95,8 @@ def show(planned: Planned, console: Console) -> None:
     for stage in planned.stages:
         sizes = (gigabytes(size) for size in (stage.weights, stage.activations, stage.peak, stage.host))
         table.add_row(stage.title, placement(stage), how(stage), *sizes, duration(stage.seconds))
+    whole = console.measure(table, options=console.options.update(max_width=500)).maximum
+    console.width = max(console.width, whole)  # a terminal that is too narrow breaks lines, and nothing is cut
     console.print(table)
     for note in planned.notes:
         console.print(note, soft_wrap=True)

@@ -20,7 +20,7 @@ class RecipeUnlessNamed(TyperGroup):
 
     def parse_args(self, ctx, args):  # noqa: ANN001, ANN201  (click's own types)
         """Put the command's name before a recipe."""
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
+        if args and args[0] not in (*self.commands, "--help"):
             args = ["recipe", *args]
         return super().parse_args(ctx, args)
 

@@ -25,6 +25,8 @@ def choose_device(name: str) -> torch.device:
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not here.get(device.type, False):
         raise ValueError(f"this machine has no {device.type} device; leave out --device, or use cpu")
+    if device.type == "cuda" and (device.index or 0) >= (cards := torch.cuda.device_count()):
+        raise ValueError(f"this machine has {cards} cuda device{'s' * (cards > 1)}, counted from cuda:0, got {name!r}")
     return device
 
 

@@ -102,3 +102,13 @@ def is_roomy(budget: Budget) -> bool:
 def stays_in_files(budget: Budget, nbytes: int) -> bool:
     """Whether weights of so many bytes are better read from their files than held in RAM: a limit, or too little."""
     return budget.ram_limit is not None or nbytes > spare_ram()
+
+
+def check_lora_room(budget: Budget, weights: int) -> None:
+    """Raise ValueError where a transformer of so many bytes, changed by LoRAs, would need more RAM than allowed."""
+    limit = budget.ram_limit
+    if limit is not None and weights > limit:
+        raise ValueError(
+            f"LoRAs are added to weights in RAM, which takes {weights / 1e9:.1f} GB, and the RAM limit is "
+            f"{limit / 1e9:.1f} GB: raise it, or leave the LoRAs out"
+        )

@@ -15,7 +15,7 @@ import torch
 from framepack.memory import FileSlice, MemoryManager
 from framepack.pipeline.choices import Choices, Tiling, check_tiling
 from framepack.pipeline.conditioning import Inputs, encode_inputs, load_pictures, prompts_of
-from framepack.pipeline.foresight import Foresight, stays_in_files
+from framepack.pipeline.foresight import Foresight, check_lora_room, stays_in_files
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.run import Run
@@ -73,11 +73,20 @@ class FramePack:
         check_tiling(tiling)
         _ = loader.folders
         framepack = cls(loader, memory, tiling)
-        framepack.add_text()
-        memory.add("image", loader.image)
-        memory.add("vae", loader.vae)
-        framepack.add_transformer()
+        framepack.add_parts()
         return framepack
+
+    def add_parts(self) -> None:
+        """Put everything into the care of `memory`; each part is loaded when first needed."""
+        self.add_text()
+        self.memory.add("image", self.loader.image)
+        self.memory.add("vae", self.loader.vae)
+        self.add_transformer()
+
+    def forget(self) -> None:
+        """Let go of all weights, so that another model has the room; they are read anew when next needed."""
+        self.memory.close()
+        self.add_parts()
 
     def add_text(self) -> None:
         """Put the text encoders into the care of `memory`; as the transformer, they may stay in their files."""
@@ -111,19 +120,11 @@ class FramePack:
         loras = tuple(lora for lora in loras if lora.strength != 0)
         times = tuple(lora.file.stat().st_mtime_ns for lora in loras)
         if (loras, times) != (self.loras, self.lora_times):
-            self.check_room(loras)
+            if loras:
+                check_lora_room(self.memory.budget, self.loader.nbytes("transformer"))
             self.loader.check_loras(loras)
             self.loras, self.lora_times = loras, times
             self.reload_transformer()
-
-    def check_room(self, loras: tuple[Lora, ...]) -> None:
-        """Raise ValueError where LoRAs would need more RAM than the user allows."""
-        limit, needed = self.memory.budget.ram_limit, self.loader.nbytes("transformer")
-        if loras and limit is not None and needed > limit:
-            raise ValueError(
-                f"LoRAs are added to weights in RAM, which takes {needed / 1e9:.1f} GB, and the RAM limit is "
-                f"{limit / 1e9:.1f} GB: raise it, or leave the LoRAs out"
-            )
 
     def reload_transformer(self) -> None:
         """Forget the transformer, and whatever was added to it; it is read from disk when next needed."""

@@ -226,6 +226,16 @@ class ClipStream:
         return at(section)
 
 
+def check_sizes(where: str, sizes: object) -> None:
+    """ValueError unless these are pairs of height and width that the model can take."""
+    listed = sizes if isinstance(sizes, tuple) else (sizes,)
+    for size in listed:
+        if not isinstance(size, tuple) or len(size) != 2 or not all(isinstance(length, int) for length in size):
+            raise ValueError(f"[{where}] sizes must be pairs such as [[64, 64], [64, 96]], got {size!r} among them")
+        if any(length % 16 or length <= 0 for length in size):
+            raise ValueError(f"sizes must be multiples of 16, got {list(size)}: round it")
+
+
 def crops(
     random: Generator, recipe: ClipRecipe, pool: np.ndarray, count: int, size: tuple[int, int], device: torch.device
 ) -> Tensor:

@@ -47,13 +47,19 @@ CUT_OUTS = (*SPRITE_MOTIONS, "still")
 
 
 def evaluate(
-    settings: Settings, make: Maker, code: Codec, *, on_row: Callable[[Row], None] = lambda _: None
+    settings: Settings,
+    make: Maker,
+    code: Codec,
+    *,
+    on_row: Callable[[Row], None] = lambda _: None,
+    into: Evaluation | None = None,
 ) -> Evaluation:
     """Make all videos and measure them; `on_row` hears each result at once.
 
+    into: what to fill, for a caller that wants to keep what there is when something ends it.
     Where photos are asked for, the VAE alone, which costs next to nothing, is measured on every photo that is here.
     """
-    result = Evaluation(settings=settings)
+    result = into or Evaluation(settings=settings)
     kinds = {
         "procedural": procedural_scenes(settings.procedural, settings.size),
         "photos": photo_scenes(settings.photos, settings.size),

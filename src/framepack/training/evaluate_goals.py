@@ -79,5 +79,5 @@ def _drift(evaluation: Evaluation) -> Iterator[Goal]:
         yield Goal(goal="measures in which inverted <= forward < repetition drifts", wanted=1.0, reached=held)
     if "inverted" in orders:
         loss = mean(row.sharpness_loss for row in orders["inverted"])
-        name = "sharpness lost over six sections, inverted"
+        name = f"sharpness lost over {evaluation.settings.sections} sections, inverted"
         yield Goal(goal=name, wanted=SHARPNESS_LOSS, reached=loss, at_most=True)

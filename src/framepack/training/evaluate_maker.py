@@ -21,9 +21,13 @@ from framepack.training.evaluate_rows import Ask, Codec, Maker, Settings
 
 
 def pipeline_maker(framepacks: Mapping[str, FramePack], settings: Settings) -> Maker:
-    """Makes each `Ask` with the model of its name."""
+    """Makes each `Ask` with the model of its name; the weights of one model are there at a time."""
+    last: list[str] = []
 
     def make(ask: Ask) -> Video:
+        if last and last[0] != ask.model:
+            framepacks[last[0]].forget()
+        last[:] = [ask.model]
         with tempfile.TemporaryDirectory(prefix="framepack-eval-") as folder:
             request = request_of(ask, settings, Path(folder))
             events = list(framepacks[ask.model].generate(request))

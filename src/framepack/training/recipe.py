@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from framepack.models.config import TransformerConfig
-from framepack.training.clips import ClipRecipe
+from framepack.training.clips import ClipRecipe, check_sizes
 from framepack.training.loss import FlowRecipe
 from framepack.training.optimizer import OptimizerRecipe
 from framepack.training.pool import PoolRecipe
@@ -17,6 +17,7 @@ from framepack.training.towers import TowerConfig
 from framepack.training.vae_recipe import VaeRecipe
 
 T = TypeVar("T")
+TABLES = ("model", "towers", "vae", "pool", "optimizer", "schedule", "samples", "clips", "sections", "flow", "phases")
 PHASE_PARTS: dict[str, type] = {"clips": ClipRecipe, "sections": SectionRecipe, "flow": FlowRecipe}
 """tables that hold for all phases; a phase's own table of that name changes entries of it"""
 
@@ -30,6 +31,11 @@ class Schedule:
     decay: float = 0.4
     """share of the steps at the end over which the rates fall to nothing"""
     checkpoint_minutes: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a run without steps and for rates that could not be told."""
+        if self.steps < 1 or self.warm_up < 1:
+            raise ValueError(f"[schedule] needs steps and warm_up of 1 or more, got {self.steps} and {self.warm_up}")
 
     def rate(self, step: int, stepped: int | None = None) -> float:
         """Factor on the learning rates at a step, counted from 0.
@@ -54,9 +60,7 @@ class Phase:
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes the model cannot take."""
-        for size in self.sizes:
-            if any(length % 16 or length <= 0 for length in size):
-                raise ValueError(f"sizes must be multiples of 16, got {list(size)}: round it")
+        check_sizes("phases", self.sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,10 @@ class Recipe:
             "samples": _build(SampleRecipe, table.pop("samples", {}), "samples"),
             "phases": tuple(_phase(phase, base) for phase in table.pop("phases")),
         }
+        if unknown := set(table) - {"seed"}:
+            raise ValueError(f"the recipe {path} has unknown tables {sorted(unknown)}; known are {sorted(TABLES)}")
+        if not parts["phases"] or not isinstance(table["seed"], int):
+            raise ValueError(f"the recipe {path} needs a whole number as seed and at least one phase")
         return cls(**parts, **table)
 
 
@@ -111,7 +119,19 @@ def _build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         raise ValueError(f"the recipe's [{where}] has unknown entries {sorted(unknown)}; known are {sorted(known)}")
     if missing := [entry.name for entry in fields(kind) if _needed(entry) and entry.name not in table]:  # pyright: ignore[reportArgumentType]
         raise ValueError(f"the recipe's [{where}] lacks {', '.join(missing)}")
+    for entry in fields(kind):  # pyright: ignore[reportArgumentType]
+        if entry.name in table:
+            _check_scalar(where, entry, table[entry.name])
     return kind(**{key: _plain(value) for key, value in table.items()})
+
+
+def _check_scalar(where: str, entry: Field[Any], value: object) -> None:
+    """Raise ValueError for an entry that is to be a number, or true or false, and is none."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {int: number and isinstance(value, int), float: number, bool: isinstance(value, bool)}
+    said = {int: "a whole number", float: "a number", bool: "true or false"}
+    if not fits.get(entry.type, True):  # pyright: ignore[reportArgumentType]
+        raise ValueError(f"the recipe's [{where}] {entry.name} must be {said[entry.type]}, got {value!r}")  # pyright: ignore[reportArgumentType]
 
 
 def _needed(entry: Field[Any]) -> bool:

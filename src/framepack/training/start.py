@@ -4,6 +4,7 @@ Its resume checkpoint is not needed, only the folder that `framepack generate --
 memory begins anew. Boundary: reads what `training.export` wrote; steps nothing.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +16,27 @@ from framepack.models.vae import load_vae
 from framepack.training.export import COUNTS, MODEL, TOWERS
 from framepack.training.optimizer import Optimizer
 
+MARK = "start.json"
+"""In a run's folder: where it began, if not with nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """A models folder, and how far its training had come; both counts are 0 where it does not say."""
+    """A models folder, and how far its training had come."""
 
     folder: Path
     step: int
     samples: int
+
+    def claim(self, run: Path) -> None:
+        """Write down in a run's folder that it begins here; ValueError where something else is there already."""
+        mark, mine = run / MARK, {"step": self.step, "samples": self.samples}
+        if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) == mine:
+            return
+        if mark.is_file() or any((run / name).exists() for name in ("state", "vae", "vae.fitted")):
+            raise ValueError(f"{run} holds a training that did not begin with this model: choose another folder for it")
+        run.mkdir(parents=True, exist_ok=True)
+        mark.write_text(json.dumps(mine), encoding="utf-8")
 
     def vae(self) -> AutoencoderKLHunyuanVideo:
         """Its VAE, float32, on the CPU."""
@@ -45,13 +59,18 @@ class Start:
 
 
 def read_start(folder: Path) -> Start:
-    """The model in `folder`, a models folder; ValueError where there is none."""
+    """The model in `folder`, a models folder; ValueError where there is none or it does not say how far it had come."""
     missing = [file for file in (_transformer(folder), *(file for _, file in _towers(folder))) if not file.is_file()]
     if missing:
         raise ValueError(f"there is no mini model in {folder}: {missing[0]} is missing")
     with safe_open(_transformer(folder), "pt") as tensors:
         said = tensors.metadata() or {}
-    step, samples = (int(said.get(count, 0)) for count in COUNTS)
+    if not said.keys() >= set(COUNTS):
+        raise ValueError(
+            f"the model in {folder} does not say how far its training had come: begin with one that `framepack train` "
+            "has made since it writes that down"
+        )
+    step, samples = (int(said[count]) for count in COUNTS)
     return Start(folder=folder, step=step, samples=samples)
 
 

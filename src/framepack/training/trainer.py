@@ -200,6 +200,9 @@ def train(
         )
     folder.mkdir(parents=True, exist_ok=True)
     together = replicas()
+    with together.first():
+        if begin:
+            begin.claim(folder)
     device = together.device(device)
     with ImagePool(recipe.pool, recipe.seed, workers) as pool:
         with together.first():
@@ -280,6 +283,6 @@ def _steps(trainer: Trainer, first: int) -> Iterator[Progress]:
             samples=trainer.samples,
             loss=sum(losses) / len(losses),
             gradient=sum(norms) / len(norms),
-            rate=schedule.rate(end - 1),
+            rate=schedule.rate(end - 1, trainer.optimizer.step_count - 1),
             seconds=time.monotonic() - clock,
         )

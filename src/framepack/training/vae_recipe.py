@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from framepack.training.clips import ClipRecipe
+from framepack.training.clips import ClipRecipe, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,15 @@ class VaeRecipe:
     noise: float = 0.1
     """largest standard deviation of the noise on latents, as a share of their own"""
     clips: ClipRecipe = field(default_factory=ClipRecipe)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no training could be made of."""
+        check_sizes("vae", self.sizes)
+        if self.warm_up < 1 or self.decoder_rate <= 0 or self.encoder_rate < 0:
+            raise ValueError(
+                f"[vae] needs warm_up of 1 or more, decoder_rate above 0 and encoder_rate of 0 or more, "
+                f"got {self.warm_up}, {self.decoder_rate:g} and {self.encoder_rate:g}"
+            )
 
     def rate(self, step: int) -> float:
         """Factor on the learning rates: up, level, then down to nothing."""
