@@ -1,0 +1,41 @@
+"""Which device is taken, and what is said of it."""
+
+import pytest
+import torch
+
+from framepack.app.cli_models import verdict_13b
+from framepack.app.runtime import choose_device
+from framepack.memory.probe import Device, DeviceMemory, Machine
+
+
+def card(name: str, free: float) -> Device:
+    memory = DeviceMemory(total=int(80e9), free=int(free), allocated=0, reserved=0)
+    return Device(name=name, model="card", memory=memory, bf16=True)
+
+
+def machine(*devices: Device) -> Machine:
+    best_first = sorted(devices, key=lambda device: -device.memory.free)
+    return Machine(
+        devices=(*best_first, card("cpu", 64e9)),
+        cores=8,
+        ram_total=int(64e9),
+        ram_available=int(60e9),
+        disk_free=int(1e12),
+        torch="2.13.0",
+    )
+
+
+def test_a_card_that_is_not_there_is_told_with_how_many_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ValueError, match="has 2 cuda devices, counted from cuda:0, got 'cuda:7'"):
+        choose_device("cuda:7")
+
+
+def test_the_doctor_speaks_of_the_card_that_is_taken_and_names_a_freer_one():
+    busy = verdict_13b(machine(card("cuda:0", 10e9), card("cuda:1", 79e9)))
+    assert busy.startswith("run on cuda:0, blocks streamed")
+    assert busy.endswith("more memory is free on --device cuda:1")
+    assert verdict_13b(machine(card("cuda:0", 79e9))) == "run on cuda:0 with everything resident"
+    assert "need a GPU" in verdict_13b(machine())
