@@ -1,4 +1,4 @@
-"""Draws harbour.jpg, the example picture of the README: an evening at a lake, made of noise and ridges."""
+"""Draws the example pictures of the README, made of noise, ridges and a ball: harbour.jpg, ball.jpg."""
 
 from pathlib import Path
 
@@ -80,5 +80,30 @@ def foreground(pen: ImageDraw.ImageDraw) -> None:
         pen.polygon([(x + 6 * s, y - 146 * s), (x + 6 * s, y - 12 * s), (x + 76 * s, y - 12 * s)], fill=(240, 236, 224))
 
 
+def ball() -> Image.Image:
+    """A beach ball before dunes and sea."""
+    rng, side = np.random.default_rng(7), 512
+    rows, columns = np.mgrid[:side, :side]
+    image = np.concatenate(
+        [
+            gradient([(128, 178, 222), (206, 226, 238)], 200) + np.zeros((1, side, 1)),
+            gradient([(64, 128, 150), (120, 176, 178)], 70) + np.zeros((1, side, 1)),
+            gradient([(222, 202, 160), (196, 168, 122)], side - 270) + np.zeros((1, side, 1)),
+        ]
+    )
+    image += ((octaves(rng, side, side, 0.6, 4) - 0.5) * np.where(rows > 270, 60, 26))[..., None]
+    down, across = (rows - 262) / 92, (columns - 250) / 92
+    inside = down**2 + across**2 < 1
+    height = np.sqrt(np.clip(1 - down**2 - across**2, 0, 1))
+    stripe = (np.arctan2(across, height * 0.9 + 0.35 * down) / np.pi * 6 + 30).astype(int) % 2
+    light = 0.45 + 0.6 * np.clip(0.5 * height - 0.5 * down - 0.35 * across, 0, 1)
+    colours = np.where(stripe[..., None], (206, 46, 52), (240, 236, 226)) * light[..., None]
+    shadow = ((columns - 268) / 100) ** 2 + ((rows - 356) / 16) ** 2 < 1
+    image = np.where(shadow[..., None], image * 0.66, image)
+    image = np.where(inside[..., None], colours, image)
+    return Image.fromarray(image.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.8))
+
+
 if __name__ == "__main__":
-    picture().save(Path(__file__).with_name("harbour.jpg"), quality=90)
+    for draw, name in ((picture, "harbour.jpg"), (ball, "ball.jpg")):
+        draw().save(Path(__file__).with_name(name), quality=90)

@@ -153,7 +153,7 @@ def test_a_failed_job_shows_its_sentence_and_traceback_and_can_be_retried(client
         ({"image": 3}, 422, "image"),
         ({"image": "nothing.png"}, 400, "there is no upload or output called 'nothing.png'"),
         ({"output": {"path": "/tmp/x.mp4"}}, 400, "output.path is chosen by the service"),
-        ({"loras": [{"file": "/etc/passwd"}]}, 400, "not the name of"),
+        ({"loras": [{"file": "/etc/passwd"}]}, 400, "no LoRA called '/etc/passwd' here"),
     ],
 )
 def test_a_wrong_request_is_refused_in_a_sentence(client, picture, change, status, says):

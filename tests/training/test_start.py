@@ -1,12 +1,12 @@
 """A training may begin with a model that is there."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from tiny_recipe import TINY
 
 from framepack.pipeline.sources import BUNDLED
@@ -60,8 +60,10 @@ def test_a_run_goes_on_where_the_model_stood_cut_or_whole(made, tmp_path):
 
 def test_a_model_that_does_not_say_how_far_it_came_is_refused(made, tmp_path):
     shutil.copytree(made / "model", tmp_path / "model")
-    file = tmp_path / "model/framepack/mini/diffusion_pytorch_model.safetensors"
-    save_file(load_file(file), file, metadata={"format": "pt"})
+    file = tmp_path / "model/framepack/mini/config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    assert config.pop("_trained") == {"step": 20, "samples": 40}
+    file.write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(ValueError, match="does not say how far its training had come"):
         read_start(tmp_path / "model")
 

@@ -29,8 +29,8 @@ TOWERS = {
     "towers.siglip.": f"{MODEL.vision}/image_encoder",
 }
 """Which weights of the training are in which folder of a models folder."""
-COUNTS = ("step", "samples")
-"""What the transformer's file says of its training."""
+TRAINED = "_trained"
+"""Entry of the transformer's config.json: how many steps and samples its training had."""
 
 
 def write_tokenizers(root: Path) -> Path:
@@ -43,11 +43,11 @@ def write_tokenizers(root: Path) -> Path:
 
 
 def export_transformer(root: Path, recipe: Recipe, weights: dict[str, Tensor], step: int, samples: int) -> None:
-    """weights: names `transformer.*` and `towers.*`, as the trainer's model has them; the file says how far it came."""
+    """weights: names `transformer.*` and `towers.*`, as the trainer has them; config.json says how far it came."""
     base = write_tokenizers(root)
-    config = {"_class_name": "HunyuanVideoTransformer3DModelPacked", **asdict(recipe.model)}
-    counts = {name: str(count) for name, count in zip(COUNTS, (step, samples), strict=True)}
-    _write(root / MODEL.transformer, "diffusion_pytorch_model", config, _part(weights, "transformer."), counts)
+    trained = {"step": step, "samples": samples}
+    config = {"_class_name": "HunyuanVideoTransformer3DModelPacked", TRAINED: trained, **asdict(recipe.model)}
+    _write(root / MODEL.transformer, "diffusion_pytorch_model", config, _part(weights, "transformer."))
     towers = Towers(recipe.towers, base)
     llama = llama_config(recipe.towers, towers.tokenizer.get_vocab_size(), exported_layers(recipe.towers))
     with torch.random.fork_rng():
@@ -75,9 +75,7 @@ def _part(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
 
 
-def _write(
-    folder: Path, name: str, config: dict[str, object], state: dict[str, Tensor], said: dict[str, str] | None = None
-) -> None:
+def _write(folder: Path, name: str, config: dict[str, object], state: dict[str, Tensor]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
@@ -85,7 +83,7 @@ def _write(
         key: tensor.detach().bfloat16().contiguous() for key, tensor in state.items() if tensor.is_floating_point()
     }
     file = folder / f"{name}.safetensors"
-    save_file(tensors, file, metadata={"format": "pt"} | (said or {}))
+    save_file(tensors, file, metadata={"format": "pt"})
     file.chmod(0o644)  # safetensors writes files that only their owner reads
 
 

@@ -12,8 +12,9 @@ from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import Autoencod
 from safetensors import safe_open
 from torch import Tensor
 
+from framepack.models.checkpoint import read_config
 from framepack.models.vae import load_vae
-from framepack.training.export import COUNTS, MODEL, TOWERS
+from framepack.training.export import MODEL, TOWERS, TRAINED
 from framepack.training.optimizer import Optimizer
 
 MARK = "start.json"
@@ -63,15 +64,13 @@ def read_start(folder: Path) -> Start:
     missing = [file for file in (_transformer(folder), *(file for _, file in _towers(folder))) if not file.is_file()]
     if missing:
         raise ValueError(f"there is no mini model in {folder}: {missing[0]} is missing")
-    with safe_open(_transformer(folder), "pt") as tensors:
-        said = tensors.metadata() or {}
-    if not said.keys() >= set(COUNTS):
+    said = read_config(_transformer(folder).parent).get(TRAINED)
+    if said is None:
         raise ValueError(
             f"the model in {folder} does not say how far its training had come: begin with one that `framepack train` "
             "has made since it writes that down"
         )
-    step, samples = (int(said[count]) for count in COUNTS)
-    return Start(folder=folder, step=step, samples=samples)
+    return Start(folder=folder, step=said["step"], samples=said["samples"])
 
 
 def _transformer(folder: Path) -> Path:

@@ -15,6 +15,9 @@ from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import Autoencod
 from torch import Tensor, nn
 from torch.nn import functional
 
+TIME = 3.0
+"""How much more a wrong answer about time weighs: neighbouring frames differ less than neighbouring pixels."""
+
 
 class PhaseTeacher(nn.Module):
     """Asks the first residual block behind each upsampler for the phase of every pixel, and of every frame."""
@@ -44,15 +47,21 @@ class PhaseTeacher(nn.Module):
                 hook.remove()
 
     def forward(self, heard: list[Tensor]) -> tuple[Tensor, float]:
-        """The mean logistic error of the answers, ln 2 where they are guesses, and the share of them that is right."""
+        """The logistic error of the answers, summed over all questions, and the share of the answers that is right.
+
+        A question that is guessed costs ln 2, one for time TIME times as much. A picture is not asked for time.
+        """
         errors, right = [], []
         for question, state in zip(self.questions, heard, strict=True):
             answers = question(state.float())
             wanted = phases(*state.shape[2:])[: answers.shape[1]].to(state.device)
-            asked = wanted.abs().expand_as(answers)
-            errors.append((functional.softplus(-answers * wanted) * asked).sum() / asked.sum())
-            right.append(((answers.detach() * wanted > 0) * asked).sum() / asked.sum())
-        return torch.stack(errors).mean(), float(torch.stack(right).mean())
+            for weight, part in ((1.0, slice(3)), (TIME, slice(3, 4))):
+                asked = wanted[part].abs().expand_as(answers[:, part])
+                if asked.any():
+                    error = functional.softplus(-answers[:, part] * wanted[part]) * asked
+                    errors.append(weight * error.sum() / asked.sum())
+                    right.append(((answers[:, part].detach() * wanted[part] > 0) * asked).sum() / asked.sum())
+        return torch.stack(errors).sum(), float(torch.stack(right).mean())
 
 
 def phases(frames: int, height: int, width: int) -> Tensor:

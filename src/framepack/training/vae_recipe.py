@@ -39,7 +39,7 @@ class VaeRecipe:
     near: float = 0.003
     """weight of the squared distance of latents to the fitted ones"""
     phases: float = 0.02
-    """weight of telling a latent's pixels apart; it falls with the learning rates"""
+    """weight of telling apart the pixels of a latent; it falls with the learning rates"""
     noise: float = 0.1
     """largest standard deviation of the noise on latents, as a share of their own"""
     clips: ClipRecipe = field(default_factory=ClipRecipe)
