@@ -31,6 +31,18 @@ def test_a_seed_gives_the_same_latents_to_the_bit_and_another_seed_others(
     assert not torch.equal(first[0], other[0])
 
 
+def test_a_model_that_let_go_of_its_weights_makes_the_same_video_again(
+    tiny_models_dir: Path, picture: Path, tmp_path: Path
+):
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir)
+    request = request_of(picture, tmp_path / "v.mp4")
+    first = make(framepack, request, tmp_path / "a")
+    framepack.forget()
+    assert framepack.memory.report().held == 0
+    again = make(framepack, request, tmp_path / "b")
+    assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
+
+
 def test_closing_the_generator_keeps_what_is_finished_as_a_video(framepacks: dict, picture: Path, tmp_path: Path):
     run = framepacks["mini"].generate(request_of(picture, tmp_path / "v.mp4"))
     done = next(event for event in run if isinstance(event, SectionDone))
