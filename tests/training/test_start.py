@@ -10,6 +10,7 @@ import torch
 from tiny_recipe import TINY
 
 from framepack.pipeline.sources import BUNDLED
+from framepack.training import vae
 from framepack.training.curve import read_log
 from framepack.training.optimizer import Optimizer
 from framepack.training.recipe import Schedule
@@ -96,6 +97,17 @@ def test_the_vae_is_kept_or_trained_further(made, tmp_path):
     }
     assert moved
     assert not [name for name in moved if name.startswith(("encoder.", "quant_"))]
+
+
+def test_a_run_that_was_to_begin_with_a_model_does_not_begin_with_nothing(made, tmp_path):
+    slow = replace(TINY.vae, further=True, encoder_rate=0, steps=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vae, "LOG_EVERY", 1)
+        assert train(replace(LONGER, vae=slow), tmp_path / "run", start=made / "model", seconds=0) == 0
+    with pytest.raises(ValueError, match="was to begin with a model and has not taken a step: name it again"):
+        train(replace(LONGER, vae=slow), tmp_path / "run")
+    assert train(replace(LONGER, vae=slow), tmp_path / "run", start=made / "model") == 40
+    assert train(replace(LONGER, vae=slow), tmp_path / "run") == 40
 
 
 def test_what_cannot_be_gone_on_with_is_told_in_a_sentence(made, tmp_path):

@@ -29,7 +29,7 @@ from framepack.training.replicas import Replicas, replicas
 from framepack.training.sample_recipe import Sampled
 from framepack.training.samples import Sampler
 from framepack.training.sections import draw_section
-from framepack.training.start import Start, read_start
+from framepack.training.start import MARK, Start, read_start
 from framepack.training.state import has_state, load_state, save_state
 from framepack.training.towers import Towers
 from framepack.training.vae import VaeProgress, fitted_beside, prepare_vae, save_vae
@@ -198,14 +198,15 @@ def train(
             f"the model in {start} has {begin.step} steps already and the recipe ends at {recipe.schedule.steps}: "
             "give it more steps"
         )
+    if begin is None and (folder / MARK).is_file() and not has_state(folder / "state"):
+        raise ValueError(f"the training in {folder} was to begin with a model and has not taken a step: name it again")
     folder.mkdir(parents=True, exist_ok=True)
     together = replicas()
-    with together.first():
-        if begin:
-            begin.claim(folder)
     device = together.device(device)
     with ImagePool(recipe.pool, recipe.seed, workers) as pool:
         with together.first():
+            if begin:
+                begin.claim(folder)
             base = write_tokenizers(folder / "model")
             vae_folder = fitted_beside(folder / "vae") if recipe.vae.further else folder / "vae"
             if begin and not vae_folder.is_dir() and not (folder / "vae").is_dir():
