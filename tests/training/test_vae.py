@@ -1,5 +1,6 @@
 """The mini VAE: fitted without training, encoded block by block, trained in pieces."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from framepack.training.vae import Pupil, fit_vae, optimizer_of, prepare_vae, tr
 from framepack.training.vae_decoder import Fit, fit_decoder
 from framepack.training.vae_encoder import fit_encoder, free_weights, new_vae
 from framepack.training.vae_recipe import VaeRecipe
+from framepack.training.vae_settle import measure_scale, turn_back
 
 RECIPE = VaeRecipe(
     layers=1,
@@ -83,6 +85,34 @@ def test_blocks_are_encoded_as_the_whole_clip_is(which, request, clips):
     torch.testing.assert_close(encoder.image(clips[:2, :, 0]), real[:, :, :1], atol=0.05, rtol=0)
 
 
+def test_an_encoder_that_learns_has_the_gradients_of_the_whole_clip_s(trained, clips):
+    part, weights = clips[:2, ..., :32, :32], {name: trained.get_parameter(name) for name in free_weights(trained)}
+    encoding = {name: weight for name, weight in weights.items() if name.startswith(vae.ENCODING)}
+    learns = BlockEncoder(trained, learns=True)
+    found = []
+    for encode in (learns.clip, lambda frames: trained.encode(frames).latent_dist.mode() * learns.scaling_factor):
+        for weight in encoding.values():
+            weight.grad = None
+            weight.requires_grad_(True)
+        encode(part).square().sum().backward()
+        found.append({name: weight.grad * free_weights(trained)[name] for name, weight in encoding.items()})
+    for name, real in found[1].items():
+        assert torch.nn.functional.cosine_similarity(found[0][name].flatten(), real.flatten(), 0) > 0.99, name
+
+
+def test_a_copy_of_the_encoder_stays_and_one_that_learns_follows(fitted, clips):
+    model = new_vae((16, 32, 64, 64), 16, 2)
+    model.load_state_dict(fitted.state_dict())
+    copy, learns = BlockEncoder(model), BlockEncoder(model, learns=True)
+    before = copy.clip(clips[:1])
+    with torch.no_grad():
+        model.quant_conv.weight.mul_(2)
+        model.encoder.conv_norm_out.weight.mul_(1.5)
+    assert torch.equal(copy.clip(clips[:1]), before)
+    assert learns.clip(clips[:1]).std() > 2 * before.std()
+    assert not copy.clip(clips[:1]).requires_grad
+
+
 def test_latents_have_unit_size_and_are_half_whitened(fitted, clips):
     latents = BlockEncoder(fitted).clip(clips)
     assert float(latents.square().mean()) == pytest.approx(1, abs=0.02)
@@ -117,15 +147,38 @@ def test_training_sharpens_and_moves_only_what_is_free(learning, images):
     assert moved > 10
 
 
-def test_the_scale_follows_the_latents(images):
-    recipe = replace(RECIPE, fit_clips=2)
-    model = fit_vae(recipe, 3, images)
-    vae.measure_scale(model, recipe, 3, images)
+def test_clips_that_are_coded_well_weigh_more_and_never_without_bound():
+    errors = torch.tensor([vae.TYPICAL, 0.1, 0.001, 0.0])
+    assert torch.equal(vae._shares(errors, 0.0), torch.ones(4))
+    typical, rough, smooth, perfect = vae._shares(errors, 1.0).tolist()
+    assert typical == pytest.approx(1)
+    assert rough < 1 < smooth < perfect < 6
+
+
+def test_the_scale_follows_the_latents(fitted, clips):
+    model = copy.deepcopy(fitted)
+    measure_scale(model, clips)
     before = model.config.scaling_factor
     with torch.no_grad():
         model.quant_conv.weight *= 2
-    vae.measure_scale(model, recipe, 3, images)
+    measure_scale(model, clips)
     assert model.config.scaling_factor == pytest.approx(before / 2, rel=0.01)
+
+
+def test_latents_that_were_mixed_are_turned_back_and_no_picture_changes(trained, clips):
+    model, before = copy.deepcopy(trained), BlockEncoder(trained)
+    mix = torch.eye(16) + 0.2 * torch.randn(16, 16, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        for part in (model.quant_conv.weight, model.quant_conv.bias):
+            part[:16] = torch.einsum("ij,j...->i...", mix, part[:16])
+        model.quant_conv.bias[:16] += 0.3
+        moved = model.encode(clips[:2]).latent_dist.mode()
+        made = model.decode(moved).sample
+        assert turn_back(model, before, clips) > 0.99
+        back = model.encode(clips[:2]).latent_dist.mode()
+        torch.testing.assert_close(model.decode(back).sample, made, atol=0.02, rtol=0)
+    old = before.clip(clips[:2]) / before.scaling_factor
+    assert (back - old).square().mean() < 0.01 * (moved - old).square().mean()
 
 
 def test_a_training_cut_in_two_is_the_training_in_one_go(tmp_path, monkeypatch):

@@ -4,44 +4,45 @@
 convolutions, several times as fast as the real class, and any four frames are encoded without those before them.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+Change = Callable[[Tensor], Tensor]
 
-class BlockEncoder(nn.Module):
-    """A frozen copy of the encoder of a VAE that `fit_encoder` laid out."""
 
-    def __init__(self, vae: AutoencoderKLHunyuanVideo) -> None:
-        """`vae` may be trained further, its free weights only; what is copied here does not follow."""
-        super().__init__()
-        encoder: Any = vae.encoder
+class BlockEncoder:
+    """The encoder of a VAE that `fit_encoder` laid out: a frozen copy, or one that learns with it."""
+
+    def __init__(self, vae: AutoencoderKLHunyuanVideo, *, learns: bool = False) -> None:
+        """`vae` may be trained further, its free weights only; a copy does not follow, one that learns is `vae`."""
         config: Any = vae.config
-        quant: Any = vae.quant_conv
         self.scaling_factor: float = config.scaling_factor
-        self.stages = nn.ModuleList(_stages(encoder))
-        self.residuals = nn.ModuleList(
-            _Residual(block) for block in (*encoder.down_blocks[-1].resnets, *encoder.mid_block.resnets)
-        )
-        self.norm = _norm(encoder.conv_norm_out)
-        mean = quant.weight[: config.latent_channels, :, 0, 0, 0]
-        self.out = _conv(
-            torch.einsum("lm,mcyx->lcyx", mean, encoder.conv_out.conv.weight[:, :, -1]),
-            mean @ encoder.conv_out.conv.bias + quant.bias[: config.latent_channels],
-        )
-        self.requires_grad_(False)
+        self._vae = vae if learns else None
+        self._layers = _read(vae).each(lambda tensor: tensor.detach().clone())
 
-    @torch.no_grad()
-    def forward(self, frames: Tensor) -> Tensor:
-        """(B, 3, 4 * T, H, W) in -1..1 -> scaled latents (B, channels, T, H / 8, W / 8), float32."""
+    def to(self, device: torch.device) -> "BlockEncoder":
+        """Move the copy there, in place."""
+        self._layers = self._layers.each(lambda tensor: tensor.to(device))
+        return self
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """(B, 3, 4 * T, H, W) in -1..1 -> scaled latents (B, channels, T, H / 8, W / 8), float32.
+
+        Gradients reach the weights of one that learns.
+        """
         at_once = 1 if frames.device.type == "cpu" else len(frames)  # so that what is read next is still in its cache
-        with torch.autocast(frames.device.type, torch.bfloat16):
-            latents = [self._encode(clips) for clips in frames.split(at_once)]
-        return torch.cat(latents).float() * self.scaling_factor
+        with torch.set_grad_enabled(self._vae is not None and torch.is_grad_enabled()):
+            layers = _read(self._vae) if self._vae else self._layers
+            with torch.autocast(frames.device.type, torch.bfloat16):
+                latents = [layers(clips) for clips in frames.split(at_once)]
+            return torch.cat(latents).float() * self.scaling_factor
 
     def image(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, channels, 1, H / 8, W / 8): the latent of a picture encoded alone."""
@@ -51,78 +52,124 @@ class BlockEncoder(nn.Module):
         """(B, 3, 1 + 4k, H, W) -> (B, channels, 1 + k, H / 8, W / 8), as the real class encodes it."""
         return self(torch.cat([frames[:, :, :1].expand(-1, -1, 3, -1, -1), frames], dim=2))
 
-    def _encode(self, clips: Tensor) -> Tensor:
-        state = rearrange(clips, "b c t h w -> (b t) c h w").bfloat16()
-        for stage in self.stages:
-            state = stage(state)
-        for residual in self.residuals:
-            state = residual(state)
-        return rearrange(self.out(functional.silu(self.norm(state))), "(b t) c h w -> b c t h w", b=len(clips))
 
-
-class _Stage(nn.Module):
-    """A downsampler: halves height and width, and joins `frames` frames."""
+@dataclass(frozen=True)
+class _Convolution:
+    """Over single frames of latent resolution, edges repeated."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        """Weight (O, I, frames, 3, 3)."""
-        super().__init__()
-        self.frames = weight.shape[2]
-        self.register_buffer("weight", weight.detach().transpose(1, 2).flatten(1, 2))
-        self.register_buffer("bias", bias.detach().clone())
+    def each(self, change: Change) -> "_Convolution":
+        return _Convolution(change(self.weight), change(self.bias))
 
-    def forward(self, state: Tensor) -> Tensor:
+    def __call__(self, state: Tensor) -> Tensor:
+        return functional.conv2d(functional.pad(state, (1, 1, 1, 1), mode="replicate"), self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A downsampler: halves height and width, and joins `frames` frames."""
+
+    frames: int
+    convolution: _Convolution
+    """Weight (O, frames * I, 3, 3)."""
+
+    def each(self, change: Change) -> "_Stage":
+        return replace(self, convolution=self.convolution.each(change))
+
+    def __call__(self, state: Tensor) -> Tensor:
         """(T, I, H, W) -> (T / frames, O, H / 2, W / 2)."""
         state = rearrange(state, "(t f) c h w -> t (f c) h w", f=self.frames)
         state = torch.cat([state[:, :, :1], state], dim=2)  # the last row and column end a step of two
-        return functional.conv2d(torch.cat([state[..., :1], state], dim=3), self.weight, self.bias, stride=2)
+        state = torch.cat([state[..., :1], state], dim=3)
+        return functional.conv2d(state, self.convolution.weight, self.convolution.bias, stride=2)
 
 
-class _Residual(nn.Module):
-    """A residual block of the real class, as it acts on single frames."""
+@dataclass(frozen=True)
+class _Normed:
+    """A norm over groups of channels of single frames, SiLU, and a convolution."""
 
-    def __init__(self, block: Any) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList((_norm(block.norm1), _norm(block.norm2)))
-        self.convs = nn.ModuleList(
-            _conv(part.conv.weight[:, :, -1], part.conv.bias) for part in (block.conv1, block.conv2)
+    groups: int
+    epsilon: float
+    scale: Tensor
+    shift: Tensor
+    convolution: _Convolution
+
+    def each(self, change: Change) -> "_Normed":
+        scale, shift = change(self.scale), change(self.shift)
+        return replace(self, scale=scale, shift=shift, convolution=self.convolution.each(change))
+
+    def __call__(self, state: Tensor) -> Tensor:
+        normed = functional.group_norm(state, self.groups, self.scale, self.shift, self.epsilon)
+        return self.convolution(functional.silu(normed))
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """All of the encoder but the residual branches above latent resolution, which are zero."""
+
+    stages: tuple[_Stage, ...]
+    residuals: tuple[tuple[_Normed, _Normed], ...]
+    out: _Normed
+
+    def each(self, change: Change) -> "_Layers":
+        return _Layers(
+            stages=tuple(stage.each(change) for stage in self.stages),
+            residuals=tuple((first.each(change), second.each(change)) for first, second in self.residuals),
+            out=self.out.each(change),
         )
 
-    def forward(self, state: Tensor) -> Tensor:
-        """(T, C, H, W) to the same."""
-        hidden = state
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            hidden = conv(functional.silu(norm(hidden)))
-        return state + hidden
+    def __call__(self, clips: Tensor) -> Tensor:
+        """(B, 3, 4 * T, H, W) -> unscaled latents (B, channels, T, H / 8, W / 8)."""
+        state = rearrange(clips, "b c t h w -> (b t) c h w").bfloat16()
+        for stage in self.stages:
+            state = stage(state)
+        for first, second in self.residuals:
+            state = state + second(first(state))
+        return rearrange(self.out(state), "(b t) c h w -> b c t h w", b=len(clips))
+
+
+def _read(vae: AutoencoderKLHunyuanVideo) -> _Layers:
+    """The layers, as functions of the VAE's own parameters."""
+    encoder: Any = vae.encoder
+    config: Any = vae.config
+    quant: Any = vae.quant_conv
+    mean = quant.weight[: config.latent_channels, :, 0, 0, 0]
+    out = _Convolution(
+        torch.einsum("lm,mcyx->lcyx", mean, encoder.conv_out.conv.weight[:, :, -1]),
+        mean @ encoder.conv_out.conv.bias + quant.bias[: config.latent_channels],
+    )
+    return _Layers(
+        stages=tuple(_stages(encoder)),
+        residuals=tuple(
+            (_normed(block.norm1, block.conv1), _normed(block.norm2, block.conv2))
+            for block in (*encoder.down_blocks[-1].resnets, *encoder.mid_block.resnets)
+        ),
+        out=_after(encoder.conv_norm_out, out),
+    )
 
 
 def _stages(encoder: Any) -> list[_Stage]:
-    """The way from pixels to latent resolution without the residual branches, which are zero there.
-
-    Channels that are always zero are left out.
-    """
+    """The way from pixels to latent resolution without the residual branches. Channels always zero are left out."""
     stages = []
     before = encoder.conv_in.conv.weight[:, :, -1, 1, 1]  # what the channels of the last state are made of
     for level, block in enumerate(encoder.down_blocks[:-1]):
         conv = block.downsamplers[0].conv.conv
         weight = torch.einsum("octyx,ci->oityx", conv.weight[:, :, -conv.stride[0] :], before)
         used = (weight.flatten(1).abs().amax(1) + conv.bias.abs() > 0) | (level == len(encoder.down_blocks) - 2)
-        stages.append(_Stage(weight[used], conv.bias[used]))
+        joined = weight[used].transpose(1, 2).flatten(1, 2)
+        stages.append(_Stage(conv.stride[0], _Convolution(joined, conv.bias[used])))
         shortcut = encoder.down_blocks[level + 1].resnets[0].conv_shortcut
         before = torch.eye(len(used), device=used.device) if shortcut is None else shortcut.conv.weight[:, :, 0, 0, 0]
         before = before[:, used]
     return stages
 
 
-def _conv(weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, padding_mode="replicate")
-    conv.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
-    return conv.to(weight.device)
+def _normed(norm: Any, conv: Any) -> _Normed:
+    """A causal convolution that knows single frames only: its last tap in time."""
+    return _after(norm, _Convolution(conv.conv.weight[:, :, -1], conv.conv.bias))
 
 
-def _norm(norm: nn.GroupNorm) -> nn.GroupNorm:
-    copy = nn.GroupNorm(norm.num_groups, norm.num_channels, norm.eps)
-    copy.load_state_dict({name: value.detach() for name, value in norm.state_dict().items()})
-    return copy.to(norm.weight.device)
+def _after(norm: Any, convolution: _Convolution) -> _Normed:
+    return _Normed(norm.num_groups, norm.eps, norm.weight, norm.bias, convolution)

@@ -32,11 +32,14 @@ from framepack.training.vae_decoder import Fit, fit_decoder
 from framepack.training.vae_encoder import fit_encoder, free_weights, new_vae
 from framepack.training.vae_phases import PhaseTeacher
 from framepack.training.vae_recipe import VaeRecipe
+from framepack.training.vae_settle import measure_scale, turn_back
 
 LOG_EVERY = 20
 ALONE = Replicas()
 ENCODING = ("encoder.", "quant_")
 """Names of the encoder's weights begin so."""
+TYPICAL, FLOOR = 0.009, 0.002
+"""Squared errors: a clip's that weighs 1, and one that those below hardly weigh more than."""
 LATEST_START = 30
 """frames into a video at which the last training clip begins"""
 
@@ -82,7 +85,12 @@ def prepare_vae(
     with replicas.first():
         if not folder.is_dir():
             if recipe.encoder_rate:
-                measure_scale(vae, recipe, seed, pool.at(0))
+                random = np.random.default_rng((seed, 3))
+                clips = _clips(random, recipe, pool.at(0), recipe.fit_clips, (128, 128), torch.arange(17), device)
+                if recipe.further:  # a transformer stands on the old ones
+                    turn_back(vae, BlockEncoder(_read(fitted).to(device)), clips)
+                else:
+                    measure_scale(vae, clips)
             save_vae(vae.cpu(), folder)
             for rest in (fitted, state):
                 shutil.rmtree(rest, ignore_errors=True)
@@ -102,15 +110,6 @@ def fit_vae(recipe: VaeRecipe, seed: int, pool: np.ndarray) -> AutoencoderKLHuny
         latents = torch.cat([_latents(vae, few) for few in part.split(4)])
     fit_decoder(vae, part, latents, Fit(rows=recipe.fit_rows))
     return vae
-
-
-def measure_scale(vae: Any, recipe: VaeRecipe, seed: int, pool: np.ndarray) -> None:
-    """Register the factor that brings the latents of training clips to size one, as the fit did."""
-    random = np.random.default_rng((seed, 3))
-    clips = _clips(random, recipe, pool, recipe.fit_clips, (128, 128), torch.arange(17), vae.device)
-    encoder = BlockEncoder(vae)
-    size = encoder.clip(clips).square().mean().sqrt()
-    vae.register_to_config(scaling_factor=float(encoder.scaling_factor / size))
 
 
 class Pupil(nn.Module):
@@ -157,14 +156,14 @@ def train_vae(
     `fitted`: before training.
     """
     vae, device = pupil.vae, pupil.vae.device
+    encoder = BlockEncoder(vae, learns=True)
     shown = replace(recipe, images=replicas.share(recipe.images), clips_a_batch=replicas.share(recipe.clips_a_batch))
     masks = pupil.moving(recipe)
     for step in range(first, recipe.steps):
         random = replicas.random(seed, 1, step)
         noise = torch.Generator(device).manual_seed(int(random.integers(2**62)))
         frames, inside = draw_batch(random, shown, pool, step, device)
-        with torch.autocast(device.type, torch.bfloat16):
-            latents = _latents(vae, frames)
+        latents = encoder.clip(frames) / encoder.scaling_factor
         near = (latents - fitted.clip(frames) / fitted.scaling_factor).square().mean()
         if inside:  # as a decoder sees a tile of a long video: its first latent is no picture, and only context
             latents, frames = latents[:, :, 1:], frames[:, :, 4:]
@@ -172,16 +171,24 @@ def train_vae(
         with torch.autocast(device.type, torch.bfloat16), pupil.teacher.listening(vae) as heard:
             made = vae.decoder(vae.post_quant_conv(latents))  # one tile in time, as long as generation's
         error = (made.float() - frames)[:, :, int(inside) :]
-        squares, absolute = error.square().mean(), (error.square() + 1e-4).sqrt().mean()
+        squares = error.square().flatten(1).mean(1)
+        absolute = (error.square() + 1e-4).sqrt().flatten(1).mean(1)
+        shares = _shares(squares.detach(), recipe.even)
+        pixels = (shares * (recipe.squares * squares + recipe.absolute * absolute)).mean()
         blind, right = pupil.teacher(heard)
         told = recipe.phases * recipe.rate(step) * blind
-        (recipe.squares * squares + recipe.absolute * absolute + recipe.near * near + told).backward()
+        (pixels + recipe.near * near + told).backward()
         for parameter, mask in masks.items():
             if parameter.grad is not None:
                 parameter.grad.mul_(mask)
-        (mean,) = replicas.average([*masks, *pupil.teacher.parameters()], squares.detach())
+        (mean,) = replicas.average([*masks, *pupil.teacher.parameters()], squares.detach().mean())
         optimizer.step(recipe.rate(step))
         yield step + 1, -10 * math.log10(mean / 4), right
+
+
+def _shares(squares: Tensor, even: float) -> Tensor:
+    """Weights of clips with these squared errors: smooth ones count more, as PSNR and the eye have it."""
+    return ((TYPICAL + FLOOR) / (squares + FLOOR)) ** even
 
 
 def draw_batch(
@@ -221,7 +228,8 @@ class _Run:
         optimizer = optimizer_of(pupil, recipe)
         with replicas.first():
             first = load_state(self.state, optimizer)[0] if has_state(self.state) else 0
-            cut_rows(self.log, first)
+            if not replicas.rank:
+                cut_rows(self.log, first)
         began = saved = logged = time.monotonic()
         told: list[tuple[float, float]] = []
         steps = train_vae(pupil, fitted, optimizer, self.pool, recipe, self.seed, first, replicas)
@@ -279,9 +287,8 @@ def fitted_beside(folder: Path) -> Path:
     return folder.with_name(folder.name + ".fitted")
 
 
-def _read(folder: Path) -> AutoencoderKLHunyuanVideo:
-    vae: Any = AutoencoderKLHunyuanVideo.from_pretrained(folder)
-    return vae
+def _read(folder: Path) -> Any:
+    return AutoencoderKLHunyuanVideo.from_pretrained(folder)
 
 
 def save_vae(vae: AutoencoderKLHunyuanVideo, folder: Path) -> None:
