@@ -93,6 +93,16 @@ BAD = {
 }
 
 
+def test_files_that_no_request_could_name_are_not_listed(client, service, tmp_path):
+    folder = lora_folder(service.folders)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("style [v2].safetensors", "Über.safetensors", "plain.safetensors"):
+        (folder / name).write_bytes(lora())
+    (tmp_path / "else.safetensors").write_bytes(lora())
+    (folder / "link.safetensors").symlink_to(tmp_path / "else.safetensors")
+    assert [one["name"] for one in client.get("/api/loras").json()] == ["plain.safetensors"]
+
+
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD.keys())
 def test_what_is_no_lora_is_refused_in_a_sentence_and_leaves_nothing(client, service, data):
     answer = send(client, data)

@@ -121,7 +121,13 @@ ORIGINAL = {
     "txt_in.individual_token_refiner.blocks.1.self_attn_qkv": [
         f"context_embedder.token_refiner.refiner_blocks.1.attn.to_{x}" for x in "qkv"
     ],
+    "txt_in.individual_token_refiner.blocks.0.mlp.fc1": [
+        "context_embedder.token_refiner.refiner_blocks.0.ff.net.0.proj"
+    ],
+    "txt_in.t_embedder.mlp.0": ["context_embedder.time_text_embed.timestep_embedder.linear_1"],
+    "txt_in.c_embedder.linear_2": ["context_embedder.time_text_embed.text_embedder.linear_2"],
     "time_in.mlp.2": ["time_text_embed.timestep_embedder.linear_2"],
+    "guidance_in.mlp.0": ["time_text_embed.guidance_embedder.linear_1"],
     "vector_in.in_layer": ["time_text_embed.text_embedder.linear_1"],
 }
 COMFY = {
@@ -129,6 +135,11 @@ COMFY = {
     "double_blocks.0.img_mlp.0": ORIGINAL["double_blocks.0.img_mlp.fc1"],
     "double_blocks.1.img_mod.lin": ORIGINAL["double_blocks.1.img_mod.linear"],
     "single_blocks.0.modulation.lin": ORIGINAL["single_blocks.0.modulation.linear"],
+    "txt_in.individual_token_refiner.blocks.0.mlp.0": ORIGINAL["txt_in.individual_token_refiner.blocks.0.mlp.fc1"],
+    "txt_in.t_embedder.in_layer": ORIGINAL["txt_in.t_embedder.mlp.0"],
+    "txt_in.c_embedder.out_layer": ORIGINAL["txt_in.c_embedder.linear_2"],
+    "time_in.out_layer": ORIGINAL["time_in.mlp.2"],
+    "guidance_in.in_layer": ORIGINAL["guidance_in.mlp.0"],
 }
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from framepack import FramePack, GenerationRequest
 from framepack.memory import MemoryManager
 from framepack.models.lora import LoraError
+from framepack.pipeline import foresight
 from framepack.spec.request import Lora
 
 
@@ -38,7 +39,7 @@ def latents(framepack: FramePack, picture: Path, work: Path, *loras: Lora) -> to
 
 
 def test_a_lora_changes_the_video_and_leaves_when_it_is_no_longer_asked_for(tiny_models_dir, picture, lora, tmp_path):
-    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     plain = latents(framepack, picture, tmp_path / "a")
     changed = latents(framepack, picture, tmp_path / "b", Lora(file=lora, strength=2))
     again = latents(framepack, picture, tmp_path / "c")
@@ -49,7 +50,7 @@ def test_a_lora_changes_the_video_and_leaves_when_it_is_no_longer_asked_for(tiny
 
 
 def test_a_lora_for_another_model_is_refused_and_the_next_request_works(tiny_models_dir, picture, lora, tmp_path):
-    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     save_file({"lora_unet_nowhere.lora_up.weight": torch.ones(2, 2)}, tmp_path / "wrong.safetensors")
     with pytest.raises(LoraError, match="lora_unet_nowhere"):
         latents(framepack, picture, tmp_path / "a", Lora(file=tmp_path / "wrong.safetensors"))
@@ -57,7 +58,7 @@ def test_a_lora_for_another_model_is_refused_and_the_next_request_works(tiny_mod
 
 
 def test_a_file_trained_anew_is_read_anew(tiny_models_dir, picture, lora, tmp_path):
-    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     first = latents(framepack, picture, tmp_path / "a", Lora(file=lora))
     tensors = {name: 3 * tensor for name, tensor in load_file(lora).items()}
     save_file(tensors, lora)
@@ -65,7 +66,7 @@ def test_a_file_trained_anew_is_read_anew(tiny_models_dir, picture, lora, tmp_pa
 
 
 def test_more_ram_than_allowed_is_refused(tiny_models_dir, picture, lora, tmp_path):
-    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     framepack = FramePack.from_loader(framepack.loader, MemoryManager("cpu", ram_limit=100_000))
     with pytest.raises(ValueError, match="raise it, or leave the LoRAs out"):
         latents(framepack, picture, tmp_path / "a", Lora(file=lora))
@@ -74,3 +75,14 @@ def test_more_ram_than_allowed_is_refused(tiny_models_dir, picture, lora, tmp_pa
 def test_strength_has_bounds():
     with pytest.raises(ValueError, match=r"strength must be -4\.\.4, got 5"):
         Lora(file=Path("a"), strength=5)
+
+
+def test_a_lora_for_which_there_is_no_ram_is_refused_before_anything_is_read(
+    tiny_models_dir, picture, lora, tmp_path, monkeypatch
+):
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
+    monkeypatch.setattr(foresight, "available_ram", lambda: 0)
+    monkeypatch.setattr(foresight, "resident_ram", lambda: 1000)
+    with pytest.raises(ValueError, match=r"LoRAs are added to weights in RAM, .* GB are free: end other programs"):
+        latents(framepack, picture, tmp_path / "a", Lora(file=lora))
+    latents(framepack, picture, tmp_path / "b", Lora(file=lora, strength=0))

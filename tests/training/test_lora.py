@@ -1,6 +1,7 @@
 """A LoRA trained on one clip learns it, is the same after an interruption, and loads back as the same change."""
 
 import copy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from framepack import FramePack
 from framepack.media.video import VideoWriter
@@ -18,7 +19,7 @@ from framepack.training.lora_cache import cache_clips
 from framepack.training.lora_data import Item, clips_of, find_items
 from framepack.training.lora_draws import Draw
 from framepack.training.lora_examples import example, sections_of
-from framepack.training.lora_trainer import LoraRecipe, LoraTrainer, train_lora
+from framepack.training.lora_trainer import LoraRecipe, LoraTrainer, identity_of, train_lora
 
 RECIPE = LoraRecipe(rank=4, alpha=8.0, rate=1e-2, warm_up=1, steps=30, window=2, save_every=15)
 
@@ -41,7 +42,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def framepack(tiny_models_dir: Path) -> FramePack:
-    return FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    return FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
 
 
 def clips(framepack: FramePack, data: Path, folder: Path):
@@ -60,7 +61,7 @@ def mean_loss(trainer: LoraTrainer) -> float:
 
 
 def test_the_loss_falls_and_the_file_gives_the_trained_model(framepack, tiny_models_dir, data, tmp_path):
-    plain = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    plain = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     trained = trainer(framepack, data)
     before = mean_loss(trained)
     lines = []
@@ -79,7 +80,7 @@ def test_the_loss_falls_and_the_file_gives_the_trained_model(framepack, tiny_mod
 
 def test_training_in_pieces_is_training_in_one_go(tiny_models_dir, data, tmp_path):
     def run(steps: int, folder: Path, saves: list[int], pause_every: int = 0) -> dict[str, torch.Tensor]:
-        framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+        framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
         recipe = replace(RECIPE, steps=steps, save_every=4)
         assert list(train_lora(trainer(framepack, data, recipe), folder, pause_every=pause_every)) == saves
         return load_file(folder / "lora.safetensors")
@@ -93,9 +94,42 @@ def test_training_in_pieces_is_training_in_one_go(tiny_models_dir, data, tmp_pat
 @pytest.mark.parametrize("change", [{"rank": 8}, {"resolution": 96}, {"sections": 1}])
 def test_another_trainings_folder_is_refused(change, framepack, tiny_models_dir, data, tmp_path):
     list(train_lora(trainer(framepack, data, replace(RECIPE, steps=1)), tmp_path / "out"))
-    other = trainer(FramePack.load("mini", models_dir=tiny_models_dir), data, replace(RECIPE, **change))
+    other = trainer(FramePack.load("mini", models_dir=tiny_models_dir, device="cpu"), data, replace(RECIPE, **change))
     with pytest.raises(ValueError, match=rf"another training \(its {next(iter(change))} differ"):
         list(train_lora(other, tmp_path / "out"))
+
+
+def test_a_folder_goes_on_with_its_own_clips_and_weights_only(framepack, tiny_models_dir, data, tmp_path):
+    list(train_lora(trainer(framepack, data, replace(RECIPE, steps=1)), tmp_path / "out"))
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(data, moved, ignore=shutil.ignore_patterns("cache"))
+    model = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
+    shown = clips(model, moved, tmp_path / "cache")
+    slower = replace(RECIPE, rate=1e-3)
+    assert (
+        LoraTrainer(model, shown, slower).resume(tmp_path / "out") == 1
+    )  # another place and rate are no other training
+    others = [replace(clip, caption="another slide") for clip in shown]
+    with pytest.raises(
+        ValueError, match=r"its clips differ\): choose another --output; copied there, the folder .*cache"
+    ):
+        identity_of(model, RECIPE, ((clip.source, clip.caption) for clip in others)).check(tmp_path / "out")
+    further = tmp_path / "further"
+    shutil.copytree(tiny_models_dir, further)
+    for file in model.loader.folders.transformer.glob("*.safetensors"):
+        tensors = {name: tensor + 1 for name, tensor in load_file(file).items()}
+        save_file(tensors, further / file.relative_to(tiny_models_dir))
+    trained = FramePack.load("mini", models_dir=further, dtype="float32", device="cpu")
+    with pytest.raises(ValueError, match="its weights differ"):
+        identity_of(trained, RECIPE, ((clip.source, clip.caption) for clip in shown)).check(tmp_path / "out")
+
+
+def test_a_caption_longer_than_the_model_reads_is_named(framepack, data, tmp_path):
+    (data / "slide.txt").write_text("slide " * 400, encoding="utf-8")
+    heard = []
+    cache_clips(framepack, find_items(data), tmp_path, base=64, window=2, sections=2, on_notice=heard.append)
+    assert len(heard) == 1
+    assert heard[0].startswith("slide.mkv: The prompt is ")
 
 
 def test_untrained_adapters_change_nothing_and_nothing_else_is_trained(framepack):
@@ -233,7 +267,7 @@ def test_blocks_are_computed_again_in_the_backward_pass(framepack, data):
 @pytest.mark.parametrize("base", ["int8", "int8-offloaded"])
 def test_an_8_bit_base_trains_to_nearly_the_same_lora(base, tiny_models_dir, data, tmp_path):
     def losses(base: str) -> list[float]:
-        framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+        framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
         lines = []
         recipe = replace(RECIPE, steps=24, base=base)
         list(train_lora(trainer(framepack, data, recipe), tmp_path / base, on_progress=lines.append))

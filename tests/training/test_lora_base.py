@@ -50,7 +50,7 @@ def test_nothing_is_kept_for_the_backward_pass():
 
 @pytest.mark.parametrize("base", list(BASES))
 def test_adapters_sit_on_every_kind_of_base_and_training_reaches_them(base, tiny_models_dir):
-    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     use_base(framepack, base)
     with framepack.memory.lease("transformer") as transformer:
         adapters = inject(transformer, 2, 2.0, seed=0)

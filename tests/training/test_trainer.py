@@ -212,6 +212,15 @@ def test_the_shipped_recipes_read_and_name_what_is_wrong(tmp_path, name):
         replace(recipe.phases[0], sizes=((100, 64),))
 
 
+def test_the_vaes_clips_may_be_others_than_the_transformers(tmp_path):
+    tiny = (Path(framepack.__file__).parent / "training" / "recipes" / "tiny.toml").read_text(encoding="utf-8")
+    path = tmp_path / "pans.toml"
+    path.write_text(tiny.replace("[samples]", '[vae.clips.motions]\n"pan left" = 1.0\n[samples]'), encoding="utf-8")
+    recipe = Recipe.read(path)
+    assert recipe.vae.clips.motions == {"pan left": 1.0}
+    assert len(recipe.phases[0].clips.motions) > 1
+
+
 @pytest.mark.parametrize(
     ("line", "instead", "said"),
     [
@@ -222,6 +231,20 @@ def test_the_shipped_recipes_read_and_name_what_is_wrong(tmp_path, name):
         ("average = 0.98", "average = true", r"\[optimizer\] average must be a number, got True"),
         ("clips_a_batch = 1", "clips_a_batch = 1\ndecoder_rate = 0", r"\[vae\] needs .* decoder_rate above 0"),
         ("clips_a_batch = 1", "clips_a_batch = 1\nfurther = 1", r"\[vae\] further must be true or false, got 1"),
+        ("sizes = [[64, 64]]", "sizes = []", r"\[phases\] needs sizes such as"),
+        ("[[phases]]", "[phases]", r"write \[\[phases\]\], once for each"),
+        (
+            "[samples]",
+            '[clips.motions]\n"pan lft" = 1.0\n[samples]',
+            r"\[clips.motions\] has unknown entries \['pan lft'\]",
+        ),
+        ("[samples]", "[clips.paces]\nslow = -1\n[samples]", r"\[clips.paces\] needs shares of 0 or more"),
+        (
+            "[samples]",
+            '[clips.sprite_motions]\n"sprite up" = 0\n[samples]',
+            r"sprite_motions\] needs .* one of them above 0",
+        ),
+        ("[samples]", "[vae.clips]\ncombine = 0\n[samples]", r"\[vae.clips\] has unknown entries \['combine'\]"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_told_before_anything_is_drawn(tmp_path, line, instead, said):

@@ -15,7 +15,7 @@ from framepack.spec.request import GenerationRequest, Lora, OutputSettings
 from framepack.spec.variants import VARIANTS
 from framepack.training.lora_cache import Clip, cache_clips
 from framepack.training.lora_data import find_items
-from framepack.training.lora_trainer import LoraProgress, LoraRecipe, LoraTrainer, train_lora
+from framepack.training.lora_trainer import LoraProgress, LoraRecipe, LoraTrainer, identity_of, train_lora
 from framepack.training.replicas import count
 
 SAMPLE_STEPS = 12
@@ -40,6 +40,8 @@ def lora_command(
     models_dir = models_dir or Settings.from_environment().models_dir
     framepack = open_framepack(model, models_dir=models_dir, dtype=dtype, device=device)
     base = recipe.resolution or VARIANTS[model].bucket_base
+    shown = ((item.source, item.caption) for item in items)
+    identity_of(framepack, recipe, shown).check(folder)  # before what may take hours
     with console.status(f"encoding {len(items)} files") as status:
         clips = cache_clips(
             framepack,
@@ -49,6 +51,7 @@ def lora_command(
             window=recipe.window,
             sections=recipe.sections,
             on_item=lambda item, count: status.update(f"encoded {item.file.name}: {count} clip{'s' * (count != 1)}"),
+            on_notice=lambda notice: console.print(notice, style="yellow", markup=False, soft_wrap=True),
         )
     console.print(f"{len(items)} files, {len(clips)} clips", highlight=False)
     trainer = LoraTrainer(framepack, clips, recipe)
@@ -105,7 +108,7 @@ def sample(framepack: FramePack, clip: Clip, recipe: LoraRecipe, file: Path, lor
         height=height,
         seed=recipe.seed,
         loras=loras,
-        output=OutputSettings(path=file, live=False),
+        output=OutputSettings(path=file, live=False, overwrite=True),
     )
     *_, last = framepack.generate(request)
     assert isinstance(last, Finished)

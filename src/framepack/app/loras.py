@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from framepack.app.paths import find_file, lora_folder
+from framepack.app.paths import find_file, lora_folder, may_be_named
 from framepack.app.uploads import Incoming
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job, WrongState
@@ -113,8 +113,9 @@ def place(file: Path, folder: Path, wanted: str, digest: str) -> Path:
 
 
 def loras_in(folders: Folders) -> list[LoraFile]:
-    """The LoRA folder's files, by name."""
-    found = sorted(lora_folder(folders).glob(f"*{SUFFIX}"), key=lambda file: file.name.casefold())
+    """The LoRA folder's files that a request may name, by name."""
+    files = (file for file in lora_folder(folders).glob(f"*{SUFFIX}") if may_be_named(file))
+    found = sorted(files, key=lambda file: file.name.casefold())
     return [LoraFile(name=file.name, bytes=file.stat().st_size) for file in found]
 
 

@@ -13,18 +13,29 @@ from typing import Any
 
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import Kind, change_paths
+from framepack.media.atomic import require_new
 from framepack.spec.request import GenerationRequest
 
 NAME = re.compile(r"\w[\w .,()+@=-]{0,199}", re.ASCII)
 
 
+def is_name(name: str) -> bool:
+    """Whether a client may call a file so."""
+    return bool(NAME.fullmatch(name)) and not name.endswith((".", " "))
+
+
+def may_be_named(file: Path) -> bool:
+    """Whether a client can ask for this file of a folder of ours: it has such a name and is no link to elsewhere."""
+    return is_name(file.name) and file.is_file() and not file.is_symlink()
+
+
 def find_file(name: str, folders: tuple[Path, ...]) -> Path:
     """The file called `name` directly inside one of the folders; ValueError for anything else, wherever it points."""
-    if not NAME.fullmatch(name) or name.endswith((".", " ")):
+    if not is_name(name):
         raise ValueError(f"{name[:80]!r} is not the name of an upload or output; upload the file and give its id")
     for folder in folders:
         file = folder / name
-        if file.is_file() and not file.is_symlink() and file.resolve().parent == folder.resolve():
+        if may_be_named(file) and file.resolve().parent == folder.resolve():
             return file
     raise ValueError(f"there is no upload or output called {name!r}; upload the file and give its id")
 
@@ -91,10 +102,12 @@ def adopt(request: GenerationRequest, folders: Folders) -> GenerationRequest:
 
 
 def check_files(request: GenerationRequest) -> None:
-    """ValueError where a picture or LoRA of a request from this machine is missing."""
+    """ValueError where a picture or LoRA of a request from this machine is missing, or its video there already."""
     change_paths(
         request.model_dump(mode="json"), lambda kind, path: path if kind == "output" else str(there(kind, path))
     )
+    if request.output.path and not request.output.overwrite:
+        require_new(request.output.path)
 
 
 def there(kind: Kind, path: str) -> Path:

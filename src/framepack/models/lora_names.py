@@ -69,10 +69,16 @@ SWAPPED = {"final_layer.adaLN_modulation.1": "norm_out.linear"}
 COMFY = {
     "_attn_qkv": "_attn.qkv",
     "_attn_proj": "_attn.proj",
-    "_mlp.fc1": "_mlp.0",
-    "_mlp.fc2": "_mlp.2",
+    "mlp.fc1": "mlp.0",
+    "mlp.fc2": "mlp.2",
     "_mod.linear": "_mod.lin",
     ".modulation.linear": ".modulation.lin",
+    "_in.mlp.0": "_in.in_layer",
+    "_in.mlp.2": "_in.out_layer",
+    "t_embedder.mlp.0": "t_embedder.in_layer",
+    "t_embedder.mlp.2": "t_embedder.out_layer",
+    "c_embedder.linear_1": "c_embedder.in_layer",
+    "c_embedder.linear_2": "c_embedder.out_layer",
 }
 """What ComfyUI calls the same modules; a LoRA trained on its checkpoints has these names."""
 

@@ -8,7 +8,7 @@ import torch
 
 from framepack.memory import Budget
 from framepack.memory.budget import HIGH_VRAM
-from framepack.memory.probe import resident_ram, spare_ram
+from framepack.memory.probe import available_ram, resident_ram, spare_ram
 from framepack.memory.rehearsal import Speed
 from framepack.pipeline.calibrate import calibrate
 from framepack.pipeline.choices import Choices, Tiling
@@ -105,10 +105,16 @@ def stays_in_files(budget: Budget, nbytes: int) -> bool:
 
 
 def check_lora_room(budget: Budget, weights: int) -> None:
-    """Raise ValueError where a transformer of so many bytes, changed by LoRAs, would need more RAM than allowed."""
+    """Raise ValueError where a transformer of so many bytes, changed by LoRAs, needs more RAM than allowed or there."""
     limit = budget.ram_limit
     if limit is not None and weights > limit:
         raise ValueError(
             f"LoRAs are added to weights in RAM, which takes {weights / 1e9:.1f} GB, and the RAM limit is "
             f"{limit / 1e9:.1f} GB: raise it, or leave the LoRAs out"
+        )
+    room = available_ram() + resident_ram()  # what this process holds may be the same transformer, about to be let go
+    if weights > room:
+        raise ValueError(
+            f"LoRAs are added to weights in RAM, which takes {weights / 1e9:.1f} GB, and {room / 1e9:.1f} GB are free: "
+            "end other programs, or leave the LoRAs out"
         )

@@ -5,6 +5,7 @@ the host; cropping, warping and relighting happen on the device the pool's crop 
 models.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -56,6 +57,15 @@ class ClipRecipe:
     history_blur: float = 0.0
     """known sections are blurred by at most this share, against drift; half of the batches have none"""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for motions and paces that there are not, and for shares that leave nothing to draw."""
+        for name, known in (("motions", MOTIONS), ("sprite_motions", SPRITE_MOTIONS), ("paces", SPEEDS)):
+            shares: dict[str, float] = getattr(self, name)
+            if unknown := sorted(set(shares) - set(known)):
+                raise ValueError(f"[clips.{name}] has unknown entries {unknown}; known are {sorted(known)}")
+            if not all(_is_share(share) for share in shares.values()) or not sum(shares.values()) > 0:
+                raise ValueError(f"[clips.{name}] needs shares of 0 or more, one of them above 0, got {shares}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClipBatch:
@@ -83,6 +93,10 @@ class ClipBatch:
             for part, latents in zip(self.section.context, self.context, strict=True)
         )
         return replace(self, context=context, rehearsed=None)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def draw_wishes(random: Generator, recipe: ClipRecipe, *, sprite: bool = False) -> tuple[Wish, ...]:
@@ -229,6 +243,8 @@ class ClipStream:
 def check_sizes(where: str, sizes: object) -> None:
     """ValueError unless these are pairs of height and width that the model can take."""
     listed = sizes if isinstance(sizes, tuple) else (sizes,)
+    if not listed:
+        raise ValueError(f"[{where}] needs sizes such as [[64, 64], [64, 96]], got none")
     for size in listed:
         if not isinstance(size, tuple) or len(size) != 2 or not all(isinstance(length, int) for length in size):
             raise ValueError(f"[{where}] sizes must be pairs such as [[64, 64], [64, 96]], got {size!r} among them")

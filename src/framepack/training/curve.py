@@ -3,10 +3,13 @@
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+
+from framepack.media.atomic import atomic_write
 
 WIDTH, PANEL, MARGIN = 960, 420, 60
 BLUE, ORANGE, GREEN, GRID = (31, 98, 173), (214, 140, 30), (34, 130, 84), (225, 225, 225)
@@ -16,7 +19,7 @@ Rows = Sequence[Mapping[str, float]]
 
 def append_row(path: Path, row: Mapping[str, object]) -> None:
     """Add a line to a CSV, with a header where it is the first; numbers with six digits."""
-    new = not path.exists()
+    new = not path.is_file() or not path.stat().st_size
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(row))
         if new:
@@ -25,19 +28,30 @@ def append_row(path: Path, row: Mapping[str, object]) -> None:
 
 
 def cut_rows(path: Path, step: int) -> None:
-    """Drop lines later than a checkpoint: their steps are made again. The step is the first column."""
+    """Drop lines later than a checkpoint, whose steps are made again, and lines cut off. The step comes first."""
     if path.is_file():
-        header, *lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if int(line.split(",", 1)[0]) <= step]
-        path.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")
+        header, lines = _read(path)
+        kept = [line for line, row in lines if next(iter(row.values())) <= step]
+        if not kept:
+            path.unlink()
+            return
+        with atomic_write(path) as temporary:
+            temporary.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of a log; an empty list when there is none."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    """The rows of a log; an empty list when there is none. Lines cut off, as by a full disk, are left out."""
+    return [row for _, row in _read(path)[1]] if path.is_file() else []
+
+
+def _read(path: Path) -> tuple[str, list[tuple[str, dict[str, float]]]]:
+    """The header, and each whole line with what it says."""
+    header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+    names, whole = header.split(","), []
+    for line in lines:
+        with suppress(ValueError):
+            whole.append((line, dict(zip(names, map(float, line.split(",")), strict=True))))
+    return header, whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,9 +33,14 @@ TRAINED = "_trained"
 """Entry of the transformer's config.json: how many steps and samples its training had."""
 
 
+def tokenizers_in(root: Path) -> Path:
+    """The folder below `root` that holds both tokenizers."""
+    return root / MODEL.base
+
+
 def write_tokenizers(root: Path) -> Path:
     """Both tokenizers at their place below `root`; returns the folder that holds them."""
-    base = root / MODEL.base
+    base = tokenizers_in(root)
     template = TEMPLATE_PREFIX + "{}" + TEMPLATE_SUFFIX
     write_llama(base / "tokenizer", template)
     write_clip(base / "tokenizer_2", template)

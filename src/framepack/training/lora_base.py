@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from framepack.pipeline.foresight import check_lora_room
 from framepack.pipeline.framepack import FramePack
 from framepack.training.lora_adapter import TARGETS
 
@@ -104,6 +105,7 @@ def use_base(framepack: FramePack, base: str) -> None:
     """Let the memory manager lend the transformer with its base frozen so, from the next lease on."""
     if base == "whole":
         return
+    check_lora_room(framepack.memory.budget, framepack.loader.nbytes("transformer"))
 
     def load() -> nn.Module:
         module = framepack.loader.transformer(framepack.loras)

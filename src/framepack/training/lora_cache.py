@@ -16,8 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from framepack.media.atomic import atomic_write
+from framepack.models.encoders import TextFeatures
 from framepack.pipeline.framepack import FramePack
 from framepack.training.lora_data import Item, clips_of
+from framepack.training.lora_run import weights_mark
+
+AT_ONCE = 32
+"""Items whose captions are encoded before their frames are, so that the text encoders come and go once for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,8 @@ class Clip:
 
     file: Path
     caption: str
+    source: str
+    """`Item.source` of the file it was cut from."""
 
     def load(self) -> dict[str, Tensor]:
         """latents (1, C, 1 + k, h, w), text (1, L, D), pooled (1, P), image (1, N, I); float32 on the CPU."""
@@ -63,44 +70,76 @@ def cache_clips(
     window: int,
     sections: int,
     on_item: Callable[[Item, int], None] = lambda item, clips: None,
+    on_notice: Callable[[str], None] = lambda notice: None,
 ) -> list[Clip]:
-    """Encode what is not in `folder` yet; returns all clips of all items. `on_item` hears each item and its clips."""
+    """Encode what is not in `folder` yet; returns all clips of all items.
+
+    `on_item` hears each item and its clips, `on_notice` of captions that are longer than the model reads.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    clips = []
-    for item in items:
-        key = _key(framepack, item, base, window, sections)
-        done = folder / f"{key}.done"
-        if not done.is_file() or not done.stat().st_size:
-            count = _encode(framepack, item, folder / key, base=base, window=window, sections=sections)
-            with atomic_write(done) as temporary:
-                temporary.write_text(str(count), encoding="utf-8")
-        made = [
-            Clip(file=folder / f"{key}-{i}.safetensors", caption=item.caption) for i in range(int(done.read_text()))
-        ]
-        clips += made
-        on_item(item, len(made))
+    encoders = weights_mark((framepack.loader.folders.base, framepack.loader.folders.vision))
+    clips: list[Clip] = []
+    for begin in range(0, len(items), AT_ONCE):
+        some = {_key(encoders, item, base, window, sections): item for item in items[begin : begin + AT_ONCE]}
+        texts = _read_captions(framepack, {key: item for key, item in some.items() if not _count(folder, key)})
+        for key, item in some.items():
+            if key in texts:
+                if texts[key].text_cut:
+                    on_notice(f"{item.file.name}: {texts[key].notice()}")
+                count = _encode(framepack, item, texts[key], folder / key, base, window, sections)
+                with atomic_write(_done(folder, key)) as temporary:
+                    temporary.write_text(str(count), encoding="utf-8")
+            made = [
+                Clip(file=folder / f"{key}-{i}.safetensors", caption=item.caption, source=item.source)
+                for i in range(_count(folder, key))
+            ]
+            clips += made
+            on_item(item, len(made))
+        if texts:
+            framepack.memory.free()  # the training, too, needs the device
     return clips
 
 
 @torch.no_grad()
 def empty_caption(framepack: FramePack, folder: Path) -> dict[str, Tensor]:
     """text (1, L, D) and pooled (1, P) of no words at all, float32 on the CPU; kept in `folder`."""
-    name = hashlib.sha256(str(framepack.loader.folders.base.resolve()).encode()).hexdigest()[:24]
-    file = folder / f"empty-{name}.safetensors"
+    file = folder / f"empty-{weights_mark((framepack.loader.folders.base,))[:24]}.safetensors"
     if not file.is_file():
         with framepack.memory.lease("text") as encoder:
             text = encoder.encode("")
+        framepack.memory.free()
         tensors = {"text": text.text.float().cpu().contiguous(), "pooled": text.pooled.float().cpu().contiguous()}
         with atomic_write(file) as temporary:
             save_file(tensors, temporary)
     return load_file(file)
 
 
+def _done(folder: Path, key: str) -> Path:
+    return folder / f"{key}.done"
+
+
+def _count(folder: Path, key: str) -> int:
+    """How many clips an item was cut into; 0 where it is still to be encoded."""
+    done = _done(folder, key)
+    return int(done.read_text() or 0) if done.is_file() else 0
+
+
 @torch.no_grad()
-def _encode(framepack: FramePack, item: Item, stem: Path, *, base: int, window: int, sections: int) -> int:
-    """Encode one item's clips to `stem`-0, `stem`-1 ...; returns how many."""
+def _read_captions(framepack: FramePack, items: dict[str, Item]) -> dict[str, TextFeatures]:
+    """By key. The text encoders, by far the largest, leave the device afterwards."""
+    if not items:
+        return {}
     with framepack.memory.lease("text") as encoder:
-        text = encoder.encode(item.caption)
+        texts = {key: encoder.encode(item.caption) for key, item in items.items()}
+    framepack.memory.free()
+    return texts
+
+
+@torch.no_grad()
+def _encode(
+    framepack: FramePack, item: Item, text: TextFeatures, stem: Path, base: int, window: int, sections: int
+) -> int:
+    """Encode one item's clips to `stem`-0, `stem`-1 ...; returns how many."""
     count = 0
     for frames in clips_of(item, base, window, sections):
         with framepack.memory.lease("image") as encoder:
@@ -116,10 +155,9 @@ def _encode(framepack: FramePack, item: Item, stem: Path, *, base: int, window: 
     return count
 
 
-def _key(framepack: FramePack, item: Item, base: int, window: int, sections: int) -> str:
+def _key(encoders: str, item: Item, base: int, window: int, sections: int) -> str:
     """A name that changes with the file, its caption, the size, and the model's encoders."""
     stat = item.file.stat()
-    folders = framepack.loader.folders
     parts = (
         item.file.resolve(),
         stat.st_size,
@@ -128,7 +166,6 @@ def _key(framepack: FramePack, item: Item, base: int, window: int, sections: int
         base,
         window,
         sections,
-        folders.base.resolve(),
-        folders.vision.resolve(),
+        encoders,
     )
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:24]

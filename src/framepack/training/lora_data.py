@@ -28,6 +28,11 @@ class Item:
     caption: str
 
     @property
+    def source(self) -> str:
+        """What tells the file from others wherever it lies: its name and size."""
+        return f"{self.file.name} {self.file.stat().st_size}"
+
+    @property
     def is_picture(self) -> bool:
         """Whether it is a single picture."""
         return self.file.suffix.lower() in PICTURES

@@ -7,15 +7,13 @@ not trained.
 Flow matching on the velocity, as the models were trained (arXiv 2403.03206); LoRA, arXiv 2106.09685.
 """
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -29,6 +27,7 @@ from framepack.training.lora_adapter import inject, save_lora
 from framepack.training.lora_base import BASES, use_base
 from framepack.training.lora_cache import Clip, empty_caption
 from framepack.training.lora_draws import Draw, Drawer, joined
+from framepack.training.lora_run import STATE, Identity
 
 CHAPTER = 20
 """Steps whose conditions are computed together; the log has a line for each chapter."""
@@ -96,6 +95,7 @@ class LoraTrainer:
         if not clips:
             raise ValueError("there is nothing to train on: no clips")
         self.framepack, self.clips, self.recipe = framepack, clips, recipe
+        self.identity = identity_of(framepack, recipe, ((clip.source, clip.caption) for clip in clips))
         drop = recipe.caption_dropout
         self.drawer = Drawer(
             framepack.model,
@@ -108,6 +108,7 @@ class LoraTrainer:
         )
         use_base(framepack, recipe.base)
         with self.lent() as transformer:
+            check_whole(framepack, transformer, transformer)
             self.transformer = transformer
             self.adapters = inject(transformer, recipe.rank, recipe.alpha, recipe.seed)
             for parameter in self.adapters.values():
@@ -179,13 +180,13 @@ class LoraTrainer:
 
     def save(self, folder: Path) -> None:
         """Write the LoRA and all that a later run needs to go on."""
-        recipe, notes = self.recipe, {"framepack": json.dumps(asdict(self.recipe)), "model": self.framepack.model}
+        recipe, notes = self.recipe, self.identity.notes()
         save_lora(folder / "lora.safetensors", self.adapters, recipe.rank, recipe.alpha, notes)
         tensors = {f"adapter/{name}": value.detach() for name, value in self.adapters.items()}
         for (name, parameter), kind in ((pair, kind) for pair in self.adapters.items() for kind in MOMENTS):
             if parameter in self.optimizer.state:
                 tensors[f"{kind}/{name}"] = self.optimizer.state[parameter][kind]
-        with atomic_write(folder / "state.safetensors") as temporary:
+        with atomic_write(folder / STATE) as temporary:
             save_file(
                 {n: t.cpu().contiguous() for n, t in tensors.items()},
                 temporary,
@@ -195,25 +196,12 @@ class LoraTrainer:
     def resume(self, folder: Path) -> int:
         """Go on from what `folder` holds; returns the steps done, 0 where there is nothing.
 
-        ValueError where it is another training's: the rank, the model, or anything but the number of steps differs.
+        ValueError where it is another training's: anything differs but the number of steps and the learning rate.
         """
-        file = folder / "state.safetensors"
-        if not file.is_file():
-            return 0
-        try:
-            with safe_open(file, framework="pt") as header:
-                notes = header.metadata() or {}
-            tensors = load_file(file)
-        except SafetensorError as error:
-            raise ValueError(f"{file} is damaged ({error}); delete it to begin anew") from None
-        theirs, mine = json.loads(notes["framepack"]), asdict(self.recipe)
-        free = ("steps", "save_every")
-        differing = [name for name in mine if name not in free and mine[name] != theirs.get(name, mine[name])]
-        if differing or notes["model"] != self.framepack.model:
-            what = ", ".join(differing) or "model"
-            raise ValueError(f"{folder} holds another training (its {what} differ); choose another --output")
-        self._restore(tensors, int(notes["step"]))
-        return self.step_count
+        done = self.identity.check(folder)
+        if done:
+            self._restore(load_file(folder / STATE), done)
+        return done
 
     @torch.no_grad()
     def _restore(self, tensors: dict[str, Tensor], step: int) -> None:
@@ -222,6 +210,11 @@ class LoraTrainer:
             moments = {kind: tensors[f"{kind}/{name}"].to(parameter.device) for kind in MOMENTS}
             self.optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
         self.step_count = step
+
+
+def identity_of(framepack: FramePack, recipe: LoraRecipe, clips: Iterable[tuple[str, str]]) -> Identity:
+    """What a training is that shows these (source, caption) to the model."""
+    return Identity.of(recipe, framepack.model, clips, framepack.loader.folders)
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -3,6 +3,7 @@
 The pool at a step depends on the seed and the step alone, so a resumed run sees the images it would have seen.
 """
 
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ class ImagePool:
 
     def __init__(self, recipe: PoolRecipe, seed: int, workers: int) -> None:
         self.recipe, self.seed = recipe, seed
-        self.executor = ProcessPoolExecutor(workers) if workers > 1 else None
+        # Ctrl-C reaches the whole group; the workers end with their parent, not each with a traceback of its own
+        quiet = (signal.SIGINT, signal.SIG_IGN)
+        self.executor = ProcessPoolExecutor(workers, initializer=signal.signal, initargs=quiet) if workers > 1 else None
         self.parts: dict[int, Callable[[], np.ndarray]] = {}
         self.age = -1
         self.images = np.empty((0, recipe.size, recipe.size, 3), np.uint8)

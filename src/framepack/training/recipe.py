@@ -87,13 +87,15 @@ class Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         if missing := [name for name in ("seed", "model", "phases") if name not in table]:
             raise ValueError(f"the recipe {path} lacks {', '.join(missing)}")
+        if not isinstance(table["phases"], list):
+            raise ValueError(f"the recipe {path} has its phases in one table: write [[phases]], once for each of them")
         channels = table.get("vae", {}).get("latent_channels", VaeRecipe.latent_channels)
         model = {"in_channels": channels, "out_channels": channels, **table.pop("model")}
         base = {name: table.pop(name, {}) for name in PHASE_PARTS}
         parts: dict[str, Any] = {
             "model": TransformerConfig.from_dict(model),
             "towers": _build(TowerConfig, table.pop("towers", {}), "towers"),
-            "vae": _build(VaeRecipe, table.pop("vae", {}), "vae"),
+            "vae": _vae(table.pop("vae", {})),
             "pool": _build(PoolRecipe, table.pop("pool", {}), "pool"),
             "optimizer": _build(OptimizerRecipe, table.pop("optimizer", {}), "optimizer"),
             "schedule": _build(Schedule, table.pop("schedule", {}), "schedule"),
@@ -105,6 +107,11 @@ class Recipe:
         if not parts["phases"] or not isinstance(table["seed"], int):
             raise ValueError(f"the recipe {path} needs a whole number as seed and at least one phase")
         return cls(**parts, **table)
+
+
+def _vae(table: Mapping[str, Any]) -> VaeRecipe:
+    clips = {"clips": _build(ClipRecipe, table["clips"], "vae.clips")} if "clips" in table else {}
+    return _build(VaeRecipe, {**table, **clips}, "vae")
 
 
 def _phase(table: Mapping[str, Any], base: Mapping[str, Mapping[str, Any]]) -> Phase:

@@ -19,7 +19,7 @@ from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.block_encoder import BlockEncoder
 from framepack.training.clips import ClipStream
 from framepack.training.curve import append_row, cut_rows, draw_curve, read_log
-from framepack.training.export import export_transformer, export_vae, write_tokenizers
+from framepack.training.export import export_transformer, export_vae, tokenizers_in, write_tokenizers
 from framepack.training.loss import flow_loss
 from framepack.training.optimizer import Optimizer
 from framepack.training.own_history import with_own_history
@@ -198,19 +198,13 @@ def train(
             f"the model in {start} has {begin.step} steps already and the recipe ends at {recipe.schedule.steps}: "
             "give it more steps"
         )
-    if begin is None and (folder / MARK).is_file() and not has_state(folder / "state"):
-        raise ValueError(f"the training in {folder} was to begin with a model and has not taken a step: name it again")
-    folder.mkdir(parents=True, exist_ok=True)
     together = replicas()
     device = together.device(device)
+    with together.first():
+        if not together.rank:
+            _prepare(recipe, folder, begin)
+    base = tokenizers_in(folder / "model")
     with ImagePool(recipe.pool, recipe.seed, workers) as pool:
-        with together.first():
-            if begin:
-                begin.claim(folder)
-            base = write_tokenizers(folder / "model")
-            vae_folder = fitted_beside(folder / "vae") if recipe.vae.further else folder / "vae"
-            if begin and not vae_folder.is_dir() and not (folder / "vae").is_dir():
-                save_vae(begin.vae(), vae_folder)
         began = time.monotonic()
         vae = prepare_vae(recipe.vae, recipe.seed, folder / "vae", pool, device, seconds, on_vae, together)
         if vae is None:
@@ -233,6 +227,19 @@ def train(
     return number
 
 
+def _prepare(recipe: Recipe, folder: Path, begin: Start | None) -> None:
+    """Put into a run's folder what it begins with; one process does. ValueError where another run lies there."""
+    if begin is None and (folder / MARK).is_file() and not has_state(folder / "state"):
+        raise ValueError(f"the training in {folder} was to begin with a model and has not taken a step: name it again")
+    folder.mkdir(parents=True, exist_ok=True)
+    if begin:
+        begin.claim(folder)
+    write_tokenizers(folder / "model")
+    vae = fitted_beside(folder / "vae") if recipe.vae.further else folder / "vae"
+    if begin and not vae.is_dir() and not (folder / "vae").is_dir():
+        save_vae(begin.vae(), vae)
+
+
 def _run(
     trainer: Trainer,
     folder: Path,
@@ -247,8 +254,9 @@ def _run(
     with together.first():
         if has_state(state):
             number, trainer.samples = load_state(state, trainer.optimizer)
-        for path in (log, folder / "samples.csv"):
-            cut_rows(path, number)
+        if not together.rank:
+            for path in (log, folder / "samples.csv"):
+                cut_rows(path, number)
     began = saved = sampled = time.monotonic()
     for progress in _steps(trainer, number):
         number, now = progress.step, time.monotonic()
