@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 .PHONY: demo test lint install clean
 
 demo: $(INSTALLED)
-	$(BIN)/framepack generate examples/harbour.jpg --prompt "the camera pans left" --seconds 1.2 --output outputs/demo.mp4
+	$(BIN)/framepack generate examples/harbour.jpg --prompt "the camera pans left" --seconds 1.2 --output outputs/demo.mp4 --overwrite
 
 test: $(INSTALLED) lint
 	$(BIN)/pytest

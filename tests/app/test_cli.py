@@ -97,6 +97,25 @@ def test_a_wrong_file_is_told_before_torch_is_loaded(picture: Path):
         assert "no such file: 'nowhere.png': check the path" in done.stderr
 
 
+def test_a_finished_file_is_not_replaced_without_a_word_and_that_is_told_before_torch_is_loaded(
+    picture: Path, tiny_models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    output = tmp_path / "v.mp4"
+    output.write_text("a video")
+    arguments = ["generate", picture, *SMALL, "--seconds", 0.4, "--models-dir", tiny_models_dir, "-o", output]
+    looked = "import sys; from framepack.app.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", looked, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "False\n")
+    assert "v.mp4 is there already: give the video another name" in done.stderr
+    assert "--overwrite" in done.stderr
+    assert run_here(monkeypatch, *arguments, "--work", tmp_path / "work") == 2
+    assert output.read_text() == "a video"
+    assert run_here(monkeypatch, *arguments, "--overwrite") == 0
+    assert probe(output).frames == 13
+
+
 HELD = """
 import time
 from framepack.app import cli

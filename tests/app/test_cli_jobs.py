@@ -188,6 +188,16 @@ def test_a_video_elsewhere_is_left_alone_and_said_to_stay(outputs, tmp_path, sto
     assert (tmp_path / "mine.mp4").is_file()
 
 
+def test_a_batch_that_would_replace_a_file_is_refused_unless_that_is_allowed(outputs, tmp_path, store):
+    file = tmp_path / "mine.mp4"
+    file.write_text("a video")
+    refused = run("batch", batch_file(tmp_path, {"output": {"path": str(file)}}))
+    assert "mine.mp4 is there already" in str(refused.exception)
+    assert store.jobs() == []
+    answer = run("batch", batch_file(tmp_path, {"output": {"path": str(file), "overwrite": True}}), "--detach")
+    assert answer.exit_code == 0, answer.output
+
+
 def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_path, store, monkeypatch):
     monkeypatch.setattr("framepack.app.machine.gpu_here", lambda: True)
     for size in ("6GB", "6gb", "6000MB"):

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from PIL import Image
 
 from framepack.app import cli
 
@@ -33,6 +34,22 @@ def test_a_plan_says_that_its_model_is_not_downloaded_and_how_large_it_is(monkey
     assert "run `framepack models download framepack-f1` (about 42.9 GB)" in capsys.readouterr().out
     assert ask(monkeypatch, "plan", "--model", "mini", *size) == 0
     assert "download" not in capsys.readouterr().out
+
+
+def test_memory_to_leave_free_needs_a_gpu_or_a_plan_for_one(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("framepack.app.machine.gpu_here", lambda: False)
+    size, free = ["--width", "640", "--height", "640"], ["--preserve", "2GB"]
+    Image.new("RGB", (64, 64)).save(picture := tmp_path / "a.png")
+    for command in (["generate", str(picture)], ["generate", str(picture), "--device", "cpu"], ["plan"]):
+        assert ask(monkeypatch, *command, *size, *free) == 2
+        assert capsys.readouterr().err == (
+            "framepack: there is no GPU here, so there is no GPU memory to leave free: leave out --preserve\n"
+        )
+    held = []
+    for options in ([], ["--preserve", "70GB"]):
+        assert ask(monkeypatch, "plan", "--model", "framepack", *size, "--vram-limit", "80GB", *options) == 0
+        held.append("streamed" in capsys.readouterr().out)
+    assert held == [False, True]
 
 
 def test_a_plan_refuses_what_generate_refuses(monkeypatch, capsys, tmp_path):

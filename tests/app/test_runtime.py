@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from framepack.app.cli_models import verdict_13b
-from framepack.app.runtime import choose_device
 from framepack.memory.probe import Device, DeviceMemory, Machine
+from framepack.pipeline.device import choose_device
 
 
 def card(name: str, free: float) -> Device:

@@ -126,6 +126,9 @@ def test_deleting_removes_the_work_and_if_asked_the_video(folders, tmp_path, wai
     with Service(folders, Crew(target=TARGET, in_process=True)) as service:
         kept, gone = (wait(service, job) for job in service.submit([wish(tmp_path), wish(tmp_path)]))
         with service.listen() as listener:
+            of_requests_before = [file.with_name(f"{file.stem}.part-1.mp4") for file in (*kept.outputs, *gone.outputs)]
+            for file in of_requests_before:
+                file.touch()
             service.delete(kept.id)
             service.delete(gone.id, files=True)
             heard = []
@@ -134,6 +137,7 @@ def test_deleting_removes_the_work_and_if_asked_the_video(folders, tmp_path, wai
                 assert heard[-1] is not None
         assert kept.outputs[0].is_file()
         assert not gone.outputs[0].exists()
+        assert [file.exists() for file in of_requests_before] == [True, False]
         assert service.jobs() == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from framepack.media.errors import MediaError
 from framepack.media.image import encode_image
-from framepack.media.read import probe, read_tail, read_video
+from framepack.media.read import probe, read_video
 from framepack.media.video import VideoWriter
 
 
@@ -18,12 +18,6 @@ def mp4(tmp_path, clip):
     with VideoWriter(tmp_path / "clip.mp4", size=(96, 64)) as writer:
         writer.write(clip(30))
     return tmp_path / "clip.mp4"
-
-
-def test_the_tail_is_the_end_of_the_whole(mp4):
-    whole = np.stack(list(read_video(mp4)))
-    assert np.array_equal(read_tail(mp4, 5), whole[-5:])
-    assert np.array_equal(read_tail(mp4, 99), whole)
 
 
 def test_another_rate_goes_by_the_time_stamps(mp4):

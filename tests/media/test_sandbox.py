@@ -7,7 +7,7 @@ import pytest
 from framepack.media import sandbox
 from framepack.media.errors import MediaError
 from framepack.media.image import bucket_crop, encode_image
-from framepack.media.read import probe, read_tail
+from framepack.media.read import probe
 from framepack.media.sandbox import (
     Limits,
     decode_untrusted_image,
@@ -15,6 +15,7 @@ from framepack.media.sandbox import (
     probe_untrusted_video,
     read_untrusted_metadata,
 )
+from framepack.media.tail import read_tail
 from framepack.media.video import VideoWriter
 
 

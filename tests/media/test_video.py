@@ -45,6 +45,16 @@ def test_lossless_formats_are_identical_to_the_bit_even_for_noise_and_odd_sizes(
     assert np.array_equal(np.stack(list(read_video(path))), noise)
 
 
+def test_quality_changes_the_file_of_the_formats_that_heed_it_and_of_no_other(tmp_path, clip, name):
+    frames = []
+    for quality in (1, 51):
+        path = tmp_path / f"{quality}{FORMATS[name].suffix}"
+        with VideoWriter(path, size=(96, 64), quality=quality) as writer:
+            writer.write(clip(5))
+        frames.append(np.stack(list(read_video(path))))
+    assert np.array_equal(*frames) != FORMATS[name].heeds_quality
+
+
 def test_mp4_is_what_browsers_play(tmp_path, clip):
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, size=(96, 64)) as writer:

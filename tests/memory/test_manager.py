@@ -98,15 +98,28 @@ def test_modules_on_loan_are_never_evicted():
     assert "streamed through 3 slots" in memory.report().modules["b"].where
 
 
-def test_high_vram_keeps_everything():
-    memory = pretend(1000, high_vram=True)
+def test_high_vram_keeps_everything_also_after_a_job():
+    memory = pretend(2 * (REST + sum(BLOCKS)), high_vram=True)
     for seed, name in enumerate("ab"):
         add(memory, name, net(seed))
         with memory.lease(name):
             pass
-    assert memory.report().modules["b"].where == "on the device"
+    memory.end_job()
+    assert {memory.report().modules[name].where for name in "ab"} == {"on the device"}
     assert MemoryManager("cpu", vram_limit=61 * budget.GB).high_vram
     assert not MemoryManager("cpu", vram_limit=59 * budget.GB).high_vram
+
+
+@pytest.mark.parametrize("high_vram", [False, True])
+@pytest.mark.parametrize("spared", ["preserve", "activations"])
+def test_high_vram_leaves_free_what_it_is_told_to(spared, high_vram):
+    limit, free = 2 * (REST + sum(BLOCKS)), REST + 2 * sum(BLOCKS) - 3 * max(BLOCKS)
+    memory = pretend(limit, high_vram=high_vram, preserve=free if spared == "preserve" else 0)
+    add(memory, "net", net())
+    with memory.lease("net", activations=free if spared == "activations" else 0):
+        assert memory.report().held <= limit - free
+    assert "streamed" in memory.report().modules["net"].where
+    assert torch.equal(run(memory, "net"), expected(net()))
 
 
 def test_streaming_goes_on_where_it_was_in_the_next_lease():

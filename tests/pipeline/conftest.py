@@ -19,4 +19,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def framepacks(tiny_models_dir: Path) -> dict[str, FramePack]:
-    return {model: FramePack.load(model, models_dir=tiny_models_dir, dtype="float32") for model in ("mini", "mini-f1")}
+    return {
+        model: FramePack.load(model, models_dir=tiny_models_dir, dtype="float32", device="cpu")
+        for model in ("mini", "mini-f1")
+    }

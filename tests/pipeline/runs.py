@@ -11,7 +11,8 @@ from framepack.spec.events import Finished
 
 def request_of(picture: Path, output: Path, **fields: object) -> GenerationRequest:
     settings = {"steps": 2, "width": 32, "height": 32, "window": 3, "seconds": 1.2}
-    return GenerationRequest.model_validate({"image": picture, "output": {"path": output}, **settings, **fields})
+    file = {"path": output, "overwrite": True}
+    return GenerationRequest.model_validate({"image": picture, "output": file, **settings, **fields})
 
 
 def latents(work: Path) -> list[torch.Tensor]:

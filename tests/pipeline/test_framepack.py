@@ -12,10 +12,11 @@ from framepack import EndFrame, FramePack, GuideFrame
 from framepack.media.read import probe
 from framepack.memory import MemoryExhaustedError, MemoryManager
 from framepack.pipeline import calibrate
+from framepack.pipeline.device import choose_device
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.sources import ModelSource
 from framepack.sampling import SAMPLERS
-from framepack.spec.events import Notice, SectionDone, StepDone
+from framepack.spec.events import Finished, Notice, SectionDone, StepDone
 from framepack.spec.variants import VARIANTS
 
 
@@ -34,13 +35,39 @@ def test_a_seed_gives_the_same_latents_to_the_bit_and_another_seed_others(
 def test_a_model_that_let_go_of_its_weights_makes_the_same_video_again(
     tiny_models_dir: Path, picture: Path, tmp_path: Path
 ):
-    framepack = FramePack.load("mini", models_dir=tiny_models_dir)
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, device="cpu")
     request = request_of(picture, tmp_path / "v.mp4")
     first = make(framepack, request, tmp_path / "a")
     framepack.forget()
     assert framepack.memory.report().held == 0
     again = make(framepack, request, tmp_path / "b")
     assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
+
+
+def test_paths_may_be_text(tiny_models_dir: Path, picture: Path, tmp_path: Path):
+    framepack = FramePack.load("mini", models_dir=str(tiny_models_dir), device=None)
+    request = request_of(picture, None, seconds=0.4)
+    *_, last = framepack.generate(request, outputs=str(tmp_path / "videos"), work=str(tmp_path / "work"))
+    assert isinstance(last, Finished)
+    assert last.file.parent == tmp_path / "videos"
+    assert len(latents(tmp_path / "work")) == 1
+
+
+def test_the_device_is_the_best_there_is_unless_one_is_named(tiny_models_dir: Path):
+    for wanted in ({}, {"device": "auto"}, {"device": None}):
+        assert FramePack.load("mini", models_dir=tiny_models_dir, **wanted).memory.device == choose_device("auto")
+    named = FramePack.load("mini", models_dir=tiny_models_dir, device=torch.device("cpu"))
+    assert named.memory.device == torch.device("cpu")
+    with pytest.raises(ValueError, match="device must be auto, cpu, cuda, cuda:1 or mps, got 'toaster'"):
+        FramePack.load("mini", models_dir=tiny_models_dir, device="toaster")
+
+
+def test_what_an_earlier_run_had_made_is_told_of(framepacks: dict, picture: Path, tmp_path: Path):
+    (tmp_path / "v.part.mp4").write_text("eleven sections")
+    run = framepacks["mini"].generate(request_of(picture, tmp_path / "v.mp4", seconds=0.4))
+    told = [event.message for event in run if isinstance(event, Notice)]
+    assert told == [f"what an earlier run had made under this name is kept as {tmp_path / 'v.part-1.mp4'}"]
+    assert (tmp_path / "v.part-1.mp4").read_text() == "eleven sections"
 
 
 def test_closing_the_generator_keeps_what_is_finished_as_a_video(framepacks: dict, picture: Path, tmp_path: Path):
@@ -135,7 +162,7 @@ def test_running_out_of_memory_in_any_phase_redoes_it_and_changes_no_bit(
     phase: str, tiny_models_dir: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     request = request_of(picture, tmp_path / "v.mp4", steps=4, cache="teacache", cache_threshold=0.5)
-    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     whole = make(framepack, request, tmp_path / "whole")
     name, method = PHASES[phase]
     with framepack.memory.lease(name) as module:
@@ -159,7 +186,7 @@ def test_running_out_of_memory_in_any_phase_redoes_it_and_changes_no_bit(
 def test_memory_that_never_suffices_ends_in_one_clear_error(
     tiny_models_dir: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     with framepack.memory.lease("transformer") as module:
         owner = type(module)
     real = owner.forward

@@ -39,7 +39,7 @@ def drive(
     made: set[int] = set()
     played = []
     with (
-        WorkFolder.open((place or tmp_path) / "work", request) as folder,
+        WorkFolder.open((place or tmp_path) / "work", request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, sections) as out,
     ):
         for section, settled in zip(sections, settled_frames(sections), strict=True):
@@ -149,7 +149,7 @@ def test_two_jobs_that_begin_in_the_same_second_get_two_names_and_leave_no_empty
     request = GenerationRequest(image="a.png", seconds=1)
     sections = plan(request)
     with (
-        WorkFolder.open(None, request) as folder,
+        WorkFolder.open(None, request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, sections) as one,
         VideoOutput.open(request, tmp_path, folder, sections) as two,
     ):
@@ -160,7 +160,7 @@ def test_two_jobs_that_begin_in_the_same_second_get_two_names_and_leave_no_empty
 
 def opened(request: GenerationRequest, tmp_path: Path) -> VideoOutput:
     with (
-        WorkFolder.open(tmp_path / "work", request) as folder,
+        WorkFolder.open(tmp_path / "work", request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, plan(request)) as out,
     ):
         return out
@@ -173,7 +173,7 @@ def test_publishing_what_is_published_already_leaves_nothing_behind(model: str, 
     request.image.touch()
     sections = plan(request)
     with (
-        WorkFolder.open(tmp_path / "work", request) as folder,
+        WorkFolder.open(tmp_path / "work", request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, sections) as out,
     ):
         for section, settled in zip(sections, settled_frames(sections), strict=True):
@@ -211,5 +211,57 @@ def test_names_need_not_be_unicode(tmp_path: Path):
     request.image.touch()
     for _ in range(2):
         assert opened(request, tmp_path).path == odd.with_suffix(".mp4")
-    with WorkFolder.open(tmp_path / "work2", request) as folder:
-        assert folder.named(lambda: odd) == folder.named(lambda: Path("another")) == odd
+    with WorkFolder.open(tmp_path / "work2", request, tmp_path) as folder:
+        assert folder.output() is None
+        folder.remember_output(odd)
+        assert folder.output() == odd
+
+
+def test_a_finished_file_is_only_replaced_where_that_is_allowed(tmp_path: Path):
+    request = GenerationRequest(image=tmp_path / "a.png", seconds=1, output={"path": tmp_path / "v.mp4"})
+    _, _, first = drive(request, tmp_path, tmp_path / "one")
+    before = first.read_bytes()
+    with pytest.raises(ValueError, match=r"v\.mp4 is there already: give the video another name, or use --overwrite"):
+        drive(request.model_copy(update={"seed": 1}), tmp_path, tmp_path / "two")
+    assert first.read_bytes() == before
+    drive(request, tmp_path, tmp_path / "one")  # its own
+    output = request.output.model_copy(update={"overwrite": True})
+    allowed = request.model_copy(update={"seed": 1, "output": output})
+    drive(allowed, tmp_path, tmp_path / "three")
+    content = read_metadata(first)
+    assert content is not None
+    assert content["request"]["seed"] == 1
+    assert "overwrite" not in content["request"]["output"], "whoever takes up these settings has not allowed it"
+
+
+def test_work_that_is_given_another_name_does_not_replace_the_file_of_that_name(tmp_path: Path):
+    request = GenerationRequest(image=tmp_path / "a.png", seconds=1, output={"path": tmp_path / "v.mp4"})
+    drive(request, tmp_path)
+    (tmp_path / "other.mp4").write_text("a video")
+    other = request.model_copy(update={"output": request.output.model_copy(update={"path": tmp_path / "other.mp4"})})
+    with pytest.raises(ValueError, match="is there already"):
+        drive(other, tmp_path)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_another_run_had_made_of_a_video_is_kept_under_the_next_free_name(overwrite: bool, tmp_path: Path):
+    output = {"path": tmp_path / "v.mp4", "overwrite": overwrite}
+    request = GenerationRequest(image=tmp_path / "a.png", seconds=1, output=output)
+    for index in (1, 2):
+        (tmp_path / "v.part.mp4").write_text(f"eleven sections {index}")
+        out, _, _ = drive(request, tmp_path, tmp_path / f"place {index}")
+        assert out.kept == tmp_path / f"v.part-{index}.mp4"
+        (tmp_path / "v.mp4").unlink()
+    assert [(tmp_path / f"v.part-{index}.mp4").read_text()[-1] for index in (1, 2)] == ["1", "2"]
+
+
+def test_work_that_goes_on_keeps_writing_its_own_part(tmp_path: Path):
+    request = GenerationRequest(image=tmp_path / "a.png", seconds=2.4, output={"path": tmp_path / "v.mp4"})
+    request.image.touch()
+    out = opened(request, tmp_path)
+    out.part.write_text("one section")
+    out.folder.section(0).touch()
+    again = opened(request, tmp_path)
+    assert (again.kept, again.part.read_text()) == (None, "one section")
+    again.folder.section(0).unlink()  # all that the part was made from
+    assert opened(request, tmp_path).kept == tmp_path / "v.part-1.mp4"

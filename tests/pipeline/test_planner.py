@@ -96,6 +96,21 @@ def test_the_foretold_memory_of_a_whole_job_is_within_a_tenth_of_what_it_holds(p
     assert all(stage.placement == "resident" for stage in planned.stages)
 
 
+def test_the_foretold_memory_counts_all_tables_of_a_job_where_the_device_is_ram(picture, tmp_path):
+    framepack = FramePack.from_loader(mini(), MemoryManager("cpu"))
+    scenes = [{"second": 1.2 * i, "text": f"{i} " + 60 * "and then it rolls "} for i in range(12)]
+    fields = {"steps": 20, "width": 32, "height": 32, "prompts": scenes, "end_frame": {"image": picture}}
+    run = framepack.generate(request_of(picture, tmp_path / "v.mp4", window=9, seconds=14.4, **fields))
+    with Live() as live:
+        for event in run:
+            if isinstance(event, Planned):
+                planned = event
+            if isinstance(event, StepDone):
+                break
+        run.close()
+    assert planned.host - framepack.foresight.base == pytest.approx(live.peak, rel=0.1)
+
+
 class Recording(MemoryManager):
     """Notes what is on the device at each lease."""
 
@@ -135,6 +150,25 @@ def foresee(limit: float, tiling="never", model: str = "framepack", **fields: ob
     size = (request.height or 640, request.width or 640)
     foresight = Foresight(parts, budget.device, here=False)
     return foresight.of(request, plan(request), size, budget, tiling=tiling)
+
+
+def test_more_sections_and_prompts_take_no_more_of_the_device_and_ram_for_their_tables():
+    parts, budget = Skeleton(SHAPES, choose_dtypes("cuda")), Budget(device=torch.device("meta"), vram_limit=12 * GB)
+    foresight, end = Foresight(parts, budget.device, here=False), {"image": "b.png"}
+    rams, peaks = [], set()
+    for seconds, scenes in ((12, 1), (120, 1), (12, 4)):
+        prompts = [{"second": 3 * i, "text": f"scene {i}"} for i in range(scenes)]
+        settings = {"image": "a.png", "model": "framepack", "seconds": seconds, "end_frame": end, "prompts": prompts}
+        request = GenerationRequest.model_validate(settings)
+        planned = foresight.of(request, plan(request), (640, 640), budget)[1]
+        peaks.add(planned.peak)
+        rams.append({stage.part: stage.host for stage in planned.stages})
+    assert len(peaks) == 1
+    prompt, mix = 58_060_800, 729 * 3072 * 2
+    for part in ("prepare", "sample", "decode"):
+        short, long, told = (ram[part] - ram["encode"] for ram in rams)
+        assert long - short == 90 * mix
+        assert told - short == pytest.approx(3 * prompt, rel=0.2)
 
 
 def test_13b_is_planned_without_weights_and_without_invented_times():
@@ -177,7 +211,7 @@ def test_an_effort_asks_for_less_than_the_plan():
 
 
 def test_a_plan_comes_before_the_first_work_and_steps_down_are_told(picture, tmp_path, tiny_models_dir, monkeypatch):
-    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32")
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     run = framepack.generate(request_of(picture, tmp_path / "v.mp4", width=32, height=32))
     assert [isinstance(next(run), Planned) for _ in range(2)] == [False, True]
     report = framepack.memory.report()

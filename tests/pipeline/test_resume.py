@@ -14,7 +14,7 @@ from framepack.media.errors import DiskFullError
 from framepack.media.read import probe, read_video
 from framepack.pipeline import run as run_module
 from framepack.pipeline.work import WorkFolder
-from framepack.spec.events import SectionDone, StepDone
+from framepack.spec.events import SectionDone, StageStarted, StepDone
 
 
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])
@@ -50,6 +50,26 @@ def test_a_section_that_was_deleted_is_made_again_with_all_frames(
     assert np.array_equal(np.stack(list(read_video(tmp_path / "v.mkv"))), frames)
 
 
+def test_a_run_that_decodes_lost_frames_again_can_be_cancelled_between_sections(
+    framepacks: dict, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    request = request_of(picture, tmp_path / "v.mkv")
+    make(framepacks["mini"], request, tmp_path / "work")
+    for file in (tmp_path / "work").glob("settled-*"):
+        file.unlink()
+    shown, show = [], run_module.Run.show
+    monkeypatch.setattr(
+        run_module.Run, "show", lambda self, section: [shown.append(section.index), show(self, section)]
+    )
+    run = framepacks["mini"].generate(request, work=tmp_path / "work")
+    for event in run:
+        if isinstance(event, StageStarted) and event.stage == "decode":
+            assert shown == list(range(event.section))
+            if event.section == 1:
+                run.close()
+    assert shown == [0]
+
+
 def test_a_run_that_is_taken_up_says_at_once_what_there_is(framepacks: dict, picture: Path, tmp_path: Path):
     request = request_of(picture, None)
     run = framepacks["mini"].generate(request, outputs=tmp_path / "o", work=tmp_path / "work")
@@ -78,10 +98,13 @@ def test_work_with_another_file_of_the_same_name_is_not_continued(which: str, pi
         image=files["picture"], end_frame={"image": files["end frame"]}, loras=[{"file": files["lora"]}]
     )
     for _ in range(2):
-        with WorkFolder.open(tmp_path / "work", request):
+        with WorkFolder.open(tmp_path / "work", request, tmp_path):
             pass
     files[which].write_text("two")
-    with pytest.raises(ValueError, match=f"its {which} itself differ"), WorkFolder.open(tmp_path / "work", request):
+    with (
+        pytest.raises(ValueError, match=f"its {which} itself differ"),
+        WorkFolder.open(tmp_path / "work", request, tmp_path),
+    ):
         pass
 
 
@@ -105,7 +128,7 @@ def test_a_failing_write_leaves_the_section_unfinished(
 
 
 def test_a_full_disk_says_so_when_latents_are_written(picture: Path, tmp_path: Path):
-    with WorkFolder.open(tmp_path / "work", request_of(picture, None)) as folder:
+    with WorkFolder.open(tmp_path / "work", request_of(picture, None), tmp_path) as folder:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))

@@ -34,7 +34,11 @@ def test_the_blocks_run_at_the_same_steps(name: str, tmp_path: Path, monkeypatch
     decisions: list[bool] = []
     monkeypatch.setattr(TeaCache, "lookup", recording(decisions))
     assert run.CACHES["teacache"] is TeaCache
-    list(FramePack.load(request.model, models_dir=REFERENCE / "checkpoints", dtype="float32").generate(request))
+    list(
+        FramePack.load(request.model, models_dir=REFERENCE / "checkpoints", dtype="float32", device="cpu").generate(
+            request
+        )
+    )
     assert [int(ran) for ran in decisions] == DECISIONS[name]
 
 

@@ -1,6 +1,7 @@
 """A short fine-tune of the bundled model moves its videos towards the data, on pictures it has not seen."""
 
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_a_minute_of_training_teaches_the_bundled_model_something_new(pictures, 
     def distance(*loras: Lora) -> float:
         """PSNR of the video of the unseen picture to its true negative, as a user makes it."""
         settings = Settings(models=("mini",), size=(SIZE, SIZE), steps=6, window=WINDOW)
-        request = request_of(Ask(model="mini", picture=unseen, prompt=CAPTION), settings, tmp_path)
+        request = request_of(Ask(model="mini", picture=unseen, prompt=CAPTION), settings, Path(mkdtemp(dir=tmp_path)))
         *_, last = framepack.generate(request.model_copy(update={"loras": loras}))
         assert isinstance(last, Finished)
         return psnr(np.stack(list(read_video(last.file)))[1:], negative(unseen)[1:])

@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 from framepack import __version__
 from framepack.app.cli_jobs import jobs_app
-from framepack.app.cli_service import batch, serve
+from framepack.app.cli_service import VRAM_LIMIT, batch, checked_limits, serve
 from framepack.app.cli_train import evaluate, train_app
 
 if TYPE_CHECKING:
@@ -79,16 +79,18 @@ def generate(
         list[str] | None, typer.Option(help="FILE[:STRENGTH], a LoRA's .safetensors, strength -4..4; repeatable.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File ending in .mp4 or .mkv (lossless).")
+        Path | None,
+        typer.Option("--output", "-o", help="File ending in .mp4, .mkv (lossless), .webm, .gif, .webp or .zip (PNGs)."),
     ] = None,
-    crf: Annotated[int, typer.Option(help="mp4 quality, 1..51, smaller is better.")] = 16,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it is there already.")] = False,
+    crf: Annotated[int, typer.Option(help="Compression of mp4, webm and webp, 1..51, smaller is better.")] = 16,
     fps: Annotated[float, typer.Option(help="Frames a second of the file.")] = 30.0,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     attention: Annotated[
         str, typer.Option(help="auto, sdpa, sdpa-chunked, or flash-attn, sage, xformers where installed.")
     ] = "auto",
-    vram_limit: Annotated[str | None, typer.Option(help="Use no more GPU memory than this, such as 6GB.")] = None,
+    vram_limit: Annotated[str | None, typer.Option(help=VRAM_LIMIT)] = None,
     ram_limit: Annotated[
         str | None, typer.Option(help="Use no more RAM for weights; the rest is read from disk.")
     ] = None,
@@ -105,6 +107,7 @@ def generate(
 ) -> None:
     """Make a video from IMAGE."""
     from framepack.app import arguments
+    from framepack.media.atomic import require_new
     from framepack.media.image import load_image
     from framepack.media.source import open_source
     from framepack.spec.request import GenerationRequest
@@ -113,6 +116,8 @@ def generate(
     if image is None and not (planned and width and height):
         either = ", or --width and --height" if planned else ""
         raise typer.BadParameter(f"name the picture to start from{either}.")
+    if not (planned and vram_limit):  # a plan's limit describes a GPU where there is none
+        checked_limits([device], vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
     request = GenerationRequest.model_validate(
         {
             "image": image or "picture",
@@ -136,7 +141,7 @@ def generate(
             "end_frame": arguments.end_frame(end_frame) if end_frame else None,
             "prompts": [arguments.timed_prompt(text) for text in then or []],
             "loras": [arguments.lora(text) for text in lora or []],
-            "output": arguments.output_settings(output, crf=crf, fps=fps),
+            "output": arguments.output_settings(output, overwrite=overwrite, crf=crf, fps=fps),
         }
     )
     machine = {
@@ -160,6 +165,8 @@ def generate(
     for wanted in request.loras:
         with open_source(wanted.file):
             pass
+    if output is not None and work is None and not overwrite:
+        require_new(output)
     from framepack.app.cli_generate import run
 
     raise typer.Exit(run(request, work, machine))

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from framepack.app.runtime import choose_device
+from framepack.pipeline.device import choose_device
 from framepack.pipeline.sources import BUNDLED
 from framepack.training import recipe as recipe_module
 from framepack.training import trainer

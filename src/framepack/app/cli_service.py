@@ -28,6 +28,10 @@ VaeTiling = Annotated[
     Literal["never", "allow", "always"],
     typer.Option("--vae-tiling", help="VAE tiles, which leave faint seams; allow: where nothing else fits."),
 ]
+VRAM_LIMIT = (
+    "Use no more GPU memory than this, such as 6GB. Without a GPU: `plan` is for one of this size; work passes its "
+    "weights through so much RAM as if it were one, which saves nothing and is for tests."
+)
 OF_WORKERS = ("device", "models_dir", "dtype", "attention", "vae_tiling", "offline", "in_process")
 """Options of `batch` that mean nothing where another service does the work."""
 LOOK_AGAIN = 3.0
@@ -76,7 +80,7 @@ def serve(
     device: Device = None,
     models_dir: ModelsDir = None,
     dtype: Dtype = "auto",
-    vram_limit: Annotated[str | None, typer.Option(help="Use no more GPU memory than this, such as 6GB.")] = None,
+    vram_limit: Annotated[str | None, typer.Option(help=VRAM_LIMIT)] = None,
     ram_limit: Annotated[str | None, typer.Option(help="Use no more RAM for weights; others stay on disk.")] = None,
     preserve: Preserve = None,
     attention: Attention = "auto",

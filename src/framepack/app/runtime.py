@@ -6,28 +6,11 @@ import torch
 
 from framepack.memory import Budget, MemoryManager, parse_bytes
 from framepack.pipeline.choices import Tiling
+from framepack.pipeline.device import choose_device
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.sources import ModelSource
 from framepack.spec.variants import VARIANTS, Variant
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device, else Apple's GPU, else the CPU. ValueError for a device that is not here."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device must be auto, cpu, cuda, cuda:1 or mps, got {name!r}") from None
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not here.get(device.type, False):
-        raise ValueError(f"this machine has no {device.type} device; leave out --device, or use cpu")
-    if device.type == "cuda" and (device.index or 0) >= (cards := torch.cuda.device_count()):
-        raise ValueError(f"this machine has {cards} cuda device{'s' * (cards > 1)}, counted from cuda:0, got {name!r}")
-    return device
 
 
 def variant_of(model: str) -> Variant:

@@ -240,7 +240,8 @@ def with_file(request: GenerationRequest, before: Mapping[str, Any]) -> Generati
     file = Path(before["path"])
     if output.format != before["format"]:
         file = file.with_suffix(FORMATS[output.format].suffix)
-    return request.model_copy(update={"output": output.model_copy(update={"path": file})})
+    kept = {"path": file, "overwrite": before.get("overwrite", False)}
+    return request.model_copy(update={"output": output.model_copy(update=kept)})
 
 
 def forget(store: JobStore, folders: Folders, job: str, *, files: bool) -> Job:
@@ -251,4 +252,6 @@ def forget(store: JobStore, folders: Folders, job: str, *, files: bool) -> Job:
     for file in old.outputs if files else ():
         if file.parent == folders.outputs:
             file.unlink(missing_ok=True)
+    for part in folders.outputs.glob(f"*-{job}.part-*") if files else ():  # left by requests it had before
+        part.unlink(missing_ok=True)
     return old

@@ -58,13 +58,14 @@ class Folders:
         return self.home / "logs" / f"{worker}.log"
 
     def errand(self, job: Job) -> Errand:
-        """The job for a worker. Its file is named after its day and id, the same in every attempt."""
+        """The job for a worker. Its file is named after its day and id, the same in every attempt, and so its own."""
         request = job.request
         if request.output.path is None:
             day = time.strftime("%Y%m%d-%H%M%S", time.localtime(job.created))
             suffix = self.suffixes.get(request.output.format, f".{request.output.format}")
             path = self.outputs / f"{day}-{job.id}{suffix}"
-            request = request.model_copy(update={"output": request.output.model_copy(update={"path": path})})
+            output = request.output.model_copy(update={"path": path, "overwrite": True})
+            request = request.model_copy(update={"output": output})
         work = self.work(job.id) / sha256(job.request_json.encode()).hexdigest()[:12]
         work.mkdir(parents=True, exist_ok=True)
         return Errand(job=job.id, request=request, outputs=self.outputs, work=work, machine=job.machine)

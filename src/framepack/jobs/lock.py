@@ -47,7 +47,7 @@ class QueueLock:
 
 
 def take(descriptor: int) -> bool:
-    """Try to lock the file."""
+    """Try to lock the file; False where another process has it. Raises OSError on a disk that knows no locks."""
     try:
         if fcntl:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,6 +55,6 @@ def take(descriptor: int) -> bool:
             import msvcrt
 
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    except OSError:
+    except (BlockingIOError, PermissionError):  # the second is Windows'
         return False
     return True

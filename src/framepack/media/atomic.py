@@ -78,6 +78,15 @@ def same_file(source: Path, path: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
+def require_new(path: Path) -> None:
+    """Raises ValueError where there is a file at `path` already, which a finished one would replace."""
+    if path.exists():
+        raise ValueError(
+            f"{path} is there already: give the video another name, or use --overwrite "
+            "(output.overwrite in a request) to replace it"
+        )
+
+
 def require_writable(path: Path) -> None:
     """Raises OSError where no file can be written beside `path`, or its name is too long to be written under."""
     file = AtomicFile(path)

@@ -4,11 +4,11 @@ One demuxer is named for each kind of file, so that no playlist or reference ins
 """
 
 import zipfile
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, BinaryIO
 
 import av
@@ -26,6 +26,8 @@ from framepack.media.source import VIDEO_KINDS, Source, kind_of, name_of, open_s
 DEMUXERS = AV_FORMATS | {"gif": "gif"}
 MAX_FRAME_PIXELS = 40_000_000
 """8K is 33 megapixels."""
+Pending = Callable[[], Frame]
+"""A frame that is decoded, or can be, and becomes RGB when it is called for: most of a long video's never are."""
 READABLE = "mp4, mov, mkv, webm, avi, gif, animated webp, or a zip of PNGs"
 
 
@@ -70,20 +72,26 @@ def read_video(source: Source, *, fps: Fraction | float | None = None) -> Iterat
     where a phone stored them lying. Raises MediaError: no such file, not a video, damaged.
     """
     with reading(source) as (file, kind):
-        frames = {"zip": _zip_frames, "webp": _webp_frames}.get(kind, _container_frames)(file)
-        shape = None
-        for frame in (frame for _, frame in frames) if fps is None else _at_rate(frames, Fraction(fps)):
-            shape = shape or frame.shape
-            if frame.shape != shape:
-                raise MediaError("its frames change their size on the way")
-            yield frame
-        if shape is None:
-            raise MediaError("it has no frames")
+        yield from alike(pending_frames(file, kind, fps))
 
 
-def read_tail(source: Source, count: int, *, fps: Fraction | float | None = None) -> np.ndarray:
-    """The last `count` frames (fewer when there are fewer): (T, H, W, 3) uint8. Reads through, keeps only those."""
-    return np.stack(deque(read_video(source, fps=fps), maxlen=count))
+def pending_frames(file: BinaryIO, kind: str, fps: Fraction | float | None) -> Iterator[Pending]:
+    """All frames of a file of this kind, at `fps` or, where that is None, as they are."""
+    frames = {"zip": _zip_frames, "webp": _webp_frames}.get(kind, _container_frames)(file)
+    return (frame for _, frame in frames) if fps is None else _at_rate(frames, Fraction(fps))
+
+
+def alike(frames: Iterable[Pending]) -> Iterator[Frame]:
+    """The frames themselves. Raises MediaError where one has another size, or there is none."""
+    shape = None
+    for convert in frames:
+        frame = convert()
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            raise MediaError("its frames change their size on the way")
+        yield frame
+    if shape is None:
+        raise MediaError("it has no frames")
 
 
 @contextmanager
@@ -159,17 +167,22 @@ def _probe_zip(file: BinaryIO) -> Probed:
     with zipfile.ZipFile(file) as archive:
         names = _pictures(archive)
         fps = _zip_rate(archive)
-        height, width = _zip_picture(archive, names[0]).shape[:2] if names else (0, 0)
+        height, width = load_image(_zip_entry(archive, names[0])).shape[:2] if names else (0, 0)
         return len(names), len(names) / float(fps), fps, (width, height), "png"
 
 
-def _container_frames(file: BinaryIO) -> Iterator[tuple[float, Frame]]:
+def _container_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:
     with open_container(file) as (container, stream):
         rate, shown = stream.average_rate or Fraction(30), 0.0
         for picture in container.decode(stream):
-            _check_size(picture.width, picture.height)
             shown = shown + float(1 / rate) if picture.time is None else picture.time
-            yield shown, _rgb(picture)
+            yield shown, pending(picture)
+
+
+def pending(picture: av.VideoFrame) -> Pending:
+    """The decoded frame as (H, W, 3), upright. Raises MediaError where it is too large."""
+    _check_size(picture.width, picture.height)
+    return partial(_rgb, picture)
 
 
 UNTAGGED = (0, 2, 3)
@@ -202,14 +215,14 @@ def _turns(picture: av.VideoFrame) -> int:
     return round(picture.rotation / 90) % 4
 
 
-def _webp_frames(file: BinaryIO) -> Iterator[tuple[float, Frame]]:
+def _webp_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:
     start = 0.0
     with Image.open(file, formats=["WEBP"]) as image:
         _check_size(*image.size)
         for index in range(getattr(image, "n_frames", 1)):
             image.seek(index)
             image.load()
-            yield start, np.asarray(image.convert("RGB"))
+            yield start, partial(np.asarray, image.convert("RGB"))
             start += _webp_seconds(image)
 
 
@@ -218,21 +231,21 @@ def _webp_seconds(image: Image.Image) -> float:
     return (image.info.get("duration") or 1000 / 30) / 1000
 
 
-def _zip_frames(file: BinaryIO) -> Iterator[tuple[float, Frame]]:
+def _zip_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:
     with zipfile.ZipFile(file) as archive:
         rate = _zip_rate(archive)
         for index, name in enumerate(_pictures(archive)):
-            yield float(index / rate), _zip_picture(archive, name)
+            yield float(index / rate), partial(load_image, _zip_entry(archive, name))
 
 
 def _pictures(archive: zipfile.ZipFile) -> list[str]:
     return sorted(name for name in archive.namelist() if name.lower().endswith(".png"))
 
 
-def _zip_picture(archive: zipfile.ZipFile, name: str) -> Frame:
+def _zip_entry(archive: zipfile.ZipFile, name: str) -> bytes:
     if archive.getinfo(name).file_size > 4 * MAX_FRAME_PIXELS:
         raise MediaError(f"{name} in it is too large")
-    return load_image(archive.read(name))
+    return archive.read(name)
 
 
 def _zip_rate(archive: zipfile.ZipFile) -> Fraction:
@@ -244,7 +257,7 @@ def _zip_rate(archive: zipfile.ZipFile) -> Fraction:
     return rate if 1 <= rate <= 240 else Fraction(30)
 
 
-def _at_rate(frames: Iterator[tuple[float, Frame]], fps: Fraction) -> Iterator[Frame]:
+def _at_rate(frames: Iterator[tuple[float, Pending]], fps: Fraction) -> Iterator[Pending]:
     """Of frames with their start in seconds, those seen at 0, 1 / fps ...; the last lasts as long as the one before."""
     period, begin, index, shown, start, length = float(1 / fps), None, 0, None, 0.0, 0.0
     for time, frame in frames:

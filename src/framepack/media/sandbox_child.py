@@ -6,7 +6,7 @@ Started as `python -m framepack.media.sandbox_child ORDER`. Answers on standard 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
@@ -82,16 +82,15 @@ def metadata(file: BinaryIO) -> Answer:
 
 def video(file: BinaryIO, count: int, tail: bool, fps: float | None, size: tuple[int, int] | None) -> Answer:
     """Pixels (T, H, W, 3)."""
-    from collections import deque
-
     from framepack.media.image import bucket_crop
     from framepack.media.read import read_video
+    from framepack.media.tail import read_tail
 
-    cropped: Iterator[Any] = (bucket_crop(frame, *size) if size else frame for frame in read_video(file, fps=fps))
-    frames = list(deque(cropped, maxlen=count) if tail else islice(cropped, count))
-    if not frames:
+    frames = read_tail(file, count, fps=fps) if tail else islice(read_video(file, fps=fps), count)
+    cropped = [bucket_crop(frame, *size) if size else frame for frame in frames]
+    if not cropped:
         raise MediaError("the file has no frames: use another video")
-    pixels = np.stack(frames)
+    pixels = np.stack(cropped)
     return {"shape": pixels.shape}, pixels
 
 

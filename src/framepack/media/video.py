@@ -33,6 +33,8 @@ class VideoFormat:
     sink: Callable[[Path, SinkSpec], Sink]
     segments: str
     lossless: bool = False
+    heeds_quality: bool = False
+    """Whether `quality` (crf) changes the file."""
     even: bool = False
     """Width and height must be even: colour is stored at half the size."""
     description: str
@@ -76,7 +78,13 @@ GIF = Codec(container="gif", encoder="gif", pixel_format="pal8", container_optio
 
 FORMATS: dict[str, VideoFormat] = {
     "mp4": VideoFormat(
-        suffix=".mp4", mime="video/mp4", sink=H264, segments="mp4", even=True, description="H.264, plays everywhere"
+        suffix=".mp4",
+        mime="video/mp4",
+        sink=H264,
+        segments="mp4",
+        heeds_quality=True,
+        even=True,
+        description="H.264, plays everywhere",
     ),
     "mkv": VideoFormat(
         suffix=".mkv",
@@ -87,7 +95,13 @@ FORMATS: dict[str, VideoFormat] = {
         description="FFV1, lossless, for editing",
     ),
     "webm": VideoFormat(
-        suffix=".webm", mime="video/webm", sink=VP9, segments="webm", even=True, description="VP9, small, for the web"
+        suffix=".webm",
+        mime="video/webm",
+        sink=VP9,
+        segments="webm",
+        heeds_quality=True,
+        even=True,
+        description="VP9, small, for the web",
     ),
     "gif": VideoFormat(
         suffix=".gif",
@@ -98,7 +112,12 @@ FORMATS: dict[str, VideoFormat] = {
         most_fps=GIF_FPS,
     ),
     "webp": VideoFormat(
-        suffix=".webp", mime="image/webp", sink=WEBP, segments="mkv", description="an animated picture"
+        suffix=".webp",
+        mime="image/webp",
+        sink=WEBP,
+        segments="mkv",
+        heeds_quality=True,
+        description="an animated picture",
     ),
     "png": VideoFormat(
         suffix=".zip",
@@ -123,7 +142,7 @@ def format_of(path: Path) -> str:
 class VideoWriter:
     """Encodes frames into `path` as they come; the file appears when it is complete, and never before.
 
-    `size` is (width, height); `quality` x264's crf, 1 (best) to 51, unused where lossless; `format` a key of FORMATS,
+    `size` is (width, height); `quality` x264's crf, 1 (best) to 51; not all formats heed it; `format` a key of FORMATS,
     by default that of the suffix; `metadata` a JSON object as text. An error inside the `with` block discards the file.
     Raises ValueError for what cannot be encoded, DiskFullError when there is no room.
     """

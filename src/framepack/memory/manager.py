@@ -68,7 +68,7 @@ class MemoryManager:
         high_vram: bool | None = None,
         lane: Lane | None = None,
     ) -> None:
-        """Limits in bytes; see `Budget`. high_vram: nothing ever leaves the device; None decides by what is free.
+        """Limits in bytes; see `Budget`. high_vram: a job's end leaves weights on the device; None where much is free.
 
         On a CPU, vram_limit makes a pretended device of that size, for tests and rehearsals.
         """
@@ -222,7 +222,7 @@ class MemoryManager:
         effort = self.ladder.current
         idle = [group for group in self._groups() if not group.in_use]
         room = self._room(groups, activations)
-        if self.high_vram and effort.resident == 1:
+        if self.high_vram and effort.resident == 1 and rest.size + blocks.size <= room:
             placement = Resident(device_bytes=blocks.size)
         else:
             room_for_blocks = int((room - rest.size) * effort.resident)

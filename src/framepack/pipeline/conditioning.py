@@ -1,6 +1,7 @@
 """What a job's pictures and prompts become: latents, features, and the transformer's tables. Computed once a job.
 
-Leases each encoder in turn, so at most one of them is on the device.
+Leases each encoder in turn, so at most one of them is on the device. Features and tables wait in RAM, so that what the
+device holds grows neither with the sections nor with the prompts.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from framepack.spec.request import GenerationRequest
 
 NOISE_SCALE = 1000.0
 """Timesteps and guidance enter the model times 1000."""
+Mix = tuple[tuple[str, float], ...]
+"""Keys of pictures and their weights; see `SectionPlan.image`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +31,11 @@ class Inputs:
     """Encoded inputs. Keys of `bank` and `features` are the plan's: "start", "end", "frame:0" ..."""
 
     bank: dict[str, Tensor]
-    """(1, C, 1, h, w) float32 latents of the pictures."""
+    """(1, C, 1, h, w) float32 latents of the pictures, on the device."""
     features: dict[str, Tensor]
-    """(1, N, I) SigLIP features of the pictures."""
+    """(1, N, I) SigLIP features of the pictures, in RAM."""
     texts: dict[str, TextFeatures]
-    """By prompt."""
+    """By prompt, in RAM."""
 
 
 def load_pictures(request: GenerationRequest) -> dict[str, np.ndarray]:
@@ -57,11 +60,11 @@ def encode_inputs(
 
     def read_prompts(effort: Effort) -> dict[str, TextFeatures]:
         with memory.lease("text", activations=choices.room("text")) as text_encoder:
-            return {prompt: text_encoder.encode(prompt) for prompt in prompts}
+            return {prompt: in_ram(text_encoder.encode(prompt)) for prompt in prompts}
 
     def look_at_pictures(effort: Effort) -> dict[str, Tensor]:
         with memory.lease("image", activations=choices.room("image")) as image_encoder:
-            return {key: image_encoder.encode(picture) for key, picture in pictures.items()}
+            return {key: image_encoder.encode(picture).cpu() for key, picture in pictures.items()}
 
     def encode_pictures(effort: Effort) -> dict[str, Tensor]:
         tiled = choices.encode_at(effort) == "tiled"
@@ -74,6 +77,11 @@ def encode_inputs(
         features=memory.attempt("image", look_at_pictures, heeds=knobs),
         bank=memory.attempt("encode", encode_pictures, heeds=knobs | {"tiled"}, **tiles(choices)),
     )
+
+
+def in_ram(features: TextFeatures) -> TextFeatures:
+    """The same features, off the device."""
+    return replace(features, text=features.text.cpu(), pooled=features.pooled.cpu())
 
 
 class Consent(TypedDict):
@@ -92,14 +100,25 @@ def tiles(choices: Choices) -> Consent:
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """The condition tables of a job: modulation and text by prompt, image tokens by mix of pictures."""
+    """The condition tables of a job, in RAM: modulation and text by prompt, image tokens by mix of pictures.
 
+    A long video with an end frame has as many mixes as sections, so only those in use are on the device.
+    """
+
+    memory: MemoryManager
     by_prompt: dict[str, ConditionTable]
-    by_mix: dict[tuple[tuple[str, float], ...], Tensor]
+    """Without image tokens: each section brings its own."""
+    by_mix: dict[Mix, Tensor]
+    """(1, N, D)"""
 
     def table(self, prompt: str, section: SectionPlan) -> ConditionTable:
-        """The table for `prompt` with the section's mix of pictures."""
-        return replace(self.by_prompt[prompt], image=self.by_mix[section.image])
+        """The table for `prompt` with the section's mix of pictures, brought to the device; drop it after the section.
+
+        Raises MemoryExhaustedError where the device has no room for it.
+        """
+        waiting = replace(self.by_prompt[prompt], image=self.by_mix[section.image])
+        device = self.memory.device
+        return self.memory.attempt("prepare", lambda effort: waiting.to(device), heeds={"resident", "disk"})
 
 
 def make_tables(
@@ -110,29 +129,31 @@ def make_tables(
     guidance: float,
     choices: Choices,
 ) -> Tables:
-    """Everything that step, prompt and picture decide, for all steps and sections of the job."""
+    """Everything that step, prompt and picture decide, for all steps and sections of the job; one at a time."""
     device = memory.device
     timesteps = (sigmas[:-1] * NOISE_SCALE).to(device)
     scale = torch.tensor([guidance * NOISE_SCALE], device=device)
-    mixes = {section.image: mix_features(inputs.features, section.image).to(device) for section in sections}
-    any_mix = next(iter(mixes.values()))
+    no_image = inputs.features["start"][:, :0].to(device)
 
     def work(effort: Effort) -> Tables:
         with memory.lease("transformer", once=True, activations=choices.room("prepare")) as transformer:
-            tables = {
+            by_prompt = {
                 prompt: transformer.condition(
-                    timesteps, scale, text.pooled.to(device), text.text.to(device), None, any_mix
-                )
+                    timesteps, scale, text.pooled.to(device), text.text.to(device), None, no_image
+                ).to("cpu")
                 for prompt, text in inputs.texts.items()
             }
-            images = {mix: transformer.project_image(features) for mix, features in mixes.items()}
-        return Tables(by_prompt=tables, by_mix=images)
+            by_mix = {
+                mix: transformer.project_image(mix_features(inputs.features, mix, device)).cpu()
+                for mix in dict.fromkeys(section.image for section in sections)
+            }
+        return Tables(memory=memory, by_prompt=by_prompt, by_mix=by_mix)
 
     return memory.attempt("prepare", work, heeds={"resident", "disk"})
 
 
-def mix_features(features: dict[str, Tensor], mix: tuple[tuple[str, float], ...]) -> Tensor:
-    """Weighted mean of the pictures' features; a single picture's are passed on untouched."""
+def mix_features(features: dict[str, Tensor], mix: Mix, device: torch.device) -> Tensor:
+    """Weighted mean of the pictures' features, on the device; a single picture's are passed on untouched."""
     if len(mix) == 1:
-        return features[mix[0][0]]
-    return torch.stack([features[key] * weight for key, weight in mix]).sum(0)
+        return features[mix[0][0]].to(device)
+    return torch.stack([features[key].to(device) * weight for key, weight in mix]).sum(0)

@@ -6,7 +6,7 @@ as the others are alike. Boundary: knows sizes, not budgets.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from framepack.pipeline.skeleton import Skeleton
 from framepack.spec.events import Way
 from framepack.spec.plan import SectionPlan
 
+T = TypeVar("T")
 LETTERS_PER_TOKEN = 4
 """Of English text, about; a token more or less changes nothing that matters."""
 TWO = 2
@@ -62,7 +63,7 @@ class Costs:
         self.on_cpu = on_cpu
         heads = on_cpu and SLOW_FLASH and parts.dtypes.transformer == torch.bfloat16
         self.attention = shapes_by_head if heads else sdpa
-        self._known: dict[object, Cost] = {}
+        self._known: dict[object, Any] = {}
 
     def text(self, size: Size) -> Cost:
         """Llama and CLIP over one prompt."""
@@ -117,14 +118,18 @@ class Costs:
                 flops += (count - TWO) * (self._known[("step", None, key)].flops - less.flops)
         return replace(peak, flops=flops)
 
+    def tables(self, size: Size, prompts: int, mixes: int) -> int:
+        """Bytes of the condition tables of so many prompts, and of the image tokens of so many mixes of pictures."""
+        of_prompt, of_mix = self._once(("table", size.prompt, size.steps), lambda: self._table(size))
+        return prompts * of_prompt + mixes * of_mix
+
     def beside(self, size: Size, branches: int, cached: bool) -> int:
         """Bytes that sampling keeps on the device beside one forward's: tables, context, history, sampler's states.
 
-        cached: a block cache keeps a step's signal and residual.
+        Of the tables only those of the section at hand, one a branch. cached: a block cache keeps a step's signal and
+        residual.
         """
         transformer, (height, width) = self.parts.transformer, size.latent
-        table = condition(transformer, size.prompt, self._picture, size.steps)
-        tables = sum(tensor.nbytes for tensor in (*table.modulation, table.final, table.text, table.image))
         tokens = sum(len(span.take) * height * width // 4 // span.scale**3 for span in size.section.context)
         noisy = len(size.section.latents) * height * width // 4
         token = transformer.config.width * self.parts.dtypes.transformer.itemsize
@@ -132,7 +137,13 @@ class Costs:
         latent = 4 * transformer.config.in_channels * height * width
         states = (HISTORY_AND_BANK + 6 * len(size.section.latents)) * latent
         caches = branches * (tokens + 2 * noisy) * token if cached else 0
-        return tables * branches + tokens * token + (tokens + noisy) * rotary + states + caches
+        tables = self.tables(size, branches, branches)
+        return tables + tokens * token + (tokens + noisy) * rotary + states + caches
+
+    def _table(self, size: Size) -> tuple[int, int]:
+        """Bytes of one prompt's table without image tokens, and of these."""
+        table = condition(self.parts.transformer, size.prompt, self._picture, size.steps)
+        return sum(tensor.nbytes for tensor in (*table.modulation, table.final, table.text)), table.image.nbytes
 
     def _tiles(self, size: Size) -> int:
         """Tiles of time that a section decodes; those of the section before are remembered."""
@@ -191,7 +202,7 @@ class Costs:
     def _measure(self, work: Callable[[], object]) -> Cost:
         return measure(work, fused_gelu=self.on_cpu)
 
-    def _once(self, key: object, work: Callable[[], Cost]) -> Cost:
+    def _once(self, key: object, work: Callable[[], T]) -> T:
         if key not in self._known:
             self._known[key] = work()
         return self._known[key]

@@ -1,7 +1,7 @@
 """The story of one video: encode, plan, prepare, then section after section, told as events.
 
-A generator: closing it cancels within a step. All state of a run is local to `generate`; memory does not grow with
-the video's length. Source of the method: FramePack (arXiv 2504.12626).
+A generator: closing it cancels within a step. All state of a run is local to `generate`; the device's memory does not
+grow with the video's length. Source of the method: FramePack (arXiv 2504.12626).
 """
 
 import time
@@ -15,6 +15,7 @@ import torch
 from framepack.memory import FileSlice, MemoryManager
 from framepack.pipeline.choices import Choices, Tiling, check_tiling
 from framepack.pipeline.conditioning import Inputs, encode_inputs, load_pictures, prompts_of
+from framepack.pipeline.device import choose_device
 from framepack.pipeline.foresight import Foresight, check_lora_room, stays_in_files
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.output import VideoOutput
@@ -51,18 +52,20 @@ class FramePack:
         cls,
         model: str = "mini",
         *,
-        models_dir: Path | None = None,
+        models_dir: Path | str | None = None,
         dtype: str | None = None,
-        device: str | torch.device = "cpu",
+        device: str | torch.device | None = "auto",
     ) -> Self:
         """Find `model` (a key of VARIANTS) and prepare to load its parts when they are first needed.
 
-        dtype: float32, bfloat16 or float16; None is what suits the device. Raises ValueError where files are missing.
+        dtype: float32, bfloat16 or float16; None is what suits the device. device: "auto" and None are the best there
+        is. Raises ValueError where files are missing and for a device that is not here.
         """
         if model not in VARIANTS:
             raise ValueError(f"model must be one of {', '.join(VARIANTS)}, got {model!r}")
-        loader = Loader(VARIANTS[model], ModelSource(models_dir=models_dir), choose_dtypes(device, dtype))
-        return cls.from_loader(loader, MemoryManager(device))
+        where = choose_device(device)
+        source = ModelSource(models_dir=None if models_dir is None else Path(models_dir))
+        return cls.from_loader(Loader(VARIANTS[model], source, choose_dtypes(where, dtype)), MemoryManager(where))
 
     @classmethod
     def from_loader(cls, loader: Loader, memory: MemoryManager, tiling: Tiling = "never") -> Self:
@@ -152,18 +155,19 @@ class FramePack:
 
     @torch.inference_mode()
     def generate(
-        self, request: GenerationRequest, *, outputs: Path = Path("outputs"), work: Path | None = None
+        self, request: GenerationRequest, *, outputs: Path | str = Path("outputs"), work: Path | str | None = None
     ) -> Iterator[Event]:
         """Make the video of `request`, yielding events: `Planned` before the first work, `Finished` as the last one.
 
         outputs: where a request without a path puts its file. work: a folder that keeps each finished section; the
         same request with the same folder goes on after the last of them, to the same latents.
-        Raises ValueError for what the user can mend (a file, a size, another model), OSError for a full disk.
+        Raises ValueError for what the user can mend (a file, a size, another model, a folder that another run uses),
+        OSError for a full disk.
         """
         if request.model != self.model:
             raise ValueError(f"this is {self.model}, the request asks for {request.model}: load that model instead")
         try:
-            yield from self._generate(request, outputs, work)
+            yield from self._generate(request, Path(outputs), None if work is None else Path(work))
         finally:
             self.memory.end_job()
 
@@ -177,7 +181,12 @@ class FramePack:
         yield planned
         for message in (*unused_prompts(request, sections), *unseen_guides(request, sections)):
             yield Notice(message=message)
-        with WorkFolder.open(work, request) as folder, VideoOutput.open(request, outputs, folder, sections) as video:
+        with (
+            WorkFolder.open(work, request, outputs) as folder,
+            VideoOutput.open(request, outputs, folder, sections) as video,
+        ):
+            if video.kept:
+                yield Notice(message=f"what an earlier run had made under this name is kept as {video.kept}")
             inputs = encode_inputs(self.memory, pictures, prompts_of(request, sections), choices)
             folder.save_conditioning(inputs.bank["start"], inputs.texts[sections[0].prompt], inputs.features["start"])
             yield from notices(inputs)

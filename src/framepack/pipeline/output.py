@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from framepack import __version__
-from framepack.media.atomic import require_space, require_writable, same_file
+from framepack.media.atomic import require_new, require_space, require_writable, same_file
 from framepack.media.join import Segment, join_segments, scan_segment
 from framepack.media.timing import resample_fps
 from framepack.media.video import FORMATS, VideoWriter
@@ -42,11 +42,13 @@ class VideoOutput:
         self.folder = folder
         self.backward = sections[0].grows == "backward"
         self.settled = settled_frames(sections)
-        shared = request.without_folders().model_dump(mode="json")
+        shared = request.without_folders().model_dump(mode="json", exclude={"output": {"overwrite"}})
         self.metadata = json.dumps({"framepack": __version__, "request": shared})
         self.frames_encoded = 0
         self.known: Segment | None = None
         """the settled file as this run has written it, so that it need not be looked through again"""
+        self.kept: Path | None = None
+        """what another run had left under the part's name, under its new one"""
 
     @classmethod
     @contextmanager
@@ -55,10 +57,12 @@ class VideoOutput:
     ) -> "Iterator[VideoOutput]":
         """Choose the file's name and see that it can be written. Whatever ends the block early, the part stays.
 
-        Raises ValueError for a folder and for a file the video is made from, OSError (DiskFullError) where nothing can
-        be written.
+        The part of another run gets another name. Raises ValueError for a folder, a file that may not be replaced and
+        one the video is made from, OSError (DiskFullError) where nothing can be written.
         """
-        path = request.output.path or folder.named(lambda: dated_name(request, outputs))
+        before = folder.output()
+        path = request.output.path or before or dated_name(request, outputs)
+        own = before == path.absolute()
         if path.is_dir():
             raise ValueError(f"{path} is a folder: name a file in it")
         if SUFFIXES.get(path.suffix.lower(), request.output.format) != request.output.format:
@@ -66,10 +70,15 @@ class VideoOutput:
         for used in (*request.pictures.values(), *(lora.file for lora in request.loras)):
             if path.exists() and used.exists() and path.samefile(used):
                 raise ValueError(f"{path} is a file the video is made from: give the video another name")
+        if not own and not request.output.overwrite:
+            require_new(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         require_space(path, LEAST_FREE)
         output = cls(request, path, folder, sections)
         require_writable(output.part)
+        if not own or not folder.finished():
+            output.kept = put_aside(output.part)
+        folder.remember_output(path)
         try:
             yield output
         finally:
@@ -166,6 +175,17 @@ class VideoOutput:
 def part_of(path: Path, request: GenerationRequest) -> Path:
     """The file that plays all frames so far, beside `path`."""
     return path.with_name(f"{path.stem}.part{FORMATS[FORMATS[request.output.format].segments].suffix}")
+
+
+def put_aside(part: Path) -> Path | None:
+    """Give the part that another run has left the next free name, and return that; None where there is none.
+
+    An empty one only keeps a name.
+    """
+    if not part.exists() or not part.stat().st_size:
+        return None
+    names = (part.with_stem(f"{part.stem}-{i}") for i in itertools.count(1))
+    return part.rename(next(name for name in names if not name.exists()))
 
 
 def dated_name(request: GenerationRequest, outputs: Path) -> Path:

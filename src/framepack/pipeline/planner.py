@@ -52,6 +52,11 @@ class Job:
     clip: int
     """Bytes of frames held in RAM when a section is joined."""
 
+    @property
+    def mixes(self) -> int:
+        """Most mixes of pictures that sections are given: with more pictures than one, each may have its own."""
+        return self.sections if self.pictures > 1 else 1
+
     def passes(self, part: Part) -> int:
         """How often a part's work is done, in the first section."""
         several = {"text": self.texts, "encode": self.pictures, "image": self.pictures, "prepare": self.texts}
@@ -151,16 +156,24 @@ class Planner:
     def _stage(self, part: Part, job: Job, choices: Choices, conv: float | None) -> Stage:
         cost = choices.cost(part)
         margin = with_libraries(cost.activations, choices.device)
+        beside = job.beside if part in ("sample", "decode") else 0
         return Stage(
             label=part,
             module=MODULES[part],
             cost=replace(cost, activations=margin),
             once=part == "prepare",
             passes=job.passes(part),
-            beside=job.beside if part in ("sample", "decode") else 0,
+            beside=beside + (self._waiting(part, job) if self.budget.in_ram else 0),
             from_disk=MODULES[part] in self.mapped and self._short_of_ram(MODULES[part]),
             flops=conv if part in ("encode", "decode") else None,
         )
+
+    def _waiting(self, part: Part, job: Job) -> int:
+        """Bytes of RAM that condition tables wait in; where it is the device, less what the work itself counts."""
+        if part in ("text", "image", "encode"):  # they come before
+            return 0
+        counted = (1 if part == "prepare" else job.branches) if self.budget.in_ram else 0
+        return self.costs.tables(job.size, job.texts - counted, job.mixes - counted)
 
     def _short_of_ram(self, module: str) -> bool:
         """Mapped weights do not fit the host either, so what is streamed is read from disk each time."""
@@ -194,6 +207,7 @@ class Planner:
         on_host = self.budget.device.type == "cpu"
         pinned = forecast.streamed if stage.module in self.mapped and not stage.from_disk else 0
         host = self.base + loaded + pinned + (forecast.peak if on_host else 0) + (job.clip if part == "decode" else 0)
+        host += 0 if self.budget.in_ram else self._waiting(part, job)
         ways: dict[Part, Way] = {"encode": choices.encode, "decode": choices.decode}
         return PlannedStage(
             part=part,

@@ -92,7 +92,8 @@ class Run:
     def take_over(self) -> Generator[Event, None, int]:
         """Pick up the sections that an earlier run finished; return how many.
 
-        Frames that are not in the file any more are decoded again.
+        Frames that are not in the file any more are decoded again, each section after an event, so that it can be
+        cancelled.
         """
         finished = min(self.folder.finished(), len(self.sections))
         decoded = self.video.holds(finished - 1)
@@ -100,10 +101,12 @@ class Run:
             self.begin(section)
             self.remember(section, self.folder.load_section(section.index).to(self.device))
             if not decoded:
+                yield StageStarted(stage="decode", message="decoding lost frames again", section=section.index)
                 self.show(section)
         if 0 < finished < len(self.sections):
             last = self.sections[finished - 1]
             if decoded:
+                yield StageStarted(stage="decode", message="decoding the growing edge again", section=last.index)
                 self.joiner.hold(self.decode(last), last.unsettled)
             yield self.published(last, 0.0)
         yield from self.news()

@@ -1,29 +1,35 @@
 """The folder a job works in: finished sections' latents and settled frames, so that a crash loses nothing.
 
-A section counts as finished once its latents are there; they are written last and atomically. Without a folder of
-the user's, a temporary one is used and removed. safetensors only, never pickle.
+A section counts as finished once its latents are there; they are written last and atomically. One run at a time uses
+a folder. Without one of the user's, a temporary one beside the output is used, on the disk that is looked at for room,
+and removed; those of runs that were killed are removed by the next. safetensors only, never pickle.
 """
 
 import itertools
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from framepack.jobs.lock import take
 from framepack.media.atomic import atomic_write
 from framepack.models.encoders import TextFeatures
 from framepack.spec.request import GenerationRequest
 
 REQUEST = "request.json"
 NAME = "output.txt"
+LOCK = "lock"
+TEMPORARY = ".framepack-work-"
+"""What the names of temporary folders begin with."""
 CONTENTS = "contents"
 """Key in the request's file: the SHA-256 of each picture and LoRA by its path."""
 
@@ -37,23 +43,30 @@ class WorkFolder:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path | None, request: GenerationRequest) -> "Iterator[WorkFolder]":
-        """Use `path` and check that it belongs to this request, or make a temporary folder for the while."""
+    def open(cls, path: Path | None, request: GenerationRequest, outputs: Path) -> "Iterator[WorkFolder]":
+        """Use `path` and check that it belongs to this request, or make a temporary folder for the while.
+
+        outputs: where a request without a path puts its file. Raises ValueError where another run uses `path`.
+        """
         if path is None:
-            with tempfile.TemporaryDirectory(prefix="framepack-") as temporary:
+            beside = request.output.path.parent if request.output.path else outputs
+            beside.mkdir(parents=True, exist_ok=True)
+            sweep(beside)
+            with TemporaryDirectory(prefix=TEMPORARY, dir=beside) as temporary, held(Path(temporary)):
                 yield cls(Path(temporary), keeps=False)
             return
         path.mkdir(parents=True, exist_ok=True)
-        folder = cls(path, keeps=True)
-        folder.claim(request)
-        yield folder
+        with held(path):
+            folder = cls(path, keeps=True)
+            folder.claim(request)
+            yield folder
 
     def claim(self, request: GenerationRequest) -> None:
         """Write the request down, or raise ValueError where another one's work lies here.
 
         What decides neither latents nor frames (the output's name) may differ; the files it names may not.
         """
-        asked = request.model_dump(mode="json", exclude={"output": {"path", "live"}})
+        asked = request.model_dump(mode="json", exclude={"output": {"path", "live", "overwrite"}})
         used = contents(request)
         file = self.path / REQUEST
         if file.exists():
@@ -70,16 +83,16 @@ class WorkFolder:
             with atomic_write(file) as temporary:
                 temporary.write_text(json.dumps({**asked, CONTENTS: used}, indent=1), encoding="utf-8")
 
-    def named(self, choose: Callable[[], Path]) -> Path:
-        """The output's name that was chosen when this work began, so that one that is taken up again keeps it."""
+    def output(self) -> Path | None:
+        """The output's whole name when this work was last taken up; None for work that begins."""
         file = self.path / NAME
-        if self.keeps and file.exists():
-            return Path(os.fsdecode(file.read_bytes()))
-        path = choose()
+        return Path(os.fsdecode(file.read_bytes())) if file.exists() else None
+
+    def remember_output(self, path: Path) -> None:
+        """Write the output's name down: work that is taken up again keeps it, and may replace what it wrote there."""
         if self.keeps:
-            with atomic_write(file) as temporary:
+            with atomic_write(self.path / NAME) as temporary:
                 temporary.write_bytes(os.fsencode(path.absolute()))
-        return path
 
     def finished(self) -> int:
         """How many sections, from the first on, have their latents here."""
@@ -114,6 +127,43 @@ class WorkFolder:
         """Write a safetensors file, whole or not at all."""
         with atomic_write(self.path / name) as temporary:
             temporary.write_bytes(save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep `folder` to this run; the system frees it when the process ends. Raises ValueError where another has it."""
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            free = take(descriptor)
+        except OSError:  # a disk without locks, as Lustre's by default: nothing tells of others
+            free = True
+        if not free:
+            raise ValueError(f"another run is at work in {folder}: wait until it ends, or choose another folder")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sweep(beside: Path) -> None:
+    """Remove the temporary folders of runs that were killed."""
+    for folder in beside.glob(f"{TEMPORARY}*"):
+        if is_left(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_left(folder: Path) -> bool:
+    """Whether the run that made a temporary folder is gone; False where nothing tells."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:  # it is just being made or removed, or another user's
+        return False
+    try:
+        return take(descriptor)
+    except OSError:  # a disk without locks
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def contents(request: GenerationRequest) -> dict[str, str]:

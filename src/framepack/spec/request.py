@@ -121,10 +121,12 @@ class OutputSettings(Model):
     path: Path | None = None
     format: Format = "mp4"
     crf: Annotated[int, within(1, 51)] = 16
-    """x264 quality: smaller is better and larger on disk. Lossless is format mkv."""
+    """Compression of mp4, webm and webp, on x264's scale: smaller is better and larger on disk. mkv is lossless."""
     fps: Annotated[float, within(1, 120)] = 30.0
     live: bool = True
     """Let the file that plays after each section also hold the frames the next section will still blend."""
+    overwrite: bool = False
+    """Replace a finished file of this name; else the job is refused before it begins."""
 
     @model_validator(mode="after")
     def _format_can(self) -> Self:
@@ -140,8 +142,14 @@ class OutputSettings(Model):
         path = data.get("path")
         if not isinstance(path, str | Path) or "format" in data:
             return data
-        found = SUFFIXES.get(Path(path).suffix.lower())
-        return {**data, "format": found} if found else data
+        suffix = Path(path).suffix
+        if not suffix:
+            return data
+        if suffix.lower() not in SUFFIXES:
+            raise ValueError(
+                f"no video format has the suffix {suffix!r} of '{Path(path).name}': use one of {', '.join(SUFFIXES)}"
+            )
+        return {**data, "format": SUFFIXES[suffix.lower()]}
 
 
 class GenerationRequest(Model):

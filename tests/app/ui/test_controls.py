@@ -3,9 +3,10 @@
 from framepack.app.ui.controls import CONTROLS
 from framepack.app.ui.form import defaults
 from framepack.app.ui.kinds import Rows
+from framepack.media.video import FORMATS
 from framepack.spec.request import GenerationRequest, Model
 
-CHOSEN_BY_THE_SERVICE = {"output.path"}
+CHOSEN_BY_THE_SERVICE = {"output.path", "output.overwrite"}
 
 
 def fields_of(model: type[Model], before: str = "") -> set[str]:
@@ -48,5 +49,6 @@ def test_what_belongs_to_another_setting_is_shown_with_it() -> None:
     assert rules["negative_prompt"](plain | {"cfg": 2})
     assert not rules["frames"](plain | {"model": "framepack-f1"})
     assert not rules["resolution"](plain | {"width": 512})
-    assert not rules["output.crf"](plain | {"output.format": "mkv"})
+    for name, row in FORMATS.items():
+        assert rules["output.crf"](plain | {"output.format": name}) == row.heeds_quality
     assert not rules["cache_threshold"](plain)

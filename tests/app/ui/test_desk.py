@@ -114,16 +114,18 @@ def test_the_last_of_many_jobs_is_moved_and_the_page_says_how_many_it_does_not_s
         assert [job.id for job in service.jobs(offset=101)] == [jobs[102].id, jobs[101].id]
 
 
-def test_a_job_that_is_edited_keeps_the_name_of_its_file(sun: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_job_that_is_edited_keeps_the_name_of_its_file(allowed: bool, sun: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.mp4"
     with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
         desk = Desk(service, Presets(tmp_path / "presets"))
-        (job,) = service.submit([GenerationRequest(image=sun, output=OutputSettings(path=file))])
+        (job,) = service.submit([GenerationRequest(image=sun, output=OutputSettings(path=file, overwrite=allowed))])
         for name, kept in (("mp4", file), ("webm", tmp_path / "mine.webm")):
             settings = desk.act("edit", job.id, 0, defaults()).values
             assert settings
             desk.submit(settings | {"output.format": name}, "", job.id)
-            assert service.get(job.id).request.output.path == kept
+            output = service.get(job.id).request.output
+            assert (output.path, output.overwrite) == (kept, allowed)
 
 
 def test_a_job_that_is_edited_keeps_its_lora_wherever_it_lies(sun: Path, tmp_path: Path) -> None:

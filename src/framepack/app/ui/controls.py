@@ -175,7 +175,7 @@ CONTROLS: tuple[Control, ...] = (
         help="Smaller looks better and makes a larger file; 16 is hard to tell from perfect.",
         widget=Slide(low=1, high=51, step=1),
         place="advanced",
-        shown=lambda values: not FORMATS[values["output.format"]].lossless,
+        shown=lambda values: FORMATS[values["output.format"]].heeds_quality,
     ),
     Control(
         field="output.live",
