@@ -92,6 +92,8 @@ class Recipe:
         channels = table.get("vae", {}).get("latent_channels", VaeRecipe.latent_channels)
         model = {"in_channels": channels, "out_channels": channels, **table.pop("model")}
         base = {name: table.pop(name, {}) for name in PHASE_PARTS}
+        for name, kind in PHASE_PARTS.items():
+            _build(kind, base[name], name)  # a mistake is told even where each phase has its own
         parts: dict[str, Any] = {
             "model": TransformerConfig.from_dict(model),
             "towers": _build(TowerConfig, table.pop("towers", {}), "towers"),
