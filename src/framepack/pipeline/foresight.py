@@ -79,6 +79,7 @@ class Foresight:
             texts=len(prompts),
             pictures=len(request.pictures),
             sections=len(sections),
+            mixes=len({section.image for section in sections}),
             branches=branches,
             beside=self.costs.beside(size, branches, request.cache != "none"),
             clip=3 * 4 * picture[0] * picture[1] * frames_of(size.decoded),

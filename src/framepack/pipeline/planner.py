@@ -45,17 +45,14 @@ class Job:
     """Prompts to encode."""
     pictures: int
     sections: int
+    mixes: int
+    """Different mixes of pictures that sections are given."""
     branches: int
     """Forwards a step: two with guidance by a negative prompt."""
     beside: int
     """Bytes on the device, during sampling, that are neither weights nor of one step: tables, context, caches."""
     clip: int
     """Bytes of frames held in RAM when a section is joined."""
-
-    @property
-    def mixes(self) -> int:
-        """Most mixes of pictures that sections are given: with more pictures than one, each may have its own."""
-        return self.sections if self.pictures > 1 else 1
 
     def passes(self, part: Part) -> int:
         """How often a part's work is done, in the first section."""
