@@ -1,16 +1,17 @@
 """Does a decoder that is asked which of a latent's pixels it makes become a better one? Trained twice, asked and not.
 
-Both trainings begin with the same linear fit, see the same batches and leave the encoder as it is; what is measured is
-the PSNR of photos (from the scikit-image and scikit-learn packages) and of held-out procedural pictures that were
-encoded and decoded. `told apart`: the share of a latent's pixels and frames, over all levels and the last batch, whose
-phase can be read off the decoder's states.
+Both trainings begin with the same linear fit, see the same batches and leave the encoder as it is, unless it is given a
+rate. What is measured is the PSNR of photos (from the scikit-image and scikit-learn packages) and of held-out
+procedural pictures that were encoded and decoded. `told apart`: the share of a latent's pixels and frames, over all
+levels and the last batch, whose phase can be read off the decoder's states.
 
-    python benchmarks/vae_phases.py [--steps 1500] [--size 128]
+    python benchmarks/vae_phases.py [--steps 1500] [--size 128] [--only asked] [--encoder-rate 1.5e-4] [--every 250]
 """
 
 import argparse
 import math
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,11 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--steps", type=int, default=1500)
     arguments.add_argument("--size", type=int, default=128, help="of the pictures that are measured")
+    arguments.add_argument("--only", choices=tuple(WEIGHTS), help="one of the two trainings")
+    arguments.add_argument("--encoder-rate", type=float, default=0.0)
+    arguments.add_argument(
+        "--every", type=int, default=0, help="a line every so many steps too, of weights not averaged"
+    )
     options = arguments.parse_args()
     keep_freed_memory()
     size = (options.size, options.size)
@@ -41,17 +47,22 @@ def main() -> None:
     fitted = fit_vae(VaeRecipe(), 1, pool)
     row("fitted", fitted, scenes, 0.5)
     for name, weight in WEIGHTS.items():
+        if options.only not in (None, name):
+            continue
         vae = deepcopy(fitted)
-        recipe = VaeRecipe(steps=options.steps, encoder_rate=0, decoder_rate=3e-4, decay=0.6, phases=weight)
+        rates = {"encoder_rate": options.encoder_rate, "decoder_rate": 3e-4}
+        recipe = VaeRecipe(steps=options.steps, decay=0.6, phases=weight, **rates)
         pupil = Pupil(vae, 1)
         optimizer = optimizer_of(pupil, recipe)
-        *_, (_, _, told) = train_vae(pupil, BlockEncoder(vae), optimizer, pool, recipe, 1)
+        for step, _, told in train_vae(pupil, BlockEncoder(vae), optimizer, pool, recipe, 1):
+            if options.every and not step % options.every and step < options.steps:
+                row(f"{name}, {step}", vae, scenes, told)
         pupil.load_state_dict(pupil.state_dict() | optimizer.averaged())
         row(name, vae, scenes, told)
 
 
 @torch.no_grad()
-def row(name: str, vae: torch.nn.Module, scenes: dict[str, list[Scene]], told: float) -> None:
+def row(name: str, vae: Any, scenes: dict[str, list[Scene]], told: float) -> None:
     """What a VAE leaves of each kind of picture."""
     encoder = BlockEncoder(vae)
     means = []
