@@ -111,6 +111,7 @@ def test_a_finished_file_is_not_replaced_without_a_word_and_that_is_told_before_
     assert "v.mp4 is there already: give the video another name" in done.stderr
     assert "--overwrite" in done.stderr
     assert run_here(monkeypatch, *arguments, "--work", tmp_path / "work") == 2
+    assert not (tmp_path / "work").exists()
     assert output.read_text() == "a video"
     assert run_here(monkeypatch, *arguments, "--overwrite") == 0
     assert probe(output).frames == 13

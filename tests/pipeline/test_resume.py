@@ -85,7 +85,7 @@ def test_a_run_that_is_taken_up_says_at_once_what_there_is(framepacks: dict, pic
 def test_work_of_another_request_is_not_continued(framepacks: dict, picture: Path, tmp_path: Path):
     request = request_of(picture, tmp_path / "v.mp4")
     make(framepacks["mini"], request, tmp_path / "work")
-    with pytest.raises(ValueError, match=r"another request \(its seed differ"):
+    with pytest.raises(ValueError, match=r"another request \(other: seed\)"):
         list(framepacks["mini"].generate(request.model_copy(update={"seed": 1}), work=tmp_path / "work"))
 
 
@@ -102,7 +102,7 @@ def test_work_with_another_file_of_the_same_name_is_not_continued(which: str, pi
             pass
     files[which].write_text("two")
     with (
-        pytest.raises(ValueError, match=f"its {which} itself differ"),
+        pytest.raises(ValueError, match=f"other: {which} itself"),
         WorkFolder.open(tmp_path / "work", request, tmp_path),
     ):
         pass

@@ -90,3 +90,13 @@ def test_on_a_disk_without_locks_runs_go_on_and_nothing_is_swept(tmp_path: Path,
         with WorkFolder.open(None, request, tmp_path / "outputs"):
             pass
         assert one.path.is_dir()
+
+
+def test_a_file_in_a_folders_place_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    for given, output in ((tmp_path / "file", None), (None, tmp_path / "file" / "a.mp4")):
+        with (
+            pytest.raises(ValueError, match=r"file cannot be a folder, as there is a file in its place"),
+            WorkFolder.open(given, request_for(output, tmp_path), tmp_path),
+        ):
+            pass

@@ -165,9 +165,13 @@ def generate(
     for wanted in request.loras:
         with open_source(wanted.file):
             pass
-    if output is not None and work is None and not overwrite:
+    if output is not None and not overwrite and (work is None or not work.exists()):
         require_new(output)
-    from framepack.app.cli_generate import run
+    try:
+        from framepack.app.cli_generate import run
+    except KeyboardInterrupt:
+        print("framepack: stopped, nothing was made yet", file=sys.stderr)
+        raise typer.Exit(130) from None
 
     raise typer.Exit(run(request, work, machine))
 

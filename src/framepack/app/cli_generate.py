@@ -35,9 +35,11 @@ def run(request: GenerationRequest, work: Path | None, machine: dict[str, Any]) 
     except KeyboardInterrupt:
         kept = f"{so_far.frames} frames are in {so_far.file}" if so_far else "no section was finished yet"
         console.print(f"[yellow]stopped[/]: {escape(kept)}", highlight=False, soft_wrap=True)
-        if work is not None:
-            console.print(
-                f"the same command with --work {escape(str(work))} goes on from there", highlight=False, soft_wrap=True
-            )
+        then = (
+            f"the same command with --work {escape(str(work))} goes on from there"
+            if work
+            else "the same command begins anew: with --work FOLDER a run can go on"
+        )
+        console.print(then, highlight=False, soft_wrap=True)
         return INTERRUPTED
     return 0

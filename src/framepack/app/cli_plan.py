@@ -46,6 +46,7 @@ def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
         check_lora_room(budget, parts.sizes()["transformer"])
     height, width = picture_size(request)
     sections = plan(request)
+    counted = f"{len(sections)} section{'s' * (len(sections) > 1)}"
     _, planned = Foresight(parts, budget.device, here=not pretended).of(
         request,
         sections,
@@ -61,7 +62,7 @@ def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
     card = f"a GPU with {gigabytes(planned.capacity)}" if pretended else f"{device}, {gigabytes(planned.capacity)}"
     console = Console(highlight=False)
     console.print(
-        f"[bold]{request.model}[/] at {width} x {height}, {len(sections)} sections of {request.steps} steps, on {card}",
+        f"[bold]{request.model}[/] at {width} x {height}, {counted} of {request.steps} steps, on {card}",
         soft_wrap=True,
     )
     show(planned, console)

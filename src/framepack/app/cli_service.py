@@ -118,7 +118,10 @@ def batch(
     offline: Offline = False,
     in_process: InProcess = False,
 ) -> None:
-    """Make many videos, and a contact sheet of them. A second Ctrl-C is never needed: jobs go on the next time."""
+    """Make many videos, and a contact sheet of them.
+
+    One Ctrl-C stops: `framepack serve`, or the next batch, goes on with the jobs.
+    """
     from framepack.app.paths import adopt, check_files
     from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put, read_batch
     from framepack.jobs.store import JobStore

@@ -79,12 +79,22 @@ def same_file(source: Path, path: Path) -> None:
 
 
 def require_new(path: Path) -> None:
-    """Raises ValueError where there is a file at `path` already, which a finished one would replace."""
+    """Raises ValueError where there is a file at `path` already, which a finished one would replace, or a folder."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file in it")
     if path.exists():
         raise ValueError(
             f"{path} is there already: give the video another name, or use --overwrite "
             "(output.overwrite in a request) to replace it"
         )
+
+
+def make_folder(path: Path) -> None:
+    """Make it, and those above it. Raises ValueError where a file is in the way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(f"{path} cannot be a folder, as there is a file in its place: choose another one") from None
 
 
 def require_writable(path: Path) -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from framepack.jobs.lock import take
-from framepack.media.atomic import atomic_write
+from framepack.media.atomic import atomic_write, make_folder
 from framepack.models.encoders import TextFeatures
 from framepack.spec.request import GenerationRequest
 
@@ -50,12 +50,12 @@ class WorkFolder:
         """
         if path is None:
             beside = request.output.path.parent if request.output.path else outputs
-            beside.mkdir(parents=True, exist_ok=True)
+            make_folder(beside)
             sweep(beside)
             with TemporaryDirectory(prefix=TEMPORARY, dir=beside) as temporary, held(Path(temporary)):
                 yield cls(Path(temporary), keeps=False)
             return
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         with held(path):
             folder = cls(path, keeps=True)
             folder.claim(request)
@@ -76,7 +76,7 @@ class WorkFolder:
             differing += [f"{Path(name).name} itself" for name in used if used[name] != before.get(name, used[name])]
             if differing:
                 raise ValueError(
-                    f"{self.path} holds the work of another request (its {', '.join(sorted(differing))} differ); "
+                    f"{self.path} holds the work of another request (other: {', '.join(sorted(differing))}); "
                     "choose another folder or empty this one"
                 )
         else:

@@ -49,7 +49,7 @@ class Identity:
         differing += [name for name in ("model", "clips", "weights") if notes.get(name) != getattr(self, name)]
         if differing:
             raise ValueError(
-                f"{folder} holds another training (its {', '.join(differing)} differ): choose another --output; "
+                f"{folder} holds another training (other: {', '.join(differing)}): choose another --output; "
                 f"copied there, the folder {folder / 'cache'} saves encoding the same clips again"
             )
         return int(notes["step"])
