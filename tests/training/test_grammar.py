@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 
 import framepack
 from framepack.models.encoders import PREFIX_TOKENS, TEMPLATE_PREFIX, TEMPLATE_SUFFIX, load_tokenizers
-from framepack.training.clips import ClipRecipe, draw_prompts, draw_wishes
+from framepack.training.clip_recipe import ClipRecipe
+from framepack.training.clips import draw_prompts, draw_wishes
 from framepack.training.export import write_tokenizers
 from framepack.training.grammar import FILLERS, PHRASES, SPRITE_PHRASES, UNKNOWN, Wish, pad_words, prompt_words
 from framepack.training.motions import MOTIONS, SPRITE_MOTIONS

@@ -7,7 +7,8 @@ import pytest
 import torch
 from tiny_recipe import TINY
 
-from framepack.training.clips import ClipBatch, ClipRecipe, ClipStream
+from framepack.training.clip_recipe import ClipRecipe
+from framepack.training.clips import ClipBatch, ClipStream
 from framepack.training.export import write_tokenizers
 from framepack.training.images import draw_image
 from framepack.training.loss import FlowRecipe, changes, flow_loss

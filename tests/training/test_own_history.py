@@ -8,7 +8,8 @@ import torch
 from tiny_recipe import TINY
 
 from framepack.training import own_history
-from framepack.training.clips import ClipRecipe, ClipStream
+from framepack.training.clip_recipe import ClipRecipe
+from framepack.training.clips import ClipStream
 from framepack.training.export import write_tokenizers
 from framepack.training.images import draw_image
 from framepack.training.own_history import with_own_history

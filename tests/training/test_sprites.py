@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from framepack.training.block_encoder import BlockEncoder
-from framepack.training.clips import ClipRecipe, ClipStream, draw_wishes, headings_of, state_rates
+from framepack.training.clip_recipe import ClipRecipe
+from framepack.training.clips import ClipStream, draw_wishes, headings_of, state_rates
 from framepack.training.grammar import Wish
 from framepack.training.images import draw_image
 from framepack.training.motions import BOUNCE_PIXELS, MOTIONS, SPRITE_MOTIONS, render, start_pictures, state_at

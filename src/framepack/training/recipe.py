@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from framepack.models.config import TransformerConfig
-from framepack.training.clips import ClipRecipe, check_sizes
+from framepack.training.clip_recipe import ClipRecipe, check_sizes
 from framepack.training.loss import FlowRecipe
 from framepack.training.optimizer import OptimizerRecipe
 from framepack.training.pool import PoolRecipe

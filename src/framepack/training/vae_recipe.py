@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from framepack.training.clips import ClipRecipe, check_sizes
+from framepack.training.clip_recipe import ClipRecipe, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
