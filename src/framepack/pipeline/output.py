@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from framepack import __version__
-from framepack.media.atomic import require_new, require_space, require_writable, same_file
+from framepack.media.atomic import make_folder, require_new, require_space, require_writable, same_file
 from framepack.media.join import Segment, join_segments, scan_segment
 from framepack.media.timing import resample_fps
 from framepack.media.video import FORMATS, VideoWriter
@@ -72,7 +72,7 @@ class VideoOutput:
                 raise ValueError(f"{path} is a file the video is made from: give the video another name")
         if not own and not request.output.overwrite:
             require_new(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         require_space(path, LEAST_FREE)
         output = cls(request, path, folder, sections)
         require_writable(output.part)
@@ -190,7 +190,7 @@ def put_aside(part: Path) -> Path | None:
 
 def dated_name(request: GenerationRequest, outputs: Path) -> Path:
     """A name no file has yet: the date, the time, the model. An empty part keeps it from others."""
-    outputs.mkdir(parents=True, exist_ok=True)
+    make_folder(outputs)
     stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{request.model}"
     suffix = FORMATS[request.output.format].suffix
     names = (outputs / f"{stem}{f'_{i}' if i else ''}{suffix}" for i in itertools.count())

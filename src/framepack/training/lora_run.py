@@ -46,7 +46,11 @@ class Identity:
             return 0
         theirs = json.loads(notes["framepack"])
         differing = [name for name, mine in self.recipe.items() if name not in FREE and theirs.get(name, mine) != mine]
-        differing += [name for name in ("model", "clips", "weights") if notes.get(name) != getattr(self, name)]
+        differing += [
+            name
+            for name in ("model", "clips", "weights")
+            if notes.get(name, getattr(self, name)) != getattr(self, name)
+        ]
         if differing:
             raise ValueError(
                 f"{folder} holds another training (other: {', '.join(differing)}): choose another --output; "
