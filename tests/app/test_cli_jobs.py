@@ -61,6 +61,51 @@ def test_a_batch_is_made_here_when_no_service_runs(outputs, tmp_path, store):
     assert all(job.outputs[0].is_file() for job in jobs)
 
 
+def test_a_batch_run_once_more_makes_only_what_is_new_or_failed_or_gone(outputs, tmp_path, store):
+    flaky = {"prompt": json.dumps({"fail": "error", "times": 1})}
+    one, two, three = {"seed": 1}, {"seed": 2, "output": {"path": str(tmp_path / "two.mp4")}}, {"seed": 3}
+    first = run("batch", batch_file(tmp_path, one, two, three, flaky))
+    assert first.exit_code == 1, first.output
+    (name,) = {job.batch for job in store.jobs()}
+    assert [job.status for job in store.jobs(search="line 4")] == ["failed"]
+    files = [job.outputs[0] for seed in (1, 3) for job in store.jobs() if job.request.seed == seed]
+    files[1].unlink()
+    made = files[0].stat().st_mtime_ns
+
+    again = run("batch", batch_file(tmp_path, one, two, three, flaky, {"seed": 5}))
+    assert again.exit_code == 0, again.output
+    assert f"batch {name} goes on: 2 made already, 1 tried again, 2 new; with --again" in again.output
+    assert files[0].stat().st_mtime_ns == made
+    assert {job.batch for job in store.jobs()} == {name}
+    assert sorted(job.request.seed for job in store.jobs() if job.request.prompt == "{}") == [1, 2, 3, 3, 5]
+
+    nothing = run("batch", batch_file(tmp_path, one, two))
+    assert (nothing.exit_code, len(store.jobs())) == (0, 6)
+    assert "goes on: 2 made already; with" in nothing.output
+    anew = run("batch", batch_file(tmp_path, one), "--again", "--detach")
+    assert "queued 1 jobs" in anew.output
+    assert len({job.batch for job in store.jobs()}) == 2
+
+
+def test_a_batch_run_once_more_goes_on_with_what_waits(outputs, tmp_path, store):
+    lines = {"seed": 1}, {"seed": 1}
+    run("batch", batch_file(tmp_path, *lines), "--detach")
+    for job in store.jobs():
+        store.arrange(job.id, {"preserve": "6GB"})
+    answer = run("batch", batch_file(tmp_path, *lines))
+    assert [dict(job.machine) for job in store.jobs()] == [{}, {}]
+    assert answer.exit_code == 0, answer.output
+    assert "goes on: 2 under way; with" in answer.output
+    assert [job.status for job in store.jobs()] == ["done", "done"]
+
+
+def test_a_batch_that_may_replace_its_videos_is_made_anew(outputs, tmp_path, store):
+    line = {"output": {"path": str(tmp_path / "mine.mp4"), "overwrite": True}}
+    for _ in range(2):
+        assert run("batch", batch_file(tmp_path, line)).exit_code == 0
+    assert len({job.batch for job in store.jobs()}) == 2
+
+
 def test_a_batch_is_left_to_a_service_that_runs(outputs, tmp_path):
     with Service(folders_at(outputs, reserve=0), Crew(target=TARGET, in_process=True)):
         answer = run("batch", batch_file(tmp_path, {"seed": 1}))
@@ -201,7 +246,7 @@ def test_a_batch_that_would_replace_a_file_is_refused_unless_that_is_allowed(out
 def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_path, store, monkeypatch):
     monkeypatch.setattr("framepack.app.machine.gpu_here", lambda: True)
     for size in ("6GB", "6gb", "6000MB"):
-        run("batch", batch_file(tmp_path, {}), "--preserve", size, "--detach")
+        run("batch", batch_file(tmp_path, {}), "--preserve", size, "--detach", "--again")
     assert [job.machine for job in store.jobs()] == 3 * [{"preserve": "6GB"}]
     limits = cli_service.checked_limits(["cuda:0"], preserve="6GB", vram_limit=None, ram_limit="8GiB")
     assert limits == {"preserve": "6GB", "ram_limit": "8GiB"}

@@ -100,3 +100,19 @@ def test_a_file_in_a_folders_place_is_named(tmp_path: Path):
             WorkFolder.open(given, request_for(output, tmp_path), tmp_path),
         ):
             pass
+
+
+def test_a_folder_of_other_things_is_left_as_it_is(tmp_path: Path):
+    request, folder = request_for(None, tmp_path), tmp_path / "home"
+    folder.mkdir()
+    (folder / "letter.txt").write_text("dear")
+    with (
+        pytest.raises(ValueError, match=r"home has other things in it \(letter.txt\): name an empty folder"),
+        WorkFolder.open(folder, request, tmp_path),
+    ):
+        pass
+    assert [file.name for file in folder.iterdir()] == ["letter.txt"]
+    (folder / "letter.txt").rename(folder / ".hidden")
+    for _ in range(2):
+        with WorkFolder.open(folder, request, tmp_path):
+            (folder / "section-0000.safetensors").touch()

@@ -12,6 +12,7 @@ from framepack.app.cli_jobs import Outputs, folders_of, line
 if TYPE_CHECKING:
     from framepack.jobs.job import Job
     from framepack.jobs.pool import Crew
+    from framepack.jobs.rerun import Rerun
     from framepack.jobs.store import JobStore
 
 Device = Annotated[list[str] | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; one worker each.")]
@@ -107,6 +108,7 @@ def batch(
     setting: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE for all, such as steps=20.")] = None,
     grid: Annotated[list[str] | None, typer.Option(help="NAME=V,V,... or NAME=1..4: all combinations.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check and list.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make everything anew, whatever is there already.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Only queue; a service does the work.")] = False,
     outputs: Outputs = None,
     device: Device = None,
@@ -120,10 +122,12 @@ def batch(
 ) -> None:
     """Make many videos, and a contact sheet of them.
 
-    One Ctrl-C stops: `framepack serve`, or the next batch, goes on with the jobs.
+    One Ctrl-C stops: `framepack serve`, or the same command again, goes on with the jobs. Run once more it makes what
+    is new in the batch, tries again what failed, and leaves what it has made.
     """
-    from framepack.app.paths import adopt, check_files
+    from framepack.app.paths import adopt, check_files, check_output
     from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put, read_batch
+    from framepack.jobs.rerun import find_rerun
     from framepack.jobs.store import JobStore
 
     own = given(context, OF_WORKERS)
@@ -137,19 +141,42 @@ def batch(
         check_files(request)
     if dry_run:
         for label, request in zip(labels, requests, strict=True):
+            check_output(request)
             print(f"{label}: {request.model}, {request.seconds:g} s, seed {request.seed}, {request.prompt[:60]!r}")
         return
     machine = left_free(checked_limits(device, preserve=preserve).get("preserve"))
     folders = folders_of(outputs)
     store = JobStore(folders.queue)
-    name = batch_name(source.stem)
     adopted = [adopt(request, folders) for request in requests]
-    jobs = store.submit(adopted, batch=name, labels=labels, machine=machine)
-    print(f"queued {len(jobs)} jobs as batch {name}")
+    rerun = None if again else find_rerun(store, source.stem, adopted)
+    known = rerun.jobs if rerun else {}
+    new = [place for place in range(len(adopted)) if place not in known]
+    for place in new:
+        check_output(adopted[place])
+    name = rerun.name if rerun else batch_name(source.stem)
+    if rerun:
+        print(going_on(rerun, len(new)))
+    old = rerun.take_up(store, machine) if rerun else []
+    some, titles = [adopted[place] for place in new], [labels[place] for place in new]
+    jobs = store.submit(some, batch=name, labels=titles, machine=machine)
+    if not rerun:
+        print(f"queued {len(jobs)} jobs as batch {name}")
     if not detach:
         common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
         crew = crew_of(device, models_dir, in_process=in_process, limits={}, **common)
-        work_off(store, jobs, name, outputs, crew, own)
+        work_off(store, [*old, *jobs], name, outputs, crew, own)
+
+
+def going_on(rerun: "Rerun", new: int) -> str:
+    """What becomes of a batch that is run once more, in a line."""
+    counts = {
+        "made already": len(rerun.having("done")),
+        "under way": len(rerun.having("queued", "running", "paused")),
+        "tried again": len(rerun.having("failed", "cancelled")),
+        "new": new,
+    }
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"batch {rerun.name} goes on: {said}; with --again everything is made anew"
 
 
 def left_free(size: str | None) -> "dict[str, Any]":
@@ -179,7 +206,8 @@ def work_off(
     from framepack.app.sheets import make_sheet
     from framepack.jobs.lock import Busy
 
-    folders, waiting, told = folders_of(outputs), {job.id for job in jobs}, False
+    folders, asked, told = folders_of(outputs), {job.id for job in jobs}, False
+    waiting = set(asked)
     try:
         while waiting:
             try:
@@ -196,12 +224,14 @@ def work_off(
                     print("that service has ended; the work goes on here")
                 watch(store, name, waiting)
     except KeyboardInterrupt:
-        print(f"stopped; unfinished jobs of {name} stay in the queue, `framepack serve` goes on with them")
+        print(
+            f"stopped; unfinished jobs of {name} stay in the queue: the same command, or `framepack serve`, goes on with them"
+        )
         raise typer.Exit(130) from None
     sheet = make_sheet(store, folders, name)
     if sheet:
         print(f"contact sheet: {sheet}")
-    if any(job.status != "done" for job in store.jobs(batch=name, limit=-1)):
+    if any(job.status != "done" for job in store.jobs(batch=name, limit=-1) if job.id in asked):
         raise typer.Exit(1)
 
 

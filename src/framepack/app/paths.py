@@ -102,10 +102,14 @@ def adopt(request: GenerationRequest, folders: Folders) -> GenerationRequest:
 
 
 def check_files(request: GenerationRequest) -> None:
-    """ValueError where a picture or LoRA of a request from this machine is missing, or its video there already."""
+    """ValueError where a picture or LoRA of a request from this machine is missing."""
     change_paths(
         request.model_dump(mode="json"), lambda kind, path: path if kind == "output" else str(there(kind, path))
     )
+
+
+def check_output(request: GenerationRequest) -> None:
+    """ValueError where a request's video is there already and may not be replaced."""
     if request.output.path and not request.output.overwrite:
         require_new(request.output.path)
 

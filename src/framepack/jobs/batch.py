@@ -210,5 +210,13 @@ def make_requests(items: Sequence[Item], grid: Grid) -> tuple[list[GenerationReq
 
 def batch_name(title: str) -> str:
     """A name for a batch that no other has, and that is a file name."""
-    plain = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-")[:40] or "batch"
-    return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+    return f"{_plain(title)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+
+
+def has_title(name: str, title: str) -> bool:
+    """Whether `batch_name` made the name of this title."""
+    return re.fullmatch(re.escape(_plain(title)) + r"-\d{8}-\d{6}-[0-9a-f]{8}", name) is not None
+
+
+def _plain(title: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-")[:40] or "batch"

@@ -177,6 +177,15 @@ class JobStore:
 
         return self._database.change(job, decide)
 
+    def arrange(self, job: str, machine: Mapping[str, Any]) -> Job:
+        """Tell a waiting job anew how to use the machine; finished sections stay."""
+
+        def decide(now: Job) -> dict[str, Any]:
+            must_be(now, WAITING, "be told how to use the machine")
+            return {"machine": machine}
+
+        return self._database.change(job, decide)
+
     def delete(self, job: str) -> Job:
         """Forget a job that does not run; returns what it was."""
         with self._database.transaction() as connection:

@@ -46,7 +46,8 @@ class WorkFolder:
     def open(cls, path: Path | None, request: GenerationRequest, outputs: Path) -> "Iterator[WorkFolder]":
         """Use `path` and check that it belongs to this request, or make a temporary folder for the while.
 
-        outputs: where a request without a path puts its file. Raises ValueError where another run uses `path`.
+        outputs: where a request without a path puts its file. Raises ValueError where another run uses `path`, and
+        where it is a folder of other things.
         """
         if path is None:
             beside = request.output.path.parent if request.output.path else outputs
@@ -56,6 +57,7 @@ class WorkFolder:
                 yield cls(Path(temporary), keeps=False)
             return
         make_folder(path)
+        require_ours(path)
         with held(path):
             folder = cls(path, keeps=True)
             folder.claim(request)
@@ -127,6 +129,14 @@ class WorkFolder:
         """Write a safetensors file, whole or not at all."""
         with atomic_write(self.path / name) as temporary:
             temporary.write_bytes(save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
+
+
+def require_ours(folder: Path) -> None:
+    """ValueError for a folder that has things in it and no request: dozens of files would come among the user's."""
+    if not (folder / REQUEST).exists():
+        others = sorted(file.name for file in folder.iterdir() if file.name != LOCK and not file.name.startswith("."))
+        if others:
+            raise ValueError(f"{folder} has other things in it ({others[0]}): name an empty folder, or a new one")
 
 
 @contextmanager
