@@ -224,9 +224,7 @@ def work_off(
                     print("that service has ended; the work goes on here")
                 watch(store, name, waiting)
     except KeyboardInterrupt:
-        print(
-            f"stopped; unfinished jobs of {name} stay in the queue: the same command, or `framepack serve`, goes on with them"
-        )
+        print(f"stopped; the same command, or `framepack serve`, goes on with the unfinished jobs of {name}")
         raise typer.Exit(130) from None
     sheet = make_sheet(store, folders, name)
     if sheet:
