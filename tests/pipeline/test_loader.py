@@ -64,9 +64,11 @@ def test_text_encoders_in_their_files_hear_the_same(tiny_models_dir, dtype):
 
 
 def test_sizes_are_known_before_anything_is_read(loader):
-    text, transformer = loader.text(), loader.transformer()
-    assert loader.nbytes("transformer") == sum(p.nbytes for p in transformer.parameters())
-    unread = loader.nbytes("text") - sum(p.nbytes for p in text.parameters())
+    text, sizes = loader.text(), loader.sizes()
+    for part in ("transformer", "vae"):
+        assert sizes[part] == sum(p.nbytes for p in getattr(loader, part)().parameters()), part
+    assert sizes["image"] >= sum(p.nbytes for p in loader.image().parameters())
+    unread = sizes["text"] - sum(p.nbytes for p in text.parameters())
     layer = sum(p.nbytes for p in text.llama.layers[0].parameters())
     assert 2 * layer <= unread < 3 * layer  # Llama's last layers and its norm
 

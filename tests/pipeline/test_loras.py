@@ -86,3 +86,25 @@ def test_a_lora_for_which_there_is_no_ram_is_refused_before_anything_is_read(
     with pytest.raises(ValueError, match=r"LoRAs are added to weights in RAM, .* GB are free: end other programs"):
         latents(framepack, picture, tmp_path / "a", Lora(file=lora))
     latents(framepack, picture, tmp_path / "b", Lora(file=lora, strength=0))
+
+
+def test_a_lora_brings_the_transformer_into_ram_and_the_text_encoders_stay_where_they_are(
+    tiny_models_dir: Path, lora: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sizes = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu").loader.sizes()
+    monkeypatch.setattr(foresight, "spare_ram", lambda: sum(sizes.values()) - 1)
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
+    assert framepack.mapped == {"text"}
+    monkeypatch.setattr(foresight, "spare_ram", lambda: sizes["transformer"])
+    framepack.reload_transformer()
+    assert framepack.mapped == {"text", "transformer"}
+    framepack.use_loras((Lora(file=lora),))
+    assert framepack.mapped == {"text"}
+    for part in ("image", "vae"):
+        with framepack.memory.lease(part):
+            pass
+    framepack.use_loras(())
+    assert framepack.mapped == {"text"}
+    monkeypatch.undo()
+    framepack.forget()
+    assert framepack.mapped == set()

@@ -13,7 +13,7 @@ from framepack.app.paths import there
 from framepack.app.runtime import budget_of, choose_device, variant_of
 from framepack.app.settings import Settings
 from framepack.media.image import load_image
-from framepack.pipeline.foresight import Foresight, check_lora_room, stays_in_files
+from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
 from framepack.pipeline.loader import choose_attention, choose_dtypes
 from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource, locate, to_fetch
@@ -53,11 +53,7 @@ def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
         (height, width),
         budget,
         tiling=machine["vae_tiling"],
-        mapped=frozenset(
-            name
-            for name in ("text", "transformer")
-            if stays_in_files(budget, parts.sizes()[name]) and not (name == "transformer" and loras)
-        ),
+        mapped=stay_in_files(budget, parts.sizes(), changed=bool(loras)),
     )
     card = f"a GPU with {gigabytes(planned.capacity)}" if pretended else f"{device}, {gigabytes(planned.capacity)}"
     console = Console(highlight=False)

@@ -7,13 +7,15 @@ from typing import Self
 from framepack.memory.group import Group
 from framepack.memory.placement import Streamed
 
+NOT_LOADED = "not loaded"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleReport:
     """Where one module is. Sizes in bytes."""
 
     where: str
-    """`not loaded`, `on the host`, `on the device`, or how many of its blocks are and how many stream."""
+    """`NOT_LOADED`, `on the host`, `on the device`, or how many of its blocks are and how many stream."""
     device: int
     host: int
     """In pinned buffers."""
@@ -26,7 +28,7 @@ class ModuleReport:
         held = sum(group.held for group in groups.values())
         host = sum(group.host_bytes for group in groups.values())
         if not groups:
-            return cls(where="not loaded", device=held, host=host)
+            return cls(where=NOT_LOADED, device=held, host=host)
         placement = groups["blocks"].placement
         if isinstance(placement, Streamed):
             kept, total = len(placement.resident), len(groups["blocks"].units)

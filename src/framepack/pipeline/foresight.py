@@ -4,6 +4,8 @@ Boundary: gathers what `choices` and `planner` ask for from a request; one objec
 costs and speeds are worked out once.
 """
 
+from collections.abc import Mapping
+
 import torch
 
 from framepack.memory import Budget
@@ -100,9 +102,20 @@ def is_roomy(budget: Budget) -> bool:
     return not budget.in_ram and budget.capacity() > HIGH_VRAM
 
 
-def stays_in_files(budget: Budget, nbytes: int) -> bool:
-    """Whether weights of so many bytes are better read from their files than held in RAM: a limit, or too little."""
-    return budget.ram_limit is not None or nbytes > spare_ram()
+def stay_in_files(budget: Budget, sizes: Mapping[str, int], *, changed: bool = False) -> frozenset[str]:
+    """Which parts' weights are better read from their files than held in RAM: under a limit, or where it is too little.
+
+    sizes: bytes of the parts ("text", "image", "vae", "transformer") that are yet to be loaded. The text encoders stay
+    first: they are needed once a prompt, the transformer in each step. changed: LoRAs are added to the transformer's
+    weights, which therefore cannot stay.
+    """
+    spare, needed = spare_ram(), sum(sizes.values())
+    stay = set[str]()
+    for part in ("text", "transformer"):
+        if part in sizes and (budget.ram_limit is not None or needed > spare):
+            stay.add(part)
+            needed -= sizes[part]
+    return frozenset(stay - {"transformer"} if changed else stay)
 
 
 def check_lora_room(budget: Budget, weights: int) -> None:

@@ -13,10 +13,11 @@ from typing import Self
 import torch
 
 from framepack.memory import FileSlice, MemoryManager
+from framepack.memory.report import NOT_LOADED
 from framepack.pipeline.choices import Choices, Tiling, check_tiling
 from framepack.pipeline.conditioning import Inputs, encode_inputs, load_pictures, prompts_of
 from framepack.pipeline.device import choose_device
-from framepack.pipeline.foresight import Foresight, check_lora_room, stays_in_files
+from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
 from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.run import Run
@@ -81,6 +82,7 @@ class FramePack:
 
     def add_parts(self) -> None:
         """Put everything into the care of `memory`; each part is loaded when first needed."""
+        self.mapped = stay_in_files(self.memory.budget, self.loader.sizes(), changed=bool(self.loras))
         self.add_text()
         self.memory.add("image", self.loader.image)
         self.memory.add("vae", self.loader.vae)
@@ -93,9 +95,7 @@ class FramePack:
 
     def add_text(self) -> None:
         """Put the text encoders into the care of `memory`; as the transformer, they may stay in their files."""
-        stays = stays_in_files(self.memory.budget, self.loader.nbytes("text"))
-        self.mapped = self.mapped | {"text"} if stays else self.mapped
-        files: dict[str, FileSlice] | None = {} if stays else None
+        files: dict[str, FileSlice] | None = {} if "text" in self.mapped else None
         load = partial(self.loader.text, files)
         self.memory.add("text", load, files=files, blocks=lambda text: text.blocks)
 
@@ -104,9 +104,7 @@ class FramePack:
 
         Where RAM is limited, or too small, its weights stay in their files, unless LoRAs have changed them.
         """
-        stays = stays_in_files(self.memory.budget, self.loader.nbytes("transformer")) and not self.loras
-        self.mapped = self.mapped | {"transformer"} if stays else self.mapped - {"transformer"}
-        files: dict[str, FileSlice] | None = {} if stays else None
+        files: dict[str, FileSlice] | None = {} if "transformer" in self.mapped else None
         self.memory.add(
             "transformer",
             partial(self.loader.transformer, self.loras, files),
@@ -124,7 +122,7 @@ class FramePack:
         times = tuple(lora.file.stat().st_mtime_ns for lora in loras)
         if (loras, times) != (self.loras, self.lora_times):
             if loras:
-                check_lora_room(self.memory.budget, self.loader.nbytes("transformer"))
+                check_lora_room(self.memory.budget, self.loader.sizes()["transformer"])
             self.loader.check_loras(loras)
             self.loras, self.lora_times = loras, times
             self.reload_transformer()
@@ -132,6 +130,12 @@ class FramePack:
     def reload_transformer(self) -> None:
         """Forget the transformer, and whatever was added to it; it is read from disk when next needed."""
         self.memory.remove("transformer")
+        there = {name for name, part in self.memory.report().modules.items() if part.where != NOT_LOADED}
+        waiting = {name: size for name, size in self.loader.sizes().items() if name not in there}
+        if "text" in self.mapped:
+            waiting.pop("text", None)
+        stay = stay_in_files(self.memory.budget, waiting, changed=bool(self.loras))
+        self.mapped = (self.mapped & {"text"}) | (stay & {"transformer"})
         self.add_transformer()
 
     def plan(

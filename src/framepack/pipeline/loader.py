@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -178,12 +178,16 @@ class Loader:
             files.update({f"{tower}.{name}": place for name, place in slices.get(module, {}).items()})
         return encoder
 
-    def nbytes(self, part: Literal["transformer", "text"]) -> int:
-        """Bytes of a part's weights as they are computed with, from its files' headers."""
-        if part == "transformer":
-            return count_weights(self.folders.transformer) * self.dtypes.transformer.itemsize
-        folders = (self.folders.base / "text_encoder", self.folders.base / "text_encoder_2")
-        return sum(map(count_weights, folders)) * self.dtypes.encoders.itemsize
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each part's weights as they are computed with, from its files' headers."""
+        base, encoders = self.folders.base, self.dtypes.encoders.itemsize
+        texts = (base / "text_encoder", base / "text_encoder_2")
+        return {
+            "text": sum(map(count_weights, texts)) * encoders,
+            "image": count_weights(self.folders.vision / "image_encoder") * encoders,
+            "vae": count_weights(base / "vae") * self.dtypes.vae.itemsize,
+            "transformer": count_weights(self.folders.transformer) * self.dtypes.transformer.itemsize,
+        }
 
     def image(self) -> ImageEncoder:
         """SigLIP with its preprocessing."""

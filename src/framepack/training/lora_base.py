@@ -105,7 +105,7 @@ def use_base(framepack: FramePack, base: str) -> None:
     """Let the memory manager lend the transformer with its base frozen so, from the next lease on."""
     if base == "whole":
         return
-    check_lora_room(framepack.memory.budget, framepack.loader.nbytes("transformer"))
+    check_lora_room(framepack.memory.budget, framepack.loader.sizes()["transformer"])
 
     def load() -> nn.Module:
         module = framepack.loader.transformer(framepack.loras)
