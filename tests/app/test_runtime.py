@@ -39,3 +39,11 @@ def test_the_doctor_speaks_of_the_card_that_is_taken_and_names_a_freer_one():
     assert busy.endswith("more memory is free on --device cuda:1")
     assert verdict_13b(machine(card("cuda:0", 79e9))) == "run on cuda:0 with everything resident"
     assert "need a GPU" in verdict_13b(machine())
+
+
+def test_the_doctor_sees_a_card_that_torch_was_not_built_for(monkeypatch):
+    monkeypatch.setattr("framepack.app.cli_models.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    assert "this torch is built for CPUs" in verdict_13b(machine())
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    assert "need a GPU" in verdict_13b(machine())

@@ -1,7 +1,9 @@
 """`framepack models` and `framepack doctor`: what is here, what is missing, what this machine can run."""
 
 from pathlib import Path
+from shutil import which
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
@@ -98,6 +100,8 @@ def verdict_13b(machine: Machine) -> str:
 
 
 def _verdict(best: Device, room: int) -> str:
+    if best.name == "cpu" and which("nvidia-smi") and not torch.backends.cuda.is_built():
+        return "there is an NVIDIA card here, but this torch is built for CPUs: install the one for it (pytorch.org)"
     if best.name == "cpu":
         return "need a GPU with 4 GB or more; on this CPU a video would take days"
     if best.memory.free > RESIDENT_VRAM:

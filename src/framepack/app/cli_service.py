@@ -33,7 +33,9 @@ VRAM_LIMIT = (
     "Use no more GPU memory than this, such as 6GB. Without a GPU: `plan` is for one of this size; work passes its "
     "weights through so much RAM as if it were one, which saves nothing and is for tests."
 )
-OF_WORKERS = ("device", "models_dir", "dtype", "attention", "vae_tiling", "offline", "in_process")
+RAM_LIMIT = "Use no more RAM for weights; others stay on disk."
+LIMITS = ("vram_limit", "ram_limit")
+OF_WORKERS = ("device", "models_dir", "dtype", "attention", "vae_tiling", "offline", "in_process", *LIMITS)
 """Options of `batch` that mean nothing where another service does the work."""
 LOOK_AGAIN = 3.0
 """Seconds between looks whether the service that does a batch's work has ended."""
@@ -82,7 +84,7 @@ def serve(
     models_dir: ModelsDir = None,
     dtype: Dtype = "auto",
     vram_limit: Annotated[str | None, typer.Option(help=VRAM_LIMIT)] = None,
-    ram_limit: Annotated[str | None, typer.Option(help="Use no more RAM for weights; others stay on disk.")] = None,
+    ram_limit: Annotated[str | None, typer.Option(help=RAM_LIMIT)] = None,
     preserve: Preserve = None,
     attention: Attention = "auto",
     vae_tiling: VaeTiling = "never",
@@ -114,6 +116,8 @@ def batch(
     device: Device = None,
     models_dir: ModelsDir = None,
     dtype: Dtype = "auto",
+    vram_limit: Annotated[str | None, typer.Option(help=VRAM_LIMIT)] = None,
+    ram_limit: Annotated[str | None, typer.Option(help=RAM_LIMIT)] = None,
     preserve: Preserve = None,
     attention: Attention = "auto",
     vae_tiling: VaeTiling = "never",
@@ -144,6 +148,7 @@ def batch(
             check_output(request)
             print(f"{label}: {request.model}, {request.seconds:g} s, seed {request.seed}, {request.prompt[:60]!r}")
         return
+    limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit)
     machine = left_free(checked_limits(device, preserve=preserve).get("preserve"))
     folders = folders_of(outputs)
     store = JobStore(folders.queue)
@@ -163,7 +168,7 @@ def batch(
         print(f"queued {len(jobs)} jobs as batch {name}")
     if not detach:
         common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
-        crew = crew_of(device, models_dir, in_process=in_process, limits={}, **common)
+        crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)
         work_off(store, [*old, *jobs], name, outputs, crew, own)
 
 
