@@ -135,3 +135,22 @@ def test_pictures_on_the_way_stay_in_sight_with_a_model_that_takes_none(tab, sun
     assert page.is_visible("#c-frames .fp-row")
     page.get_by_role("button", name="Remove, Pictures on the way 1").click()
     page.wait_for_selector("#c-frames", state="hidden")
+
+
+def test_a_reload_loses_nothing_that_was_typed(tab, sun) -> None:
+    page = tab()
+    drop(page, sun, "image/png")
+    page.wait_for_selector("#c-image .fp-chosen")
+    page.fill("#c-guidance input[type=number]", "3.5")
+    page.press("#c-guidance input[type=number]", "Tab")
+    page.locator("#fp-lock input").check()
+    page.fill("#c-prompt textarea", "the sun sinks")  # and the field is not left
+    page.wait_for_function("() => (sessionStorage.getItem('framepack.form') || '').includes('the sun sinks')")
+    page.wait_for_function("() => JSON.parse(sessionStorage.getItem('framepack.form')).lock")
+    page.reload()
+    page.wait_for_function("() => document.querySelector('#c-prompt textarea').value === 'the sun sinks'")
+    page.wait_for_selector("#c-image .fp-chosen")
+    assert value(page, "guidance") == "3.5"
+    assert page.locator("#fp-lock input").is_checked()
+    fresh = tab()
+    fresh.wait_for_function("() => document.querySelector('#c-prompt textarea').value === 'the sun sinks'")

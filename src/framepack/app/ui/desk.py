@@ -36,6 +36,8 @@ class Outcome:
     said: list[str] = field(default_factory=list)
     machine: Mapping[str, Any] | None = None
     """How the job whose settings came back may use the machine."""
+    beside: tuple[bool, str] | None = None
+    """What stands beside the fields: whether the seed is kept, GB of GPU memory to leave free."""
 
     @property
     def notice(self) -> Notice | None:
@@ -111,6 +113,20 @@ class Desk:
             case _:
                 raise ValueError(f"there is no button called {what!r}")
         return Outcome()
+
+    def begun(self, kept: str) -> Outcome | None:
+        """What a page opens with: the form its tab had, else the starred preset, else this browser's last form.
+
+        kept: JSON of the first and the last, from the browser. ValueError for a preset that cannot be loaded.
+        """
+        forms = form.recalled(kept, self.service.folders)
+        if "here" in forms:
+            return Outcome(values=forms["here"].values, beside=forms["here"].beside)
+        if start := self.presets.startup():
+            return self.with_preset(start, form.defaults())
+        if "before" in forms:
+            return Outcome(values=forms["before"].values, beside=forms["before"].beside)
+        return None
 
     def dropped(self, said: str) -> Outcome:
         """Settings that came with a video; `said` is the API's answer to its upload, in JSON."""

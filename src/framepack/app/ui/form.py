@@ -3,10 +3,12 @@
 Values name pictures by upload id (see `app.paths`), so nothing a browser sends can name another file.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -98,6 +100,33 @@ def restored(
     kept = {file.name for file in own}
     values["loras"] = [row for row in values["loras"] if row["file"] in kept or lora_here(row["file"], folders, said)]
     return values, said
+
+
+class Kept(NamedTuple):
+    """A form that a browser kept."""
+
+    values: dict[str, Any]
+    beside: tuple[bool, str]
+    """Whether the seed is kept, GB of GPU memory to leave free."""
+
+
+def kept(values: Values, *, lock: bool, preserve: str) -> str:
+    """What a browser keeps of a form, as JSON; `recalled` reads it."""
+    return json.dumps({"request": json_of(values), "lock": bool(lock), "preserve": str(preserve or "")})
+
+
+def recalled(text: str, folders: Folders) -> dict[str, Kept]:
+    """The forms in a browser's JSON, by their names; pictures and LoRAs that are gone are left out without a word.
+
+    One that another version kept, or someone else wrote, is none.
+    """
+    found: dict[str, Kept] = {}
+    with suppress(ValueError, TypeError, AttributeError):
+        for name, one in json.loads(text).items():
+            with suppress(ValueError, TypeError, KeyError):
+                values, _ = restored(json_of(defaults()) | dict(one["request"]), folders)
+                found[name] = Kept(values, (one["lock"] is True, str(one["preserve"])[:20]))
+    return found
 
 
 def lora_here(name: str, folders: Folders, said: list[str]) -> bool:

@@ -21,6 +21,8 @@ class Tab:
     job: gr.Textbox
     editing: gr.Textbox
     search: gr.Textbox
+    kept: gr.Textbox
+    """The form as JSON, as it last was without mistakes; the browser keeps it, so that a reload loses nothing."""
     model: gr.Textbox
     """The model before it was changed, so that a length nobody has touched follows it."""
     lock: gr.Checkbox
@@ -51,7 +53,7 @@ class Layout:
         panel("header")
         notice = panel("notice", elem_id="fp-notice")
         marks = panel("marks", elem_id="fp-marks")
-        job, editing, search, model = (hidden(name) for name in ("job", "edited", "find", "model"))
+        job, editing, search, kept, model = (hidden(name) for name in ("job", "edited", "find", "kept", "model"))
         with gr.Row(elem_id="fp-main", equal_height=False):
             with gr.Column(elem_id="fp-left", min_width=320, scale=4):
                 self._place("picture")
@@ -74,7 +76,7 @@ class Layout:
                 queue = panel("queue", views.queue([], 0), elem_id="fp-queue")
         history = panel("history", [], elem_id="fp-history")
         self.tab = Tab(
-            job=job, editing=editing, search=search, model=model, lock=lock, mode=mode, preserve=preserve,
+            job=job, editing=editing, search=search, kept=kept, model=model, lock=lock, mode=mode, preserve=preserve,
             quick=quick, advice=advice, notice=notice, marks=marks, summary=summary, stage=stage, queue=queue,
             history=history, presets=presets, generate=generate, leave=leave, dice=dice,
         )  # fmt: skip

@@ -73,8 +73,8 @@ class Page:
         changing = [*fields, *beside, tab.notice, tab.presets, tab.marks, tab.summary, tab.generate, tab.leave, *lists]
         watched = [tab.job, tab.search, self.controls["model"]]
         gr.Timer(LOOK).tick(self._look, watched, [*lists, tab.advice], **QUIET)
-        recall = "(...values) => [...values.slice(0, -1), FP.recall()]"
-        blocks.load(self._spoken(self._load), [*fields, tab.job], changing, js=recall, **QUIET)
+        recall = "(...values) => [...values.slice(0, -2), FP.recall(), FP.kept()]"
+        blocks.load(self._spoken(self._load), [*fields, tab.job, tab.kept], [*changing, tab.lock], js=recall, **QUIET)
         asked = [*fields, tab.lock, tab.job, tab.editing, tab.search, tab.preserve]
         tab.generate.click(self._spoken(self._submit), asked, changing, **QUIET)
         for source in (tab.stage, tab.queue, tab.history):
@@ -89,10 +89,11 @@ class Page:
         self.controls["model"].change(self.desk.advice, watched[-1:], [tab.advice], **QUIET)  # type: ignore[attr-defined]
         self.controls["model"].change(shortcuts.prompts_for, watched[-1:], [tab.quick], **QUIET)  # type: ignore[attr-defined]
         tab.job.change(None, [tab.job], None, js="(job) => FP.remember(job)")
+        tab.kept.change(None, [tab.kept], None, js="(form) => FP.keep(form)")
         self._tie_checks(fields)
 
     def _tie_checks(self, fields: list[Any]) -> None:
-        triggers = []
+        triggers = [self.tab.lock.change, self.tab.preserve.blur]
         for field, component in self.controls.items():
             widget = BY_FIELD[field].widget
             if isinstance(component, gr.HTML):
@@ -102,18 +103,19 @@ class Page:
             else:
                 triggers.append(component.change)  # type: ignore[attr-defined]
         ruled = [self.controls[field] for field in self._ruled()]
-        outputs = [*ruled, self.tab.marks, self.tab.summary, self.tab.mode]
-        gr.on(triggers, self._check, fields, outputs, trigger_mode="always_last", **QUIET)
+        outputs = [*ruled, self.tab.marks, self.tab.summary, self.tab.mode, self.tab.kept]
+        asked = [*fields, self.tab.lock, self.tab.preserve]
+        gr.on(triggers, self._check, asked, outputs, trigger_mode="always_last", **QUIET)
 
     # Handlers
 
     def _load(self, *given: Any) -> Updates:
-        *_, job = given
+        *_, job, kept = given
         updates = self._looks(job, "") | {self.tab.job: job, self.tab.presets: self.desk.presets_view()}
         updates[self.tab.model] = form.defaults()["model"]
         try:
-            if start := self.desk.presets.startup():
-                return updates | self._updates(self.desk.with_preset(start, form.defaults()))
+            if begun := self.desk.begun(str(kept)):
+                return updates | self._updates(begun)
         except ValueError as error:  # a preset from elsewhere or of another version must not take the page along
             updates[self.tab.notice] = trouble(error)
         return updates | self._marks(form.defaults())
@@ -122,7 +124,12 @@ class Page:
         return *self.desk.look(job, search), self.desk.advice(model)
 
     def _check(self, *given: Any) -> Updates:
-        return self._checked(self._values(given))
+        *given, lock, preserve = given
+        values = self._values(given)
+        updates = self._checked(values)
+        if not updates[self.tab.marks]:
+            updates[self.tab.kept] = form.kept(values, lock=lock, preserve=preserve)
+        return updates
 
     def _mode(self, *given: Any) -> Updates:
         *values, mode = given
@@ -184,6 +191,8 @@ class Page:
             updates[self.tab.model] = outcome.values["model"]
         if outcome.machine is not None:
             updates[self.tab.preserve] = preserved(outcome.machine)
+        if outcome.beside is not None:
+            updates[self.tab.lock], updates[self.tab.preserve] = outcome.beside
         if outcome.picture is not None:
             updates[self.controls["image"]] = outcome.picture
         if outcome.job is not None:

@@ -130,6 +130,24 @@ FP.remember = (job) => {
   history.replaceState(null, "", address);
 };
 
+/* The form as it last was without mistakes: this tab's own for a reload, this browser's last for a new tab. */
+const FORM = "framepack.form";
+const told = (storage) => {
+  try { return JSON.parse(window[storage].getItem(FORM)); } catch { return null; /* private mode keeps nothing */ }
+};
+FP.kept = () => JSON.stringify({ here: told("sessionStorage"), before: told("localStorage") });
+FP.keep = (form) => {
+  for (const storage of form ? ["sessionStorage", "localStorage"] : [])
+    try { window[storage].setItem(FORM, form); } catch { /* as above, or no room */ }
+};
+/* A sentence is looked at, and kept, also where someone stops in the middle of it. */
+let pause = 0;
+document.addEventListener("input", ({ target }) => {
+  if (target.tagName !== "TEXTAREA") return;
+  clearTimeout(pause);
+  pause = setTimeout(() => target.dispatchEvent(new FocusEvent("blur")), 700);
+});
+
 FP.dark = () => document.body.classList.contains("dark");
 FP.paint = (dark) => {
   document.body.classList.toggle("dark", dark);
