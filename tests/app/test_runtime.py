@@ -1,9 +1,13 @@
 """Which device is taken, and what is said of it."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from framepack.app import runtime
 from framepack.app.cli_models import verdict_13b
+from framepack.memory import budget
 from framepack.memory.probe import Device, DeviceMemory, Machine
 from framepack.pipeline.device import choose_device
 
@@ -39,6 +43,23 @@ def test_the_doctor_speaks_of_the_card_that_is_taken_and_names_a_freer_one():
     assert busy.endswith("more memory is free on --device cuda:1")
     assert verdict_13b(machine(card("cuda:0", 79e9))) == "run on cuda:0 with everything resident"
     assert "need a GPU" in verdict_13b(machine())
+
+
+@pytest.mark.parametrize(
+    ("system", "limit", "share"), [("posix", None, 1.0), ("posix", "6GB", 0.25), ("nt", None, 0.9 * 18 / 24)]
+)
+def test_torch_is_told_the_limit_of_the_card(monkeypatch, system, limit, share):
+    told = []
+    card = DeviceMemory(total=24 * 10**9, free=18 * 10**9, allocated=0, reserved=0)
+    for module in (runtime, budget):
+        monkeypatch.setattr(module, "device_memory", lambda device: card)
+    monkeypatch.setattr(runtime, "os", SimpleNamespace(name=system))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *given: told.append(given))
+    runtime.hold(runtime.budget_of(torch.device("cuda"), limit, None, None))
+    runtime.hold(runtime.budget_of(torch.device("cpu"), limit, None, None))
+    ((given, device),) = told
+    assert given == pytest.approx(share)
+    assert device.type == "cuda"
 
 
 def test_the_doctor_sees_a_card_that_torch_was_not_built_for(monkeypatch):

@@ -102,6 +102,8 @@ def misbehave(script: dict, section: int, step: int, work: Path) -> None:
     if before >= script.get("times", 1):
         return
     count.write_text(str(before + 1))
+    if script["fail"] == "context":
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
     if script["fail"] == "exit":
         os._exit(7)
     if script["fail"] == "kill":

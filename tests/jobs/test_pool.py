@@ -73,6 +73,17 @@ def test_a_job_that_kills_three_workers_is_set_aside_and_the_next_one_runs(bench
     assert good.status == "done"
 
 
+def test_a_worker_whose_gpu_context_is_lost_fails_its_job_and_does_no_other(bench):
+    pool = bench()
+    (first,) = pool.ended(*pool.store.submit([ask(seed=2, sections=1)]))
+    (before,) = pool.pids()
+    bad, good = pool.ended(*pool.store.submit([ask(fail="context"), ask(seed=3)]))
+    assert (first.status, bad.status, good.status) == ("done", "failed", "done")
+    assert "illegal memory access" in bad.reason
+    assert bad.deaths == 0
+    assert pool.pids() != [before]
+
+
 def test_an_error_fails_the_job_with_a_sentence_and_a_traceback_and_retry_goes_on(bench):
     pool = bench()
     request = ask(fail="error", section=2, step=0)

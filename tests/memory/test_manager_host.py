@@ -51,6 +51,15 @@ def test_without_a_ram_limit_streamed_blocks_are_read_once(tmp_path):
     memory.close()
 
 
+def test_what_is_passed_through_once_is_not_kept_in_pinned_buffers(tmp_path):
+    module, files = mapped(tmp_path)
+    memory = pretend(REST + 3 * max(BLOCKS))
+    add(memory, "net", module, files=files, pin=False)
+    assert torch.equal(run(memory, "net"), expected(net()))
+    assert memory.report().host == 0
+    memory.close()
+
+
 def test_a_cpu_streams_from_disk_what_its_ram_limit_does_not_hold(tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "resident_ram", lambda: 0)
     limit = REST + 3 * max(BLOCKS) + 1000

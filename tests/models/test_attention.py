@@ -36,6 +36,31 @@ def test_every_way_to_attend_equals_sdpa(monkeypatch, backend, bias):
 
 
 @pytest.mark.parametrize("bias", BIASES)
+def test_bf16_is_attended_to_in_fp16_where_no_kernel_takes_it(monkeypatch, bias):
+    query, key, value = (x.bfloat16() for x in heads())
+    add = BIASES[bias] if bias != "weights" else BIASES[bias].bfloat16()
+    seen = []
+    attend = attention.F.scaled_dot_product_attention
+    monkeypatch.setattr(attention, "fuses_bfloat16", lambda device: False)
+    monkeypatch.setattr(
+        attention.F,
+        "scaled_dot_product_attention",
+        lambda q, *args, **kw: seen.append(q.dtype) or attend(q, *args, **kw),
+    )
+    made = attention.sdpa(query, key, value, add)
+    assert (made.dtype, seen) == (torch.bfloat16, [torch.float16])
+    exact = attention.sdpa(query.double(), key.double(), value.double(), add.double() if bias == "weights" else add)
+    torch.testing.assert_close(made.double(), exact, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize(("capability", "fused"), [((7, 5), False), ((8, 0), True), ((12, 0), True)])
+def test_cards_from_ampere_on_take_bf16(monkeypatch, capability, fused):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert attention.fuses_bfloat16.__wrapped__(torch.device("cuda")) is fused
+    assert attention.fuses_bfloat16(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("bias", BIASES)
 def test_gradients_head_by_head_equal_those_of_sdpa(monkeypatch, bias):
     monkeypatch.setattr(attention, "CACHED_LOGITS", 64 * 5)
     inputs = [torch.cat([x] * 10, dim=1)[:, :n].requires_grad_() for x, n in zip(heads(), (80, 13, 13), strict=True)]

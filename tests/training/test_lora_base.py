@@ -1,10 +1,13 @@
 """Frozen bases compute what the linears did, pass gradients through, and take the memory they promise."""
 
+import gc
+
 import pytest
 import torch
 from torch import nn
 
 from framepack import FramePack
+from framepack.memory.lanes import HostLane
 from framepack.models.config import TransformerConfig
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.lora_adapter import inject
@@ -64,16 +67,39 @@ def test_adapters_sit_on_every_kind_of_base_and_training_reaches_them(base, tiny
         assert again is transformer
 
 
+class Counting(HostLane):
+    """A lane that counts what it lends."""
+
+    lent = 0
+
+    def host(self, nbytes):
+        self.lent += nbytes
+        return super().host(nbytes)
+
+    def free_host(self, flat):
+        self.lent -= flat.nbytes
+
+
+def test_offloaded_matrices_take_as_much_host_memory_as_they_have_bytes_and_give_it_back():
+    lane, linear = Counting("cpu"), nn.Linear(24, 40)
+    frozen = FrozenLinear(linear, int8=False, offloaded=True, lane=lane)
+    assert lane.lent == 24 * 40 * 4
+    assert torch.equal(frozen.host, linear.weight)
+    del frozen
+    gc.collect()
+    assert lane.lent == 0
+
+
 def test_an_unknown_base_is_named():
     with pytest.raises(ValueError, match="base must be one of whole, int8, offloaded, int8-offloaded, got 'int4'"):
-        freeze(nn.Linear(1, 1), "int4", torch.device("cpu"))
+        freeze(nn.Linear(1, 1), "int4")
 
 
 def bytes_of(base: str) -> tuple[float, float]:
     """GB of FramePack's 13 B transformer during the steps: on the device, and matrices in RAM."""
     with torch.device("meta"):
         model = HunyuanVideoTransformer3DModelPacked(TransformerConfig()).bfloat16()
-    freeze(model, base, torch.device("cpu"))
+    freeze(model, base)
     once = {id(tensor) for part in model.once_per_job for tensor in part.parameters()}
     device = sum(tensor.nbytes for tensor in model.parameters() if id(tensor) not in once)
     host = sum(m.host.nbytes for m in model.modules() if isinstance(m, FrozenLinear) and m.host is not None)

@@ -1,10 +1,12 @@
 """The one file that wires the house: from names and flags to a FramePack whose models are lent by a memory manager."""
 
+import os
 from pathlib import Path
 
 import torch
 
 from framepack.memory import Budget, MemoryManager, parse_bytes
+from framepack.memory.probe import device_memory
 from framepack.pipeline.choices import Tiling
 from framepack.pipeline.device import choose_device
 from framepack.pipeline.framepack import FramePack
@@ -46,8 +48,25 @@ def open_framepack(
         attention=attention,
     )
     budget = budget_of(where, vram_limit, ram_limit, preserve)
+    hold(budget)
     memory = MemoryManager(where, vram_limit=budget.vram_limit, ram_limit=budget.ram_limit, preserve=budget.preserve)
     return FramePack.from_loader(loader, memory, vae_tiling)
+
+
+def hold(budget: Budget) -> None:
+    """Let torch refuse what goes beyond the budget of a CUDA device, so that work is done again with less.
+
+    Windows, where the card is full, silently takes RAM in its place, and everything is many times slower: there what is
+    free now, less a tenth, is the limit where none was given.
+    """
+    if budget.device.type != "cuda":
+        return
+    total, share = device_memory(budget.device).total, 1.0
+    if budget.vram_limit is not None:
+        share = budget.vram_limit / total
+    elif os.name == "nt":
+        share = 0.9 * budget.capacity() / total
+    torch.cuda.set_per_process_memory_fraction(min(max(share, 0.0), 1.0), budget.device)
 
 
 def budget_of(device: torch.device, vram_limit: str | None, ram_limit: str | None, preserve: str | None) -> Budget:

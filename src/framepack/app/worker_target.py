@@ -36,7 +36,7 @@ class Generator:
         """Bytes in use: `ram`, and `vram` where there is a GPU."""
         used = {"ram": self._process.memory_info().rss}
         if torch.cuda.is_initialized():
-            used["vram"] = torch.cuda.memory_reserved()
+            used["vram"] = sum(map(torch.cuda.memory_reserved, range(torch.cuda.device_count())))
         return used
 
     def _model(self, name: str, preserve: str | None) -> FramePack:

@@ -150,7 +150,7 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - whatever it is, the job must not stay without a worker
             ended = failure(error, AsyncStream(), self._folders.outputs)
         slot.attempt = slot.stream = None
-        if slot.worker and (ended.how in ("died", "broken", "lost") or not slot.worker.alive()):
+        if slot.worker and (ended.how in ("died", "broken", "lost") or ended.spent or not slot.worker.alive()):
             self._dismiss(slot)
         self._settle(job, ended)
         slot.trouble = ended.message if ended.how == "broken" else ""

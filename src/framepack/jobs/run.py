@@ -74,13 +74,16 @@ def between_sections(event: Event) -> bool:
 
 
 def failure(error: Exception, stream: AsyncStream, outputs: Path) -> Ended:
-    """What an error means: no space waits for space, anything else fails with one sentence and its traceback."""
+    """What an error means: no space waits for space, anything else fails with one sentence and its traceback.
+
+    After an error of CUDA's other than a refused allocation every later call fails too, until the process ends.
+    """
     story = "".join(traceback.format_exception(error))
     if disk_is_full(error):
         return Ended(how="disk full", message=f"the disk of {outputs} is full", traceback=story)
     message = str(error).strip() or type(error).__name__
     stream.emit(Failed(message=message, traceback=story))
-    return Ended(how="failed", message=message, traceback=story)
+    return Ended(how="failed", message=message, traceback=story, spent="CUDA error" in message)
 
 
 def disk_is_full(error: BaseException | None) -> bool:

@@ -44,6 +44,8 @@ class Ended:
     how: Ending
     message: str = ""
     traceback: str = ""
+    spent: bool = False
+    """The worker's process cannot do another job: its GPU context is lost."""
 
 
 class AsyncStream:

@@ -59,7 +59,7 @@ def deliver(message: Message, stream: AsyncStream) -> None:
     if message["kind"] == "event":
         stream.emit(from_json(message["event"]))
     else:
-        stream.end(Ended(how=message["how"], message=message["message"], traceback=message["traceback"]))
+        stream.end(Ended(**{name: message[name] for name in ("how", "message", "traceback", "spent")}))
 
 
 def of_errand(errand: Errand) -> Message:

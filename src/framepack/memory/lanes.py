@@ -119,7 +119,9 @@ class CudaLane:
 
     def host(self, nbytes: int) -> Tensor:
         flat = page_aligned(nbytes)
-        if nbytes and int(torch.cuda.cudart().cudaHostRegister(flat.data_ptr(), nbytes, PORTABLE)) == 0:  # pyright: ignore
+        with torch.cuda.device(self.device):  # else the first card, too, would hold a context of this process
+            code = int(torch.cuda.cudart().cudaHostRegister(flat.data_ptr(), nbytes, PORTABLE)) if nbytes else 0  # pyright: ignore
+        if nbytes and code == 0:
             self.registered[flat.data_ptr()] = flat
         elif nbytes:
             self._forget_error()

@@ -44,6 +44,7 @@ class Managed:
     blocks: Parts
     once: Parts
     files: Files
+    pin: bool
     module: nn.Module | None = None
     nbytes: int = 0
     """Of all its weights, known after the first load."""
@@ -90,17 +91,20 @@ class MemoryManager:
         blocks: Parts = (),
         once: Parts = (),
         files: Files | None = None,
+        pin: bool = True,
     ) -> None:
         """Take charge of a module, or of the function that will load it, on the CPU, at its first lease.
 
         blocks: its blocks in the order they run, so that they can be streamed. once: the modules, in or beside the
         blocks, that only a `lease(name, once=True)` uses. Each must be used by calling it; both may be functions of the
         loaded module. files: where weights lie on disk (`map_weights`); it is read after the module was loaded.
+        pin: streamed blocks come again and again, and are worth pinned host buffers; those of a module that is passed
+        through once are not.
         """
         if name in self._managed:
             raise ValueError(f"memory already has a module named {name!r}: remove it first, or choose another name")
         load, reloads = (lambda: module, False) if isinstance(module, nn.Module) else (module, True)
-        self._managed[name] = Managed(load, reloads, blocks, once, {} if files is None else files)
+        self._managed[name] = Managed(load, reloads, blocks, once, {} if files is None else files, pin)
 
     @contextmanager
     def lease(self, name: str, *, once: bool = False, activations: int = 0) -> Iterator[Any]:
@@ -196,7 +200,7 @@ class MemoryManager:
             units = split(module, blocks, once, managed.files)
             managed.groups = {
                 "rest": self._group([units.rest], [module]),
-                "blocks": self._group(units.blocks, blocks, pin=True),
+                "blocks": self._group(units.blocks, blocks, managed.pin),
                 "once": self._group(units.once, once),
             }
             managed.module = module

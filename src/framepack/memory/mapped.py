@@ -7,6 +7,7 @@ import json
 import math
 import mmap
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+if os.name == "nt":  # where maps are to be read only, see `_map`
+    warnings.filterwarnings("ignore", "The given buffer is not writable")
 
 DTYPES = {
     "F64": torch.float64,
@@ -84,10 +88,13 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def _map(path: Path) -> mmap.mmap:
-    """A private map, so that a module's weights may be written to without touching the file."""
+    """A private map, so that a module's weights may be written to without touching the file.
+
+    On Windows one to be read only: a private one would be charged whole, 42 GB for a 13 B model, to the page file.
+    """
     with path.open("rb") as file:
         if os.name == "nt":
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0)
         return mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
 

@@ -7,6 +7,7 @@ each key (float) or says which keys exist (bool). Shapes: B batch, L tokens, H h
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -28,9 +29,22 @@ CACHED_LOGITS = 600_000
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """PyTorch's own attention: picks flash, memory-efficient, cuDNN or plain maths by itself."""
+    """PyTorch's own attention: picks flash, memory-efficient, cuDNN or plain maths by itself.
+
+    Its kernels for cards before Ampere know float16 but not bfloat16, in which all logits would be written (30 GB).
+    """
+    dtype = query.dtype
+    if dtype == torch.bfloat16 and not fuses_bfloat16(query.device):
+        query, key, value = query.half(), key.half(), value.half()
+        bias = bias.half() if bias is not None and bias.is_floating_point() else bias
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2).to(dtype)
+
+
+@cache
+def fuses_bfloat16(device: torch.device) -> bool:
+    """Whether PyTorch has a kernel there that takes bfloat16 and keeps no logits: on CUDA, from sm_80 on."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def sdpa_chunked(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:

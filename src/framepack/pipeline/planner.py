@@ -173,8 +173,11 @@ class Planner:
         return self.costs.tables(job.size, job.texts - counted, job.mixes - counted)
 
     def _short_of_ram(self, module: str) -> bool:
-        """Mapped weights do not fit the host either, so what is streamed is read from disk each time."""
-        return self.budget.in_ram or self.sizes[module] > self.budget.host_room()
+        """Mapped weights do not fit the host either, so what is streamed is read from disk each time.
+
+        The text encoders' are passed through once a prompt and never kept.
+        """
+        return self.budget.in_ram or module == "text" or self.sizes[module] > self.budget.host_room()
 
     def _rehearse(self, memory: MemoryManager, stage: Stage, loaded: int, speed: Speed) -> Forecast:
         """In RAM, what was loaded outright is where it is used."""

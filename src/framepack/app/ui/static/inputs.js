@@ -20,6 +20,7 @@ FP.kinds.picture = (root, part) => {
         draw(got.id);
         part.set(got.id);
       }
+      if (files.length > 1) say.textContent = "A video starts with one picture: the first was taken.";
     } catch (error) {
       say.textContent = error.message;
     }
