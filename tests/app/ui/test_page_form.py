@@ -148,6 +148,7 @@ def test_a_reload_loses_nothing_that_was_typed(tab, sun) -> None:
     page.wait_for_function("() => (sessionStorage.getItem('framepack.form') || '').includes('the sun sinks')")
     page.wait_for_function("() => JSON.parse(sessionStorage.getItem('framepack.form')).lock")
     page.reload()
+    page.wait_for_selector(".fp-summary:not(:empty)")
     page.wait_for_function("() => document.querySelector('#c-prompt textarea').value === 'the sun sinks'")
     page.wait_for_selector("#c-image .fp-chosen")
     assert value(page, "guidance") == "3.5"
