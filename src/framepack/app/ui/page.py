@@ -124,8 +124,8 @@ class Page:
         return *self.desk.look(job, search), self.desk.advice(model)
 
     def _check(self, *given: Any) -> Updates:
-        *given, lock, preserve = given
-        values = self._values(given)
+        *fields, lock, preserve = given
+        values = self._values(fields)
         updates = self._checked(values)
         if not updates[self.tab.marks]:
             updates[self.tab.kept] = form.kept(values, lock=lock, preserve=preserve)
