@@ -42,13 +42,6 @@ def test_parts_resampled_alone_are_the_whole_resampled(lengths, fps_in, fps_out)
     assert whole == numbers(resample_fps(numbered(start), fps_in, fps_out))
 
 
-def test_blending_mixes_the_neighbours_and_holds_the_last():
-    frames = (np.full((1, 1, 3), 100 * index, np.uint8) for index in range(3))
-    assert numbers(resample_fps(frames, 30, 60, blend=True)) == [0, 50, 100, 150, 200, 200]
-    frames = (np.full((1, 1, 3), 30 * index, np.uint8) for index in range(5))
-    assert numbers(resample_fps(frames, 30, 20, blend=True)) == [0, 45, 90, 120]
-
-
 def test_only_two_frames_are_asked_for_ahead():
     asked = []
 
@@ -57,12 +50,10 @@ def test_only_two_frames_are_asked_for_ahead():
             asked.append(index)
             yield np.zeros((1, 1, 3), np.uint8)
 
-    for blend in (False, True):
-        asked.clear()
-        frames = resample_fps(endless(), 30, 24, blend=blend)
-        for _ in range(8):
-            next(frames)
-        assert len(asked) <= 12
+    frames = resample_fps(endless(), 30, 24)
+    for _ in range(8):
+        next(frames)
+    assert len(asked) <= 12
 
 
 @pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])

@@ -14,19 +14,15 @@ def resample_fps(
     fps_out: Fraction | float,
     *,
     start: int = 0,
-    blend: bool = False,
 ) -> Iterator[NDArray[np.uint8]]:
     """`frames` (H, W, 3) at another rate, over the same time: output j is the input on screen at j / fps_out.
 
     `start` is the number of the first frame in its whole video: parts of a video resampled each with its own start are,
-    put together, the whole resampled. `blend` mixes the two inputs around j / fps_out instead (then a part's last frame
-    is held, not mixed with the next part's first). At most two frames are in memory, whatever the length.
+    put together, the whole resampled. Frames are repeated or left out, never mixed, which would show ghosts.
     """
     step = _check(fps_in) / _check(fps_out)
     if step == 1:
         yield from frames
-    elif blend:
-        yield from _blended(frames, step, start)
     else:
         index = ceil(start / step)
         for number, frame in enumerate(frames, start):
@@ -38,19 +34,6 @@ def resample_fps(
 def resampled_count(frames: int, fps_in: Fraction | float, fps_out: Fraction | float) -> int:
     """How many frames `resample_fps` makes of `frames`."""
     return ceil(frames * _check(fps_out) / _check(fps_in))
-
-
-def _blended(frames: Iterable[NDArray[np.uint8]], step: Fraction, start: int) -> Iterator[NDArray[np.uint8]]:
-    index, previous, number = ceil(start / step), None, start
-    for number, frame in enumerate(frames, start):
-        while previous is not None and floor(index * step) == number - 1:
-            share = float(index * step - (number - 1))
-            yield np.rint(previous * np.float32(1 - share) + frame * np.float32(share)).astype(np.uint8)
-            index += 1
-        previous = frame
-    while previous is not None and floor(index * step) == number:
-        yield previous
-        index += 1
 
 
 def _check(fps: Fraction | float) -> Fraction:

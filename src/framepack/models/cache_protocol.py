@@ -1,6 +1,6 @@
 """What the transformer asks of a block cache.
 
-Boundary: only the questions. The answers (TeaCache, MagCache, first-block) live in `framepack.caching`; all state of a
+Boundary: only the questions. The answers (TeaCache, first-block) live in `framepack.caching`; all state of a
 run is theirs, the transformer keeps nothing. One cache serves one branch (positive or negative) of one section.
 """
 
