@@ -55,11 +55,10 @@ def test_torch_is_told_the_limit_of_the_card(monkeypatch, system, limit, share):
         monkeypatch.setattr(module, "device_memory", lambda device: card)
     monkeypatch.setattr(runtime, "os", SimpleNamespace(name=system))
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *given: told.append(given))
-    runtime.hold(runtime.budget_of(torch.device("cuda"), limit, None, None))
-    runtime.hold(runtime.budget_of(torch.device("cpu"), limit, None, None))
-    ((given, device),) = told
-    assert given == pytest.approx(share)
-    assert device.type == "cuda"
+    for device in ("cuda", "cuda:1", "cpu"):
+        runtime.hold(runtime.budget_of(torch.device(device), limit, None, None))
+    assert [card for _, card in told] == [None, 1]
+    assert all(isinstance(given, float) and given == pytest.approx(share) for given, _ in told)
 
 
 def test_the_doctor_sees_a_card_that_torch_was_not_built_for(monkeypatch):

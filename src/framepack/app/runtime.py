@@ -66,7 +66,8 @@ def hold(budget: Budget) -> None:
         share = budget.vram_limit / total
     elif os.name == "nt":
         share = 0.9 * budget.capacity() / total
-    torch.cuda.set_per_process_memory_fraction(min(max(share, 0.0), 1.0), budget.device)
+    card = budget.device.index  # torch takes no device without one here, but None for the current card
+    torch.cuda.set_per_process_memory_fraction(min(max(share, 0.0), 1.0), card)
 
 
 def budget_of(device: torch.device, vram_limit: str | None, ram_limit: str | None, preserve: str | None) -> Budget:

@@ -7,7 +7,6 @@ each key (float) or says which keys exist (bool). Shapes: B batch, L tokens, H h
 
 import itertools
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import torch
@@ -41,10 +40,9 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) 
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2).to(dtype)
 
 
-@cache
 def fuses_bfloat16(device: torch.device) -> bool:
     """Whether PyTorch has a kernel there that takes bfloat16 and keeps no logits: on CUDA, from sm_80 on."""
-    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type != "cuda" or torch.cuda.get_device_properties(device).major >= 8
 
 
 def sdpa_chunked(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
