@@ -4,13 +4,17 @@ TORCH ?= 2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint install clean
+.PHONY: demo test proof lint install clean
 
 demo: $(INSTALLED)
 	$(BIN)/framepack generate examples/harbour.jpg --prompt "the camera pans left" --seconds 1.2 --output outputs/demo.mp4 --overwrite
 
 test: $(INSTALLED) lint
 	$(BIN)/pytest
+
+# Kills, damages, loads and matrices: what takes too long for every change.
+proof: $(INSTALLED)
+	$(BIN)/pytest -m proof --timeout 3600
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check src tests benchmarks
