@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
 
-from framepack.app import convert, convert_child
+from framepack.app import convert_child
 from framepack.app.convert import Conversions, Limits
 from framepack.app.service import Service
 from framepack.jobs.folders import Folders
@@ -141,8 +141,3 @@ def test_old_conversions_and_those_of_deleted_jobs_are_dropped(tmp_path):
     os.utime(conversions.folder("old"), (1, 1))
     conversions.sweep({"young", "old"})
     assert [folder.name for folder in (folders.home / "converted").iterdir()] == ["young"]
-
-
-def test_the_child_is_told_no_secret(monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "secret")
-    assert "secret" not in str(convert.environment())

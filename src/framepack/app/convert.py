@@ -7,15 +7,15 @@ slow nothing down and take nothing along. What was made is kept until its job is
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from framepack.app.uploads import NoRoom
+from framepack.files.child import NOTHING, PIPE, Child, bare_environment, start
 from framepack.jobs.folders import Folders
 from framepack.media.errors import MediaError
 from framepack.media.video import FORMATS
@@ -45,7 +45,7 @@ class Conversions:
     def __init__(self, folders: Folders, limits: Limits = DEFAULT) -> None:
         self._folders, self._limits = folders, limits
         self._turn = threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._closing = False
 
     def file(self, job: str, source: Path, name: str, crf: int) -> Path:
@@ -105,9 +105,7 @@ class Conversions:
         command = [sys.executable, "-P", "-s", "-m", "framepack.app.convert_child", order]
         with (
             source.open("rb") as file,
-            subprocess.Popen(
-                command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
-            ) as child,
+            start(command, stdin=file, stdout=PIPE, stderr=NOTHING, env=bare_environment()) as child,
         ):
             self._child = child
             timer = threading.Timer(self._limits.seconds, child.kill)
@@ -123,11 +121,3 @@ class Conversions:
             return json.loads(said)
         except ValueError:
             return {}
-
-
-def environment() -> Mapping[str, str]:
-    """Enough to start Python and to find this package; no secrets of the server's environment."""
-    wanted = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TMPDIR")
-    kept = {name: os.environ[name] for name in wanted if name in os.environ}
-    root = str(Path(__file__).resolve().parents[2])
-    return kept | {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}

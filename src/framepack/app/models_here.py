@@ -6,11 +6,12 @@ Looks, never fetches; a service downloads nothing by itself.
 import json
 import logging
 import math
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+
+from framepack.files.child import PIPE, Child, start
 
 AGAIN = 20.0
 """Seconds after which a model that was missing is looked for anew, if someone still asks: it may have been fetched."""
@@ -26,7 +27,7 @@ class ModelsHere:
         self._lacking: dict[str, int] | None = None
         self._looked = -math.inf
         self._looking = threading.Lock()
-        self._child: subprocess.Popen[str] | None = None
+        self._child: Child | None = None
         self._closing = False
 
     def lack(self, model: str) -> int | None:
@@ -62,8 +63,8 @@ class ModelsHere:
             self._looked = time.monotonic()
             self._looking.release()
 
-    def _ask(self, command: list[str]) -> str:
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as child:
+    def _ask(self, command: list[str]) -> bytes:
+        with start(command, stdout=PIPE) as child:
             self._child = child
             timer = threading.Timer(0 if self._closing else PATIENCE, child.kill)
             timer.start()

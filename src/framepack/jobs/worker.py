@@ -6,12 +6,12 @@ A death is known by the closed pipe, a hang by missing signs of life. How a stre
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from framepack.files.child import PIPE, Child, Late, start
 from framepack.jobs.child import Maker
 from framepack.jobs.line import Line
 from framepack.jobs.liveness import Liveness
@@ -117,7 +117,7 @@ class ProcessWorker:
     def _wait(self, timeout: float) -> None:
         try:
             self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
+        except Late:
             self._process.kill()
             self._process.wait()
         self._reader.join()
@@ -151,18 +151,13 @@ class ProcessWorker:
             return log.read().decode(errors="replace")
 
 
-def launch(target: str, settings: dict[str, Any], log: Path, keep: tuple[int, ...]) -> "subprocess.Popen[bytes]":
+def launch(target: str, settings: dict[str, Any], log: Path, keep: tuple[int, ...]) -> Child:
     """Start the process; the log is appended to until it is large. -P: no module comes from the current folder."""
     log.parent.mkdir(parents=True, exist_ok=True)
     fresh = not log.exists() or log.stat().st_size > LOG_LIMIT
     with log.open("wb" if fresh else "ab") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "framepack.jobs.child", target, json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            pass_fds=keep,
-        )
+        command = [sys.executable, "-P", "-m", "framepack.jobs.child", target, json.dumps(settings)]
+        return start(command, stdin=PIPE, stdout=PIPE, stderr=errors, keep=keep)
 
 
 def how_it_died(code: int) -> str:

@@ -5,12 +5,9 @@ no other (`sandbox_child`), and answers with one line of JSON and raw bytes: not
 """
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -19,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from framepack.files.child import NOTHING, PIPE, bare_environment, start
 from framepack.media.errors import MediaError
 from framepack.media.image import MAX_PIXELS, ImageRGB
 from framepack.media.read import VideoInfo
@@ -105,9 +103,7 @@ def _ask(task: str, source: Path | str | bytes, limits: Limits, **arguments: Any
 def _run(order: str, file: Any, limits: Limits) -> tuple[bytes, int, bool]:
     """The child's output (at most what the limits allow, and one byte), its exit code, and whether time ran out."""
     command = [sys.executable, "-P", "-s", "-m", "framepack.media.sandbox_child", order]
-    with subprocess.Popen(
-        command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(), close_fds=True
-    ) as child:
+    with start(command, stdin=file, stdout=PIPE, stderr=NOTHING, env=bare_environment()) as child:
         assert child.stdout is not None
         late = threading.Event()
 
@@ -123,20 +119,6 @@ def _run(order: str, file: Any, limits: Limits) -> tuple[bytes, int, bool]:
             timer.cancel()
             child.kill()
     return output, child.returncode, late.is_set()
-
-
-def _environment() -> Mapping[str, str]:
-    """Enough to start Python and to find this package; no secrets of the server's environment."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ
-    }
-    root = str(Path(__file__).resolve().parents[2])
-    return kept | {
-        "PYTHONPATH": root,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-    }
 
 
 def _array(shape: list[int], pixels: bytes, name: str) -> np.ndarray:

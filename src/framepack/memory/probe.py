@@ -6,12 +6,13 @@ Boundary: asks, changes nothing; `framepack doctor` and the planner read it.
 import os
 import platform
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
+
+from framepack.files.child import answer_of
 
 CGROUP = Path("/sys/fs/cgroup")
 CPU_INFO = Path("/proc/cpuinfo")
@@ -127,7 +128,7 @@ def cpu_has_bf16() -> bool:
     if CPU_INFO.is_file():
         words = set(CPU_INFO.read_text(encoding="utf-8", errors="replace").split())
         return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
-    return platform.system() == "Darwin" and _sysctl("hw.optional.arm.FEAT_BF16") == "1"
+    return platform.system() == "Darwin" and answer_of(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"]) == "1"
 
 
 def _ram() -> tuple[int, int]:
@@ -179,14 +180,5 @@ def _cpu_model() -> str:
         for line in CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    return _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
-
-
-def _sysctl(key: str) -> str:
-    """What macOS says of its hardware; empty where it says nothing."""
-    try:
-        return subprocess.run(
-            ["sysctl", "-n", key], capture_output=True, text=True, check=True, timeout=5
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    of_macos, of_windows = answer_of(["sysctl", "-n", "machdep.cpu.brand_string"]), "PROCESSOR_IDENTIFIER"
+    return of_macos or os.environ.get(of_windows) or platform.machine()

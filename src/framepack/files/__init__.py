@@ -1,0 +1,1 @@
+"""Small things of the operating system that every room needs. Knows nothing of pictures, models or jobs; no torch."""
