@@ -1,33 +1,13 @@
 """Properties every plan has, and the exact index layouts of the two public orders."""
 
 import pytest
+from drawn import requests
 from hypothesis import given
-from hypothesis import strategies as st
 
-from framepack.spec.plan import HISTORY, SectionPlan, plan, settled_frames, unseen_guides, unused_prompts
+from framepack.spec.plan import HISTORY, SectionPlan, plan, settled_frames
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
-from framepack.spec.shapes import frames_of, latent_of_frame, section_count
-
-MODELS = st.sampled_from(["mini", "mini-f1"])
-
-
-@st.composite
-def requests(draw: st.DrawFn) -> GenerationRequest:
-    window = draw(st.integers(1, 33))
-    sections = draw(st.integers(1, 12))
-    seconds = sections * window * 4 / 30
-    last = sections * window - 1
-
-    def place(share: float) -> int:
-        return min(max(latent_of_frame(round(share * seconds * 30)), 1), last)
-
-    times = draw(st.lists(st.floats(0.05, 0.99), max_size=3, unique_by=place))
-    frames = [GuideFrame(image="k.png", second=t * seconds, strength=draw(st.floats(0, 1))) for t in times]
-    end = draw(st.none() | st.builds(EndFrame, image=st.just("e.png"), strength=st.floats(0, 1)))
-    model = draw(MODELS)
-    return GenerationRequest(
-        image="a.png", model=model, seconds=seconds, window=window, frames=tuple(frames), end_frame=end
-    )
+from framepack.spec.shapes import frames_of, section_count
+from framepack.spec.timeline import unseen_guides, unused_prompts
 
 
 @given(requests())
@@ -159,7 +139,7 @@ def test_a_guide_that_no_section_is_given_is_named():
     def said(model: str, *seconds: float) -> list[str]:
         frames = tuple(GuideFrame(image="k.png", second=second) for second in seconds)
         request = GenerationRequest(image="a.png", model=model, seconds=2.4, frames=frames)
-        return [sentence.split(" as a frame")[0] for sentence in unseen_guides(request, plan(request))]
+        return [sentence.split(" as a frame")[0] for sentence in unseen_guides(request)]
 
     assert said("mini-f1", 0.1, 1.0) == ["no section is given the guide frame at 0.1 s"]
     assert said("mini-f1", 0.3) == said("mini", 0.1, 1.0) == []
@@ -168,7 +148,7 @@ def test_a_guide_that_no_section_is_given_is_named():
 def test_a_prompt_that_no_section_takes_is_named():
     prompts = tuple(TimedPrompt(second=second, text=f"from {second}") for second in (1.3, 1.5, 4.5))
     request = GenerationRequest(image="a.png", seconds=4.8, prompt="first", prompts=prompts)
-    sentences = unused_prompts(request, plan(request))
+    sentences = unused_prompts(request)
     assert [sentence.split(" on, ")[0] for sentence in sentences] == [
         "no section takes the prompt from 1.3 s",
         "no section takes the prompt from 4.5 s",

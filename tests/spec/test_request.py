@@ -1,6 +1,7 @@
 """The request is lossless as JSON and refuses with the value, the bound and the way out."""
 
 import math
+import time
 
 import pytest
 from pydantic import ValidationError
@@ -63,6 +64,45 @@ def test_a_bad_value_is_explained_in_one_sentence(fields: dict, words: list[str]
     assert "\n" not in sentence
     for word in words:
         assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"loras": [{"file": "x"}] * 20_000}, "loras may have 100 entries, got 20000"),
+        ({"loras": [{"flie": "x"}] * 20_000}, "loras may have 100 entries, got 20000"),
+        ({"frames": [{"image": "k.png", "second": 1}] * 20_000}, "frames may have 1000 entries, got 20000"),
+        ({"prompts": [{"second": 1, "text": "x"}] * 20_000}, "prompts may have 1000 entries, got 20000"),
+        ({"prompt": "x" * 900_000}, "prompt may have 10000 characters, got 900000"),
+        ({"negative_prompt": "x" * 900_000}, "negative_prompt may have 10000 characters, got 900000"),
+        ({"prompts": [{"second": 1, "text": "x" * 900_000}]}, "text may have 10000 characters"),
+        ({"prompts": [{"second": 1, "text": "x" * 9000}] * 100}, "all prompts together may have 100000 characters"),
+        ({"image": "x" * 900_000}, "image may have 4096 characters"),
+        ({"model": "x" * 900_000}, "model must be one of"),
+        ({"output": {"path": "a." + "x" * 900_000}}, "no video format has the suffix"),
+        ({f"x{index}": index for index in range(100_000)}, "remove the unknown ones, such as 'x0'"),
+        ({"frames": [{f"x{index}": 1 for index in range(50)}] * 1000}, "remove the unknown ones, such as 'x0'"),
+        ({"x" * 900_000: 1}, "there is no setting called xxx"),
+        ({"cfg": {"x": ["x" * 900_000]}}, "cfg"),
+        ({"seed": 10**4000}, "seed must be 0..9.22337e+18, got 1000"),
+        ({"seconds": 36_000, "window": 1}, "a video may have 30000 sections, 36000 s in windows of 1 are 270000"),
+    ],
+)
+def test_what_is_far_too_much_is_refused_at_once_and_briefly(fields: dict, words: str):
+    began = time.process_time()
+    with pytest.raises(ValidationError) as caught:
+        GenerationRequest.model_validate({"image": "a.png", **fields})
+    sentence = explain(caught.value)
+    assert time.process_time() - began < 1
+    assert words in sentence
+    assert len(sentence) < 300
+
+
+def test_what_a_long_film_needs_is_accepted_and_fits_into_a_files_metadata():
+    frames = [{"image": f"{index:0250}.png", "second": 36 * index + 1} for index in range(1000)]
+    prompts = [{"second": 36 * index, "text": "ü" * 100} for index in range(1000)]
+    request = GenerationRequest(image="a.png", seconds=36_000, frames=frames, prompts=prompts)
+    assert len(request.model_dump_json().encode()) < 1_000_000
 
 
 def test_an_empty_prompt_is_allowed():

@@ -8,7 +8,7 @@ encoded once more at the end.
 from collections.abc import Sequence
 
 from framepack.media.video import FORMATS
-from framepack.spec.plan import SectionPlan
+from framepack.spec.plan import Cut
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS, frames_of
 from framepack.spec.variants import VARIANTS
@@ -19,7 +19,7 @@ ENCODING = {"gif": (0.010, 0.75e-6), "webp": (0.001, 0.14e-6), "png": (0.001, 0.
 """Seconds a frame, and a pixel, of the encoding at the end: one core of a cloud machine, 128 to 768 pixels square."""
 
 
-def decoded_latents(sections: Sequence[SectionPlan]) -> list[int]:
+def decoded_latents(sections: Sequence[Cut]) -> list[int]:
     """For each section how many latents go through the VAE once it is sampled, tile after tile, each overlap anew."""
     counts, known = [], set[range]()
     for section in sections:
@@ -36,7 +36,7 @@ def decoded_latents(sections: Sequence[SectionPlan]) -> list[int]:
     return counts
 
 
-def finishing_seconds(request: GenerationRequest, sections: Sequence[SectionPlan]) -> float:
+def finishing_seconds(request: GenerationRequest, sections: Sequence[Cut]) -> float:
     """About how long the file takes at the end; next to nothing where what exists is copied."""
     form = request.output.format
     if FORMATS[form].segments == form:

@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from statistics import fmean, median
 
 from framepack.app.shares import decoded_latents, finishing_seconds
 from framepack.spec.events import Event, Finished, SectionDone, StageStarted, StepDone
-from framepack.spec.plan import plan
+from framepack.spec.plan import cuts
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
@@ -48,8 +49,9 @@ class Tracker:
     _since: float = 0.0
 
     def __post_init__(self) -> None:
-        sections = plan(self.request)
+        sections = cuts(self.request)  # no plan: that of a long video takes seconds, and workers make it
         self._latents = decoded_latents(sections)
+        self._latents_before = [0, *accumulate(self._latents)]
         self._finish = finishing_seconds(self.request, sections)
 
     def see(self, event: Event) -> None:
@@ -122,7 +124,7 @@ class Tracker:
 
     def _cost(self, sections: int, steps: int) -> float:
         """Seconds that so many sections, and steps of the next one, take."""
-        latents = sum(self._latents_of(section) for section in range(sections))
+        latents = self._latents_before[min(sections, len(self._latents))]
         return (self.pace or 0.0) * (sections * self.steps + steps) + self._tail() * latents
 
     def _tail(self) -> float:

@@ -24,6 +24,8 @@ REPORT = 1.0
 """Seconds between reports to the queue."""
 NOTICES = 20
 """Sentences that are kept of a job; a new one takes the place of the oldest."""
+SECTIONS = 100
+"""Sections whose seconds are kept: progress goes to every listener, and long videos have thousands."""
 COMMANDS: dict[Wish, Command] = {"cancel": Command.CANCEL, "stop": Command.STOP, "pause": Command.PAUSE}
 
 
@@ -99,7 +101,8 @@ class Attempt:
             progress = replace(progress, notices=(*progress.notices, event.message)[-NOTICES:])
         if isinstance(event, SectionDone):
             spent = (event.seconds,) if event.seconds else ()  # nothing where an earlier attempt made it
-            progress = replace(progress, frames=event.frames, section_seconds=(*progress.section_seconds, *spent))
+            latest = (*progress.section_seconds, *spent)[-SECTIONS:]
+            progress = replace(progress, frames=event.frames, section_seconds=latest)
         if isinstance(event, SectionDone | Finished | Cancelled) and event.file:
             outputs = (event.file,)
         self.job = replace(self.job, progress=self._progress(progress), outputs=outputs)

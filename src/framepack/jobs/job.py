@@ -39,6 +39,7 @@ class Progress:
     frames: int = 0
     """Frames that exist and play by now."""
     section_seconds: tuple[float, ...] = ()
+    """Of the latest sections."""
     memory: dict[str, int] = field(default_factory=dict)
     """Bytes in use by the worker, by kind: `ram`, and `vram` where there is a GPU."""
     notices: tuple[str, ...] = ()

@@ -9,9 +9,11 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from framepack.jobs.stream import AsyncStream, Command, Ended, Ending
 from framepack.spec.events import Cancelled, Event, Failed, Finished, SectionDone
-from framepack.spec.request import GenerationRequest
+from framepack.spec.request import GenerationRequest, explain
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ENDINGS: dict[Command | None, Ending] = {
@@ -81,7 +83,7 @@ def failure(error: Exception, stream: AsyncStream, outputs: Path) -> Ended:
     story = "".join(traceback.format_exception(error))
     if disk_is_full(error):
         return Ended(how="disk full", message=f"the disk of {outputs} is full", traceback=story)
-    message = str(error).strip() or type(error).__name__
+    message = explain(error) if isinstance(error, ValidationError) else str(error).strip() or type(error).__name__
     stream.emit(Failed(message=message, traceback=story))
     return Ended(how="failed", message=message, traceback=story, spent="CUDA error" in message)
 

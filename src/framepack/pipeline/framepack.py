@@ -25,8 +25,9 @@ from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
-from framepack.spec.plan import SectionPlan, plan, unseen_guides, unused_prompts
+from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, Lora
+from framepack.spec.timeline import unseen_guides, unused_prompts
 from framepack.spec.variants import VARIANTS
 
 
@@ -186,7 +187,7 @@ class FramePack:
         pictures = load_pictures(request)
         choices, planned = self.plan(request, sections, pictures["start"].shape[:2])
         yield planned
-        for message in (*unused_prompts(request, sections), *unseen_guides(request, sections)):
+        for message in (*unused_prompts(request), *unseen_guides(request)):
             yield Notice(message=message)
         with (
             WorkFolder.open(work, request, outputs) as folder,

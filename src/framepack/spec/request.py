@@ -3,15 +3,14 @@
 Validation says the value, the bound and the way out. Files are not opened here; the pipeline does that.
 """
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from framepack.spec.buckets import buckets, find_bucket
-from framepack.spec.shapes import GIF_FPS, SIZE_MULTIPLE, guide_latent, section_count, video_seconds
+from framepack.spec.buckets import find_bucket
+from framepack.spec.rules import SHOWN, at_most, base_multiple, one_of, path_length, shortened, size_multiple, within
+from framepack.spec.shapes import GIF_FPS, guide_latent, section_count, video_seconds
 from framepack.spec.variants import VARIANTS
 
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
@@ -20,55 +19,32 @@ SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, 
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
 CacheName = Literal["none", "teacache", "first-block"]
 
-
-def within(low: float, high: float) -> AfterValidator:
-    """A bound whose message names the field, the range and the value; NaN and infinity never pass."""
-
-    def check(value: float, info: ValidationInfo) -> float:
-        if not math.isfinite(value) or not low <= value <= high:
-            raise ValueError(f"{info.field_name} must be {low:g}..{high:g}, got {value}")
-        return value
-
-    return AfterValidator(check)
-
-
-def one_of(names: Callable[[], list[str]]) -> AfterValidator:
-    """A choice whose message lists what there is."""
-
-    def check(value: str, info: ValidationInfo) -> str:
-        if value not in names():
-            raise ValueError(f"{info.field_name} must be one of {', '.join(names())}, got {value!r}")
-        return value
-
-    return AfterValidator(check)
-
-
-def base_multiple(value: int | None) -> int | None:
-    """The side of a square that buckets are made of."""
-    if value is not None:
-        buckets(value)
-    return value
-
-
-def size_multiple(value: int | None, info: ValidationInfo) -> int | None:
-    """Sizes are multiples of 16, because the VAE shrinks by 8 and the transformer's patches by 2."""
-    if value is None:
-        return None
-    if not 32 <= value <= 4096:
-        raise ValueError(f"{info.field_name} must be 32..4096, got {value}")
-    if value % SIZE_MULTIPLE:
-        below = value // SIZE_MULTIPLE * SIZE_MULTIPLE
-        raise ValueError(
-            f"{info.field_name} must be a multiple of {SIZE_MULTIPLE}, got {value}; "
-            f"try {max(below, 32)} or {below + SIZE_MULTIPLE}"
-        )
-    return value
+TEXT_MOST = 10_000
+"""Characters a prompt may have; the encoders read some 256 words of it."""
+TEXTS_MOST = 100_000
+"""Characters all prompts of a request may have: with its names it then fits into a video's metadata, 1 MB."""
+FRAMES_MOST, PROMPTS_MOST, LORAS_MOST = 1000, 1000, 100
+SECTIONS_MOST = 30_000
+"""Sections a video may have: ten hours in windows of 9."""
+UNKNOWN_MOST = 10
+"""Unknown settings an object may have for each of them to be looked at."""
 
 
 class Model(BaseModel):
     """Frozen, no unknown fields, so that a misspelt option is an error and never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_enough(cls, data: object) -> object:
+        if isinstance(data, dict) and len(data) > len(cls.model_fields) + UNKNOWN_MOST:
+            unknown = next((name for name in data if name not in cls.model_fields), "")
+            raise ValueError(
+                f"there are {len(data)} settings in one place, which has {len(cls.model_fields)}: "
+                f"remove the unknown ones, such as {shortened(unknown)}"
+            )
+        return data
 
     def without_folders(self) -> Self:
         """The same with bare file names, here and in all parts: what may go into a file that others get."""
@@ -84,12 +60,14 @@ def _bare(value: object) -> object:
 
 
 Strength = Annotated[float, within(0, 1)]
+File = Annotated[Path, AfterValidator(path_length)]
+Text = Annotated[str, Field(max_length=TEXT_MOST), at_most(TEXT_MOST, "characters")]
 
 
 class GuideFrame(Model):
     """A picture the video should pass through at `second`; strength 0 leaves it out."""
 
-    image: Path
+    image: File
     second: Annotated[float, within(0, 36000)]
     strength: Strength = 1.0
 
@@ -97,7 +75,7 @@ class GuideFrame(Model):
 class EndFrame(Model):
     """A picture the video should end on; strength 0 leaves it out."""
 
-    image: Path
+    image: File
     strength: Strength = 1.0
 
 
@@ -105,20 +83,20 @@ class TimedPrompt(Model):
     """From `second` on, this text holds instead of the request's prompt."""
 
     second: Annotated[float, within(0, 36000)]
-    text: str
+    text: Text
 
 
 class Lora(Model):
     """A LoRA file added to the transformer's weights; several add up, strength 0 leaves it out."""
 
-    file: Path
+    file: File
     strength: Annotated[float, within(-4, 4)] = 1.0
 
 
 class OutputSettings(Model):
     """The file to write. `path` None means a dated name in the outputs folder; the format follows a path's suffix."""
 
-    path: Path | None = None
+    path: File | None = None
     format: Format = "mp4"
     crf: Annotated[int, within(1, 51)] = 16
     """Compression of mp4, webm and webp, on x264's scale: smaller is better and larger on disk. mkv is lossless."""
@@ -147,7 +125,8 @@ class OutputSettings(Model):
             return data
         if suffix.lower() not in SUFFIXES:
             raise ValueError(
-                f"no video format has the suffix {suffix!r} of '{Path(path).name}': use one of {', '.join(SUFFIXES)}"
+                f"no video format has the suffix {shortened(suffix)} of {shortened(Path(path).name)}: "
+                f"use one of {', '.join(SUFFIXES)}"
             )
         return {**data, "format": SUFFIXES[suffix.lower()]}
 
@@ -158,9 +137,9 @@ class GenerationRequest(Model):
     Lossless as JSON: `GenerationRequest.model_validate_json(r.model_dump_json()) == r`.
     """
 
-    image: Path
-    prompt: str = ""
-    negative_prompt: str = ""
+    image: File
+    prompt: Text = ""
+    negative_prompt: Text = ""
     model: Annotated[str, one_of(lambda: list(VARIANTS))] = "mini"
     seconds: Annotated[float, within(0.01, 36000)] = 5.0
     seed: Annotated[int, within(0, 2**63 - 1)] = 31337
@@ -179,10 +158,10 @@ class GenerationRequest(Model):
     sampler: SamplerName = "unipc"
     cache: CacheName = "none"
     cache_threshold: Annotated[float, within(0, 10)] = 0.15
-    frames: tuple[GuideFrame, ...] = ()
+    frames: Annotated[tuple[GuideFrame, ...], Field(max_length=FRAMES_MOST), at_most(FRAMES_MOST)] = ()
     end_frame: EndFrame | None = None
-    prompts: tuple[TimedPrompt, ...] = ()
-    loras: tuple[Lora, ...] = ()
+    prompts: Annotated[tuple[TimedPrompt, ...], Field(max_length=PROMPTS_MOST), at_most(PROMPTS_MOST)] = ()
+    loras: Annotated[tuple[Lora, ...], Field(max_length=LORAS_MOST), at_most(LORAS_MOST)] = ()
     output: OutputSettings = Field(default_factory=OutputSettings)
 
     @property
@@ -213,6 +192,19 @@ class GenerationRequest(Model):
         return self
 
     @model_validator(mode="after")
+    def _can_be_held(self) -> Self:
+        sections = section_count(self.seconds, self.window)
+        if sections > SECTIONS_MOST:
+            raise ValueError(
+                f"a video may have {SECTIONS_MOST} sections, {self.seconds:g} s in windows of {self.window} are "
+                f"{sections}: shorten it or use a larger window"
+            )
+        texts = len(self.prompt) + len(self.negative_prompt) + sum(len(prompt.text) for prompt in self.prompts)
+        if texts > TEXTS_MOST:
+            raise ValueError(f"all prompts together may have {TEXTS_MOST} characters, got {texts}: shorten them")
+        return self
+
+    @model_validator(mode="after")
     def _times_are_inside(self) -> Self:
         length = video_seconds(self.seconds, self.window)
         for frame in self.frames:
@@ -232,10 +224,11 @@ class GenerationRequest(Model):
     def _guides_lie_apart(self) -> Self:
         total = section_count(self.seconds, self.window) * self.window
         seconds: dict[int, float] = {}
+        ends = "end" in self.pictures
         for frame in self.frames:
             if frame.strength == 0:
                 continue
-            latent = guide_latent(frame.second, total, before_end="end" in self.pictures)
+            latent = guide_latent(frame.second, total, before_end=ends)
             if latent in seconds:
                 raise ValueError(
                     f"the guide frames at {seconds[latent]:g} s and {frame.second:g} s fall on the same place: "
@@ -257,11 +250,11 @@ class GenerationRequest(Model):
 
 def explain(error: ValidationError) -> str:
     """The first finding of a ValidationError as one sentence."""
-    first = error.errors()[0]
+    first = error.errors(include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return message
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"])[:SHOWN]
     if first["type"] == "extra_forbidden":
         return f"there is no setting called {where}"
-    return f"{where}: {message[0].lower()}{message[1:]}, got {first['input']!r}"
+    return f"{where}: {message[0].lower()}{message[1:]}, got {shortened(first['input'])}"

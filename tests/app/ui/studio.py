@@ -14,8 +14,9 @@ import numpy as np
 
 from framepack.media.video import VideoWriter
 from framepack.spec.events import Event, Finished, SectionDone, StageStarted, StepDone
-from framepack.spec.plan import latent_total, plan
+from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
+from framepack.spec.timeline import latent_total
 
 TARGET = "studio:make"
 SIZE = (192, 128)

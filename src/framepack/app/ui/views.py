@@ -12,9 +12,9 @@ from typing import Any
 from framepack.app.display import clock
 from framepack.jobs.job import Job, Progress
 from framepack.media.video import FORMATS
-from framepack.spec.plan import guides_of, latent_total, plan, unseen_guides, unused_prompts
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS, frames_of
+from framepack.spec.timeline import guides_of, is_backward, latent_total, tiles_of, unseen_guides, unused_prompts
 from framepack.spec.variants import VARIANTS
 
 PLAYABLE = {".mp4": "video", ".webm": "video", ".gif": "picture", ".webp": "picture"}
@@ -193,26 +193,23 @@ def facts(request_json: str) -> View:
 
 def timeline(request: GenerationRequest) -> View:
     """The sections in the video's order: share of its length, and when each is made; pins are pictures on the way."""
-    sections, total = plan(request), latent_total(request)
-    in_order = sorted(sections, key=lambda section: section.latents.start)
-    cells = [{"order": section.index, "share": len(section.latents) / total} for section in in_order]
-    backward = sections[0].grows == "backward"
+    tiles, total = tiles_of(request), latent_total(request)
+    in_order = sorted(enumerate(tiles), key=lambda section: section[1].start)
+    cells = [{"order": index, "share": len(latents) / total} for index, latents in in_order]
     return {
         "cells": cells if len(cells) <= CELLS_SHOWN else [],
         "pins": [min(guide.latent / total, 1.0) for guide in guides_of(request)],
         "seconds": round(frames_of(total + 1) / FPS, 2),
-        "backward": backward,
+        "backward": is_backward(request),
     }
 
 
 def summary(request: GenerationRequest) -> str:
     """What will be made, in a line for below the button."""
-    made, total = plan(request), latent_total(request)
-    sections = len(made)
-    frames = frames_of(total + 1)
+    sections, frames = len(tiles_of(request)), frames_of(latent_total(request) + 1)
     order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
     line = f"{frames / FPS:.1f} s · {frames} frames · {sections} section{'s' * (sections > 1)}{order}"
-    doubts = [*unused_prompts(request, made), *unseen_guides(request, made)]
+    doubts = [*unused_prompts(request), *unseen_guides(request)]
     return " ".join([f"{line}." if doubts else line, *map(sentence, doubts)])
 
 

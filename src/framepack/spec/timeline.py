@@ -1,0 +1,165 @@
+"""Where things lie in a video's latents: sections, guide frames, prompts. Cheap for any request that is accepted.
+
+The service counts with it for each job it shows, so nothing here takes more than a walk along the sections with
+a search among guides or prompts. What a section is given to see is `plan`'s business.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from framepack.spec.request import GenerationRequest, TimedPrompt
+from framepack.spec.rules import shortened
+from framepack.spec.shapes import FPS, guide_latent, section_count
+from framepack.spec.variants import VARIANTS
+
+REACH = 3
+"""How many windows away a guide frame may lie from the section that sees it."""
+DOUBTS = 5
+"""Prompts, or guide frames, without effect that are named; of more it is told how many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guide:
+    """A guide frame that takes effect: bank key, timeline latent, strength."""
+
+    key: str
+    latent: int
+    strength: float
+
+
+def latent_total(request: GenerationRequest) -> int:
+    """Latents to generate; the timeline is 0 .. total, frame count 4 total + 1."""
+    return section_count(request.seconds, request.window) * request.window
+
+
+def guides_of(request: GenerationRequest) -> list[Guide]:
+    """Guide frames with a strength, in timeline order; the end frame stands just past the last latent.
+
+    A guide on the very last latent is an end frame, or comes before it if there is one. No two are on one latent:
+    a request refuses them.
+    """
+    total = latent_total(request)
+    end = request.end_frame if request.end_frame is not None and request.end_frame.strength > 0 else None
+    guides = [Guide(key="end", latent=total + 1, strength=end.strength)] if end else []
+    for i, frame in enumerate(request.frames):
+        if frame.strength > 0:
+            latent = guide_latent(frame.second, total, before_end=end is not None)
+            guides.append(Guide(key=f"frame:{i}", latent=latent, strength=frame.strength))
+    return sorted(guides, key=lambda guide: guide.latent)
+
+
+def guides_in(guides: Sequence[Guide], latents: range) -> Sequence[Guide]:
+    """Those of the guides, which are in timeline order, that lie within."""
+    first, end = (bisect_left(guides, at, key=lambda guide: guide.latent) for at in (latents.start, latents.stop))
+    return guides[first:end]
+
+
+def is_backward(request: GenerationRequest) -> bool:
+    """Whether the last section is made first."""
+    return VARIANTS[request.model].planner == "inverted"
+
+
+def tiles_of(request: GenerationRequest) -> list[range]:
+    """The latents of each section, in the order they are made."""
+    total, before = latent_total(request), 0 if is_backward(request) else 1
+    tiles = tile(total, [g.latent - before for g in guides_of(request) if g.latent <= total], request.window)
+    return tiles[::-1] if is_backward(request) else tiles
+
+
+def tile(total: int, borders: list[int], window: int) -> list[range]:
+    """Sections in timeline order that cover 1 .. total once, none longer than `window`, ending on each border."""
+    edges = sorted({0, total, *(b for b in borders if 0 < b < total)})
+    tiles = []
+    for low, high in pairwise(edges):
+        pieces = math.ceil((high - low) / window)
+        cuts = [low + (high - low) * i // pieces for i in range(pieces + 1)]
+        tiles += [range(a + 1, b + 1) for a, b in pairwise(cuts)]
+    return tiles
+
+
+def view_of(request: GenerationRequest, tiles: Sequence[range], index: int) -> range:
+    """The latents beyond a section, on its far side, from which it is given guide frames.
+
+    In inverted order they are also the empty places between the start and the section.
+    """
+    latents = tiles[index]
+    if not is_backward(request):
+        return range(latents.stop, latents.stop + REACH * request.window)
+    far = request.window * (REACH if index == 0 or len(tiles) <= 4 else 2)
+    return range(max(latents.start - far, 1), latents.start)
+
+
+def middle_of(latents: range) -> float:
+    """Seconds from the video's begin to the middle of a section."""
+    return (latents[0] + latents[-1]) / 2 * 4 / FPS
+
+
+def timed_prompts(request: GenerationRequest) -> list[TimedPrompt]:
+    """In the order of their seconds, which is not always that of the request."""
+    return sorted(request.prompts, key=lambda prompt: prompt.second)
+
+
+def prompt_at(prompts: Sequence[TimedPrompt], latents: range, otherwise: str) -> str:
+    """The text that holds at the middle of a section. prompts: see `timed_prompts`."""
+    due = bisect_right(prompts, middle_of(latents), key=lambda prompt: prompt.second)
+    return prompts[due - 1].text if due else otherwise
+
+
+def image_mix(guides: Sequence[Guide], latents: range) -> tuple[tuple[str, float], ...]:
+    """Weights of the pictures whose features describe a section: linear in time between its two neighbours.
+
+    What a neighbour's strength leaves over goes to the start image. Past the last guide, that one holds.
+    """
+    middle = (latents[0] + latents[-1]) / 2
+    place = bisect_right(guides, middle, key=lambda guide: guide.latent)
+    past, future = guides[place - 1] if place else None, guides[place] if place < len(guides) else None
+    since = past.latent if past else 0
+    share = (middle - since) / (future.latent - since) if future else 0.0
+    mix = {g.key: w * g.strength for g, w in ((past, 1 - share), (future, share)) if g}
+    rest = 1.0 - sum(mix.values())
+    return tuple((key, weight) for key, weight in {"start": rest, **mix}.items() if weight > 1e-6)
+
+
+def unseen_guides(request: GenerationRequest) -> list[str]:
+    """A sentence for each guide frame that no section is given: those in the first frames of a video."""
+    guides, tiles = guides_of(request), tiles_of(request)
+    views = (view_of(request, tiles, index) for index in range(len(tiles)))
+    given = {guide.key for view in views for guide in guides_in(guides, view)}
+    given |= {guide.key for guide in guides if guide.latent > latent_total(request)}
+    seconds = [f.second for i, f in enumerate(request.frames) if f.strength and f"frame:{i}" not in given]
+    return folded(
+        [
+            f"no section is given the guide frame at {second:g} s as a frame, only what it shows: it lies too close "
+            "to the start picture, so move it a little"
+            for second in seconds
+        ],
+        "guide frames",
+    )
+
+
+def unused_prompts(request: GenerationRequest) -> list[str]:
+    """A sentence for each timed prompt that no section takes."""
+    if not request.prompts:
+        return []
+    tiles, prompts = tiles_of(request), timed_prompts(request)
+    used = {prompt_at(prompts, latents, request.prompt) for latents in tiles}
+    middles = [f"{middle_of(latents):.1f}" for latents in sorted(tiles, key=lambda tile: tile.start)[:9]]
+    where = ", ".join([*middles[:8], "..."] if len(middles) > 8 else middles)
+    return folded(
+        [
+            f"no section takes the prompt from {prompt.second:g} s on, {shortened(prompt.text)}: "
+            f"each takes the one that holds at its middle, here {where} s"
+            for prompt in request.prompts
+            if prompt.text not in used
+        ],
+        "timed prompts",
+    )
+
+
+def folded(sentences: list[str], what: str) -> list[str]:
+    """No more sentences than someone reads; of the others it is told how many."""
+    more = len(sentences) - DOUBTS
+    return [*sentences[:DOUBTS], f"{more} more {what} have no effect either"] if more > 0 else sentences
