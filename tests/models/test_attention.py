@@ -1,11 +1,14 @@
 """Attention backends agree, and call the optional packages as these want to be called."""
 
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 from oracle import case, distance, our_velocity, pair
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from framepack.models import attention
 from framepack.models.attention import BACKENDS, by_head, normalise_and_rotate
@@ -27,7 +30,7 @@ BIASES = {
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("backend", ["auto", "sdpa-chunked", by_head])
 def test_every_way_to_attend_equals_sdpa(monkeypatch, backend, bias):
-    monkeypatch.setattr(attention, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(attention, "LOGITS", 4 * 2 * 3 * 13 * 7)  # seven rows of the queries
     monkeypatch.setattr(attention, "CACHED_LOGITS", 64 * 5)
     attend = BACKENDS.get(backend, backend)
     query, key, value = (torch.cat([x] * 10, dim=1)[:, :n] for x, n in zip(heads(), (80, 13, 13), strict=True))
@@ -58,6 +61,85 @@ def test_cards_from_ampere_on_take_bf16(monkeypatch, major, fused):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(major=major))
     assert attention.fuses_bfloat16(torch.device("cuda")) is fused
     assert attention.fuses_bfloat16(torch.device("cpu"))
+
+
+def on_a_card(monkeypatch, major):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(major=major))
+    return FakeTensorMode(allow_non_fake_inputs=False)
+
+
+def kernels():
+    """What PyTorch may choose from at this moment."""
+    cuda = torch.backends.cuda
+    return {
+        "cudnn": cuda.cudnn_sdp_enabled(),
+        "flash": cuda.flash_sdp_enabled(),
+        "efficient": cuda.mem_efficient_sdp_enabled(),
+        "math": cuda.math_sdp_enabled(),
+    }
+
+
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "sdpa-chunked", "flash-attn", "sage", "xformers"])
+def test_a_bias_on_cuda_never_goes_to_cudnn(monkeypatch, backend, bias):
+    if BIASES[bias] is None and backend in STAND_INS:
+        pytest.skip("the package itself attends")
+    seen, before = [], kernels()
+    attend = attention.F.scaled_dot_product_attention
+    with on_a_card(monkeypatch, 9):
+        query = torch.empty(2, 13, 3, 8, dtype=torch.bfloat16, device="cuda")
+        add = None if bias == "none" else torch.empty(BIASES[bias].shape, dtype=BIASES[bias].dtype, device="cuda")
+        monkeypatch.setattr(
+            attention.F, "scaled_dot_product_attention", lambda *a, **kw: seen.append(kernels()) or attend(*a, **kw)
+        )
+        assert BACKENDS[backend](query, query, query, add).shape == query.shape
+    pinned = {"cudnn": False, "flash": False, "efficient": True, "math": True}
+    assert seen == [before if bias == "none" else pinned]
+    assert kernels() == before
+
+
+def test_threads_of_several_cards_leave_pytorchs_choice_as_it_was(monkeypatch):
+    before = kernels()
+    with on_a_card(monkeypatch, 9):
+        query, bias = torch.empty(1, 4, 1, 8, device="cuda"), torch.zeros(1, 1, 1, 4, device="cuda")
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", lambda q, *_, **__: time.sleep(0.1) or q)
+
+    def card(delay):
+        time.sleep(delay)
+        BACKENDS["sdpa"](query, query, query, bias)
+
+    with ThreadPoolExecutor() as cards:
+        list(cards.map(card, (0, 0.05)))
+    assert kernels() == before
+
+
+class OnApplesGPU(torch.Tensor):
+    """Shapes that say they are there."""
+
+    device = torch.device("mps")
+
+
+def test_apples_gpus_never_write_all_logits(monkeypatch):
+    seen = []
+
+    def attend(rows, key, value, attn_mask=None):
+        seen.append(rows.shape[0] * rows.shape[1] * rows.shape[2] * key.shape[2])
+        assert rows.is_contiguous()
+        assert key.is_contiguous()
+        assert value.is_contiguous()
+        return rows.as_subclass(torch.Tensor)
+
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", attend)
+    query = torch.empty(1, 18_001, 24, 128, dtype=torch.bfloat16, device="meta").as_subclass(OnApplesGPU)
+    for backend in ("auto", "sdpa", "sdpa-chunked"):
+        seen.clear()
+        assert BACKENDS[backend](query, query, query, None).shape == query.shape
+        assert sum(seen) == 24 * 18_001**2
+        assert 4 * max(seen) <= 1.01 * attention.LOGITS  # to a row
+        assert min(seen) > 0.99 * max(seen)  # none so short that it would go to other kernels
+    seen.clear()
+    BACKENDS["auto"](query[:, :300], query[:, :300], query[:, :300], None)
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("bias", BIASES)

@@ -195,3 +195,19 @@ def test_half_precision_weights_still_rotate_in_float32(tiny_models_dir):
     assert encoder.llama.layers[0].self_attn.q_proj.weight.dtype == torch.float16
     assert encoder.llama.rotary_emb.inv_freq.dtype == torch.float32
     assert relative(encoder.encode(PROMPT).text, load_text_encoder(tiny_models_dir / BASE).encode(PROMPT).text) < 1e-2
+
+
+def test_no_encoder_hands_a_mask_to_attention(tiny_models_dir, text_encoder, monkeypatch):
+    """On newer cards PyTorch would give one to cuDNN, whose masks have faults; see `models/attention.py`."""
+    attend, masks = torch.nn.functional.scaled_dot_product_attention, []
+
+    def seen(query, key, value, attn_mask=None, **options):
+        masks.append(attn_mask)
+        return attend(query, key, value, attn_mask=attn_mask, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", seen)
+    text_encoder.encode("a ball")
+    text_encoder.encode("")
+    load_image_encoder(tiny_models_dir / VISION).encode(np.zeros((32, 48, 3), np.uint8))
+    assert len(masks) > 4
+    assert masks == [None] * len(masks)

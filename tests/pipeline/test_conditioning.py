@@ -74,7 +74,7 @@ def lender(transformer: torch.nn.Module, device: torch.device) -> MemoryManager:
 @pytest.mark.parametrize(("seconds", "prompts"), [(3, 1), (120, 1), (30, 6)])
 def test_the_device_holds_the_tables_of_one_section_whatever_a_13b_job_has(seconds, prompts):
     parts = Skeleton(SHAPES, choose_dtypes("cuda"))
-    costs, request = Costs(parts, on_cpu=False), asked(seconds, prompts, model="framepack")
+    costs, request = Costs(parts, on="cuda"), asked(seconds, prompts, model="framepack")
     sections = plan(request)
     size = Size(
         height=640, width=640, prompt=PROMPT_TOKENS, steps=25, section=sections[0], decoded=sections[-1].decode_latents

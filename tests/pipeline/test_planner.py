@@ -11,6 +11,7 @@ from PIL import Image
 from framepack import FramePack, GenerationRequest
 from framepack.memory import Budget, Effort, MemoryManager
 from framepack.memory.rehearsal import _Meter, measure
+from framepack.models.attention import LOGITS
 from framepack.models.packing import ContextLatents
 from framepack.pipeline.choices import Choices, TilingRefusedError, TooSmallError
 from framepack.pipeline.costs import Costs, Size, prompt_tokens
@@ -46,7 +47,7 @@ def mini(dtype: str = "float32") -> Loader:
 @torch.no_grad()
 def test_each_parts_foretold_activations_are_within_a_tenth_of_the_real_ones(dtype, picture):
     loader = Loader(VARIANTS["mini"], ModelSource(), choose_dtypes("cpu", dtype))
-    costs = Costs(Skeleton(loader.folders, loader.dtypes), on_cpu=True)
+    costs = Costs(Skeleton(loader.folders, loader.dtypes), on="cpu")
     request = request_of(picture, Path("v.mp4"), window=9, seconds=2)
     section = plan(request)[0]
     text, image, vae, transformer = loader.text(), loader.image(), loader.vae(), loader.transformer()
@@ -184,6 +185,15 @@ def test_13b_is_planned_without_weights_and_without_invented_times():
     assert roomy.decode == "whole"
     assert roomy.rows is None
     assert all(stage.placement == "resident" for stage in everything.stages if stage.part in ("sample", "decode"))
+
+
+def test_a_step_on_apples_gpu_is_planned_with_the_logits_that_it_writes():
+    parts, request = Skeleton(SHAPES, choose_dtypes("mps")), request_of(Path("a.png"), Path("v.mp4"), window=9)
+    section = plan(request)[0]
+    size = Size(height=544, width=704, prompt=30, steps=25, section=section, decoded=18)
+    apple, cuda = (Costs(parts, on=device).step(size, 1024) for device in ("mps", "cuda"))
+    assert 0.9 * LOGITS < apple.activations - cuda.activations < 1.2 * LOGITS  # bfloat16, before and after softmax
+    assert apple.flops == cuda.flops
 
 
 def test_tiles_are_refused_in_one_sentence_and_taken_with_leave():

@@ -7,11 +7,14 @@ each key (float) or says which keys exist (bool). Shapes: B batch, L tokens, H h
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from framepack.models.layers import by_rows
 from framepack.models.linear import ONEDNN_DTYPES
@@ -20,8 +23,8 @@ Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 Place = tuple[int, slice, int]
 """Sample, tokens and head: where rows of (B, L, H, E) lie."""
 
-CHUNK_ROWS = 2048
-"""Queries at a time in "sdpa-chunked": at 18,000 tokens and 24 heads in bf16 the logits are 1.8 GB, not 15.6."""
+LOGITS = 1 << 30
+"""Bytes of logits at a time where PyTorch writes them, in float32: at 18,000 tokens and 24 heads 31 GB in all."""
 
 CACHED_LOGITS = 600_000
 """Logits of one head at a time in `by_head`: 1.2 MB in bf16, about a core's second-level cache."""
@@ -30,24 +33,69 @@ CACHED_LOGITS = 600_000
 def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
     """PyTorch's own attention: picks flash, memory-efficient, cuDNN or plain maths by itself.
 
-    Its kernels for cards before Ampere know float16 but not bfloat16, in which all logits would be written (30 GB).
+    On Apple's GPUs it writes all logits, and more than 2**32 of them come out wrong (pytorch#179352): there it is
+    chunked.
     """
-    dtype = query.dtype
+    if query.device.type == "mps":
+        return sdpa_chunked(query, key, value, bias)
+    return _in_parts(query, key, value, bias, 1)
+
+
+def sdpa_chunked(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`sdpa` over a few query rows at a time, for devices on which PyTorch writes the whole matrix of logits."""
+    return _in_parts(query, key, value, bias, chunks(query, key))
+
+
+def chunks(query: Tensor, key: Tensor) -> int:
+    """In how many parts the queries are taken so that a part has at most LOGITS bytes of logits."""
+    logits = query.shape[0] * query.shape[2] * query.shape[1] * key.shape[1]
+    return min(-(-4 * logits // LOGITS), query.shape[1])
+
+
+def _in_parts(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, parts: int) -> Tensor:
+    """PyTorch's kernels for cards before Ampere know float16 but not bfloat16, in which they would write all logits.
+
+    Those for Apple's GPUs take some tensors that are not contiguous for others (pytorch#181133).
+    """
+    dtype, straight = query.dtype, query.device.type == "mps"
     if dtype == torch.bfloat16 and not fuses_bfloat16(query.device):
         query, key, value = query.half(), key.half(), value.half()
-        bias = bias.half() if bias is not None and bias.is_floating_point() else bias
-    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2).to(dtype)
+    if bias is not None and bias.is_floating_point():
+        bias = bias.to(query.dtype)
+
+    def by_heads(x: Tensor) -> Tensor:
+        return x.transpose(1, 2).contiguous() if straight else x.transpose(1, 2)
+
+    key, value = by_heads(key), by_heads(value)
+    with _kernels(query.device, bias):
+        mixed = [
+            F.scaled_dot_product_attention(by_heads(rows), key, value, attn_mask=bias).transpose(1, 2)
+            for rows in query.tensor_split(parts, dim=1)
+        ]
+    return (mixed[0] if parts == 1 else torch.cat(mixed, dim=1)).to(dtype)
+
+
+def _kernels(device: torch.device, bias: Tensor | None) -> AbstractContextManager[None]:
+    """What PyTorch may choose from: for a bias on CUDA no cuDNN, which it would take from sm_90 on.
+
+    cuDNN's masks have open faults: other dtypes are misread (pytorch#191612), gradients are NaN (pytorch#196678).
+    """
+    return _without_cudnn() if device.type == "cuda" and bias is not None else nullcontext()
+
+
+_CHOOSING = Lock()
+"""PyTorch keeps its choice for the whole process, and each GPU may have a thread."""
+
+
+@contextmanager
+def _without_cudnn() -> Iterator[None]:
+    with _CHOOSING, sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        yield
 
 
 def fuses_bfloat16(device: torch.device) -> bool:
     """Whether PyTorch has a kernel there that takes bfloat16 and keeps no logits: on CUDA, from sm_80 on."""
     return device.type != "cuda" or torch.cuda.get_device_properties(device).major >= 8
-
-
-def sdpa_chunked(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`sdpa` over a few query rows at a time, for devices on which PyTorch writes the whole matrix of logits."""
-    return torch.cat([sdpa(rows, key, value, bias) for rows in query.split(CHUNK_ROWS, dim=1)], dim=1)
 
 
 def by_head(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -17,6 +17,7 @@ from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import Autoencod
 from einops import rearrange
 from torch import Tensor, nn
 
+from framepack.models.attention import sdpa
 from framepack.models.checkpoint import CheckpointError, check_weights, load_weights, on_meta, read_config, read_json
 from framepack.models.vae_rows import decode_in_rows
 from framepack.models.vae_tiles import TileMemo, TimeTiles, decode_in_time
@@ -157,19 +158,19 @@ class FrameCausalMidBlock(nn.Module):
 def _attend_to_the_past(attention: Any, x: Tensor) -> Tensor:
     frames, height, width = x.shape[-3:]
     tokens = attention.group_norm(rearrange(x, "B C T H W -> B C (T H W)")).transpose(1, 2)
-    q, k, v = (
-        rearrange(project(tokens), "B L (N D) -> B N L D", N=attention.heads)
+    query, key, value = (
+        rearrange(project(tokens), "B L (N D) -> B L N D", N=attention.heads)
         for project in (attention.to_q, attention.to_k, attention.to_v)
     )
     size = height * width
     out = torch.cat(
         [
-            F.scaled_dot_product_attention(q[:, :, end - size : end], k[:, :, :end], v[:, :, :end])
+            sdpa(query[:, end - size : end], key[:, :end], value[:, :end])
             for end in range(size, frames * size + 1, size)
         ],
-        dim=2,
+        dim=1,
     )
-    out = attention.to_out[0](rearrange(out, "B N L D -> B L (N D)"))
+    out = attention.to_out[0](rearrange(out, "B L N D -> B L (N D)"))
     return rearrange(out, "B (T H W) C -> B C T H W", T=frames, H=height, W=width)
 
 

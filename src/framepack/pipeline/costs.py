@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from framepack.memory.rehearsal import Cost, measure
-from framepack.models.attention import CACHED_LOGITS, SLOW_FLASH, sdpa
+from framepack.models.attention import CACHED_LOGITS, SLOW_FLASH, Attention, chunks, sdpa
 from framepack.models.blocks import Execution
 from framepack.models.encoders import PREFIX_TOKENS, PROMPT_TOKENS
 from framepack.models.packing import ContextLatents
@@ -58,11 +58,11 @@ def prompt_tokens(prompts: list[str]) -> int:
 class Costs:
     """Of one skeleton, computing on one kind of device; each is worked out once."""
 
-    def __init__(self, parts: Skeleton, *, on_cpu: bool) -> None:
+    def __init__(self, parts: Skeleton, *, on: str) -> None:
+        """on: the kind of device; `meta` for one that is not here."""
         self.parts = parts
-        self.on_cpu = on_cpu
-        heads = on_cpu and SLOW_FLASH and parts.dtypes.transformer == torch.bfloat16
-        self.attention = shapes_by_head if heads else sdpa
+        self.on_cpu = on == "cpu"
+        self.attention = attention_on(on, parts.dtypes.transformer)
         self._known: dict[object, Any] = {}
 
     def text(self, size: Size) -> Cost:
@@ -224,6 +224,23 @@ def condition(module: HunyuanVideoTransformer3DModelPacked, prompt: int, picture
             None,
             empty(1, picture, config.image_proj_dim),
         )
+
+
+def attention_on(device: str, dtype: torch.dtype) -> Attention:
+    """What holds as much as "auto" does on that kind of device."""
+    if device == "mps":
+        return shapes_chunked
+    return shapes_by_head if device == "cpu" and SLOW_FLASH and dtype == torch.bfloat16 else sdpa
+
+
+def shapes_chunked(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """What `attention.sdpa_chunked` holds at once: parts and their sum, a part's logits before and after softmax."""
+    mixed, parts = sdpa(query, key, value, bias), chunks(query, key)
+    rows = -(-query.shape[1] // parts)
+    held = [query.new_empty(query.shape[0], query.shape[2], rows, key.shape[1]) for _ in range(2)]
+    held += [torch.empty_like(mixed)] * (parts > 1)
+    del held
+    return mixed
 
 
 def shapes_by_head(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:

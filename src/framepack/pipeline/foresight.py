@@ -33,7 +33,7 @@ class Foresight:
     def __init__(self, parts: Skeleton, device: torch.device, *, here: bool = True) -> None:
         """here: it is this machine's device that will do the work, so that its speed can be measured."""
         self.device, self.here = device, here
-        self.costs = Costs(parts, on_cpu=device.type == "cpu" and here)
+        self.costs = Costs(parts, on=device.type if here else "meta")
         self.base = resident_ram() + LIBRARIES
         """RAM of the process without any weights."""
         self._speeds: tuple[Speed, float | None] | None = None
