@@ -92,6 +92,7 @@ def test_what_the_interrupted_work_held_is_freed_before_it_is_done_again():
         (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("Invalid buffer size: 31.29 GiB"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("out of memory"), False),
     ],
@@ -105,6 +106,40 @@ def test_only_out_of_memory_is_tried_again(error, is_it):
         with pytest.raises(type(error), match=str(error)):
             Ladder(lambda effort: None).climb("step", failing(1, error, seen))
     assert len(seen) == 1 + is_it
+
+
+ENGINE = "GET was unable to find an engine to execute this computation"
+
+
+@pytest.mark.parametrize(
+    "said", [ENGINE, "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED", "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"]
+)
+@pytest.mark.parametrize(
+    ("allocated", "free", "share", "short"),
+    [
+        (9, 1, 1.0, True),
+        (1, 23, 1.0, False),  # a broken cuDNN on an empty card
+        (4, 19, 6 / 24, True),  # most of what was allowed
+        (2, 21, 6 / 24, False),
+        (2, 1, 1.0, True),  # other programs hold the card
+        (0.1, 0.5, 1.0, True),
+    ],
+)
+def test_a_library_that_fails_is_short_of_memory_only_where_memory_is_short(
+    monkeypatch, said, allocated, free, share, short
+):
+    gb = 1 << 30
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: allocated * gb if device.index else 0)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: allocated * gb if device.index else 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: {1: (free * gb, 24 * gb)}[device.index])
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: share)
+    assert is_out_of_memory(RuntimeError(said)) is short
+
+
+def test_without_a_card_no_library_is_short_of_memory():
+    assert not is_out_of_memory(RuntimeError(ENGINE))
 
 
 def test_an_unknown_knob_is_refused():

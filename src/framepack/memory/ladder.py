@@ -13,17 +13,20 @@ from typing import TypeVar
 
 import torch
 
+from framepack.memory.probe import cuda_is_short
+
 T = TypeVar("T")
 SIGNS = (
     "out of memory",
     "can't allocate memory",
     "not enough memory",
+    "Invalid buffer size",
     "ALLOC_FAILED",
     "ALLOCATION_FAILED",
-    "CUBLAS_STATUS_NOT_INITIALIZED",
-    "nable to find an engine",
 )
 """What out-of-memory errors say that are not of torch's own class for them (CPU, MPS, cuBLAS, cuDNN)."""
+LIKELY_SIGNS = ("STATUS_NOT_INITIALIZED", "nable to find an engine")
+"""What cuBLAS and cuDNN say where their own memory ran out, but also where a library is broken or the card unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +138,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that device or host memory ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+    if not isinstance(error, RuntimeError):
+        return False
+    said = str(error)
+    return any(sign in said for sign in SIGNS) or (any(sign in said for sign in LIKELY_SIGNS) and cuda_is_short())
 
 
 def _heeded(effort: Effort, knobs: set[str]) -> Effort:

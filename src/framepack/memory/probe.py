@@ -16,6 +16,8 @@ from framepack.files.child import answer_of
 
 CGROUP = Path("/sys/fs/cgroup")
 CPU_INFO = Path("/proc/cpuinfo")
+LITTLE = 1_000_000_000
+"""Bytes of a GPU in which kernels' libraries may not find the room they need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,21 @@ def device_memory(device: torch.device) -> DeviceMemory:
         )
     held = resident_ram()
     return DeviceMemory(total=_ram()[0], free=available_ram(), allocated=held, reserved=held)
+
+
+def cuda_is_short() -> bool:
+    """Whether, on a GPU that this process works on, less than it holds there, or than LITTLE, is left to it."""
+    if not torch.cuda.is_initialized():
+        return False
+    for index in range(torch.cuda.device_count()):
+        device = torch.device("cuda", index)
+        if not torch.cuda.memory_reserved(device):
+            continue  # to ask for more would begin to work there
+        memory = device_memory(device)
+        most = min(memory.usable, int(memory.total * torch.cuda.get_per_process_memory_fraction(device)))
+        if most - memory.allocated < max(memory.allocated, LITTLE):
+            return True
+    return False
 
 
 def available_ram() -> int:
