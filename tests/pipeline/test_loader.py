@@ -6,11 +6,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from tiny_checkpoints import BASE
 
 from framepack.memory import MemoryManager
 from framepack.models.checkpoint import CheckpointError
-from framepack.pipeline.loader import Dtypes, Loader, choose_dtypes, cpu_has_bfloat16, verify
+from framepack.pipeline.loader import Dtypes, Loader, choose_dtypes, cpu_has_bfloat16
 from framepack.pipeline.sources import MissingModelError, ModelSource
 from framepack.spec.variants import VARIANTS
 
@@ -119,34 +118,3 @@ def test_a_config_that_does_not_fit_the_weights_is_a_checkpoint_error(damaged, c
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
     with pytest.raises(CheckpointError, match="FramePackI2V_HY"):
         Loader(FRAMEPACK, damaged, FLOAT32).transformer()
-
-
-def test_verify_finds_good_parts_good(tiny_models_dir):
-    verdicts = list(verify(FRAMEPACK, ModelSource(models_dir=tiny_models_dir)))
-    assert [(v.part, v.problem) for v in verdicts] == [
-        ("transformer", None),
-        ("text encoders and VAE", None),
-        ("image encoder", None),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("file", "part"),
-    [
-        (f"{FRAMEPACK.transformer}/diffusion_pytorch_model-00001-of-00003.safetensors", 0),
-        (f"{BASE}/vae/diffusion_pytorch_model.safetensors", 1),
-        (f"{BASE}/text_encoder_2/model.safetensors", 1),
-        (f"{FRAMEPACK.vision}/image_encoder/model.safetensors", 2),
-    ],
-)
-def test_verify_names_the_damaged_file(damaged, file, part):
-    path = damaged.models_dir / file
-    path.write_bytes(path.read_bytes()[:-100])
-    problems = [v.problem for v in verify(FRAMEPACK, damaged)]
-    assert f"{path} is damaged or cut short" in str(problems.pop(part))
-    assert problems == [None, None]
-
-
-def test_verify_tells_what_is_nowhere(tmp_path):
-    verdict = next(iter(verify(FRAMEPACK, ModelSource(models_dir=tmp_path, cache_dir=tmp_path))))
-    assert verdict.problem == f"{FRAMEPACK.transformer} is nowhere"

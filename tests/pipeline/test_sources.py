@@ -16,6 +16,7 @@ from framepack.pipeline.sources import (
     ModelSource,
     list_models,
     locate,
+    passed_over,
     repositories,
     require,
 )
@@ -122,3 +123,31 @@ def test_published_sizes_are_those_of_the_published_shapes():
     skipped = 2 * 436.2e6  # Llama's last two layers are published, and never run
     assert base == pytest.approx(sizes["text"] + sizes["vae"] + skipped, rel=0.01)
     assert vision == pytest.approx(sizes["image"], rel=0.05)
+
+
+def test_a_named_folder_that_is_not_used_is_told(bundled, filled, tmp_path):
+    assert list(passed_over(MINI, filled)) == []
+    shutil.rmtree(filled.models_dir / MINI.transformer)
+    (said,) = passed_over(MINI, filled)
+    assert said.startswith(f"{filled.models_dir} has no complete {MINI.transformer}")
+    assert said.endswith("the bundled model is used instead")
+    assert list(passed_over(MINI, ModelSource(cache_dir=tmp_path))) == []
+
+
+def test_a_copy_that_is_passed_over_as_it_is_not_complete_is_told(filled, tmp_path):
+    snapshot = tmp_path / "cache" / f"models--{VISION.replace('/', '--')}" / "snapshots" / "c0ffee"
+    shutil.copytree(filled.models_dir / VISION, snapshot)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("c0ffee")
+    (filled.models_dir / VISION / "image_encoder" / "config.json").unlink()
+    (said,) = passed_over(FRAMEPACK, filled)
+    assert said == f"{filled.models_dir} has no complete {VISION}: what the Hugging Face cache has is used instead"
+
+
+@pytest.mark.parametrize("variant", [MINI, FRAMEPACK])
+def test_a_revision_of_what_has_none_is_told(bundled, filled, variant):
+    (said,) = passed_over(variant, ModelSource(models_dir=filled.models_dir, revision="v2"))
+    assert said.startswith("--revision v2 has no effect")
+    if variant is MINI:
+        (said,) = passed_over(variant, ModelSource(revision="v2"))
+        assert "comes with the package" in said

@@ -61,7 +61,7 @@ def test_of_many_prompts_without_effect_a_few_are_named_and_the_rest_counted():
     prompts = tuple(TimedPrompt(second=index / 100, text=f"{index} " + "long " * 100) for index in range(100))
     said = unused_prompts(GenerationRequest(image="a.png", seconds=4.8, prompts=prompts))
     assert len(said) == DOUBTS + 1
-    assert said[-1] == f"{99 - DOUBTS} more timed prompts have no effect either"
+    assert said[-1] == f"{98 - DOUBTS} more timed prompts have no effect either"
     assert all(len(sentence) < 300 for sentence in said)
 
 

@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 from framepack import __version__
 from framepack.app.cli_jobs import jobs_app
-from framepack.app.cli_service import VRAM_LIMIT, batch, checked_limits, serve
+from framepack.app.cli_service import VRAM_LIMIT, batch, checked_limits, given, serve
 from framepack.app.cli_train import evaluate, train_app
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ ModelsDir = Annotated[
     Path | None,
     typer.Option("--models-dir", help="Folder with the public repositories' layout. [env: FRAMEPACK_MODELS_DIR]"),
 ]
-Revision = Annotated[str | None, typer.Option(help="Revision of the repositories on the hub.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of the transformer's repository on the hub.")]
 
 
 @app.callback()
@@ -46,6 +46,11 @@ def version() -> None:
     print(__version__)
 
 
+NOT_PLANNED = (
+    *("negative", "seed", "guidance", "cfg_rescale", "sampler", "cache_threshold"),
+    *("output", "overwrite", "crf", "fps", "work"),
+)
+"""Options of `generate` that have no say in its plan."""
 PLAN = "Tell how `generate` with the same options would do it, and what it would take; nothing is loaded or downloaded."
 
 
@@ -69,7 +74,9 @@ def generate(
     resolution: Annotated[int | None, typer.Option(help="Side of the square with the video's area.")] = None,
     sampler: Annotated[str, typer.Option(help="unipc, unipc-bh2, dpm++2m or euler.")] = "unipc",
     cache: Annotated[str, typer.Option(help="none, teacache or first-block: faster, slightly different.")] = "none",
-    cache_threshold: Annotated[float, typer.Option(help="How much change the cache lets pass.")] = 0.15,
+    cache_threshold: Annotated[
+        float | None, typer.Option(help="How much change the cache lets pass; its own default where not given.")
+    ] = None,
     frame: Annotated[
         list[str] | None, typer.Option(help="FILE@SECONDS[:STRENGTH], a picture on the way; repeatable.")
     ] = None,
@@ -159,7 +166,7 @@ def generate(
     if planned:
         from framepack.app.cli_plan import run as tell
 
-        raise typer.Exit(tell(request, machine))
+        raise typer.Exit(tell(request, machine, given(context, NOT_PLANNED)))
     for file in request.pictures.values():
         load_image(file)  # a wrong one is told at once: torch takes seconds to load
     for wanted in request.loras:
@@ -199,12 +206,14 @@ def models_download(
 
 @models_app.command("verify")
 def models_verify(
-    model: Annotated[str, typer.Argument(help="The model to check.")], models_dir: ModelsDir = None
+    model: Annotated[str, typer.Argument(help="The model to check.")],
+    models_dir: ModelsDir = None,
+    revision: Revision = None,
 ) -> None:
-    """Open every file of a model, check names, shapes and known checksums."""
+    """Read every file of a model: against its checksum, or, where none is known, for what looks damaged."""
     from framepack.app.cli_models import verify_command
 
-    raise typer.Exit(verify_command(model, source(models_dir)))
+    raise typer.Exit(verify_command(model, source(models_dir, revision)))
 
 
 @app.command()

@@ -1,10 +1,12 @@
 """`framepack plan`: what `framepack generate` with the same options would do in the memory there is; loads nothing."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from framepack.app.cli_models import gigabytes
@@ -16,17 +18,21 @@ from framepack.media.image import load_image
 from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
 from framepack.pipeline.loader import choose_attention, choose_dtypes
 from framepack.pipeline.skeleton import Skeleton
-from framepack.pipeline.sources import ModelSource, locate, to_fetch
+from framepack.pipeline.sources import ModelSource, locate, passed_over, to_fetch
 from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
+from framepack.spec.unheeded import unheeded
 
 CARD = torch.device("meta")
 """Stands for the GPU that `--vram-limit` describes where there is none."""
 
 
-def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
-    """Print the plan of `request`; `machine`: keyword arguments of `open_framepack`. ValueError where there is none."""
+def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequence[str] = ()) -> int:
+    """Print the plan of `request`; `machine`: keyword arguments of `open_framepack`. ValueError where there is none.
+
+    without_say: options that were given and do not change a plan.
+    """
     device = choose_device(machine["device"])
     pretended = device.type == "cpu" and bool(machine["vram_limit"])
     limits = (machine[name] for name in ("vram_limit", "ram_limit", "preserve"))
@@ -37,6 +43,7 @@ def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
         revision=machine["revision"],
         offline=machine["offline"],
     )
+    source.require_models_dir()
     dtypes = choose_dtypes("cuda" if pretended else device, None if machine["dtype"] == "auto" else machine["dtype"])
     parts = Skeleton.of(variant_of(request.model), source, dtypes)
     loras = [lora for lora in request.loras if lora.strength]
@@ -63,6 +70,11 @@ def run(request: GenerationRequest, machine: dict[str, Any]) -> int:
     )
     show(planned, console)
     tell_missing(request.model, source, console)
+    notes = [*passed_over(variant_of(request.model), source), *unheeded(request)]
+    if without_say:
+        notes.append(f"{', '.join(without_say)} would be heeded by `generate`; the plan is the same with any value")
+    for note in notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     return 0
 
 

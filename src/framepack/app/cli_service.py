@@ -50,6 +50,8 @@ def crew_of(
     from framepack.jobs.pool import Crew
 
     models = models_dir or Settings.from_environment().models_dir
+    if models is not None and not models.is_dir():
+        raise ValueError(f"{models} is not a folder: --models-dir must name one that holds models")
     common |= {"models_dir": str(models.absolute()) if models else None, **limits}
     workers = [{**common, "device": name} for name in device or ["auto"]]
     return Crew(target=TARGET, workers=workers, in_process=in_process)
@@ -133,6 +135,7 @@ def batch(
     from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put, read_batch
     from framepack.jobs.rerun import find_rerun
     from framepack.jobs.store import JobStore
+    from framepack.spec.unheeded import unheeded
 
     own = given(context, OF_WORKERS)
     if detach and own:
@@ -147,6 +150,10 @@ def batch(
         for label, request in zip(labels, requests, strict=True):
             check_output(request)
             print(f"{label}: {request.model}, {request.seconds:g} s, seed {request.seed}, {request.prompt[:60]!r}")
+            for note in unheeded(request):
+                print(f"{label}  note: {note}")
+        if others := given(context, (*OF_WORKERS, "preserve", "again", "detach")):
+            print(f"note: {', '.join(others)} would be heeded without --dry-run, which only checks and lists")
         return
     limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit)
     machine = left_free(checked_limits(device, preserve=preserve).get("preserve"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from framepack.caching.change import checked_threshold, relative_change
+from framepack.spec.request import THRESHOLDS
 
 
 class FirstBlockCache:
@@ -18,7 +19,7 @@ class FirstBlockCache:
     The signals and residuals handed in are kept as they are, not copied.
     """
 
-    def __init__(self, steps: int, threshold: float = 0.15) -> None:
+    def __init__(self, steps: int, threshold: float = THRESHOLDS["first-block"]) -> None:
         self.ran: list[bool] = []
         """One entry for each step so far: True where all blocks ran."""
         self._last = steps - 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from framepack.caching.change import checked_threshold, relative_change
+from framepack.spec.request import THRESHOLDS
 
 POLYNOMIAL = (7.33226126e02, -4.01131952e02, 6.75869174e01, -3.14987800e00, 9.61237896e-02)
 """Fitted for HunyuanVideo by TeaCache's authors, highest power first; the public FramePack application uses it too."""
@@ -30,7 +31,7 @@ class TeaCache:
     The signals and residuals handed in are kept as they are, not copied.
     """
 
-    def __init__(self, steps: int, threshold: float = 0.15) -> None:
+    def __init__(self, steps: int, threshold: float = THRESHOLDS["teacache"]) -> None:
         self.ran: list[bool] = []
         """One entry for each step so far: True where the blocks ran."""
         self._last = steps - 1

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 M = TypeVar("M", bound=nn.Module)
 STEMS = ("diffusion_pytorch_model", "model")
 FIX = "copy it again, or fetch it with `framepack models download`"
+FLOATS = {"F64", "F32", "F16", "BF16"}
+SMALL_FLOATS = {"F8_E4M3", "F8_E5M2"}
+"""Types of plainly cast matrices; norms and biases are never published in them."""
 
 
 class CheckpointError(ValueError):
@@ -56,7 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: the checkpoint is incomplete; {FIX}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); {FIX}") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} must hold a JSON object, got {type(content).__name__}; {FIX}")
@@ -73,12 +76,14 @@ def weight_files(folder: Path) -> list[Path]:
 
     Every file named exists; CheckpointError says which ones do not.
     """
-    for stem in STEMS:
-        index, single = folder / f"{stem}.safetensors.index.json", folder / f"{stem}.safetensors"
-        if index.is_file():
-            return _shards(index)
-        if single.is_file():
-            return [single]
+    names = [f"{stem}.safetensors{end}" for stem in STEMS for end in (".index.json", "")]
+    found = [folder / name for name in names if (folder / name).is_file()]
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{folder} holds two sets of weights, {found[0].name} and {found[1].name}: move one of them away"
+        )
+    if found:
+        return _shards(found[0]) if found[0].suffix == ".json" else found
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; {FIX}")
     others = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
@@ -98,18 +103,33 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
-def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every tensor in a safetensors file, from its header; CheckpointError when it is damaged."""
-    with _open(path) as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (not a dict)
+class Stored(NamedTuple):
+    """A tensor as a file's header describes it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """As safetensors calls it, such as BF16."""
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether its type is one that floating-point weights are published in."""
+        return self.dtype in FLOATS or (self.dtype in SMALL_FLOATS and len(self.shape) > 1)
+
+
+def read_header(path: Path) -> dict[str, Stored]:
+    """Every tensor in a safetensors file by its name; CheckpointError when the file is damaged."""
+    with open_weights(path) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+        return {name: Stored(tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
 
 
 def count_weights(folder: Path) -> int:
     """Numbers in all weight files of a folder, from their headers."""
-    return sum(math.prod(shape) for path in weight_files(folder) for shape in read_shapes(path).values())
+    return sum(math.prod(stored.shape) for path in weight_files(folder) for stored in read_header(path).values())
 
 
-def _open(path: Path) -> Any:
+def open_weights(path: Path) -> Any:
+    """A safetensors file, open; CheckpointError when it is damaged."""
     try:
         with path.open("rb") as raw:
             if raw.read(11) == b"version htt":
@@ -120,30 +140,37 @@ def _open(path: Path) -> Any:
 
 
 def check_weights(module: nn.Module, folder: Path, rules: NameRules = PLAIN) -> dict[Path, dict[str, str]]:
-    """Compares all names and shapes in `folder` with the module's, reading headers only.
+    """Compares all names, shapes and types in `folder` with the module's, reading headers only.
 
     Returns for each file {name in the file: name in the module}. Raises CheckpointError that names what is missing,
-    unexpected or of another shape, and where.
+    unexpected, of another shape or of a type that weights are not published in, and where.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    expected = module.state_dict()
     found: dict[str, Path] = {}
     plan: dict[Path, dict[str, str]] = {}
-    unexpected, misshapen = [], []
+    unexpected, misshapen, mistyped = [], [], []
     for path in weight_files(folder):
         plan[path] = {}
-        for stored, shape in read_shapes(path).items():
+        for stored, (shape, dtype) in (header := read_header(path)).items():
             name = rules.resolve(stored, expected)
             if name is None:
                 continue
             if name not in expected:
                 unexpected.append(f"{stored} in {path.name}")
-            elif shape != expected[name]:
-                misshapen.append(f"{stored} in {path.name} is {shape}, the model's is {expected[name]}")
+            elif shape != (wanted := tuple(expected[name].shape)):
+                misshapen.append(f"{stored} in {path.name} is {shape}, the model's is {wanted}")
+            elif expected[name].is_floating_point() and not header[stored].holds_weights:
+                mistyped.append(f"{stored} in {path.name} is {dtype}")
             elif name in found:
                 raise CheckpointError(f"{folder}: {name} is in both {found[name].name} and {path.name}")
             else:
                 found[name] = path
                 plan[path][stored] = name
+    if mistyped:
+        raise CheckpointError(
+            f"{folder} holds {len(mistyped)} weights in types that cannot be used ({_some(mistyped, 2)}): "
+            f"float32, float16 or bfloat16 is needed; {FIX}"
+        )
     wrong_shape = {entry.split(" in ", 1)[0] for entry in misshapen}
     absent = {rules.resolve(name, expected) for name in wrong_shape} | found.keys()
     _complain(folder, missing=[n for n in expected if n not in absent], unexpected=unexpected, misshapen=misshapen)
@@ -183,7 +210,7 @@ def load_weights(
     Parameters come without gradients. Raises CheckpointError before anything is read if a name or a shape differs.
     """
     for path, names in check_weights(module, folder, rules).items():
-        with _open(path) as file:
+        with open_weights(path) as file:
             for stored, name in names.items():
                 try:
                     tensor = file.get_tensor(stored)

@@ -106,6 +106,8 @@ class TextEncoder(nn.Module):
             self.tokenizer, TEMPLATE_PREFIX + prompt + TEMPLATE_SUFFIX, PREFIX_TOKENS + PROMPT_TOKENS
         )
         clip_ids, pooled_cut = tokenize(self.tokenizer_2, prompt, self.clip.config.max_position_embeddings)
+        require_known("tokenizer", llama_ids, self.llama.config.vocab_size)
+        require_known("tokenizer_2", clip_ids, self.clip.config.vocab_size)
         text = self.llama(self._ids(llama_ids), use_cache=False).last_hidden_state[:, PREFIX_TOKENS:]
         pooled = self.clip(self._ids(clip_ids)).pooler_output
         return TextFeatures(text=text.float(), pooled=pooled.float(), text_cut=text_cut, pooled_cut=pooled_cut)
@@ -138,6 +140,15 @@ def tokenize(tokenizer: Tokenizer, text: str, limit: int) -> tuple[list[int], in
     cut = max(len(encoding.ids) - room, 0)
     encoding.truncate(room)
     return tokenizer.post_process(encoding).ids, cut
+
+
+def require_known(tokenizer: str, ids: list[int], vocabulary: int) -> None:
+    """CheckpointError where a tokenizer makes a token its encoder has no row for: on a GPU that ends the process."""
+    if max(ids, default=0) >= vocabulary:
+        raise CheckpointError(
+            f"{tokenizer} makes the token {max(ids)}, and its encoder knows {vocabulary}: they do not belong together; "
+            f"{FIX}"
+        )
 
 
 def preprocess(image: np.ndarray, config: dict[str, Any]) -> np.ndarray:

@@ -72,7 +72,8 @@ def fuse_loras(module: nn.Module, files_with_strength: Sequence[tuple[Path, floa
     """Add LoRA files to the weights of `module`, in place, in float32, then rounded to the weights' dtype once.
 
     Several files may touch the same weight: their sum is added. Raises LoraError, before anything is changed, for a
-    file that cannot be read, a tensor that has no place in the model, one of another shape, or half of a pair.
+    file that cannot be read, a tensor that has no place in the model, one of another shape, or half of a pair; while
+    adding, for what leaves numbers that are not finite.
     """
     checked = [(check_lora(module, path), strength) for path, strength in files_with_strength if strength != 0]
     weights = _matrices(module)
@@ -88,7 +89,14 @@ def fuse_loras(module: nn.Module, files_with_strength: Sequence[tuple[Path, floa
             change = torch.zeros(len(weight), prod(weight.shape[1:]))
             for lora, name, strength in sources:
                 change += strength * _change(opened[lora.path], lora, name, part, weights)
-            weight.copy_(weight.float() + change.view(weight.shape))
+            changed = (weight.float() + change.view(weight.shape)).to(weight.dtype)
+            if not torch.stack(changed.aminmax()).isfinite().all():
+                files = ", ".join(dict.fromkeys(str(lora.path) for lora, _, _ in sources))
+                raise LoraError(
+                    f"{files} leaves numbers in {part} that are not finite: the LoRA is damaged, or its strength is "
+                    "too high; leave it out, or look at the model itself with `framepack models verify`"
+                )
+            weight.copy_(changed)
 
 
 def check_lora(module: nn.Module, path: Path) -> LoraFile:
@@ -130,10 +138,14 @@ def _header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
         raise LoraError(f"{path} is not a file: --lora needs a LoRA's .safetensors")
     try:
         with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            return {name: tuple(file.get_slice(name).get_shape()) for name in names}, file.metadata() or {}
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise LoraError(f"{path} is not a safetensors file, or is cut short ({error}); download it again") from None
+    for name, part in slices.items():
+        if not part.get_dtype().startswith(("F", "BF")) and not name.endswith(ALPHA):
+            raise LoraError(f"{path}: {name} is {part.get_dtype()}, where floating-point numbers are due")
+    return {name: tuple(part.get_shape()) for name, part in slices.items()}, metadata
 
 
 def _split(key: str) -> tuple[str, str]:

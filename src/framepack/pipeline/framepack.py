@@ -23,11 +23,12 @@ from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.run import Run
 from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource
+from framepack.pipeline.usable import check_inputs
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
 from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, Lora
-from framepack.spec.timeline import unseen_guides, unused_prompts
+from framepack.spec.unheeded import unheeded
 from framepack.spec.variants import VARIANTS
 
 
@@ -187,7 +188,7 @@ class FramePack:
         pictures = load_pictures(request)
         choices, planned = self.plan(request, sections, pictures["start"].shape[:2])
         yield planned
-        for message in (*unused_prompts(request), *unseen_guides(request)):
+        for message in (*self.loader.notices(), *unheeded(request)):
             yield Notice(message=message)
         with (
             WorkFolder.open(work, request, outputs) as folder,
@@ -196,6 +197,7 @@ class FramePack:
             if video.kept:
                 yield Notice(message=f"what an earlier run had made under this name is kept as {video.kept}")
             inputs = encode_inputs(self.memory, pictures, prompts_of(request, sections), choices)
+            check_inputs(inputs, self.model)
             folder.save_conditioning(inputs.bank["start"], inputs.texts[sections[0].prompt], inputs.features["start"])
             yield from notices(inputs)
             yield StageStarted(stage="prepare", message="preparing all steps")

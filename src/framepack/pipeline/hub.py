@@ -4,7 +4,6 @@ Boundary: files and bytes; opens no weights. Asks nobody anything: the caller sh
 """
 
 import errno
-import hashlib
 import io
 import re
 import shutil
@@ -19,7 +18,8 @@ from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_fro
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from tqdm.asyncio import tqdm
 
-from framepack.pipeline.sources import ModelSource, Repository, locate, repositories
+from framepack.pipeline.sources import ModelSource, Repository, cached, locate, repositories
+from framepack.pipeline.sums import SUMS, checksum, known_sum, read_sums, write_sums
 from framepack.spec.variants import Variant
 
 WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(-\d+-of-\d+)?\.safetensors")
@@ -149,9 +149,29 @@ def download(plan: DownloadPlan, source: ModelSource, progress: Progress | None 
                 endpoint=source.endpoint,
                 tqdm_class=_reporter(lambda n, before=before: progress and progress(before + n, plan.to_fetch)),
             )
+        keep_sums(part, source)
         done += sum(file.size for file in part.to_fetch)
         if progress is not None:
             progress(done, plan.to_fetch)
+
+
+def keep_sums(part: RepositoryPlan, source: ModelSource) -> None:
+    """Write a SHA256SUMS beside a download where huggingface_hub has left no trace of the hub's checksums.
+
+    That is so on Windows without links, and with mirrors. Small files, of which the hub tells none, count as they came.
+    """
+    here = source.models_dir / part.repository.repo if source.models_dir is not None else None
+    folder = here or cached(part.repository, source.cache_dir)
+    if folder is None:
+        return
+    files = {file: folder / file.name for file in part.files}
+    kept = {
+        file.name: file.sha256 or checksum(path)
+        for file, path in files.items()
+        if path.is_file() and known_sum(path) is None
+    }
+    if kept:
+        write_sums(folder, read_sums(folder / SUMS) | kept)
 
 
 def _reporter(report: Callable[[int], Any]) -> type[tqdm]:
@@ -209,26 +229,3 @@ def _existing(path: Path) -> Path:
 
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB"
-
-
-def known_sha256(file: Path) -> str | None:
-    """The checksum the hub gave for a downloaded file, from what huggingface_hub keeps beside it; None if unknown."""
-    resolved = file.resolve()
-    if resolved.parent.name == "blobs" and _is_sha256(resolved.name):
-        return resolved.name
-    for root in file.parents[:3]:
-        note = root / ".cache" / "huggingface" / "download" / f"{file.relative_to(root)}.metadata"
-        if note.is_file():
-            lines = note.read_text(encoding="utf-8").splitlines()
-            return lines[1] if len(lines) > 1 and _is_sha256(lines[1]) else None
-    return None
-
-
-def _is_sha256(text: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
-
-
-def sha256(file: Path) -> str:
-    """The file's checksum, read in pieces."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

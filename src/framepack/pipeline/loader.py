@@ -27,19 +27,12 @@ from framepack.models.checkpoint import (
     read_config,
 )
 from framepack.models.config import TransformerConfig
-from framepack.models.encoders import (
-    ImageEncoder,
-    TextEncoder,
-    check_image_encoder,
-    check_text_encoder,
-    load_image_encoder,
-    load_text_encoder,
-)
+from framepack.models.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
 from framepack.models.lora import check_lora, fuse_loras
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
-from framepack.models.vae import VideoVAE, check_vae, load_vae
-from framepack.pipeline.hub import known_sha256, sha256
-from framepack.pipeline.sources import Folders, ModelSource, Place, locate, require
+from framepack.models.vae import VideoVAE, load_vae
+from framepack.pipeline.sources import BUNDLED, Folders, ModelSource, passed_over, require
+from framepack.pipeline.sums import HASHED_WHEN_LOADED, check_when_loaded, known_sum, model_files
 from framepack.spec.request import Lora
 from framepack.spec.variants import Variant
 
@@ -95,6 +88,9 @@ def cpu_has_bfloat16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16"))
 
 
+TEXT_FOLDERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+IMAGE_FOLDERS = ("feature_extractor", "image_encoder")
+
 PACKAGES = {"flash-attn": "flash_attn", "sage": "sageattention", "xformers": "xformers"}
 """What an attention backend needs besides torch."""
 
@@ -138,6 +134,7 @@ class Loader:
         CheckpointError when its files are damaged or another model's, LoraError when a LoRA does not fit.
         """
         folder, dtype = self.folders.transformer, self.dtypes.transformer
+        self.check_sums(folder)
         module = empty_transformer(folder)
         if files is None:
             load_weights(module, folder, dtype)
@@ -158,6 +155,7 @@ class Loader:
 
     def text(self, files: dict[str, FileSlice] | None = None) -> TextEncoder:
         """Llama and CLIP with their tokenizers. files: as for the transformer."""
+        self.check_sums(*(self.folders.base / name for name in TEXT_FOLDERS))
         if files is None:
             return load_text_encoder(self.folders.base, self.dtypes.encoders)
         slices: dict[nn.Module, dict[str, FileSlice]] = {}
@@ -191,11 +189,30 @@ class Loader:
 
     def image(self) -> ImageEncoder:
         """SigLIP with its preprocessing."""
+        self.check_sums(*(self.folders.vision / name for name in IMAGE_FOLDERS))
         return load_image_encoder(self.folders.vision, self.dtypes.encoders)
 
     def vae(self) -> VideoVAE:
         """The video VAE with its preview map."""
+        self.check_sums(self.folders.base / "vae")
         return load_vae(self.folders.base / "vae", self.dtypes.vae)
+
+    def check_sums(self, *folders: Path) -> None:
+        """CheckpointError where a file of a moderate size is not what its checksum says."""
+        check_when_loaded(folders, all_known=self.folders.transformer.is_relative_to(BUNDLED))
+
+    def notices(self) -> Iterator[str]:
+        """What was named and is not used, and large files that have changed since they were verified."""
+        yield from passed_over(self.variant, self.source)
+        transformer, base, vision = self.folders
+        weights = (transformer, *(base / name for name in (*TEXT_FOLDERS, "vae")), *(vision / f for f in IMAGE_FOLDERS))
+        stamps = self.source.stamps.read()
+        for file in (file for folder in weights for file in model_files(folder)):
+            stamp = stamps.get(str(file.resolve()))
+            hashed = known_sum(file) is not None and file.stat().st_size <= HASHED_WHEN_LOADED
+            if stamp is not None and not hashed and not stamp.fits(file):
+                again = f"`framepack models verify {self.variant.name}`"
+                yield f"{file} has changed since it was verified; {again} looks at it again"
 
 
 def empty_transformer(folder: Path) -> HunyuanVideoTransformer3DModelPacked:
@@ -207,46 +224,3 @@ def empty_transformer(folder: Path) -> HunyuanVideoTransformer3DModelPacked:
             f"{folder / 'config.json'} names the class {name!r}, known are {', '.join(TRANSFORMERS)}; {FIX}"
         )
     return on_meta(lambda: TRANSFORMERS[name](config), folder)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What `verify` found about one part of a variant."""
-
-    part: str
-    path: Path | None
-    problem: str | None
-    """None: all files open, names and shapes fit, and every known checksum is right."""
-    checked_sums: int
-    """Files whose checksum the hub gave and that were read to the end."""
-
-
-def verify(variant: Variant, source: ModelSource) -> Iterator[Verdict]:
-    """Checks a variant part by part: headers of all files against the classes, then checksums where they are known."""
-    transformer, base, vision = locate(variant, source)
-    yield _verdict("transformer", transformer, lambda path: check_weights(empty_transformer(path), path))
-    yield _verdict("text encoders and VAE", base, _check_base)
-    yield _verdict("image encoder", vision, check_image_encoder)
-
-
-def _check_base(path: Path) -> None:
-    check_text_encoder(path)
-    check_vae(path / "vae")
-
-
-def _verdict(part: str, place: Place, check: Callable[[Path], object]) -> Verdict:
-    if place.path is None:
-        return Verdict(part=part, path=None, problem=f"{place.repository.repo} is nowhere", checked_sums=0)
-    sums = 0
-    try:
-        check(place.path)
-        for file in place.files:
-            if (known := known_sha256(file)) is not None:
-                sums += 1
-                if sha256(file) != known:
-                    raise CheckpointError(
-                        f"{file} is not what the hub holds: its checksum differs; delete it and {FIX}"
-                    )
-    except CheckpointError as error:
-        return Verdict(part=part, path=place.path, problem=str(error), checked_sums=sums)
-    return Verdict(part=part, path=place.path, problem=None, checked_sums=sums)

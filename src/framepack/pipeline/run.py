@@ -17,6 +17,7 @@ from framepack.pipeline.conditioning import Inputs, make_tables, tiles
 from framepack.pipeline.denoiser import Branch, draw_noise, make_denoiser
 from framepack.pipeline.history import History
 from framepack.pipeline.output import VideoOutput
+from framepack.pipeline.usable import UnusableError, require_usable
 from framepack.pipeline.work import WorkFolder
 from framepack.sampling import SAMPLERS, make_sigmas, needs_negative
 from framepack.spec.events import Event, Notice, SectionDone, StageStarted, StepDone
@@ -24,8 +25,9 @@ from framepack.spec.plan import HISTORY, SectionPlan
 from framepack.spec.request import GenerationRequest
 
 OVERFLOWN = (
-    "the model's numbers have left what their type can hold, so there would be nothing to see: use --dtype bfloat16 or "
-    "float32 where it was float16, else look for a damaged model (framepack models verify) or LoRA, or a high --cfg"
+    "the transformer's numbers have left what their type can hold, so there would be nothing to see: use --dtype "
+    "bfloat16 or float32 where it was float16, else look for a damaged model (`framepack models verify {model}`) or "
+    "LoRA, or a high --cfg"
 )
 
 
@@ -141,7 +143,7 @@ class Run:
         for step in SAMPLERS[request.sampler](denoiser, noise, self.sigmas):
             denoised = step.denoised
             if not denoised.isfinite().all():
-                raise ValueError(OVERFLOWN)
+                raise UnusableError(OVERFLOWN.format(model=request.model))
             yield StepDone(
                 section=section.index,
                 sections=len(self.sections),
@@ -185,7 +187,9 @@ class Run:
                 )
 
         knobs = {"resident", "rows", "tiled", "disk"}
-        return self.memory.attempt("decode", work, heeds=knobs, **tiles(self.choices))
+        clip = self.memory.attempt("decode", work, heeds=knobs, **tiles(self.choices))
+        require_usable("VAE", clip, self.request.model)
+        return clip
 
     def news(self) -> Generator[Notice]:
         """What was given up since the last call so that the work could go on."""

@@ -3,6 +3,7 @@
 Boundary: knows repositories, folders and sizes; opens no weights, reads neither the environment nor the network.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,6 +11,7 @@ from typing import Literal, NamedTuple
 from huggingface_hub import constants, try_to_load_from_cache
 
 from framepack.models.checkpoint import CheckpointError, read_config, weight_files
+from framepack.pipeline.sums import Stamps
 from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO, Variant
 
 BUNDLED = Path(__file__).parent.parent / "assets"
@@ -47,6 +49,16 @@ class ModelSource:
     """Never ask the hub (HF_HUB_OFFLINE has the same effect)."""
     endpoint: str | None = None
     """Another hub than huggingface.co, such as a mirror."""
+
+    @property
+    def stamps(self) -> Stamps:
+        """Which files `models verify` found right."""
+        return Stamps((self.cache_dir or Path(constants.HF_ASSETS_CACHE)) / "framepack" / "verified.json")
+
+    def require_models_dir(self) -> None:
+        """MissingModelError where `models_dir` is no folder: it would be passed over in silence."""
+        if self.models_dir is not None and not self.models_dir.is_dir():
+            raise MissingModelError(f"{self.models_dir} is not a folder: --models-dir must name one that holds models")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +151,7 @@ def locate(variant: Variant, source: ModelSource) -> tuple[Place, ...]:
 
 def require(variant: Variant, source: ModelSource) -> Folders:
     """The folders of transformer, base and vision; MissingModelError when something is not there."""
-    if source.models_dir is not None and not source.models_dir.is_dir():
-        raise MissingModelError(f"{source.models_dir} is not a folder: --models-dir must name one that holds models")
+    source.require_models_dir()
     places = locate(variant, source)
     if lacking := [place for place in places if place.missing]:
         what = "; ".join(f"{place.repository.repo} ({', '.join(place.missing)})" for place in lacking)
@@ -153,6 +164,19 @@ def require(variant: Variant, source: ModelSource) -> Folders:
         looked = f" in {source.models_dir} or elsewhere" if source.models_dir is not None else ""
         raise MissingModelError(f"Model {variant.name!r} is not complete{looked}: {what}. {fix}")
     return Folders(*(place.path for place in places if place.path is not None))
+
+
+def passed_over(variant: Variant, source: ModelSource) -> Iterator[str]:
+    """A sentence for what `source` names and the variant does not take: a folder of models, a revision."""
+    places = locate(variant, source)
+    others = [place for place in places if place.where in ("bundled", "cache")]
+    if source.models_dir is not None and others:
+        lacks = ", ".join(place.repository.repo for place in others)
+        instead = "the bundled model is" if variant.bundled else "what the Hugging Face cache has is"
+        yield f"{source.models_dir} has no complete {lacks}: {instead} used instead"
+    if source.revision is not None and places[0].where in ("bundled", "models-dir"):
+        why = "comes with the package" if places[0].where == "bundled" else f"is a folder in {source.models_dir}"
+        yield f"--revision {source.revision} has no effect: the model {why}, where there is no choice of revisions"
 
 
 def to_fetch(places: tuple[Place, ...]) -> int:

@@ -16,8 +16,13 @@ from framepack.spec.variants import VARIANTS
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
 SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, ".zip": "png"}
 """The format of a file by its suffix; png is a zip of pictures."""
+LOSSY: tuple[Format, ...] = ("mp4", "webm", "webp")
+"""Formats whose files `crf` changes."""
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
 CacheName = Literal["none", "teacache", "first-block"]
+THRESHOLDS: dict[CacheName, float] = {"none": 0.15, "teacache": 0.15, "first-block": 0.05}
+"""What each cache lets pass by default. TeaCache's is the public application's; with the first-block cache's the video
+is as near to the uncached one (`benchmarks/cache_thresholds.py`)."""
 
 TEXT_MOST = 10_000
 """Characters a prompt may have; the encoders read some 256 words of it."""
@@ -157,7 +162,8 @@ class GenerationRequest(Model):
     """Side of the square whose area the video gets, in the picture's own shape; None is the model's own."""
     sampler: SamplerName = "unipc"
     cache: CacheName = "none"
-    cache_threshold: Annotated[float, within(0, 10)] = 0.15
+    cache_threshold: Annotated[float, within(0, 10)] = THRESHOLDS["none"]
+    """None, or nothing said, is the cache's own default."""
     frames: Annotated[tuple[GuideFrame, ...], Field(max_length=FRAMES_MOST), at_most(FRAMES_MOST)] = ()
     end_frame: EndFrame | None = None
     prompts: Annotated[tuple[TimedPrompt, ...], Field(max_length=PROMPTS_MOST), at_most(PROMPTS_MOST)] = ()
@@ -182,6 +188,13 @@ class GenerationRequest(Model):
         """(height, width) of the video of a picture of that size, where the request names none: its shape's bucket."""
         width, height = find_bucket(width, height, self.resolution or VARIANTS[self.model].bucket_base)
         return height, width
+
+    @model_validator(mode="before")
+    @classmethod
+    def _threshold_of_cache(cls, data: object) -> object:
+        if not isinstance(data, dict) or data.get("cache_threshold") is not None:
+            return data
+        return {**data, "cache_threshold": dict(THRESHOLDS).get(str(data.get("cache")), THRESHOLDS["none"])}
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:

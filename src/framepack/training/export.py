@@ -17,6 +17,7 @@ from transformers import LlamaModel
 
 from framepack.models.encoders import TEMPLATE_PREFIX, TEMPLATE_SUFFIX
 from framepack.models.vae import fit_preview, load_vae
+from framepack.pipeline.sums import SUMS, write_sums
 from framepack.spec.variants import VARIANTS
 from framepack.training.recipe import Recipe
 from framepack.training.tokenizers import write_clip, write_llama
@@ -49,6 +50,7 @@ def write_tokenizers(root: Path) -> Path:
 
 def export_transformer(root: Path, recipe: Recipe, weights: dict[str, Tensor], step: int, samples: int) -> None:
     """weights: names `transformer.*` and `towers.*`, as the trainer has them; config.json says how far it came."""
+    (root / SUMS).unlink(missing_ok=True)  # those of the files about to be replaced
     base = write_tokenizers(root)
     trained = {"step": step, "samples": samples}
     config = {"_class_name": "HunyuanVideoTransformer3DModelPacked", TRAINED: trained, **asdict(recipe.model)}
@@ -66,14 +68,17 @@ def export_transformer(root: Path, recipe: Recipe, weights: dict[str, Tensor], s
     siglip = {"architectures": ["SiglipVisionModel"], **siglip_config(recipe.towers).to_diff_dict()}
     _write(root / TOWERS["towers.siglip."], "model", siglip, _part(weights, "towers.siglip."))
     _preprocessor(root / MODEL.vision / "feature_extractor", recipe.towers.image_size)
+    write_sums(root)
 
 
 def export_vae(root: Path, vae: AutoencoderKLHunyuanVideo) -> None:
     """The VAE and its preview map."""
+    (root / SUMS).unlink(missing_ok=True)
     folder = root / MODEL.base / "vae"
     config = {name: value for name, value in vae.config.items() if not name.startswith("_") or name == "_class_name"}
     _write(folder, "diffusion_pytorch_model", {"_class_name": "AutoencoderKLHunyuanVideo", **config}, vae.state_dict())
     fit_preview(load_vae(folder)).save(folder)
+    write_sums(root)
 
 
 def _part(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -86,6 +86,8 @@ class Page:
         tab.mode.input(self._mode, [*fields, tab.mode], [*(self.controls[key] for key in MOVED), tab.mode], **QUIET)
         lengths = [self.controls["model"], self.controls["seconds"], tab.model]
         self.controls["model"].input(self._follow, lengths, lengths[1:], **QUIET)  # type: ignore[attr-defined]
+        thresholds = [self.controls["cache"], self.controls["cache_threshold"]]
+        self.controls["cache"].input(shortcuts.threshold_for, thresholds, thresholds[1:], **QUIET)  # type: ignore[attr-defined]
         self.controls["model"].change(self.desk.advice, watched[-1:], [tab.advice], **QUIET)  # type: ignore[attr-defined]
         self.controls["model"].change(shortcuts.prompts_for, watched[-1:], [tab.quick], **QUIET)  # type: ignore[attr-defined]
         tab.job.change(None, [tab.job], None, js="(job) => FP.remember(job)")

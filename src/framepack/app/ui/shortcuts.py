@@ -6,6 +6,7 @@ Nothing here is a setting of its own: a mode only moves controls one can see, an
 from typing import Any
 
 from framepack.app.ui.controls import Values
+from framepack.spec.request import THRESHOLDS, CacheName
 from framepack.spec.variants import VARIANTS
 
 OWN = "own"
@@ -31,6 +32,11 @@ ACTIONS = (
 def mode_of(values: Values) -> str:
     """The mode the controls are in."""
     return next((name for name, moved in MODES.items() if all(values[key] == moved[key] for key in moved)), OWN)
+
+
+def threshold_for(cache: CacheName, threshold: float) -> float:
+    """The cache's own threshold in place of another cache's; one that somebody chose stays."""
+    return THRESHOLDS[cache] if threshold in THRESHOLDS.values() else threshold
 
 
 def length_for(model: str, default: float) -> float:

@@ -14,7 +14,8 @@ from framepack.jobs.job import Job, Progress
 from framepack.media.video import FORMATS
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS, frames_of
-from framepack.spec.timeline import guides_of, is_backward, latent_total, tiles_of, unseen_guides, unused_prompts
+from framepack.spec.timeline import guides_of, is_backward, latent_total, tiles_of
+from framepack.spec.unheeded import unheeded
 from framepack.spec.variants import VARIANTS
 
 PLAYABLE = {".mp4": "video", ".webm": "video", ".gif": "picture", ".webp": "picture"}
@@ -209,7 +210,7 @@ def summary(request: GenerationRequest) -> str:
     sections, frames = len(tiles_of(request)), frames_of(latent_total(request) + 1)
     order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
     line = f"{frames / FPS:.1f} s · {frames} frames · {sections} section{'s' * (sections > 1)}{order}"
-    doubts = [*unused_prompts(request), *unseen_guides(request)]
+    doubts = unheeded(request)
     return " ".join([f"{line}." if doubts else line, *map(sentence, doubts)])
 
 

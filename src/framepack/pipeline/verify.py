@@ -1,0 +1,154 @@
+"""`framepack models verify`: reads a variant's files to the end, against their checksums where these are known.
+
+Where none is, the numbers themselves are looked at, and the file's own checksum is kept for the next time. Boundary:
+says what it found; mends nothing.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from framepack.models.checkpoint import CheckpointError, check_weights, weight_files
+from framepack.models.encoders import check_image_encoder, check_text_encoder
+from framepack.models.vae import check_vae
+from framepack.models.weight_data import findings
+from framepack.pipeline.loader import IMAGE_FOLDERS, TEXT_FOLDERS, empty_transformer
+from framepack.pipeline.sources import WITH_WEIGHTS, ModelSource, locate
+from framepack.pipeline.sums import Stamp, Stamps, Told, check_sum, checksum, known_sum, lacking, model_files
+from framepack.spec.variants import Variant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A component: which of the variant's repositories it is in, its folders there, and the check of its headers."""
+
+    name: str
+    place: int
+    folders: tuple[str, ...]
+    check: Callable[[Path], object]
+
+
+PARTS = (
+    Part(name="transformer", place=0, folders=("",), check=lambda path: check_weights(empty_transformer(path), path)),
+    Part(
+        name="text encoders",
+        place=1,
+        folders=TEXT_FOLDERS,
+        check=check_text_encoder,
+    ),
+    Part(name="VAE", place=1, folders=("vae",), check=lambda path: check_vae(path / "vae")),
+    Part(name="image encoder", place=2, folders=IMAGE_FOLDERS, check=check_image_encoder),
+)
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """What was found about one part."""
+
+    part: str
+    path: Path | None
+    problems: list[str] = field(default_factory=list)
+    """A sentence each; none: as far as can be told, all is well."""
+    right: int = 0
+    """Files that are what their known checksum says."""
+    unknown: int = 0
+    """Files of which no checksum is known: what was looked at is said in `looked_at`."""
+    unchanged: int = 0
+    """Of these, files that are as an earlier check found them."""
+
+    @property
+    def summary(self) -> str:
+        """One line on what was checked."""
+        said = [f"{self.right} files are what their checksums say"] if self.right else []
+        if self.unchanged:
+            said.append(f"{self.unchanged} of unknown checksum are as they were when last verified")
+        if new := self.unknown - self.unchanged:
+            said.append(
+                f"no checksum is known of {new} files: names, shapes, types and sizes fit, no NaN and no blank block "
+                "is in them, but other numbers would not be noticed"
+            )
+        return "; ".join(said)
+
+
+def verify(variant: Variant, source: ModelSource, told: Told | None = None) -> Iterator[Verdict]:
+    """Check a variant part by part, and stamp the files found right. told: hears of the bytes read."""
+    places = locate(variant, source)
+    for part in PARTS:
+        place = places[part.place]
+        verdict = Verdict(part=part.name, path=place.path)
+        if place.path is None:
+            verdict.problems.append(f"{place.repository.repo} is nowhere")
+        else:
+            _check(part, place.path, verdict, source.stamps, told)
+        yield verdict
+
+
+def bytes_to_read(variant: Variant, source: ModelSource) -> int:
+    """What `verify` will tell of, about: files without a known checksum are read twice."""
+    places = locate(variant, source)
+    sizes = [
+        file.stat().st_size * (1 if known_sum(file) else 2)
+        for part in PARTS
+        if (path := places[part.place].path) is not None
+        for file in files_of(part, path)
+    ]
+    return sum(sizes)
+
+
+def files_of(part: Part, path: Path) -> list[Path]:
+    """The part's files: weights that are used, and all small ones. Fewer where a folder is damaged."""
+    files = []
+    for name in part.folders:
+        folder = path / name
+        weights: list[Path] = []
+        if name in WITH_WEIGHTS:
+            with suppress(CheckpointError):
+                weights = weight_files(folder)
+        files += [file for file in model_files(folder) if file in weights or file.suffix != ".safetensors"]
+    return files
+
+
+def _check(part: Part, path: Path, verdict: Verdict, stamps: Stamps, told: Told | None) -> None:
+    problems = verdict.problems
+    problems += [
+        f"{file} is missing, though a checksum is known of it" for f in part.folders for file in lacking(path / f)
+    ]
+    right: dict[Path, Stamp] = {}
+    for file in files_of(part, path):
+        try:
+            right[file] = _check_file(file, verdict, stamps, told)
+        except (CheckpointError, OSError) as error:
+            problems.append(str(error))
+    if not problems:  # a damaged file's header would only be told once more
+        try:
+            part.check(path)
+        except (CheckpointError, OSError) as error:
+            problems.append(str(error))
+    if not problems:
+        with suppress(OSError):  # a cache that cannot be written to costs another check
+            stamps.add(right)
+
+
+def _check_file(file: Path, verdict: Verdict, stamps: Stamps, told: Told | None) -> Stamp:
+    """The stamp of a file that is right; CheckpointError for one that is not."""
+    before, known, now = stamps.of(file), known_sum(file), file.stat()
+    if known is not None:
+        check_sum(file, known, told)
+        verdict.right += 1
+        digest = known
+    else:
+        verdict.unknown += 1
+        digest = checksum(file, told=told)
+        if before is not None and before.fits(file):
+            if digest != before.sha256:
+                raise CheckpointError(
+                    f"{file} has changed since it was verified, though its size and time are the same: the disk may "
+                    "be failing; copy it again"
+                )
+            verdict.unchanged += 1
+        if file.suffix == ".safetensors" and (found := list(findings(file, told))):
+            more = f", and {len(found) - 2} more" if len(found) > 2 else ""
+            raise CheckpointError(f"{file} looks damaged: {'; '.join(found[:2])}{more}; copy it again")
+    return Stamp(size=now.st_size, mtime_ns=now.st_mtime_ns, sha256=digest, when=time.time())

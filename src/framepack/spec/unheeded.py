@@ -1,0 +1,71 @@
+"""What a request asks for that has no effect on its video, a sentence each: the one place that looks, for all to show.
+
+Pure. A value that is the field's default asks for nothing; what is refused is `request`'s matter.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from framepack.spec.request import LOSSY, GenerationRequest, OutputSettings
+from framepack.spec.timeline import prompt_at, tiles_of, timed_prompts, unseen_guides, unused_prompts
+
+FULL_STEPS = 2
+"""The first and the last step of a section run in full under every cache, and all samplers do the same in two steps."""
+Rule = tuple[str, Callable[[GenerationRequest], bool], str]
+"""A field, when it is not heeded, and why with the way out; the sentence is filled with the request."""
+
+RULES: tuple[Rule, ...] = (
+    ("negative_prompt", lambda r: r.cfg == 1, "it is used where cfg is not 1: set cfg, such as 3, or leave it out"),
+    ("cfg_rescale", lambda r: r.cfg == 1, "it mends what a cfg other than 1 does, and cfg is 1"),
+    ("cache_threshold", lambda r: r.cache == "none", "there is no cache: choose teacache or first-block"),
+    ("cache", lambda r: r.cache_threshold == 0, "a threshold of 0 lets no step be skipped"),
+    (
+        "cache",
+        lambda r: r.steps <= FULL_STEPS,
+        "the first and the last step are never skipped, and there are no others",
+    ),
+    ("sampler", lambda r: r.steps <= FULL_STEPS, "with one or two steps all samplers do the same"),
+    ("output.crf", lambda r: r.output.format not in LOSSY, "{r.output.format} is not compressed by it"),
+    ("output.overwrite", lambda r: r.output.path is None, "the file gets a new name, so there is none to replace"),
+)
+
+
+def unheeded(request: GenerationRequest) -> list[str]:
+    """Everything in the request that decides nothing, as sentences."""
+    said = [
+        f"{field} {shortened(value_at(request, field))} has no effect: {why.format(r=request)}"
+        for field, ignored, why in RULES
+        if value_at(request, field) != DEFAULTS[field] and ignored(request)
+    ]
+    if request.prompt and not is_said(request):
+        said.append(f"prompt {shortened(request.prompt)} has no effect: timed prompts take its place in all sections")
+    return [*said, *unused_prompts(request), *unseen_guides(request)]
+
+
+def is_said(request: GenerationRequest) -> bool:
+    """Whether any section takes the request's own prompt."""
+    prompts = timed_prompts(request)
+    return any(prompt_at(prompts, latents, request.prompt) == request.prompt for latents in tiles_of(request))
+
+
+def value_at(request: GenerationRequest, field: str) -> Any:
+    """A field's value; a dot leads into a part."""
+    value: Any = request
+    for name in field.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def default_of(field: str) -> Any:
+    """What a field is where nobody says anything."""
+    owner = OutputSettings if "." in field else GenerationRequest
+    return owner.model_fields[field.rpartition(".")[2]].default
+
+
+DEFAULTS = {field: default_of(field) for field, _, _ in RULES}
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """A value as a message shows it."""
+    text = repr(value) if isinstance(value, str) and " " in value else f"{value}"
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -1,0 +1,70 @@
+"""What is asked for and decides nothing is told, and what is heeded is not."""
+
+from pathlib import Path
+
+import pytest
+
+from framepack.media.video import FORMATS
+from framepack.spec.request import LOSSY, THRESHOLDS, GenerationRequest
+from framepack.spec.unheeded import unheeded
+
+
+def said_of(**fields: object) -> list[str]:
+    request = GenerationRequest.model_validate({"image": "a.png", "prompt": "a walk", **fields})
+    return unheeded(request)
+
+
+CASES = [
+    ({"negative_prompt": "blurry"}, {"cfg": 3}, "negative_prompt blurry has no effect"),
+    ({"cfg_rescale": 0.5}, {"cfg": 3}, "cfg_rescale 0.5 has no effect"),
+    ({"cache_threshold": 0.3}, {"cache": "teacache"}, "cache_threshold 0.3 has no effect: there is no cache"),
+    ({"cache": "teacache", "cache_threshold": 0}, {"cache_threshold": 0.1}, "cache teacache has no effect"),
+    ({"cache": "first-block", "steps": 2}, {"steps": 3}, "cache first-block has no effect"),
+    ({"sampler": "euler", "steps": 2}, {"steps": 3}, "sampler euler has no effect"),
+    ({"output": {"crf": 20, "format": "mkv"}}, {"output": {"crf": 20}}, "output.crf 20 has no effect: mkv"),
+    ({"output": {"overwrite": True}}, {"output": {"overwrite": True, "path": "a.mp4"}}, "output.overwrite True"),
+    ({"prompts": [{"second": 0, "text": "a run"}]}, {"prompts": []}, "prompt 'a walk' has no effect"),
+    (
+        {"prompts": [{"second": 4, "text": "a"}, {"second": 4, "text": "b"}]},
+        {"prompts": [{"second": 1.5, "text": "a"}, {"second": 4, "text": "b"}]},
+        "no section takes the prompt from 4 s on, 'a'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("ignored", "heeded", "words"), CASES)
+def test_each_value_without_effect_is_one_sentence_and_none_where_it_has_one(ignored, heeded, words):
+    (said,) = said_of(**ignored)
+    assert said.startswith(words)
+    assert len(said) < 300
+    assert said_of(**{**ignored, **heeded}) == []
+
+
+def test_a_plain_request_is_heeded_whole():
+    assert said_of() == []
+
+
+def test_a_long_value_is_shortened_and_one_with_braces_is_shown_as_it_is():
+    (said,) = said_of(negative_prompt="{0} {r.nothing} " * 40)
+    assert said.startswith("negative_prompt '{0} {r.nothing}")
+    assert len(said) < 300
+
+
+def test_the_formats_that_heed_crf_are_those_said_to():
+    assert {name for name, row in FORMATS.items() if row.heeds_quality} == set(LOSSY)
+
+
+@pytest.mark.parametrize("cache", THRESHOLDS)
+@pytest.mark.parametrize("said", [{}, {"cache_threshold": None}])
+def test_a_threshold_that_nobody_names_is_the_caches_own(cache, said):
+    request = GenerationRequest.model_validate({"image": "a.png", "cache": cache, **said})
+    assert request.cache_threshold == THRESHOLDS[cache]
+    assert GenerationRequest.model_validate_json(request.model_dump_json()) == request
+    named = GenerationRequest(image=Path("a.png"), cache=cache, cache_threshold=0.4)
+    assert named.cache_threshold == 0.4
+
+
+@pytest.mark.parametrize("cache", ["magic", ["none"], None, 3])
+def test_a_cache_that_is_none_is_refused_as_before(cache):
+    with pytest.raises(ValueError, match="cache"):
+        GenerationRequest.model_validate({"image": "a.png", "cache": cache})
