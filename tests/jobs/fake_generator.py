@@ -1,8 +1,8 @@
 """A generator that makes numbers instead of videos, keeps its sections as the real one does, and fails on demand.
 
-The request's prompt is a JSON object: `pause` seconds a step, `fail` what to do at `section` and `step`, at most
-`times` times over all attempts (counted in the work folder), `tell` to write down beside the video what it was told,
-`notice` a sentence to say.
+The request's prompt is a JSON object: `pause` seconds a step, `fail` what to do at `section` and `step` (section -1 is
+before the first event), at most `times` times over all attempts (counted in the work folder), `tell` to write down
+beside the video what it was told, `notice` a sentence to say.
 """
 
 import ctypes
@@ -10,8 +10,10 @@ import errno
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,11 @@ def ask(*, seed: int = 1, sections: int = 3, steps: int = 4, **script) -> Genera
 def make(**settings) -> "Fake":
     if settings.get("broken"):
         raise ValueError("no such device")
+    if settings.get("crash"):
+        ctypes.string_at(0)
+    if file := settings.get("crash_while_there"):
+        while Path(file).exists():
+            os._exit(7)
     return Fake()
 
 
@@ -45,6 +52,7 @@ class Fake:
         self, request: GenerationRequest, *, outputs: Path, work: Path, preserve: str | None = None
     ) -> Iterator[Event]:
         script = json.loads(request.prompt)
+        misbehave(script, -1, 0, work)
         if script.get("tell"):
             request.output.path.with_suffix(".told").write_text(str(preserve))
         sections = section_count(request.seconds, request.window)
@@ -114,6 +122,17 @@ def misbehave(script: dict, section: int, step: int, work: Path) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
     if script["fail"] == "deadlock":
         ctypes.PyDLL(None).sleep(600)
+    if script["fail"] == "leave":
+        sys.exit(3)
+    if script["fail"] == "garbage":
+        for descriptor in range(3, 20):
+            with suppress(OSError):
+                os.write(descriptor, b"\xff\x00 garbage\n")
+        time.sleep(600)
+    if script["fail"] == "orphan":
+        if os.fork() == 0:
+            os.execvp("sleep", ["sleep", "20"])
+        os.kill(os.getpid(), signal.SIGKILL)
     if script["fail"] == "full":
         raise OSError(errno.ENOSPC, "No space left on device", str(work))
     if script["fail"] == "error":

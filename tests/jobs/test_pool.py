@@ -6,8 +6,12 @@ import signal
 import time
 
 import pytest
-from fake_generator import ask, expected
+from fake_generator import TARGET, ask, expected
 
+from framepack.jobs import liveness
+from framepack.jobs import pool as pool_module
+from framepack.jobs.wire import Errand
+from framepack.jobs.worker import ProcessWorker
 from framepack.spec.request import OutputSettings
 
 
@@ -42,9 +46,12 @@ def test_jobs_run_in_order(bench):
         ("segfault", "SIGSEGV"),
         ("freeze", "no sign of life"),
         ("deadlock", "no sign of life"),
+        ("garbage", "said what nobody understands"),
+        ("orphan", "killed"),
     ],
 )
-def test_a_worker_that_dies_is_replaced_and_the_job_ends_as_if_nothing_had_happened(bench, fail, says):
+def test_a_worker_that_dies_is_replaced_and_the_job_ends_as_if_nothing_had_happened(bench, monkeypatch, fail, says):
+    monkeypatch.setattr(liveness, "HUNG", 3.0)
     pool = bench()
     request = ask(seed=7, fail=fail, section=1, step=2)
     (job,) = pool.store.submit([request])
@@ -71,6 +78,112 @@ def test_a_job_that_kills_three_workers_is_set_aside_and_the_next_one_runs(bench
     assert "Segmentation fault" in bad.traceback
     assert "fake_generator.py" in bad.traceback
     assert good.status == "done"
+
+
+def test_deaths_before_the_first_event_count_too_and_the_next_job_runs(bench):
+    pool = bench()
+    bad, good = pool.store.submit([ask(fail="kill", section=-1, times=99), ask(seed=3)])
+    bad, good = pool.ended(bad, good)
+    assert (bad.status, bad.attempts, bad.deaths) == ("failed", 3, 3)
+    assert "set aside: 3 workers died on it" in bad.reason
+    assert (good.status, good.deaths) == ("done", 0)
+
+
+def test_kills_while_the_worker_starts_count_too_and_the_next_job_runs(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool_module, "BACKOFF", (0.0,))
+    flag = tmp_path / "flag"
+    flag.touch()
+    pool = bench(settings={"crash_while_there": str(flag)})
+    bad, good = pool.store.submit([ask(), ask(seed=3)])
+    (bad,) = pool.ended(bad)
+    assert (bad.status, bad.deaths) == ("failed", 3)
+    assert "ended by itself with code 7 while it started" in bad.reason
+    flag.unlink()
+    assert pool.ended(good)[0].status == "done"
+    pool.store.retry(bad.id)
+    assert pool.ended(bad)[0].status == "done"
+
+
+def test_a_worker_that_crashes_whenever_it_starts_costs_one_job_and_not_the_queue(bench, monkeypatch):
+    monkeypatch.setattr(pool_module, "BACKOFF", (0.0,))
+    pool = bench(settings={"crash": True})
+    first, *others = pool.store.submit([ask(), ask(), ask()])
+    pool.ended(first)
+    pool.wait(lambda: "cannot start" in pool.pool.slots[0].trouble and "SIGSEGV" in pool.pool.slots[0].trouble)
+    pool.wait(lambda: pool.store.get(others[0].id).attempts > 4)
+    assert pool.pool.slots[0].state == "in trouble"
+    for job in others:
+        assert pool.store.get(job.id).status in ("queued", "running")
+        assert pool.store.get(job.id).deaths == 0
+
+
+def test_a_system_that_gives_no_process_costs_no_job(bench, monkeypatch):
+    monkeypatch.setattr(pool_module, "BACKOFF", (0.0,))
+    refused = []
+
+    def refuse(*arguments, **rest):
+        refused.append(1)
+        raise OSError(14, "Bad address")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pool_module, "ProcessWorker", refuse)
+        pool = bench()
+        (job,) = pool.store.submit([ask()])
+        pool.wait(lambda: len(refused) > 4 and pool.pool.slots[0].trouble)
+        assert "the worker cannot start: [Errno 14] Bad address" in pool.pool.slots[0].trouble
+    (job,) = pool.ended(job)
+    assert (job.status, job.deaths) == ("done", 0)
+
+
+def test_a_silent_worker_is_shown_before_it_is_ended_and_the_news_tell_of_it(bench, monkeypatch):
+    monkeypatch.setattr(liveness, "NOTICED", 1.5)
+    monkeypatch.setattr(liveness, "HUNG", 6.0)
+    pool = bench()
+    (job,) = pool.store.submit([ask(fail="freeze", section=1)])
+    listener = pool.feed.listen(job.id)
+    pool.wait(lambda: pool.pool.slots[0].state == "in trouble")
+    silent = pool.attempt()
+    assert "no sign of life from the worker for" in silent.progress.stage
+    pool.wait(lambda: "no sign of life" in pool.store.get(job.id).progress.stage)
+    pool.wait(lambda: pool.store.get(job.id).attempts == 2)
+    assert "no sign of life" in pool.pool.slots[0].last_death
+    assert pool.ended(job)[0].status == "done"
+    stages = []
+    while (news := listener.get(0)) is not None:
+        stages.append(news.job.progress.stage)
+    assert any("no sign of life" in stage for stage in stages)
+
+
+def test_a_worker_that_is_only_stopped_for_a_while_goes_on(bench, monkeypatch):
+    monkeypatch.setattr(liveness, "NOTICED", 1.5)
+    pool = bench()
+    (job,) = pool.store.submit([ask(pause=0.02, sections=2)])
+    pool.wait(lambda: bool(pool.busy_pids()))
+    (pid,) = pool.busy_pids()
+    os.kill(pid, signal.SIGSTOP)
+    pool.wait(lambda: pool.pool.slots[0].state == "in trouble")
+    os.kill(pid, signal.SIGCONT)
+    pool.wait(lambda: pool.pool.slots[0].state != "in trouble")
+    (job,) = pool.ended(job)
+    assert (job.status, job.attempts) == ("done", 1)
+
+
+def test_a_worker_that_does_not_listen_holds_up_nobody(tmp_path, bench):
+    worker = ProcessWorker(TARGET, {}, log=tmp_path / "log")
+    os.kill(worker.pid, signal.SIGSTOP)
+    errand = Errand(job="a", request=ask(), outputs=tmp_path, work=tmp_path, machine={"x": "y" * 10**6})
+    began = time.monotonic()
+    stream = worker.begin(errand)
+    assert worker.alive()
+    worker.close(0.0)
+    assert time.monotonic() - began < 10
+    assert stream.get(0).how == "died"
+
+
+def test_a_thread_that_leaves_ends_its_job(bench):
+    pool = bench(in_process=True)
+    bad, good = pool.ended(*pool.store.submit([ask(fail="leave", times=99), ask(seed=3)]))
+    assert (bad.status, bad.deaths, good.status) == ("failed", 3, "done")
 
 
 def test_a_worker_whose_gpu_context_is_lost_fails_its_job_and_does_no_other(bench):

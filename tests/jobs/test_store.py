@@ -88,6 +88,16 @@ def test_three_deaths_without_a_finished_section_set_a_job_aside_but_progress_fo
     assert store.retry(job.id).deaths == 0
 
 
+def test_only_a_section_more_than_ever_before_forgives_deaths(store):
+    """Else a job whose work is lost each time, and which dies at the same place each time, would go on for ever."""
+    (job,) = store.submit([ask()])
+    for status in ("queued", "queued", "failed"):
+        claimed = store.claims.take("w")
+        for section in range(3):
+            store.claims.beat(job.id, claimed.claim, Progress(section=section, sections=9))
+        assert store.claims.died(job.id, claimed.claim, "was killed").status == status
+
+
 def test_a_wish_the_worker_took_to_its_grave_is_granted(store):
     for wish, status in (("cancel", "cancelled"), ("stop", "cancelled"), ("pause", "paused")):
         (job,) = store.submit([ask()])

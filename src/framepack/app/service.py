@@ -141,9 +141,10 @@ class Service:
         workers = [
             {
                 "name": slot.name,
-                "state": "working" if slot.attempt else "in trouble" if slot.trouble else "idle",
+                "state": slot.state,
                 "job": slot.attempt.job.id if slot.attempt else None,
-                "trouble": slot.trouble,
+                "trouble": slot.trouble_now,
+                "last_death": slot.last_death,
                 "restarts": slot.restarts,
                 "memory": slot.worker.line.memory if slot.worker else {},
             }

@@ -5,7 +5,6 @@ Decides nothing about workers; `pool` does.
 
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -13,8 +12,8 @@ from typing import Protocol
 from framepack.jobs.claims import Claims, LostClaim
 from framepack.jobs.feed import Feed, News
 from framepack.jobs.job import Job, Progress, Wish
-from framepack.jobs.line import Line
 from framepack.jobs.stream import AsyncStream, Command, Ended
+from framepack.jobs.worker import Worker
 from framepack.spec.events import Cancelled, Event, Finished, Notice, SectionDone, StepDone
 from framepack.spec.events_json import strip_png
 
@@ -56,21 +55,23 @@ class Tracks(Protocol):
 class Attempt:
     """A claimed job on its way. `job` is its state with the newest progress, `preview` the last step's picture."""
 
-    def __init__(self, job: Job, line: Line, tracker: Tracks, claims: Claims, feed: Feed) -> None:
+    def __init__(self, job: Job, worker: Worker, tracker: Tracks, claims: Claims, feed: Feed) -> None:
         self.job = replace(job, progress=replace(job.progress, stage=tracker.stage, step=0, seconds_left=None))
         self.began = False
         """Whether the worker has said anything about this job yet."""
         self.preview: bytes | None = None
         """The expected window of the last step: one PNG with its frames below each other."""
         self.preview_frames = 0
-        self._line, self._tracker, self._claims, self._feed = line, tracker, claims, feed
+        self.trouble = ""
+        """What a person should hear of the worker's silence, empty while it gives signs of life."""
+        self._worker, self._tracker, self._claims, self._feed = worker, tracker, claims, feed
 
     @property
     def progress(self) -> Progress:
         """The newest, with the time that has passed since the last event."""
         return self._progress(self.job.progress)
 
-    def follow(self, stream: AsyncStream, alive: Callable[[], bool]) -> Ended:
+    def follow(self, stream: AsyncStream) -> Ended:
         """Until the stream ends, or the job is no longer ours."""
         looked = reported = -REPORT
         try:
@@ -86,10 +87,17 @@ class Attempt:
                     self._report()
                 if now - looked >= LISTEN:
                     looked = now
-                    alive()
+                    self._look_after_worker()
                     self._pass_on_wish(stream)
         except LostClaim as lost:
             return Ended(how="lost", message=str(lost))
+
+    def _look_after_worker(self) -> None:
+        self._worker.alive()
+        before, self.trouble = self.trouble, self._worker.trouble
+        if bool(self.trouble) != bool(before):
+            self.job = replace(self.job, progress=self.progress)
+            self._feed.publish(News(job=self.job))
 
     def _see(self, event: Event) -> None:
         self._tracker.see(event)
@@ -110,16 +118,18 @@ class Attempt:
 
     def _progress(self, before: Progress) -> Progress:
         now = self._tracker
+        section = now.section if now.sections else before.section
         return replace(
             before,
-            stage=now.stage,
-            section=now.section if now.sections else before.section,
+            stage=self.trouble or now.stage,
+            section=section,
+            reached=max(before.reached, section),
             sections=now.sections or before.sections,
             step=now.step,
             steps=now.steps or before.steps,
             fraction=now.fraction if now.sections else before.fraction,
             seconds_left=now.seconds_left,
-            memory=self._line.memory,
+            memory=self._worker.line.memory,
         )
 
     def _report(self) -> None:

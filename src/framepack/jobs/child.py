@@ -83,13 +83,25 @@ class Maker:
 
     def _beat(self) -> None:
         while not self._quit.wait(BEAT):
-            self._send({"kind": "beat", "memory": self._memory()})
+            self._send({"kind": "beat", "memory": self._memory_now()})
+
+    def _memory_now(self) -> dict[str, int]:
+        try:
+            return {kind: int(size) for kind, size in self._memory().items()}
+        except Exception:  # noqa: BLE001 - whatever it is, the signs of life must not end with it
+            traceback.print_exc()
+            self._memory = dict
+            return {}
 
 
 def listen(lines: IO[bytes], maker: Maker) -> None:
     """Hand the service's messages to the maker; its end is this process's end, even in the middle of a step."""
-    for line in lines:
-        maker.hear(json.loads(line))
+    try:
+        for line in lines:
+            maker.hear(json.loads(line))
+    except Exception:  # noqa: BLE001 - whatever it is, a worker that hears nothing any more must not live on
+        traceback.print_exc()
+        os._exit(1)
     os._exit(0)
 
 

@@ -7,6 +7,7 @@ longer change what its successor does.
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,13 +35,16 @@ class Claims:
         return self._database.change_first(waiting, lambda job: claimed(job, worker))
 
     def beat(self, job: str, claim: str, progress: Progress, outputs: Sequence[Path] = ()) -> None:
-        """Report life and progress. One more section forgives earlier deaths."""
+        """Report life and progress. One section more than ever before forgives deaths."""
         now = time.time()
 
         def decide(job: Job) -> dict[str, Any]:
             held(job, claim)
-            values: dict[str, Any] = {"heartbeat": now, "ran": ran(job, now), "progress": progress}
-            if progress.section > job.progress.section:
+            before = max(job.progress.reached, job.progress.section)
+            reached = max(before, progress.reached, progress.section)
+            told = replace(progress, reached=reached)
+            values: dict[str, Any] = {"heartbeat": now, "ran": ran(job, now), "progress": told}
+            if reached > before:
                 values["deaths"] = 0
             return {**values, "outputs": outputs} if outputs else values
 

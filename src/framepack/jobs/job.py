@@ -32,6 +32,8 @@ class Progress:
     stage: str = ""
     section: int = 0
     sections: int = 0
+    reached: int = 0
+    """Sections that were finished at best: an attempt that finds its work gone begins with fewer."""
     step: int = 0
     steps: int = 0
     fraction: float = 0.0

@@ -16,6 +16,8 @@ class Line:
         self._job = ""
         self._lock = threading.Lock()
         self.memory: dict[str, int] = {}
+        self.ready = False
+        """Whether the worker has loaded its target: what happens before has nothing to do with a job."""
         self.gone: Ended | None = None
 
     def begin(self, errand: Errand) -> AsyncStream:
@@ -32,9 +34,11 @@ class Line:
         """Take a message of the worker."""
         if message["kind"] == "beat":
             self.memory = message["memory"]
+        elif message["kind"] == "ready":
+            self.ready = True
         elif message["kind"] == "broken":
             self.hang_up(Ended(how="broken", message=message["message"], traceback=message["traceback"]))
-        elif message["kind"] != "ready" and message["job"] == self._job and self._stream:
+        elif message["job"] == self._job and self._stream:
             deliver(message, self._stream)
 
     def hang_up(self, ended: Ended) -> None:

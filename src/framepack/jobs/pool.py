@@ -4,6 +4,7 @@ Handed everything that depends on the application: the target a worker loads, ho
 Knows the queue, never a model.
 """
 
+import logging
 import sqlite3
 import threading
 import time
@@ -15,7 +16,7 @@ from framepack.jobs.attempt import Attempt, Tracks
 from framepack.jobs.claims import IN_PROCESS
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import Job, Status
+from framepack.jobs.job import DEATHS_ALLOWED, Job, Status
 from framepack.jobs.run import failure
 from framepack.jobs.settle import settle
 from framepack.jobs.store import JobStore
@@ -48,11 +49,25 @@ class Slot:
     settings: Mapping[str, Any]
     worker: Worker | None = None
     trouble: str = ""
-    """Why the last worker could not start, empty while all is well."""
+    """Why no work can be done here, empty while all is well."""
+    last_death: str = ""
+    """How the last worker that died did so."""
     failures: int = 0
+    """Workers in a row that were gone before they were ready for any job."""
     restarts: int = 0
     attempt: Attempt | None = field(default=None, repr=False)
     stream: AsyncStream | None = field(default=None, repr=False)
+
+    @property
+    def trouble_now(self) -> str:
+        """What keeps it from working this moment, its worker's silence too."""
+        attempt, worker = self.attempt, self.worker
+        return attempt.trouble if attempt and worker and worker.line.ready else self.trouble
+
+    @property
+    def state(self) -> str:
+        """In a word or two."""
+        return "in trouble" if self.trouble_now else "working" if self.attempt else "idle"
 
 
 class Pool:
@@ -115,17 +130,27 @@ class Pool:
     def _attend(self, slot: Slot) -> None:
         while not self._closing.is_set():
             try:
-                if slot.worker and not slot.worker.alive():
-                    self._dismiss(slot)
-                job = self._next_job(slot)
-            except sqlite3.OperationalError as error:
-                slot.trouble, job = f"the queue cannot be read: {error}", None
-            if job:
-                self._attempt(slot, job)
-            else:
+                self._work(slot)
+            except (sqlite3.Error, OSError) as error:
+                slot.trouble = f"the queue cannot be used: {error}"
                 self._wait(IDLE)
+            except Exception as error:
+                logging.getLogger("framepack").exception("%s goes on after", slot.name)
+                slot.trouble = f"{type(error).__name__}: {error}"
+                self._wait(BACKOFF[-1])
         if slot.worker:
             slot.worker.close()
+
+    def _work(self, slot: Slot) -> None:
+        if slot.worker and not slot.worker.alive():
+            self._dismiss(slot)
+        job = self._next_job(slot)
+        if job:
+            self._attempt(slot, job)
+        else:
+            if not slot.failures:
+                slot.trouble = ""
+            self._wait(IDLE)
 
     def _next_job(self, slot: Slot) -> Job | None:
         if self._folders.full():
@@ -136,36 +161,70 @@ class Pool:
     def _attempt(self, slot: Slot, job: Job) -> None:
         try:
             worker = slot.worker = slot.worker or self._hire(slot)
-            attempt = Attempt(job, worker.line, self._track(job.request), self._store.claims, self._feed)
-            slot.stream = worker.begin(self._folders.errand(job))
-            slot.attempt = attempt
-            if self._closing.is_set():
-                slot.stream.send(Command.RELEASE)
-            ended = attempt.follow(slot.stream, worker.alive)
-            job = attempt.job
-            if ended.how == "died" and self._closing.is_set():
-                ended = Ended(how="released")
-            elif ended.how == "died" and not attempt.began:
-                ended = replace(ended, how="broken", message=f"the worker {ended.message} while it started")
-        except Exception as error:  # noqa: BLE001 - whatever it is, the job must not stay without a worker
-            ended = failure(error, AsyncStream(), self._folders.outputs)
+        except (OSError, RuntimeError) as error:  # the system gives no process, no thread, no file
+            ended, ready = Ended(how="broken", message=f"the worker cannot start: {error}"), False
+        else:
+            job, ended = self._follow(slot, worker, job)
+            ready = worker.line.ready
+        if ready or ended.how in ("died", "broken"):
+            slot.failures = 0 if ready else slot.failures + 1
+        ended = self._judged(slot, ended, ready)
         slot.attempt = slot.stream = None
         if slot.worker and (ended.how in ("died", "broken", "lost") or ended.spent or not slot.worker.alive()):
             self._dismiss(slot)
-        self._settle(job, ended)
         slot.trouble = ended.message if ended.how == "broken" else ""
-        slot.failures = slot.failures + 1 if ended.how == "broken" else 0
+        self._settle(slot, job, ended)
         if slot.failures:
             self._wait(BACKOFF[min(slot.failures, len(BACKOFF)) - 1])
 
-    def _settle(self, job: Job, ended: Ended) -> None:
+    def _follow(self, slot: Slot, worker: Worker, job: Job) -> tuple[Job, Ended]:
+        """The job's state and how it ended, when the worker is through with it."""
+        attempt = None
+        try:
+            attempt = Attempt(job, worker, self._track(job.request), self._store.claims, self._feed)
+            errand = self._folders.errand(job)
+            slot.stream = worker.begin(errand)
+            slot.attempt = attempt
+            if self._closing.is_set():
+                slot.stream.send(Command.RELEASE)
+            ended = attempt.follow(slot.stream)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job must not stay without a worker
+            if slot.stream:  # nobody listens to this one any more
+                slot.stream.send(Command.RELEASE)
+                self._dismiss(slot)
+            ended = failure(error, AsyncStream(), self._folders.outputs)
+        return attempt.job if attempt else job, ended
+
+    def _judged(self, slot: Slot, ended: Ended, ready: bool) -> Ended:
+        """What a worker's death means for its job.
+
+        One that could not even start has not seen the job; after three such in a row it is certainly not the job's
+        fault, which then waits until a worker can start. Before, it counts: something may be wrong with just this job.
+        """
+        if ended.how != "died":
+            return ended
+        if self._closing.is_set():
+            return Ended(how="released")
+        slot.last_death = f"the worker {ended.message}"
+        if ready:
+            return ended
+        if slot.failures <= DEATHS_ALLOWED:
+            return replace(ended, message=f"{ended.message} while it started")
+        return replace(ended, how="broken", message=f"the worker cannot start, it {ended.message}")
+
+    def _settle(self, slot: Slot, job: Job, ended: Ended) -> None:
+        trouble = slot.trouble
         while True:
             try:
-                return settle(self._store.claims, self._folders, job, ended)
-            except sqlite3.OperationalError:
+                settle(self._store.claims, self._folders, job, ended)
+            except (sqlite3.Error, OSError) as error:
                 if self._closing.is_set():
-                    return None
+                    return
+                slot.trouble = f"the end of job {job.id} cannot be written down: {error}"
                 self._wait(1.0)
+            else:
+                slot.trouble = trouble
+                return
 
     def _hire(self, slot: Slot) -> Worker:
         settings = dict(slot.settings)

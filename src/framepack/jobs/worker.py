@@ -5,9 +5,11 @@ A death is known by the closed pipe, a hang by missing signs of life. How a stre
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -24,6 +26,8 @@ TAIL = 8000
 """Bytes of the log that go into a dead worker's traceback."""
 LAST_WORDS = 1.0
 """Seconds a hung process has to write where it hangs."""
+LONGEST = 64 << 20
+"""Bytes of a line that are read at most; what is longer is no message."""
 
 
 class Worker(Protocol):
@@ -32,11 +36,16 @@ class Worker(Protocol):
     line: Line
 
     def begin(self, errand: Errand) -> AsyncStream:
-        """Start on a job."""
+        """Start on a job. Never waits for the worker."""
         ...
 
     def alive(self) -> bool:
-        """Whether it can be given work. A hung one is ended here, which ends its stream."""
+        """Whether it can be given work. A hung one is ended here, and a dead one's stream ends."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """What a person should hear of its silence, empty while it gives signs of life."""
         ...
 
     def close(self, timeout: float = 5.0) -> None:
@@ -47,10 +56,12 @@ class Worker(Protocol):
 class ThreadWorker:
     """A thread of this process: easy to debug, but a crash takes the service with it and a hang stays."""
 
+    trouble = ""
+
     def __init__(self, target: str, settings: dict[str, Any]) -> None:
         self._maker = Maker(lambda message: self.line.hear(message))
         self.line = Line(self._maker.hear)
-        self._thread = threading.Thread(target=self._maker.work, args=(target, settings), name="worker", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(target, settings), name="worker", daemon=True)
         self._thread.start()
 
     def begin(self, errand: Errand) -> AsyncStream:
@@ -66,6 +77,13 @@ class ThreadWorker:
         self._maker.hear({"kind": "quit"})
         self._thread.join(timeout)
 
+    def _work(self, target: str, settings: dict[str, Any]) -> None:
+        try:
+            with suppress(SystemExit):
+                self._maker.work(target, settings)
+        finally:
+            self.line.hang_up(Ended(how="died", message="ended by itself"))
+
 
 class ProcessWorker:
     """A child process that runs `framepack.jobs.child`, its standard error in `log`.
@@ -79,11 +97,13 @@ class ProcessWorker:
         self._process = launch(target, settings, log, keep)
         self._log_start = log.stat().st_size
         assert self._process.stdin
-        self._writer = LineWriter(self._process.stdin)
-        self.line = Line(self._tell)
+        assert self._process.stdout
+        self._outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.line = Line(self._outbox.put)
         self._liveness = Liveness(self._process.pid)
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), name="hear", daemon=True)
         self._reader.start()
+        threading.Thread(target=self._write, args=(self._process.stdin,), name="speak", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -98,7 +118,10 @@ class ProcessWorker:
 
     def alive(self) -> bool:
         """See Worker."""
-        if self._process.poll() is not None or self.line.gone:
+        if self.line.gone:
+            return False
+        if self._process.poll() is not None:
+            self._bury()
             return False
         hung = self._liveness.hung()
         if hung is None:
@@ -106,41 +129,56 @@ class ProcessWorker:
         self._verdict = hung
         if os.name == "posix":
             self._process.send_signal(signal.SIGABRT)
-        self._wait(LAST_WORDS)
+        self._end(LAST_WORDS)
         return False
+
+    @property
+    def trouble(self) -> str:
+        """See Worker."""
+        return self._liveness.trouble
 
     def close(self, timeout: float = 5.0) -> None:
         """See Worker."""
-        self._tell({"kind": "quit"})
-        self._wait(timeout)
+        self._outbox.put({"kind": "quit"})
+        self._end(timeout)
 
-    def _wait(self, timeout: float) -> None:
+    def _end(self, timeout: float) -> None:
         try:
             self._process.wait(timeout)
         except Late:
             self._process.kill()
-            self._process.wait()
-        self._reader.join()
+            with suppress(Late):  # one that waits for a broken disk goes when that lets go of it
+                self._process.wait(LAST_WORDS)
+        self._bury()
 
-    def _tell(self, message: Message) -> None:
-        try:
-            self._writer.send(message)
-        except (OSError, ValueError):
-            self._process.poll()
+    def _bury(self) -> None:
+        """Read its last words; what it started itself may keep its end of the pipe open for ever."""
+        self._outbox.put(None)
+        self._reader.join(LAST_WORDS)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        why = self._verdict or how_it_died(self._process.poll())
+        self.line.hang_up(Ended(how="died", message=why, traceback=self._tail()))
+
+    def _write(self, file: IO[bytes]) -> None:
+        """On a thread of its own: a worker that does not read must hold up nobody."""
+        writer = LineWriter(file)
+        with suppress(OSError, ValueError), file:
+            while (message := self._outbox.get()) is not None:
+                writer.send(message)
 
     def _read(self, lines: IO[bytes]) -> None:
         try:
-            for line in lines:
+            while line := lines.readline(LONGEST):
                 self._liveness.beat()
                 self.line.hear(json.loads(line))
-        except (ValueError, KeyError) as error:
-            if self._process.poll() is None:
-                self._verdict = f"said what nobody understands: {error}"
-                self._process.kill()
+        except Exception as error:  # noqa: BLE001 - whatever it says, nobody may wait for a worker that is not understood
+            self._verdict = f"said what nobody understands: {error}"
+            self._process.kill()
         self._process.wait()
         lines.close()
-        why = self._verdict or how_it_died(self._process.returncode)
-        self.line.hang_up(Ended(how="died", message=why, traceback=self._tail()))
+        self._hang_up()
 
     def _tail(self) -> str:
         if not self._log.exists():
@@ -160,8 +198,10 @@ def launch(target: str, settings: dict[str, Any], log: Path, keep: tuple[int, ..
         return start(command, stdin=PIPE, stdout=PIPE, stderr=errors, keep=keep)
 
 
-def how_it_died(code: int) -> str:
+def how_it_died(code: int | None) -> str:
     """A dead process's end, as the rest of a sentence that begins with "the worker"."""
+    if code is None:
+        return "hung and could not be ended: it waits for a disk or a device"
     if code >= 0:
         return f"ended by itself with code {code}"
     if code == -signal.SIGKILL:

@@ -1,0 +1,95 @@
+"""A hang is told from work and from sleep: by a clock that the test holds, and a process that says what it has used."""
+
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from framepack.jobs import liveness
+from framepack.jobs.liveness import BUSY_HUNG, HUNG, NOTICED, Liveness
+
+
+class Watched:
+    """A silent process, looked at four times a second; it uses so much of the processor and reads so many bytes."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now = self.cpu = 0.0
+        self.bytes = 0
+        monkeypatch.setattr(liveness.psutil, "Process", lambda pid: self)
+        self.alive = Liveness(1, clock=lambda: self.now)
+
+    def cpu_times(self):
+        return SimpleNamespace(user=self.cpu, system=0.0)
+
+    def io_counters(self):
+        return SimpleNamespace(read_bytes=self.bytes, write_bytes=0)
+
+    def pass_time(self, seconds: float, *, cpu: float = 0.0, bytes_read: int = 0) -> str | None:
+        for _ in range(round(seconds * 4)):
+            self.now += 0.25
+            self.cpu += cpu / 4
+            self.bytes += bytes_read // 4
+            if verdict := self.alive.hung():
+                return verdict
+        return None
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    return Watched(monkeypatch)
+
+
+def test_silence_is_shown_within_10_s_and_ends_after_60(watched):
+    assert NOTICED < 10
+    assert HUNG == 60
+    assert watched.pass_time(NOTICED - 1) is None
+    assert watched.alive.trouble == ""
+    watched.pass_time(2)
+    assert "no sign of life from the worker for 7 s" in watched.alive.trouble
+    assert watched.pass_time(50) is None
+    assert watched.pass_time(5) == "hung: no sign of life for 60 s"
+
+
+def test_a_sign_of_life_forgives(watched):
+    watched.pass_time(50)
+    watched.alive.beat()
+    assert watched.alive.trouble == ""
+    assert watched.pass_time(50) is None
+
+
+@pytest.mark.parametrize("work", [{"cpu": 1.0}, {"cpu": 0.05}, {"bytes_read": 5 << 20}])
+def test_loading_is_no_hang_though_it_is_shown(watched, work):
+    assert watched.pass_time(1000, **work) is None
+    assert "but it uses the processor or the disk" in watched.alive.trouble
+    assert watched.pass_time(BUSY_HUNG, **work) is not None, "the queue does not stand for ever"
+
+
+def test_threads_that_wait_for_pythons_lock_do_no_work(watched):
+    assert watched.pass_time(61, cpu=0.003) is not None
+
+
+def test_work_that_stops_becomes_a_hang(watched):
+    assert watched.pass_time(300, cpu=1.0) is None
+    assert watched.pass_time(59) is None
+    assert watched.pass_time(2) is not None
+
+
+def test_a_laptops_sleep_is_no_hang(watched):
+    watched.pass_time(5)
+    watched.now += 8 * 3600
+    assert watched.alive.hung() is None
+    assert watched.pass_time(50) is None
+    assert watched.pass_time(5) is not None
+
+
+def test_a_process_that_is_gone_or_tells_nothing_of_its_disk_is_no_trouble(watched, monkeypatch):
+    def gone():
+        raise psutil.NoSuchProcess(1)
+
+    def secret():
+        raise psutil.AccessDenied(1)
+
+    monkeypatch.setattr(watched, "io_counters", secret)
+    assert watched.pass_time(59) is None
+    monkeypatch.setattr(watched, "cpu_times", gone)
+    assert watched.pass_time(59) is None
