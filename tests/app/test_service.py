@@ -13,7 +13,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import TARGET, ask
 
-from framepack.app.api.events import stream
+from framepack.app.api.broadcast import Broadcast
 from framepack.app.service import UNUSED_AFTER, Service, folders_at
 from framepack.app.sheets import CELL, make_sheet, sheet_file
 from framepack.jobs.job import UnknownJob
@@ -95,8 +95,8 @@ def test_a_job_that_another_process_deletes_ends_who_listens_to_it(folders, tmp_
 def test_a_stream_of_a_deleted_job_closes_with_its_deletion(folders, tmp_path):
     async def follow(service: Service, job: str) -> list[str]:
         seen = []
-        async for text in stream(service, job):
-            seen.append(text.splitlines()[0])
+        async for page in Broadcast(service).stream(job):
+            seen += [line for line in page.decode().splitlines() if line.startswith("event: ")]
             if seen == ["event: job"]:
                 other = JobStore(folders.queue)
                 other.delete(job)

@@ -116,7 +116,7 @@ def test_a_missing_file_is_told(tmp_path: Path):
 
 def test_a_grid_makes_all_combinations_and_says_what_tells_them_apart():
     data = {"image": "a.png", "output": {"crf": 16}}
-    made = expand(data, [parse_grid("seed=1..2"), parse_grid("output.crf=18,24")])
+    made = list(expand(data, [parse_grid("seed=1..2"), parse_grid("output.crf=18,24")]))
     assert [label for _, label in made] == [
         "seed=1 output.crf=18",
         "seed=1 output.crf=24",
@@ -160,4 +160,4 @@ def test_a_batch_name_is_a_file_name_and_unique():
 
 def test_a_grid_cannot_reach_into_a_plain_value():
     with pytest.raises(ValueError, match="has a value of its own"):
-        expand(json.loads('{"seed": 1}'), [("seed.x", [1])])
+        list(expand(json.loads('{"seed": 1}'), [("seed.x", [1])]))

@@ -5,7 +5,7 @@ Owns the queue, the workers and the folders while it is open. A job lives here a
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -102,12 +102,12 @@ class Service:
         found = self.store.jobs(status=status, batch=batch, search=search, limit=limit, offset=offset)
         return [self._newest(job) for job in found]
 
-    def listen(self, job: str | None = None, wake: Callable[[], None] | None = None) -> Listener:
+    def listen(self, job: str | None = None) -> Listener:
         """News of one job or of all. The first news are the present state, so a late listener misses nothing.
 
         Of all: every unfinished job and the newest of those that ended.
         """
-        listener = self.feed.listen(job, wake)
+        listener = self.feed.listen(job)
         try:
             listener.begin_with([News(job=now) for now in ([self.get(job)] if job else self._present())])
         except UnknownJob:

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,25 @@ from pydantic import ValidationError
 
 from framepack.jobs.paths import Kind, change_paths
 from framepack.spec.request import GenerationRequest, explain
+from framepack.spec.rules import shortened
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
 Grid = Sequence[tuple[str, Sequence[Any]]]
 """Parameters and the values each takes; `output.crf` names a parameter inside another."""
 MOST = 10_000
 """Jobs a batch may have."""
+BYTES_MOST = 100_000_000
+"""Bytes its jobs may take together, by what they say; a grid can multiply one long request by ten thousand."""
+OBJECT = 1000
+"""Bytes of memory that an object in a request counts with, however short it is."""
+FILE_MOST = 100_000_000
+"""Bytes a file with a batch may have."""
+PROMPT_MOST = 1_000_000
+"""Bytes of a text beside a picture."""
+NAME_MOST, GRID_MOST = 100, 20
+"""Characters of a parameter's name, and parameters of a grid."""
+LABEL = 60
+"""Characters of a value that a label shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +56,26 @@ def read_batch(source: Path, defaults: Mapping[str, Any]) -> list[Item]:
     """
     readers = {".txt": read_prompts, ".jsonl": read_jsonl, ".csv": read_csv}
     if source.is_dir():
-        items = list(read_folder(source, defaults))
+        found = read_folder(source, defaults)
     elif source.suffix.lower() in readers:
-        if not source.is_file():
-            raise ValueError(f"there is no file {source}; check its name")
-        items = list(readers[source.suffix.lower()](source, defaults))
+        check_size(source, FILE_MOST)
+        found = readers[source.suffix.lower()](source, defaults)
     else:
         raise ValueError(f"a batch is a folder of pictures, a .txt, a .jsonl or a .csv, got {str(source)!r}")
+    items = list(islice(found, MOST + 1))
     if not items:
         raise ValueError(f"{source} has nothing in it to make videos of")
+    if len(items) > MOST:
+        raise ValueError(f"a batch may have {MOST} jobs, {source} has more: make several of it")
     return items
+
+
+def check_size(file: Path, most: int) -> None:
+    """ValueError for a file that is not there, or larger than anything of its kind."""
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}; check its name")
+    if file.stat().st_size > most:
+        raise ValueError(f"{file} has {file.stat().st_size} bytes, at most {most} can be read: make several of it")
 
 
 def read_folder(folder: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
@@ -60,6 +83,8 @@ def read_folder(folder: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
     for picture in sorted(folder.iterdir()):
         if picture.suffix.lower() in PICTURES and picture.is_file():
             text = picture.with_suffix(".txt")
+            if text.is_file():
+                check_size(text, PROMPT_MOST)
             prompt = {"prompt": text.read_text(encoding="utf-8-sig").strip()} if text.is_file() else {}
             data = {**defaults, "image": str(picture), **prompt}
             yield Item(data=data, label=picture.stem, origin=str(picture))
@@ -80,7 +105,7 @@ def read_jsonl(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
         origin = f"{file}, line {number}"
         try:
             data = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{origin}: this is not JSON ({error})") from error
         if not isinstance(data, dict):
             raise ValueError(f"{origin}: a request is a JSON object, got {line[:60]}")
@@ -94,7 +119,7 @@ def read_csv(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
     """
     with file.open(encoding="utf-8-sig", newline="") as text:
         reader = csv.DictReader(text)
-        for row in reader:
+        for row in rows_of(reader, file):
             origin = f"{file}, line {reader.line_num}"
             if None in row:
                 raise ValueError(f"{origin}: there are more cells than the first row has names")
@@ -104,6 +129,14 @@ def read_csv(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
                     put(data, name.strip(), cell)
             merged = merge(defaults, at_home(data, file.parent))
             yield Item(data=merged, label=f"line {reader.line_num}", origin=origin)
+
+
+def rows_of(reader: "csv.DictReader[str]", file: Path) -> Iterator[dict[str, str]]:
+    """Its rows; ValueError where the file is no table."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(f"{file}, line {reader.line_num}: this is no row of a table ({error})") from error
 
 
 def lines_of(file: Path) -> Iterator[tuple[int, str]]:
@@ -141,23 +174,63 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def expand(data: Mapping[str, Any], grid: Grid) -> list[tuple[dict[str, Any], str]]:
-    """The request's JSON in all combinations of the grid's values, each with its label such as `seed=1 steps=20`."""
-    if not 1 <= prod(len(choices) for _, choices in grid) <= MOST:
+def expand(data: Mapping[str, Any], grid: Grid) -> Iterator[tuple[dict[str, Any], str]]:
+    """The request's JSON in all combinations of the grid's values, each with its label such as `seed=1 steps=20`.
+
+    One after the other: what is no value of the grid's is shared by all. ValueError at once where they are too many.
+    """
+    check_batch([data], grid)
+    names = [tuple(name.split(".")) for name, _ in grid]
+    choices = [[(value, f"{name}={str(value)[:LABEL]}") for value in values] for name, values in grid]
+
+    def variants() -> Iterator[tuple[dict[str, Any], str]]:
+        for combination in product(*choices):
+            variant = dict(data)
+            for name, (value, _) in zip(names, combination, strict=True):
+                variant = with_value(variant, name, value)
+            yield variant, " ".join(label for _, label in combination)
+
+    return variants()
+
+
+def with_value(data: Mapping[str, Any], name: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """A copy of `data`, no deeper than it must be, with `value` under a name of several parts."""
+    first, *inner = name
+    if not inner:
+        return {**data, first: value}
+    below = data.get(first, {})
+    if not isinstance(below, dict):
+        raise ValueError(f"{'.'.join(name)} names something inside {first}, which has a value of its own")
+    return {**data, first: with_value(below, tuple(inner), value)}
+
+
+def check_batch(requests: Sequence[Mapping[str, Any]], grid: Grid) -> None:
+    """ValueError where the requests in all combinations of the grid's values are too many, or take too much room."""
+    long = next((name for name, _ in grid if len(name) > NAME_MOST), None)
+    if len(grid) > GRID_MOST or long:
+        raise ValueError(
+            f"a grid may have {GRID_MOST} parameters with names of {NAME_MOST} characters, "
+            f"got {len(grid)}{f' and {shortened(long)}' if long else ''}"
+        )
+    combinations = prod(len(choices) for _, choices in grid)
+    if not 1 <= combinations <= MOST:
         raise ValueError(f"a grid must have 1..{MOST} combinations; give each parameter fewer values, but at least one")
-    made = []
-    for values in product(*(choices for _, choices in grid)):
-        variant = json.loads(json.dumps(data))
-        for (name, _), value in zip(grid, values, strict=True):
-            put(variant, name, value)
-        made.append((variant, " ".join(f"{name}={value}" for (name, _), value in zip(grid, values, strict=True))))
-    return made
-
-
-def check_total(requests: int, grid: Grid) -> None:
-    """ValueError where so many requests in all combinations of the grid's values are too many."""
-    if requests * prod(len(choices) for _, choices in grid) > MOST:
+    if len(requests) * combinations > MOST:
         raise ValueError(f"a batch may have {MOST} jobs; use fewer items or a smaller grid")
+    total = combinations * sum(map(size_of, requests))
+    for _, choices in grid:
+        total += len(requests) * combinations // len(choices) * sum(map(size_of, choices))
+    if total > BYTES_MOST:
+        raise ValueError(
+            f"a batch may take {BYTES_MOST // 10**6} MB in the queue, this one would take about {total // 10**6}: "
+            "shorten its requests, or use fewer items or a smaller grid"
+        )
+
+
+def size_of(value: Any) -> int:
+    """About how many bytes a part of a request takes in the queue or in memory, whichever is more."""
+    text = json.dumps(value, default=str)
+    return len(text) + OBJECT * text.count("{")
 
 
 def parse_grid(text: str) -> tuple[str, list[Any]]:
@@ -186,13 +259,13 @@ def parse_value(text: str) -> Any:
     """JSON where it is some, else the text itself."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
 def make_requests(items: Sequence[Item], grid: Grid) -> tuple[list[GenerationRequest], list[str]]:
     """All items in all combinations of the grid, as requests and labels; ValueError with the first mistake's line."""
-    check_total(len(items), grid)
+    check_batch([item.data for item in items], grid)
     requests, labels, files = [], [], set()
     for item in items:
         for data, label in expand(item.data, grid):

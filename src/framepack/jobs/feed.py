@@ -30,11 +30,13 @@ class News:
 class Listener:
     """One listener's mailbox. Close it, or use it in a `with`. `wake` is called, on any thread, when news arrive."""
 
-    def __init__(self, feed: "Feed", job: str | None, wake: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, feed: "Feed", job: str | None, wake: Callable[[], None] | None = None, limit: int | None = LIMIT
+    ) -> None:
         self._feed, self._wake = feed, wake
         self.job = job
         self._state: deque[News] = deque()
-        self._news: deque[News] = deque(maxlen=LIMIT)
+        self._news: deque[News] = deque(maxlen=limit)
         self._arrived = threading.Condition()
 
     def put(self, news: News) -> None:
@@ -77,9 +79,11 @@ class Feed:
         self._listeners: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
 
-    def listen(self, job: str | None = None, wake: Callable[[], None] | None = None) -> Listener:
-        """Hear of one job, or of all."""
-        listener = Listener(self, job, wake)
+    def listen(
+        self, job: str | None = None, wake: Callable[[], None] | None = None, limit: int | None = LIMIT
+    ) -> Listener:
+        """Hear of one job, or of all. limit: news it may be behind; None for one that always takes them at once."""
+        listener = Listener(self, job, wake, limit)
         with self._lock:
             self._listeners += (listener,)
         return listener

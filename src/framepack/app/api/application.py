@@ -14,21 +14,35 @@ from framepack import __version__
 from framepack.app.api.events import event_routes
 from framepack.app.api.files import file_routes
 from framepack.app.api.guard import Access, Guard
-from framepack.app.api.jobs import job_routes
+from framepack.app.api.jobs import Batch, job_routes
 from framepack.app.api.loras import lora_routes
 from framepack.app.service import Service
 from framepack.app.uploads import NoRoom, TooLarge
 from framepack.jobs.job import UnknownJob, WrongState
 from framepack.jobs.run import disk_is_full
-from framepack.spec.request import explain
+from framepack.spec.request import GenerationRequest, explain
 from framepack.spec.variants import VARIANTS
 
 STATUS: dict[type[Exception], int] = {UnknownJob: 404, WrongState: 409, TooLarge: 413, NoRoom: 507}
 
 
+class Application(FastAPI):
+    """FastAPI whose schema also has the bodies that are read off the event loop (`jobs.body_of`)."""
+
+    def openapi(self) -> dict[str, Any]:
+        """See FastAPI."""
+        first = self.openapi_schema is None
+        schema = super().openapi()
+        for model in (GenerationRequest, Batch) if first else ():
+            described = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            known = schema.setdefault("components", {}).setdefault("schemas", {})
+            known |= {**described.pop("$defs", {}), model.__name__: described}
+        return schema
+
+
 def make_app(service: Service, access: Access) -> FastAPI:
     """The application on a service that is open. A page may be mounted on it; the guard stands before that too."""
-    app = FastAPI(
+    app = Application(
         title="FramePack", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
     app.add_middleware(Guard, access=access)

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.receive import DECODING, form_of
-from framepack.app.api.views import File, file_view
+from framepack.app.api.views import File, answer, file_view
 from framepack.app.paths import NAME, find_file
 from framepack.app.service import Service
 from framepack.app.thumbnails import thumbnail_of
@@ -56,11 +56,11 @@ def uploads_and_outputs(routes: APIRouter, service: Service) -> None:
         """A thumbnail of a picture that was handed in, or of one in the outputs folder."""
         return await small(service, found(name, service.folders.uploads, outputs))
 
-    @routes.get("/files")
-    def files(limit: Annotated[int, Query(ge=1, le=10000)] = 1000) -> list[File]:
+    @routes.get("/files", response_model=list[File])
+    def files(limit: Annotated[int, Query(ge=1, le=10000)] = 1000) -> Response:
         """Files of the outputs folder, newest first."""
         found = [file for file in outputs.iterdir() if NAME.fullmatch(file.name) and file.is_file()]
-        return [file_view(file) for file in sorted(found, key=lambda file: -file.stat().st_mtime)[:limit]]
+        return answer(file_view(file) for file in sorted(found, key=lambda file: -file.stat().st_mtime)[:limit])
 
     @routes.get("/files/{name}", response_class=FileResponse)
     def file(name: str) -> FileResponse:

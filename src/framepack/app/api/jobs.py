@@ -1,19 +1,18 @@
 """Routes of jobs and batches."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from framepack.app.api.receive import LimitedRoute
-from framepack.app.api.submit import request_of, validated
-from framepack.app.api.views import JobView, job_view
+from framepack.app.api.receive import LimitedRoute, text_of
+from framepack.app.api.submit import object_of, request_of, validated
+from framepack.app.api.views import JobView, answer, job_view
 from framepack.app.machine import preserving
 from framepack.app.service import Service
-from framepack.jobs.batch import Grid, batch_name, check_total, expand
+from framepack.jobs.batch import Grid, batch_name, check_batch, expand
 from framepack.jobs.job import Job, Status
 from framepack.spec.request import GenerationRequest
 
@@ -34,6 +33,16 @@ BODY = {
         },
     }
 }
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a body that is read and checked off the event loop, so that FastAPI does not know of it."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}},
+        }
+    }
 
 
 Preserve = Annotated[float | None, Query(description="GB of GPU memory to leave free; empty: the service's own way")]
@@ -72,53 +81,69 @@ def asking(routes: APIRouter, service: Service) -> None:
     """Submit and edit."""
     view = viewer(service)
 
-    @routes.post("/jobs", status_code=201, openapi_extra=BODY)
-    async def submit(request: Request, preserve_gb: Preserve = None) -> JobView:
+    @routes.post("/jobs", status_code=201, response_model=JobView, openapi_extra=BODY)
+    async def submit(request: Request, preserve_gb: Preserve = None) -> Response:
         """Queue a request: JSON that names uploads, or a form whose field `image` is the picture."""
         machine = preserving(preserve_gb, gpu=service.has_gpu)
         wanted = await request_of(request, service.folders)
-        (job,) = await run_in_threadpool(partial(service.submit, [wanted], machine=machine))
-        return await run_in_threadpool(view, job)
 
-    @routes.post("/batches", status_code=201)
-    def submit_batch(batch: Batch) -> list[JobView]:
+        def queue() -> Response:
+            (job,) = service.submit([wanted], machine=machine)
+            return answer(view(job), 201)
+
+        return await run_in_threadpool(queue)
+
+    @routes.post("/batches", status_code=201, response_model=list[JobView], openapi_extra=body_of(Batch))
+    async def submit_batch(request: Request) -> Response:
         """Queue many requests, all or none."""
-        grid: Grid = tuple(batch.grid.items())
-        machine = preserving(batch.preserve_gb, gpu=service.has_gpu)
-        check_total(len(batch.requests), grid)
-        made = [variant for request in batch.requests for variant in expand(request, grid)]
-        requests = [validated(data, service.folders) for data, _ in made]
-        labels = [label for _, label in made]
-        jobs = service.submit(requests, batch=batch_name(batch.name), labels=labels, machine=machine)
-        return [view(job) for job in jobs]
+        return await run_in_threadpool(queue_batch, service, await text_of(request))
 
-    @routes.put("/jobs/{job}")
-    def edit(job: str, request: GenerationRequest, preserve_gb: Preserve = None) -> JobView:
+    @routes.put("/jobs/{job}", response_model=JobView, openapi_extra=body_of(GenerationRequest))
+    async def edit(job: str, request: Request, preserve_gb: Preserve = None) -> Response:
         """Give a waiting job another request."""
-        machine = preserving(preserve_gb, gpu=service.has_gpu)
-        own = [lora.file for lora in service.get(job).request.loras]
-        return view(service.edit(job, validated(request.model_dump(mode="json"), service.folders, own), machine))
+        machine, text = preserving(preserve_gb, gpu=service.has_gpu), await text_of(request)
+
+        def change() -> Response:
+            own = [lora.file for lora in service.get(job).request.loras]
+            return answer(view(service.edit(job, validated(object_of(text), service.folders, own), machine)))
+
+        return await run_in_threadpool(change)
+
+
+def queue_batch(service: Service, text: bytes) -> Response:
+    """Queue the batch in a body, and show its jobs."""
+    batch = Batch.model_validate(object_of(text))
+    grid: Grid = tuple(batch.grid.items())
+    machine = preserving(batch.preserve_gb, gpu=service.has_gpu)
+    check_batch(batch.requests, grid)
+    requests, labels = [], []
+    for data in batch.requests:
+        for variant, label in expand(data, grid):
+            requests.append(validated(variant, service.folders))
+            labels.append(label)
+    jobs = service.submit(requests, batch=batch_name(batch.name), labels=labels, machine=machine)
+    return answer((job_view(job, service.folders) for job in jobs), 201)
 
 
 def looking(routes: APIRouter, service: Service) -> None:
     """List and show."""
 
-    @routes.get("/jobs")
+    @routes.get("/jobs", response_model=list[JobView])
     def listing(
         status: Annotated[list[Status] | None, Query()] = None,
         batch: str | None = None,
         search: Annotated[str, Query(max_length=200)] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-    ) -> list[JobView]:
+    ) -> Response:
         """Unfinished jobs in their order, then ended ones, newest first."""
         found = service.jobs(status=status, batch=batch, search=search, limit=limit, offset=offset)
-        return [job_view(job, service.folders) for job in found]
+        return answer(job_view(job, service.folders) for job in found)
 
-    @routes.get("/jobs/{job}")
-    def show(job: str) -> JobView:
+    @routes.get("/jobs/{job}", response_model=JobView)
+    def show(job: str) -> Response:
         """One job, with its traceback where it failed."""
-        return job_view(service.get(job), service.folders, traceback=True)
+        return answer(job_view(service.get(job), service.folders, traceback=True))
 
 
 def steering(routes: APIRouter, service: Service) -> None:

@@ -42,12 +42,12 @@ class Arriving(AbstractContextManager[Any], Protocol[T_co]):
 
 async def text_of(request: Request) -> bytes:
     """The whole body; TooLarge beyond the limit."""
-    body = b""
+    body = bytearray()
     async for block in request.stream():
         body += block
         if len(body) > TEXT_LIMIT:
             raise TooLarge(f"a request may have {TEXT_LIMIT} bytes of JSON")
-    return body
+    return bytes(body)
 
 
 class Limited(Request):

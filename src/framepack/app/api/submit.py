@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from framepack.app.api.receive import Form, form_of, text_of
@@ -21,8 +22,18 @@ PART = "part:"
 async def request_of(request: Request, folders: Folders) -> GenerationRequest:
     """The request in a body of either kind; ValueError, ValidationError or TooLarge for what is none."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
-        return validated(object_of(await text_of(request)), folders)
+        return await run_in_threadpool(read, await text_of(request), folders)
     form = await form_of(request, lambda name: Incoming(folders, name))
+    return await run_in_threadpool(read_form, form, folders)
+
+
+def read(text: bytes, folders: Folders) -> GenerationRequest:
+    """The request in a body of JSON."""
+    return validated(object_of(text), folders)
+
+
+def read_form(form: Form[Upload], folders: Folders) -> GenerationRequest:
+    """The request in a form; the files of one that is refused are deleted."""
     try:
         return validated(filled(form), folders)
     except ValueError:
@@ -38,7 +49,7 @@ def drop(form: Form[Upload], folders: Folders) -> None:
 
 def validated(data: dict[str, Any], folders: Folders, own: Sequence[Path] = ()) -> GenerationRequest:
     """A client's request: first its shape, then its names. Both must hold. own: see `from_client`."""
-    GenerationRequest.model_validate(data)
+    GenerationRequest.model_validate(data)  # its bounds hold before any file is looked for
     return GenerationRequest.model_validate(from_client(data, folders, own))
 
 

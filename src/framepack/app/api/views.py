@@ -1,11 +1,13 @@
 """What the API says of a job: plain JSON with names and addresses, never a path of this machine."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from fastapi import Response
 from pydantic import BaseModel
 
 from framepack.app.paths import for_client
@@ -69,6 +71,15 @@ def job_view(job: Job, folders: Folders, *, traceback: bool = False) -> JobView:
         "traceback": job.traceback if traceback else None,
     }
     return JobView(**shown)
+
+
+def answer(views: BaseModel | Iterable[BaseModel], status: int = 200) -> Response:
+    """An answer that is written here, on the caller's thread: FastAPI would do it on the event loop, where all wait."""
+    if isinstance(views, BaseModel):
+        content = views.model_dump_json()
+    else:
+        content = f"[{','.join(view.model_dump_json() for view in views)}]"
+    return Response(content, status, media_type="application/json")
 
 
 def news_view(news: News, folders: Folders) -> tuple[str, dict[str, Any]]:
