@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 from PIL import Image
 
@@ -28,17 +30,26 @@ run_server(folders, crew, Address(port=0), lambda text: print(text, flush=True),
 """
 
 
-@pytest.fixture
-def server(tmp_path: Path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "jobs")}
-    command = [sys.executable, "-c", SERVER, str(tmp_path / "outputs")]
+@contextmanager
+def serving(folder: Path, before: str = ""):
+    path = [str(Path(__file__).parents[1] / "jobs"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    command = [sys.executable, "-c", before + SERVER, str(folder / "outputs")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     first = process.stdout.readline()
     process.address = first.split()[2].rstrip(";")
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path):
+    with serving(tmp_path) as process:
+        yield process
 
 
 def submit(http: httpx2.Client, folder: Path, **script) -> str:
@@ -100,6 +111,45 @@ def test_a_signal_gives_running_jobs_back_and_ends_the_workers(server, tmp_path,
     server.send_signal(how)
     assert server.wait(120) in (0, -how, 128 + how)
     store = JobStore(tmp_path / "outputs" / ".framepack" / "queue.sqlite")
+    assert (store.get(job).status, store.get(job).deaths) == ("queued", 0)
+    store.close()
+
+
+STUCK = """
+import time
+from framepack.app.service import Service
+Service.health = lambda self: time.sleep(3600)
+Service.close = lambda self, close=Service.close: (close(self), time.sleep({closing}))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("closing", [0, pytest.param(3600, marks=pytest.mark.proof)])
+def test_the_server_ends_within_ten_seconds_whatever_it_is_doing(tmp_path, closing):
+    """A worker in a step of an hour, listeners, a form half sent, handlers that never return."""
+    with serving(tmp_path, STUCK.format(closing=closing)) as server, httpx2.Client(timeout=120) as http:
+        http.base_url = server.address
+        job = submit(http, tmp_path, steps=1, pause=3600)
+        while http.get(f"/api/jobs/{job}").json()["status"] != "running":
+            time.sleep(0.05)
+        host, port = server.address.removeprefix("http://").split(":")
+        gets = [f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n" for path in ("/api/health", "/api/events") * 5]
+        half = "POST /api/uploads HTTP/1.1\r\nHost: localhost\r\ncontent-type: multipart/form-data; boundary=x\r\n"
+        sockets = [socket.create_connection((host, int(port))) for _ in range(len(gets) + 1)]
+        for connection, text in zip(sockets, [*gets, f"{half}content-length: 1000\r\n\r\n--x\r\n"], strict=True):
+            connection.sendall(text.encode())
+        time.sleep(1)
+        workers = psutil.Process(server.pid).children(recursive=True)
+        began = time.monotonic()
+        server.terminate()
+        assert server.wait(60) == 0
+        assert time.monotonic() - began < 10
+        assert workers
+        assert psutil.wait_procs(workers, 5)[1] == []
+        for connection in sockets:
+            connection.close()
+    store = JobStore(tmp_path / "outputs" / ".framepack" / "queue.sqlite")
+    assert store.claims.recover() == [] or store.get(job).deaths == 0
     assert (store.get(job).status, store.get(job).deaths) == ("queued", 0)
     store.close()
 

@@ -210,7 +210,7 @@ def test_a_batch_gets_a_contact_sheet_once_all_its_jobs_have_ended(folders):
 
 def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch, wait):
     made = []
-    monkeypatch.setattr("framepack.app.sheets.make_sheet", lambda *arguments: made.append(arguments[-1]))
+    monkeypatch.setattr("framepack.app.sheets.make_sheet", lambda *arguments: made.append(arguments[2]))
     with Service(folders, Crew(target=TARGET, in_process=True)) as service:
         (job,) = service.submit([wish(tmp_path)], batch="b1")
         wait(service, job)
@@ -223,7 +223,7 @@ def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch, w
 
 def test_the_sheet_is_made_though_the_last_job_failed(folders, tmp_path, monkeypatch, wait):
     made = []
-    monkeypatch.setattr("framepack.app.sheets.make_sheet", lambda *arguments: made.append(arguments[-1]))
+    monkeypatch.setattr("framepack.app.sheets.make_sheet", lambda *arguments: made.append(arguments[2]))
     with Service(folders, Crew(target=TARGET, in_process=True)) as service:
         (job,) = service.submit([wish(tmp_path, fail="error", times=9)], batch="b1")
         assert wait(service, job).status == "failed"

@@ -1,13 +1,16 @@
 """Runs the service behind an HTTP server. Says who may reach it, and refuses to be open by accident."""
 
+import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import uvicorn
 
 from framepack.app.api import make_app
@@ -18,7 +21,11 @@ from framepack.jobs.folders import Folders
 from framepack.jobs.pool import Crew
 
 GRACE = 2
-"""Seconds open connections, such as event streams, have when the server ends."""
+"""Seconds open connections, such as downloads, have when the server ends."""
+LOOK = 0.5
+"""Seconds between looks whether the server has ended by itself."""
+LAST = 9.0
+"""Seconds after a signal after which the process ends, whatever it is doing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +75,21 @@ def run_server(
         say(f"FramePack serves http://{host}:{listener.getsockname()[1]}; Ctrl-C ends it")
         say(f"videos are in {folders.outputs}")
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            serve_beside(uvicorn.Server(config), listener)
+
+
+def serve_beside(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Run the server on a thread of its own, so that a signal is heard and the rest can end whatever it is doing."""
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(LOOK)
+        if not server.started:
+            sys.exit("the HTTP server could not start; what it wrote above says why")
+    finally:
+        server.should_exit = True
+        thread.join(GRACE + LOOK)
 
 
 def listening(address: Address) -> socket.socket:
@@ -83,9 +104,39 @@ def listening(address: Address) -> socket.socket:
 
 @contextmanager
 def ending_by_signal() -> Iterator[None]:
-    """Let SIGTERM, with which systems end services, give running jobs back as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    """Let SIGTERM, with which systems end services, give running jobs back as Ctrl-C does.
+
+    From the first signal on everything has a few seconds to end; further ones change nothing.
+    """
+    asked, ended = threading.Event(), threading.Event()
+
+    def hear(number: int, _: object) -> None:
+        if not asked.is_set():
+            asked.set()
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(0)
+
+    def insist() -> None:
+        asked.wait()
+        if not ended.wait(LAST):
+            end_by_force()
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
+    threading.Thread(target=insist, name="insist", daemon=True).start()
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if not asked.is_set():
+            ended.set()
+            asked.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_by_force() -> None:
+    """End this process and all it has started. The next service takes back the jobs of one that was killed."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    sys.stderr.write(f"it did not end within {LAST:g} s and is ended by force; running jobs go on the next time\n")
+    sys.stderr.flush()
+    os._exit(0)

@@ -2,19 +2,23 @@
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job
+from framepack.jobs.repeat import LAST
 from framepack.jobs.store import JobStore
 from framepack.media.errors import MediaError
 from framepack.media.image import ImageRGB
 from framepack.media.sandbox import decode_untrusted_video
-from framepack.media.sheet import contact_sheet, save_png
+from framepack.media.sheet import contact_sheet, save_png, thumbnail
 
 COLUMNS = 4
+MOST = 400
+"""Videos a sheet shows; of a larger batch the first."""
 CELL = 320
 """Pixels a cell of the sheet is wide at most."""
 
@@ -33,14 +37,14 @@ class Sheets:
         """Stop listening."""
         self._closing.set()
         self._listener.close()
-        self._thread.join()
+        self._thread.join(LAST)
 
     def _attend(self) -> None:
         while not self._closing.is_set():
             news = self._listener.get(0.5)
             if news and news.event is None and news.job.batch and news.job.status in ENDED:
                 with suppress(OSError, ValueError, sqlite3.OperationalError):  # a sheet is a gift; the videos are there
-                    make_sheet(self._store, self._folders, news.job.batch)
+                    make_sheet(self._store, self._folders, news.job.batch, self._closing.is_set)
 
 
 def sheet_file(folders: Folders, batch: str) -> Path:
@@ -48,12 +52,17 @@ def sheet_file(folders: Folders, batch: str) -> Path:
     return folders.outputs / f"{batch}.sheet.png"
 
 
-def make_sheet(store: JobStore, folders: Folders, batch: str) -> Path | None:
-    """The sheet of a batch without unfinished jobs; None where there are some, or no video to show."""
+def make_sheet(store: JobStore, folders: Folders, batch: str, stop: Callable[[], bool] = lambda: False) -> Path | None:
+    """The sheet of a batch without unfinished jobs; None where there are some, or no video to show, or on `stop`."""
     if store.jobs(batch=batch, status=UNFINISHED, limit=1):
         return None
-    done = sorted(store.jobs(batch=batch, status=["done"], limit=-1), key=lambda job: job.position)
-    shown = [(picture, job.label or job.id) for job in done if (picture := still(job)) is not None]
+    shown: list[tuple[ImageRGB, str]] = []
+    for job in sorted(store.jobs(batch=batch, status=["done"], limit=-1), key=lambda job: job.position):
+        if stop():
+            return None
+        if len(shown) < MOST and (picture := still(job)) is not None:
+            height, width = picture.shape[:2]
+            shown.append((thumbnail(picture, max(CELL, round(CELL * height / width))), job.label or job.id))
     if not shown:
         return None
     pictures, labels = [picture for picture, _ in shown], [label for _, label in shown]

@@ -5,6 +5,9 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
+LAST = 2.0
+"""Seconds that work under way has to end; then it is left behind, as its thread keeps nothing alive."""
+
 
 class Repeat:
     """Calls `work` every so many seconds until `close`; what the disk or the queue refuses is tried the next time."""
@@ -18,7 +21,7 @@ class Repeat:
     def close(self) -> None:
         """Do no more."""
         self._closing.set()
-        self._thread.join()
+        self._thread.join(LAST)
 
     def _run(self) -> None:
         while not self._closing.wait(self._every):
