@@ -8,7 +8,6 @@ reordering of any segment: decoding times rise across the seams though a short s
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from av.video.stream import VideoStream
 from framepack.media.atomic import atomic_write
 from framepack.media.errors import MediaError
 from framepack.media.metadata import check_metadata
-from framepack.media.read import open_container, read_video, reading
+from framepack.media.read import open_container, read_video, reading, require_frames
 from framepack.media.sinks import Codec
 from framepack.media.source import open_source
 from framepack.media.video import FORMATS, VideoWriter, check_format, check_fps, format_of
@@ -76,8 +75,11 @@ def join_segments(
         with VideoWriter(
             path, size=first.size, fps=first.fps, format=format, quality=quality, metadata=metadata
         ) as writer:
-            for frame in chain.from_iterable(read_video(segment.path) for segment in scanned):
-                writer.write(frame)
+            for segment in scanned:
+                before = writer.frames_encoded
+                for frame in read_video(segment.path):
+                    writer.write(frame)
+                _require_all(segment, writer.frames_encoded - before)
     frames, reorder = sum(segment.frames for segment in scanned), max(segment.reorder for segment in scanned)
     return replace(first, path=path, frames=frames, reorder=reorder)
 
@@ -113,8 +115,7 @@ def _copy(segments: list[Segment], path: Path, codec: Codec, metadata: str | Non
     reorder = max(segment.reorder for segment in segments)
     needed = sum(segment.path.stat().st_size for segment in segments)
     with atomic_write(path, needed, durable=not draft) as temporary:
-        options = {} if draft else dict(codec.container_options)
-        with av.open(str(temporary.absolute()), "w", format=codec.container, options=options) as output:
+        with codec.open(temporary, draft=draft) as output:
             if metadata is not None:
                 output.metadata["comment"] = metadata
             target: Any = None
@@ -124,11 +125,21 @@ def _copy(segments: list[Segment], path: Path, codec: Codec, metadata: str | Non
                     if target is None:
                         target = output.add_stream_from_template(stream)
                         target.time_base = tick
+                    index = -1
                     for index, (packet, number) in enumerate(_numbered(container, stream, segment.fps)):
                         packet.stream, packet.time_base = target, tick
                         packet.pts, packet.dts, packet.duration = base + number, base + index - reorder, 1
                         output.mux(packet)
+                _require_all(segment, index + 1)
                 base += segment.frames
+        if not draft:
+            require_frames(temporary, base, segments[0].fps)
+
+
+def _require_all(segment: Segment, found: int) -> None:
+    """Raises MediaError where a segment has not the frames any more that it was found to have."""
+    if found != segment.frames:
+        raise MediaError(f"'{segment.path}' has {found} frames now, not {segment.frames}: it was changed meanwhile")
 
 
 def _numbered(container: InputContainer, stream: VideoStream, fps: Fraction) -> Iterator[tuple[av.Packet, int]]:

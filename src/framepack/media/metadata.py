@@ -5,7 +5,6 @@ COMMENT, png an iTXt chunk, gif a comment extension, webp an EXIF UserComment, z
 Reading treats every file as hostile: bounded, parsed as JSON and nothing else.
 """
 
-import io
 import json
 import struct
 import zipfile
@@ -15,16 +14,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
-from PIL import Image
 
 from framepack.media.errors import MediaError
 from framepack.media.source import Source, kind_of, name_of, open_source
+from framepack.media.webp import EXIF_HEADER, webp_with_exif
 
 MAX_BYTES = 1_000_000
 PNG_KEYWORD = b"framepack"
 ZIP_NAME = "request.json"
-EXIF_HEADER = b"MM\0*\0\0\0\x08" + struct.pack(">HHHIII", 1, 0x8769, 4, 1, 26, 0) + struct.pack(">HHH", 1, 0x9286, 7)
-"""A TIFF header, IFD 0 with the Exif pointer alone, and the Exif IFD up to the length of its one entry, UserComment."""
 AV_FORMATS = {"mp4": "mov", "mkv": "matroska", "avi": "avi"}
 """Our name of a container and the one FFmpeg demuxer that may read it; none of them opens another file or address."""
 
@@ -71,7 +68,7 @@ def embed_metadata(path: Path, text: str) -> None:
     """Writes `text` into a finished gif or webp file, in place; the caller publishes it (see `atomic`)."""
     data = check_metadata(text)
     content = path.read_bytes()
-    insert = {b"GIF8": _gif_with, b"RIFF": _webp_with}[content[:4]]
+    insert = {b"GIF8": _gif_with, b"RIFF": webp_with_exif}[content[:4]]
     path.write_bytes(insert(content, data))
 
 
@@ -178,26 +175,6 @@ def _gif_with(content: bytes, data: bytes) -> bytes:
     start = 13 + _colours(content[10])
     blocks = b"".join(bytes([len(part)]) + part for part in (data[at : at + 255] for at in range(0, len(data), 255)))
     return b"GIF89a" + content[6:start] + b"!\xfe" + blocks + b"\0" + content[start:]
-
-
-def _webp_with(content: bytes, data: bytes) -> bytes:
-    comment = b"\0" * 8 + data  # eight zeros: an encoding of one's own, here UTF-8
-    exif = EXIF_HEADER + struct.pack(">II", len(comment), 44) + b"\0\0\0\0" + comment
-    chunk = b"EXIF" + struct.pack("<I", len(exif)) + exif + b"\0" * (len(exif) % 2)
-    if content[12:16] != b"VP8X":  # a picture that stands still
-        content = content[:12] + _extended(content) + content[12:]
-    has_exif = 0x08
-    flags = bytes([content[20] | has_exif])
-    return content[:4] + struct.pack("<I", len(content) - 8 + len(chunk)) + content[8:20] + flags + content[21:] + chunk
-
-
-def _extended(content: bytes) -> bytes:
-    """The VP8X chunk of a WebP file that has none."""
-    with Image.open(io.BytesIO(content)) as picture:
-        width, height = picture.size
-        alpha = 0x10 if picture.mode == "RGBA" else 0
-    sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    return b"VP8X" + struct.pack("<I", 10) + bytes([alpha, 0, 0, 0]) + sizes
 
 
 READERS: dict[str, Callable[[BinaryIO], bytes | str | None]] = {

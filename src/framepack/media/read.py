@@ -65,6 +65,20 @@ def probe(source: Source) -> VideoInfo:
     )
 
 
+def require_frames(source: Source, frames: int, fps: Fraction) -> None:
+    """Raises MediaError unless that many frames are in a file. In WebP equal ones are one that lasts."""
+    with reading(source) as (file, kind):
+        if kind == "webp":
+            found = round(_probe_webp(file)[1] * fps)
+        elif kind == "zip":
+            found = _probe_zip(file)[0]
+        else:
+            with open_container(file) as (container, stream):
+                found = sum(packet.size > 0 for packet in container.demux(stream))
+    if found != frames:
+        raise MediaError(f"{name_of(source)} holds {found} frames of {frames}, so it is not kept: make it again")
+
+
 def read_video(source: Source, *, fps: Fraction | float | None = None) -> Iterator[Frame]:
     """The frames of `source`, each (H, W, 3) uint8; one at a time is in memory.
 

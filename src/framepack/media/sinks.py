@@ -1,6 +1,7 @@
 """Where encoded frames go: one class for all of FFmpeg's containers (PyAV), one for a zip of PNGs.
 
 A sink writes to the path it is given, frame by frame, and keeps none. Colours: RGB becomes BT.709, limited, tagged.
+The same frames give the same bytes, whatever the machine: no clock, no random ids, a fixed number of threads.
 """
 
 import zipfile
@@ -15,17 +16,21 @@ import av
 import av.error
 import av.filter
 import numpy as np
+from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
 from framepack.media.image import encode_image
 from framepack.media.metadata import ZIP_NAME, embed_metadata
+from framepack.media.webp import webp_lasting
 
 Frame = NDArray[np.uint8]
 """(H, W, 3), sRGB."""
 
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 """FFmpeg's quick conversions lose 10 dB and darken by one level; measured on a gradient: 43.5 against 53.0 dB."""
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time of a zip's entries: the earliest there is, rather than that of the writing."""
 BT709 = 1
 """The code of ITU-R BT.709 for primaries, transfer and matrix alike (ITU-T H.273)."""
 
@@ -60,9 +65,18 @@ class Codec:
     container_options: Mapping[str, str] = field(default_factory=dict)
     embeds: bool = False
     """The container has no tags: the metadata is put into the finished file."""
+    threads: int = 1
+    """Never the machine's number: it changes the bytes, and with slices the size too."""
+    threading: str = "SLICE"
+    """What a thread works on: "FRAME" or "SLICE"."""
 
     def __call__(self, path: Path, spec: SinkSpec) -> Sink:
         return AvSink(path, spec, self)
+
+    def open(self, path: Path, *, draft: bool = False) -> OutputContainer:
+        """An empty file of this container at `path`; a draft's table of contents stays at its end."""
+        options = {"fflags": "+bitexact", **({} if draft else self.container_options)}  # else Matroska's ids are random
+        return av.open(str(path.absolute()), "w", format=self.container, options=options)  # 12:30.mp4 is no address
 
 
 class AvSink:
@@ -70,12 +84,12 @@ class AvSink:
 
     def __init__(self, path: Path, spec: SinkSpec, codec: Codec) -> None:
         self.path, self.spec, self.codec, self.frames = path, spec, codec, 0
-        whole = str(path.absolute())  # FFmpeg takes a name like 12:30.mp4 for an address
-        self.container = av.open(whole, "w", format=codec.container, options=dict(codec.container_options))
+        self.container = codec.open(path)
         stream: Any = self.container.add_stream(codec.encoder, rate=spec.fps, options=dict(codec.options(spec.crf)))
         stream.width, stream.height, stream.pix_fmt = spec.width, spec.height, codec.pixel_format
+        context = stream.codec_context
+        context.thread_count, context.thread_type = codec.threads, codec.threading
         if codec.pixel_format.startswith("yuv"):
-            context = stream.codec_context
             context.color_primaries = context.color_trc = context.colorspace = BT709
             context.color_range = ColorRange.MPEG
         if spec.metadata is not None and not codec.embeds:
@@ -94,6 +108,9 @@ class AvSink:
         """Flush the encoder, write the index, embed what has no tag of its own."""
         self._mux(self.stream.encode())
         self.container.close()
+        if self.codec.container == "webp":
+            lasting = webp_lasting(self.path.read_bytes(), round(1000 * self.frames / self.spec.fps))
+            self.path.write_bytes(lasting)
         if self.spec.metadata is not None and self.codec.embeds:
             embed_metadata(self.path, self.spec.metadata)
 
@@ -127,6 +144,7 @@ class PaletteGraph:
 
     def __init__(self, spec: SinkSpec) -> None:
         graph = av.filter.Graph()
+        graph.threads = 1
         rgb = av.VideoFormat("rgb24", spec.width, spec.height)
         self.source = graph.add_buffer(width=spec.width, height=spec.height, format=rgb, time_base=1 / spec.fps)
         split, self.sink = graph.add("split"), graph.add("buffersink")
@@ -157,12 +175,12 @@ class ZipSink:
         self.frames = 0
         self.archive = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
         if spec.metadata is not None:
-            self.archive.writestr(ZIP_NAME, spec.metadata)
+            self.archive.writestr(zipfile.ZipInfo(ZIP_NAME, EPOCH), spec.metadata)
         self.archive.comment = f"{spec.fps} fps".encode()
 
     def write(self, frame: Frame) -> None:
         """Add one (H, W, 3) frame."""
-        self.archive.writestr(f"frame_{self.frames:06d}.png", encode_image(frame, "png"))
+        self.archive.writestr(zipfile.ZipInfo(f"frame_{self.frames:06d}.png", EPOCH), encode_image(frame, "png"))
         self.frames += 1
 
     def close(self) -> None:

@@ -31,9 +31,10 @@ def resample_fps(
                 index += 1
 
 
-def resampled_count(frames: int, fps_in: Fraction | float, fps_out: Fraction | float) -> int:
+def resampled_count(frames: int, fps_in: Fraction | float, fps_out: Fraction | float, *, start: int = 0) -> int:
     """How many frames `resample_fps` makes of `frames`."""
-    return ceil(frames * _check(fps_out) / _check(fps_in))
+    step = _check(fps_in) / _check(fps_out)
+    return ceil((start + frames) / step) - ceil(start / step)
 
 
 def _check(fps: Fraction | float) -> Fraction:
