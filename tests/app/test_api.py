@@ -85,6 +85,34 @@ def test_a_form_brings_its_pictures_along(client):
     assert (missing.status_code, missing.json()["error"]) == (400, "the form has no file called 'other'")
 
 
+@pytest.mark.parametrize(
+    ("texts", "files", "said"),
+    [
+        (
+            {"prompt": "a walk"},
+            ["image"],
+            "the form's field 'prompt' is not known; settings go into `request`, as JSON",
+        ),
+        ({}, ["image", "end"], "the request does not use the file 'end': write \"part:end\" there"),
+        ({}, ["image", "image"], "the form has two files in one field: give each a field of its own"),
+    ],
+)
+def test_what_a_form_brings_and_nobody_would_use_is_refused(client, texts, files, said):
+    sent = [(name, ("a.png", png())) for name in files]
+    answer = client.post("/api/jobs", data={"request": '{"seconds": 1.2}', **texts}, files=sent)
+    assert (answer.status_code, answer.json()["error"]) == (400, said)
+
+
+def test_a_parameter_of_the_address_that_nobody_reads_is_refused(client, picture):
+    answer = client.post("/api/jobs?preserve=6", json=asked(picture))
+    assert (answer.status_code, answer.json()["error"]) == (
+        422,
+        "'preserve' in the address is not known; there are preserve_gb",
+    )
+    assert client.get("/api/jobs?statsu=done").status_code == 422
+    assert client.get("/api/jobs?status=done&limit=3").status_code == 200
+
+
 def test_a_batch_is_a_grid_over_requests(client, picture, service):
     batch = {"requests": [asked(picture, sections=1)], "grid": {"seed": [1, 2], "output.crf": [16, 20]}}
     views = client.post("/api/batches", json=batch).json()

@@ -17,6 +17,7 @@ from framepack.app import cli
 from framepack.app.settings import Settings
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
+from framepack.pipeline.sources import BUNDLED
 
 SMALL = ["--model", "mini", "--width", "32", "--height", "32", "--window", "3", "--steps", "2", "--dtype", "float32"]
 
@@ -201,6 +202,11 @@ MISTAKES = [
     (["generate", "{picture}", "a walk"], ["a walk", "A prompt goes after -p"]),
     (["generate"], ["name the picture", "--help"]),
     (["dance"], ["dance", "--help"]),
+    (["models", "verify", "mini", "--models-dir", "nowhere"], ["nowhere is not a folder", "--models-dir"]),
+    (["models", "list", "--models-dir", "nowhere"], ["nowhere is not a folder", "--models-dir"]),
+    (["doctor", "--models-dir", "nowhere"], ["nowhere is not a folder", "--models-dir"]),
+    (["plan", "--model", "framepack", "{picture}", "--models-dir", "nowhere"], ["nowhere is not a folder"]),
+    (["serve", "--models-dir", "nowhere"], ["nowhere is not a folder", "--models-dir"]),
     (["models", "verify", "sora"], ["model must be one of"]),
 ]
 
@@ -244,6 +250,43 @@ def test_a_damaged_checkpoint_is_named(
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert shard.name in said
     assert "Traceback" not in said
+
+
+def test_options_without_effect_and_a_folder_that_is_passed_over_are_told(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    (tmp_path / "models").mkdir()
+    ignored = ["--negative", "blurry", "--cfg-rescale", "0.5", "--cache-threshold", "0.3", "--crf", "20"]
+    passed_over = ["--models-dir", tmp_path / "models", "--revision", "v2", "-o", tmp_path / "v.mkv"]
+    monkeypatch.setenv("COLUMNS", "400")
+    assert run_here(monkeypatch, "generate", picture, *SMALL, "--seconds", 0.4, *ignored, *passed_over) == 0
+    said = capsys.readouterr().err
+    for words in (
+        "negative_prompt blurry has no effect",
+        "cfg_rescale 0.5 has no effect",
+        "cache_threshold 0.3 has no effect",
+        "output.crf 20 has no effect: mkv",
+        "the bundled model is used instead",
+        "--revision v2 has no effect: the model comes with the package",
+    ):
+        assert f"note: {words}" in said or words in said
+    assert said.count("note:") == 6
+
+
+def test_models_verify_ends_with_two_where_a_file_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    models = shutil.copytree(BUNDLED / "mini", tmp_path / "models")
+    assert run_here(monkeypatch, "models", "verify", "mini", "--models-dir", models) == 0
+    assert "VAE: ok, 3 files are what their checksums say" in capsys.readouterr().out
+    vae = models / "hunyuanvideo-community" / "HunyuanVideo" / "vae" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(vae.read_bytes())
+    content[-4000:-1000] = bytes(3000)
+    vae.write_bytes(content)
+    assert run_here(monkeypatch, "models", "verify", "mini", "--models-dir", models) == 2
+    said = capsys.readouterr().out
+    assert f"{vae} is damaged or was changed" in said
+    assert said.count(": ok, ") == 3
 
 
 def test_help_is_instant_because_it_loads_neither_torch_nor_a_web_framework():

@@ -191,6 +191,12 @@ def test_a_mistake_in_a_batch_queues_nothing(outputs, tmp_path, store):
     assert f"there is no file {tmp_path / 'lost.png'}" in str(lost.exception)
     dry = run("batch", batch_file(tmp_path, {}), "--dry-run", "--grid", "seed=1..3")
     assert dry.output.count("mini, 1.2 s") == 3
+    assert "note:" not in dry.output
+    dry = run(
+        "batch", batch_file(tmp_path, {}), "--dry-run", "--set", "cfg_rescale=0.5", "--again", "--dtype", "float32"
+    )
+    assert "note: cfg_rescale 0.5 has no effect" in dry.output
+    assert "note: --dtype, --again would be heeded without --dry-run" in dry.output
     assert store.jobs() == []
 
 

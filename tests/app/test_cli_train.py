@@ -27,9 +27,11 @@ def run(monkeypatch, *words: object) -> int:
 def test_eval_prints_tables_and_writes_its_files(tiny_models_dir, monkeypatch, tmp_path, capsys):
     options = shlex.split("--model mini --images 1 --photos 0 --motion still --width 64 --height 64 --steps 1")
     parts = shlex.split("--part following --part codec")
-    code = run(monkeypatch, "eval", *options, *parts, "--models-dir", tiny_models_dir, "-o", tmp_path)
+    code = run(monkeypatch, "eval", *options, *parts, "--sections", 9, "--models-dir", tiny_models_dir, "-o", tmp_path)
     assert code == 0
-    said = capsys.readouterr().out
+    said, noted = capsys.readouterr()
+    assert noted.startswith("note: --sections has no effect without --part drift\n")
+    assert "--motion" not in noted
     assert "prompt following" in said
     assert said.strip().endswith("evaluation.json")
     assert len(json.loads((tmp_path / "evaluation.json").read_text())["following"]) == 1

@@ -100,6 +100,8 @@ def serve(
         raise ValueError(f"serving needs {error.name}: pip install 'framepack[server]'") from error
     address = Address(host=host, port=port, auth=auth, i_know=i_know, allow_host=tuple(allow_host or ()))
     access_of(address)
+    if i_know and (auth or address.local):
+        print("note: --i-know has no effect: only those who may are let in anyway")
     limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
     common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
     crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)

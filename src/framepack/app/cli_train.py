@@ -1,11 +1,14 @@
 """`framepack train` and `framepack eval`: options only; what they do loads when it is asked for."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
+
+from framepack.app.cli_service import given
 
 ModelsDir = Annotated[
     Path | None,
@@ -30,7 +33,12 @@ train_app = typer.Typer(
 )
 
 
+PART_OPTIONS = {"motion": "following", "sections": "drift", "drift_images": "drift"}
+"""Options of `eval` that one part alone heeds."""
+
+
 def evaluate(
+    context: typer.Context,
     model: Annotated[
         list[str] | None, typer.Option(help="mini, mini-f1, framepack or framepack-f1; repeatable.")
     ] = None,
@@ -72,6 +80,10 @@ def evaluate(
         drift_scenes=drift_images,
         seed=seed,
     )
+    for option in given(context, tuple(name for name, only in PART_OPTIONS.items() if only not in settings.parts)):
+        print(
+            f"note: {option} has no effect without --part {PART_OPTIONS[option[2:].replace('-', '_')]}", file=sys.stderr
+        )
     evaluate_command(settings, output, device=device, dtype=dtype, models_dir=models_dir)
 
 

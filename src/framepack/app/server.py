@@ -38,11 +38,16 @@ class Address:
     i_know: bool = False
     allow_host: tuple[str, ...] = ()
 
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback(self.host)
+
 
 def access_of(address: Address) -> Access:
     """Who is let in; ValueError where that would be everyone and nobody said they know."""
     login = login_of(address.auth) if address.auth else None
-    local = is_loopback(address.host)
+    local = address.local
     if not local and login is None and not address.i_know:
         raise ValueError(
             f"{address.host} can be reached from other machines; "

@@ -69,8 +69,12 @@ class LimitedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own, on a limited request."""
         handle = super().get_route_handler()
+        known = {field.alias for field in self.dependant.query_params}
 
         async def limited(request: Request) -> Response:
+            if unknown := sorted(request.query_params.keys() - known):
+                there = f"there are {', '.join(sorted(known))}" if known else "there are none"
+                raise HTTPException(422, f"{unknown[0][:80]!r} in the address is not known; {there}")
             return await handle(Limited(request.scope, request.receive))
 
         return limited

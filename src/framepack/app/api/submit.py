@@ -65,9 +65,17 @@ def object_of(text: bytes) -> dict[str, Any]:
 
 
 def filled(form: Form[Upload]) -> dict[str, Any]:
-    """The form's `request` with `part:NAME` replaced by the upload of the field NAME; `image` needs no mention."""
+    """The form's `request` with `part:NAME` replaced by the upload of the field NAME; `image` needs no mention.
+
+    ValueError for a field that would have no effect.
+    """
+    if others := sorted(form.texts.keys() - {"request"}):
+        raise ValueError(f"the form's field {others[0][:80]!r} is not known; settings go into `request`, as JSON")
     data = object_of(form.texts.get("request", b"{}"))
+    used = {"image"}
     uploads = {name: upload.id for name, upload in form.files}
+    if len(uploads) < len(form.files):
+        raise ValueError("the form has two files in one field: give each a field of its own")
     if "image" in uploads:
         data.setdefault("image", f"{PART}image")
 
@@ -76,6 +84,10 @@ def filled(form: Form[Upload]) -> dict[str, Any]:
             return value
         if value.removeprefix(PART) not in uploads:
             raise ValueError(f"the form has no file called {value.removeprefix(PART)[:80]!r}")
+        used.add(value.removeprefix(PART))
         return uploads[value.removeprefix(PART)]
 
-    return change_paths(data, fill)
+    changed = change_paths(data, fill)
+    if unused := sorted(uploads.keys() - used):
+        raise ValueError(f'the request does not use the file {unused[0][:80]!r}: write "{PART}{unused[0][:80]}" there')
+    return changed
