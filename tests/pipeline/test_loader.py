@@ -118,3 +118,27 @@ def test_a_config_that_does_not_fit_the_weights_is_a_checkpoint_error(damaged, c
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
     with pytest.raises(CheckpointError, match="FramePackI2V_HY"):
         Loader(FRAMEPACK, damaged, FLOAT32).transformer()
+
+
+WRONG_CONFIGS = [
+    ("text", f"{FRAMEPACK.base}/text_encoder/config.json", {"num_hidden_layers": "x"}),
+    ("text", f"{FRAMEPACK.base}/text_encoder/config.json", {"num_attention_heads": 0}),
+    ("text", f"{FRAMEPACK.base}/text_encoder/config.json", {"vocab_size": -1}),
+    ("text", f"{FRAMEPACK.base}/text_encoder_2/config.json", {"hidden_act": None}),
+    ("text", f"{FRAMEPACK.base}/text_encoder_2/config.json", {"dtype": "x"}),
+    ("vae", f"{FRAMEPACK.base}/vae/config.json", {"block_out_channels": []}),
+    ("vae", f"{FRAMEPACK.base}/vae/config.json", {"scaling_factor": None}),
+    ("image", f"{FRAMEPACK.vision}/image_encoder/config.json", {"image_size": 10**6}),
+    ("image", f"{FRAMEPACK.vision}/feature_extractor/preprocessor_config.json", {"size": 384}),
+    ("image", f"{FRAMEPACK.vision}/feature_extractor/preprocessor_config.json", {"image_std": [0, 0, 0]}),
+    ("image", f"{FRAMEPACK.vision}/feature_extractor/preprocessor_config.json", {"size": {"height": 9**9, "width": 1}}),
+]
+
+
+@pytest.mark.parametrize(("part", "name", "change"), WRONG_CONFIGS, ids=[str(row[2])[:40] for row in WRONG_CONFIGS])
+def test_a_value_that_no_model_has_is_one_sentence_that_names_the_file(damaged, part, name, change):
+    file = damaged.models_dir / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(CheckpointError, match=file.name) as told:
+        getattr(Loader(FRAMEPACK, damaged, FLOAT32), part)()
+    assert "\n" not in str(told.value)

@@ -161,6 +161,15 @@ def test_a_run_tells_of_a_file_that_was_replaced_since_it_was_verified(source):
     assert list(loader.notices()) == []
 
 
+def test_a_run_tells_of_large_weights_that_were_never_verified(source, monkeypatch):
+    loader = Loader(FRAMEPACK, source, choose_dtypes("cpu", "float32"))
+    monkeypatch.setattr("framepack.pipeline.loader.HASHED_WHEN_LOADED", 50_000)
+    (notice,) = loader.notices()
+    assert notice.endswith("never verified here: `framepack models verify framepack` looks for damage, once")
+    assert not problems(source)
+    assert list(loader.notices()) == []
+
+
 def test_what_is_nowhere_is_told(tmp_path):
     verdict = next(iter(verify(FRAMEPACK, ModelSource(models_dir=tmp_path, cache_dir=tmp_path))))
     assert verdict.problems == [f"{FRAMEPACK.transformer} is nowhere"]

@@ -7,12 +7,14 @@ memory never exceeds the weights plus one shard.
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -22,6 +24,13 @@ FIX = "copy it again, or fetch it with `framepack models download`"
 FLOATS = {"F64", "F32", "F16", "BF16"}
 SMALL_FLOATS = {"F8_E4M3", "F8_E5M2"}
 """Types of plainly cast matrices; norms and biases are never published in them."""
+
+
+MISFITS = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError),
+    StrictDataclassError,
+)
+"""What constructors of modules and configs raise for values that no model has."""
 
 
 class CheckpointError(ValueError):
@@ -240,8 +249,16 @@ def _assign(module: nn.Module, name: str, tensor: Tensor) -> None:
 
 def on_meta(make: Callable[[], M], folder: Path) -> M:
     """A module without memory, in eval mode; CheckpointError when the folder's config does not describe one."""
+    with described_by(folder / "config.json"), torch.device("meta"):
+        return make().eval()
+
+
+@contextmanager
+def described_by(config: Path) -> Iterator[None]:
+    """Around what is built from a file: whatever a wrong value leads to is a CheckpointError that names the file."""
     try:
-        with torch.device("meta"):
-            return make().eval()
-    except (TypeError, KeyError, ValueError, AttributeError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{folder / 'config.json'} does not describe the model: {error}; {FIX}") from error
+        yield
+    except CheckpointError:
+        raise
+    except MISFITS as error:
+        raise CheckpointError(f"{config} does not describe the model: {' '.join(str(error).split())}; {FIX}") from error

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoTokenizer as AnyTokenizer
@@ -33,8 +32,8 @@ from framepack.models.checkpoint import (
     load_weights,
     on_meta,
     read_config,
-    read_json,
 )
+from framepack.models.preprocess import LARGEST_SIDE, load_preprocessor, preprocess
 
 TEMPLATE_PREFIX = (
     "<|start_header_id|>system<|end_header_id|>\n\nDescribe the video by detailing the following aspects: "
@@ -151,20 +150,6 @@ def require_known(tokenizer: str, ids: list[int], vocabulary: int) -> None:
         )
 
 
-def preprocess(image: np.ndarray, config: dict[str, Any]) -> np.ndarray:
-    """uint8 (H, W, 3) -> float32 (3, h, w), as the folder's `preprocessor_config.json` says."""
-    if config.get("do_resize", True):
-        height, width = config["size"]["height"], config["size"]["width"]
-        resample = Image.Resampling(config.get("resample", Image.Resampling.BICUBIC))
-        image = np.asarray(Image.fromarray(image).resize((width, height), resample))
-    pixels = image.astype(np.float32)
-    if config.get("do_rescale", True):
-        pixels *= np.float32(config.get("rescale_factor", 1 / 255))
-    if config.get("do_normalize", True):
-        pixels = (pixels - np.float32(config["image_mean"])) / np.float32(config["image_std"])
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
 class Fill(Protocol):
     """Fills a module built on the meta device from a folder; see `checkpoint.load_weights`."""
 
@@ -218,12 +203,17 @@ def check_image_encoder(vision: Path) -> None:
 
 def empty_llama(folder: Path) -> tuple[LlamaModel, NameRules]:
     """Llama on the meta device, cut after the layer that makes `HIDDEN_STATE`, and what its files may hold besides."""
-    config = LlamaConfig.from_dict(read_config(folder))
-    layers = config.num_hidden_layers
-    config.num_hidden_layers = layers + HIDDEN_STATE + 1
-    llama = on_meta(lambda: LlamaModel(config), folder)
+    content = read_config(folder)
+
+    def make() -> LlamaModel:
+        config = LlamaConfig.from_dict(content)
+        config.num_hidden_layers += HIDDEN_STATE + 1
+        return LlamaModel(config)
+
+    llama = on_meta(make, folder)
     llama.norm = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]  # the wanted state is not normed
-    never_run = tuple(f"layers.{i}." for i in range(config.num_hidden_layers, layers))
+    run = llama.config.num_hidden_layers
+    never_run = tuple(f"layers.{i}." for i in range(run, run - HIDDEN_STATE - 1))
     return llama, NameRules(
         prefixes=("model.",), ignored=(*never_run, "norm.weight", "lm_head.", "rotary_emb.inv_freq")
     )
@@ -231,30 +221,27 @@ def empty_llama(folder: Path) -> tuple[LlamaModel, NameRules]:
 
 def empty_clip(folder: Path) -> tuple[CLIPTextModel, NameRules]:
     """CLIP's text tower on the meta device."""
-    config = CLIPTextConfig.from_dict(read_config(folder))
-    return on_meta(lambda: CLIPTextModel(config), folder), CLIP_RULES
+    content = read_config(folder)
+    return on_meta(lambda: CLIPTextModel(CLIPTextConfig.from_dict(content)), folder), CLIP_RULES
 
 
 def empty_siglip(folder: Path) -> tuple[SiglipVisionModel, NameRules]:
     """SigLIP's vision tower on the meta device, without the pooling head that nobody reads."""
-    config = SiglipVisionConfig.from_dict(read_config(folder))
-    config.vision_use_head = False
-    return on_meta(lambda: SiglipVisionModel(config), folder), SIGLIP_RULES
+    content = {**read_config(folder), "vision_use_head": False}
+
+    def make() -> SiglipVisionModel:
+        config = SiglipVisionConfig.from_dict(content)
+        if config.image_size > LARGEST_SIDE:
+            raise ValueError(f"image_size must be at most {LARGEST_SIDE}, got {config.image_size}")
+        return SiglipVisionModel(config)
+
+    return on_meta(make, folder), SIGLIP_RULES
 
 
 def _position_ids(module: nn.Module) -> dict[str, Tensor]:
     """The buffers that building on the meta device leaves empty and no file holds."""
     names = [(name, buffer) for name, buffer in module.named_buffers() if name.endswith("position_ids")]
     return {name: torch.arange(buffer.shape[-1])[None] for name, buffer in names}
-
-
-def load_preprocessor(vision: Path) -> dict[str, Any]:
-    """`feature_extractor/preprocessor_config.json`, with the keys `preprocess` needs."""
-    path = vision / "feature_extractor" / "preprocessor_config.json"
-    config = read_json(path)
-    if missing := [key for key in ("size", "image_mean", "image_std") if key not in config]:
-        raise CheckpointError(f"{path} lacks {', '.join(missing)}; {FIX}")
-    return config
 
 
 def load_tokenizers(base: Path) -> tuple[Tokenizer, Tokenizer]:

@@ -18,7 +18,15 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from framepack.models.attention import sdpa
-from framepack.models.checkpoint import CheckpointError, check_weights, load_weights, on_meta, read_config, read_json
+from framepack.models.checkpoint import (
+    CheckpointError,
+    check_weights,
+    described_by,
+    load_weights,
+    on_meta,
+    read_config,
+    read_json,
+)
 from framepack.models.vae_rows import decode_in_rows
 from framepack.models.vae_tiles import TileMemo, TimeTiles, decode_in_time
 
@@ -216,7 +224,9 @@ def load_vae(folder: Path, dtype: torch.dtype | None = None) -> VideoVAE:
     """The VAE in a `vae` folder; CheckpointError when it is damaged or incomplete."""
     autoencoder = empty_vae(folder)
     load_weights(autoencoder, folder, dtype)
-    return VideoVAE(autoencoder, read_preview(folder, autoencoder.config["latent_channels"])).eval()
+    preview = read_preview(folder, autoencoder.config["latent_channels"])
+    with described_by(folder / "config.json"):
+        return VideoVAE(autoencoder, preview).eval()
 
 
 def check_vae(folder: Path) -> None:

@@ -202,24 +202,28 @@ class Loader:
         check_when_loaded(folders, all_known=self.folders.transformer.is_relative_to(BUNDLED))
 
     def notices(self) -> Iterator[str]:
-        """What was named and is not used, and large files that have changed since they were verified."""
+        """What was named and is not used; large files that nobody has verified, or that have changed since."""
         yield from passed_over(self.variant, self.source)
         transformer, base, vision = self.folders
-        weights = (transformer, *(base / name for name in (*TEXT_FOLDERS, "vae")), *(vision / f for f in IMAGE_FOLDERS))
-        stamps = self.source.stamps.read()
-        for file in (file for folder in weights for file in model_files(folder)):
-            stamp = stamps.get(str(file.resolve()))
-            hashed = known_sum(file) is not None and file.stat().st_size <= HASHED_WHEN_LOADED
-            if stamp is not None and not hashed and not stamp.fits(file):
-                again = f"`framepack models verify {self.variant.name}`"
-                yield f"{file} has changed since it was verified; {again} looks at it again"
+        folders = (transformer, *(base / name for name in (*TEXT_FOLDERS, "vae")), *(vision / f for f in IMAGE_FOLDERS))
+        stamps, verify, unread = self.source.stamps.read(), f"`framepack models verify {self.variant.name}`", 0
+        for file in (file for folder in folders for file in model_files(folder)):
+            stamp, size = stamps.get(str(file.resolve())), file.stat().st_size
+            if size <= HASHED_WHEN_LOADED and known_sum(file) is not None:
+                continue
+            if stamp is not None and not stamp.fits(file):
+                yield f"{file} has changed since it was verified; {verify} looks at it again"
+            if stamp is None and size > HASHED_WHEN_LOADED:
+                unread += size
+        if unread:
+            yield f"{unread / 1e9:.1f} GB of weights were never verified here: {verify} looks for damage, once"
 
 
 def empty_transformer(folder: Path) -> HunyuanVideoTransformer3DModelPacked:
     """The transformer that a folder's config.json describes, on the meta device."""
     config = read_config(folder)
     name = config.get("_class_name")
-    if name not in TRANSFORMERS:
+    if not isinstance(name, str) or name not in TRANSFORMERS:
         raise CheckpointError(
             f"{folder / 'config.json'} names the class {name!r}, known are {', '.join(TRANSFORMERS)}; {FIX}"
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from framepack.models.checkpoint import read_config
 from framepack.models.vae import load_vae
+from framepack.pipeline.sums import check_when_loaded
 from framepack.training.export import MODEL, TOWERS, TRAINED
 from framepack.training.optimizer import Optimizer
 
@@ -41,6 +42,7 @@ class Start:
 
     def vae(self) -> AutoencoderKLHunyuanVideo:
         """Its VAE, float32, on the CPU."""
+        check_when_loaded([self.folder / MODEL.base / "vae"], all_known=False)
         return load_vae(self.folder / MODEL.base / "vae").autoencoder.float()
 
     def load_into(self, optimizer: Optimizer) -> None:
@@ -61,7 +63,8 @@ class Start:
 
 def read_start(folder: Path) -> Start:
     """The model in `folder`, a models folder; ValueError where there is none or it does not say how far it had come."""
-    missing = [file for file in (_transformer(folder), *(file for _, file in _towers(folder))) if not file.is_file()]
+    used = [_transformer(folder), *(file for _, file in _towers(folder))]
+    missing = [file for file in used if not file.is_file()]
     if missing:
         raise ValueError(f"there is no mini model in {folder}: {missing[0]} is missing")
     said = read_config(_transformer(folder).parent).get(TRAINED)
@@ -70,6 +73,7 @@ def read_start(folder: Path) -> Start:
             f"the model in {folder} does not say how far its training had come: begin with one that `framepack train` "
             "has made since it writes that down"
         )
+    check_when_loaded([file.parent for file in used], all_known=False)
     return Start(folder=folder, step=said["step"], samples=said["samples"])
 
 

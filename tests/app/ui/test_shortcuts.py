@@ -4,7 +4,8 @@ import pytest
 
 from framepack.app.ui.controls import BY_FIELD
 from framepack.app.ui.form import defaults, draft
-from framepack.app.ui.shortcuts import LABELS, MODES, OWN, mode_of, prompts_for
+from framepack.app.ui.shortcuts import LABELS, MODES, OWN, mode_of, prompts_for, threshold_for
+from framepack.spec.request import THRESHOLDS
 from framepack.spec.variants import VARIANTS
 from framepack.training.grammar import PHRASES
 
@@ -33,3 +34,9 @@ def test_the_bundled_models_are_asked_only_for_motions_they_were_trained_on() ->
         asked = {prompt.removesuffix(".").lower() for prompt in prompts_for(model)}
         assert len(asked) == 6
         assert (asked <= known) is variant.bundled
+
+
+def test_another_cache_brings_its_own_threshold_and_leaves_a_chosen_one():
+    assert threshold_for("first-block", THRESHOLDS["teacache"]) == THRESHOLDS["first-block"]
+    assert threshold_for("none", THRESHOLDS["first-block"]) == THRESHOLDS["none"]
+    assert threshold_for("first-block", 0.31) == 0.31
