@@ -1,5 +1,6 @@
 """The HTTP API over a service whose workers run the fake generator in a thread."""
 
+import asyncio
 import io
 import json
 import sys
@@ -13,7 +14,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import TARGET, ask, expected
 
-from framepack.app.api import make_app
+from framepack.app.api import jobs, make_app, submit
 from framepack.app.api.guard import Access
 from framepack.app.service import Service, folders_at
 from framepack.jobs.pool import Crew
@@ -211,6 +212,43 @@ def test_a_batch_has_a_limit_over_all_its_requests(client, picture, service):
     answer = client.post("/api/batches", json=batch)
     assert (answer.status_code, "a batch may have 10000 jobs" in answer.json()["error"]) == (400, True)
     assert service.store.counts() == before
+
+
+def test_a_batch_that_would_take_gigabytes_is_refused_before_it_unfolds(client, picture, service, monkeypatch):
+    monkeypatch.setattr(jobs, "expand", lambda *_: pytest.fail("it unfolds"))
+    before = service.store.counts()
+    long = {**asked(picture), "prompts": [{"second": 0.1, "text": "long " * 1000}] * 190}
+    answer = client.post("/api/batches", json={"requests": [long], "grid": {"seed": list(range(10_000))}})
+    assert answer.status_code == 400
+    assert "a batch may take 100 MB in the queue, this one would take about" in answer.json()["error"]
+    assert service.store.counts() == before
+
+
+def test_bodies_are_checked_off_the_event_loop(client, picture, monkeypatch):
+    check, seen = submit.validated, []
+
+    def checking(*arguments):
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        seen.append(arguments)
+        return check(*arguments)
+
+    for module in (submit, jobs):
+        monkeypatch.setattr(module, "validated", checking)
+    waits = {**asked(picture, sections=1), "seed": 5}
+    client.post("/api/jobs", json=asked(picture, sections=1000, pause=0.02))
+    job = client.post("/api/jobs", json=waits).json()["id"]
+    assert client.put(f"/api/jobs/{job}", json=waits).status_code == 200
+    assert client.post("/api/jobs", data={"request": json.dumps(waits)}, files={"image": png()}).status_code == 201
+    assert client.post("/api/batches", json={"requests": [waits]}).status_code == 201
+    assert len(seen) == 5
+    refused = client.post("/api/jobs", json={**waits, "loras": [{"file": "x"}] * 20_000})
+    assert (refused.status_code, refused.json()["error"]) == (
+        422,
+        "loras may have 100 entries, got 20000: make it shorter",
+    )
+    for view in client.get("/api/jobs", params={"status": ["queued", "running"]}).json():
+        client.post(f"/api/jobs/{view['id']}/cancel")
 
 
 def test_unknown_jobs_and_routes_are_404_with_a_sentence(client):

@@ -6,6 +6,7 @@ import pytest
 from framepack.jobs.batch import (
     Item,
     batch_name,
+    check_batch,
     expand,
     make_requests,
     parse_grid,
@@ -161,3 +162,64 @@ def test_a_batch_name_is_a_file_name_and_unique():
 def test_a_grid_cannot_reach_into_a_plain_value():
     with pytest.raises(ValueError, match="has a value of its own"):
         list(expand(json.loads('{"seed": 1}'), [("seed.x", [1])]))
+
+
+def test_a_grid_unfolds_one_by_one_and_shares_what_it_does_not_change():
+    data = {"image": "x.png", "prompts": [{"second": 1, "text": "long"}], "output": {"crf": 16}}
+    variants = expand(data, [("seed", list(range(5000))), ("output.crf", [18, 20])])
+    (first, label), (second, _) = next(variants), next(variants)
+    assert label == "seed=0 output.crf=18"
+    assert first["prompts"] is second["prompts"] is data["prompts"]
+    assert (first["output"], second["output"], data["output"]) == ({"crf": 18}, {"crf": 20}, {"crf": 16})
+
+
+@pytest.mark.parametrize(
+    ("requests", "grid", "says"),
+    [
+        (
+            [{"prompt": "x" * 10_000}],
+            [("seed", list(range(10_000)))],
+            "would take about 110",
+        ),
+        ([{}], [("prompt", ["x" * 9900] * 10_000)], "would take about 109"),
+        ([{"prompts": [{}] * 1000}], [("seed", list(range(1000)))], "would take about 1005"),
+        ([{}], [("prompts", [[{}] * 1000] * 1000)], "would take about 1005"),
+        ([{}], [(f"x{index}", [1]) for index in range(1000)], "a grid may have 20 parameters"),
+        ([{}], [(".".join("x" * 1000), [1])], "names of 100 characters"),
+    ],
+)
+def test_what_would_take_too_much_is_refused_before_anything_is_made(requests, grid, says):
+    with pytest.raises(ValueError, match=says):
+        check_batch(requests, grid)
+
+
+def test_a_value_is_shown_in_short_in_labels():
+    ((_, label),) = list(expand({}, [("prompt", ["x" * 5000])]))
+    assert len(label) < 100
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.jsonl", "[" * 100_000, "line 1: this is not JSON"),
+        ("a.csv", "image,prompt\nx.png," + "x" * 200_000, "line 1: this is no row of a table|line 2: this is no row"),
+        ("a.txt", "a prompt\n" * 10_001, "a batch may have 10000 jobs, .* has more"),
+    ],
+)
+def test_a_file_that_is_no_batch_is_refused_in_a_sentence(tmp_path, name, text, says):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=says):
+        make_requests(read_batch(tmp_path / name, {"image": "x.png"}), [])
+
+
+def test_a_file_too_large_to_be_a_batch_is_not_read(tmp_path):
+    with (tmp_path / "a.txt").open("wb") as file:
+        file.truncate(10**10)
+    with pytest.raises(ValueError, match="has 10000000000 bytes, at most 100000000"):
+        read_batch(tmp_path / "a.txt", {"image": "x.png"})
+    picture, text = tmp_path / "b" / "x.png", tmp_path / "b" / "x.txt"
+    text.parent.mkdir()
+    picture.touch()
+    (tmp_path / "a.txt").rename(text)
+    with pytest.raises(ValueError, match="at most 1000000"):
+        read_batch(text.parent, {})
