@@ -1,4 +1,5 @@
-# `make demo` and `make test` need only git, make and python3 (3.11 or newer); everything else goes into .venv.
+# `make demo` and `make test` need only git, make and python3 (3.11 or newer), the tests exiftool as well; everything else
+# goes into .venv.
 PYTHON ?= python3
 TORCH ?= 2.13.0
 BIN := .venv/bin

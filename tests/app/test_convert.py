@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exiftool import says_made_by_ai
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
@@ -54,9 +55,30 @@ def test_every_format_can_be_asked_for_and_has_all_frames_and_the_settings(clien
     frames = np.stack(list(read_video(file)))
     assert np.abs(frames.mean((1, 2, 3)) - np.linspace(0, 255, 10)).max() < 12
     if name == "png":
-        assert len(zipfile.ZipFile(file).namelist()) == 11
+        assert len(zipfile.ZipFile(file).namelist()) == 12  # ten pictures, the request, the mark
     part = client.get(f"/api/jobs/{job.id}/video", params={"format": name}, headers={"range": "bytes=0-9"})
     assert (part.status_code, part.content) == (206, answer.content[:10])
+
+
+@pytest.mark.parametrize("metadata", ['{"request": {}}', '{"request": {"output": {"mark": false}}}', None])
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_mark_goes_along_where_there_is_one(tmp_path, name, metadata):
+    source, target = tmp_path / "v.mkv", tmp_path / f"w{FORMATS[name].suffix}"
+    with VideoWriter(source, fps=10, size=(48, 32), metadata=metadata) as writer:
+        writer.write(np.zeros((2, 32, 48, 3), np.uint8))
+    with source.open("rb") as file:
+        convert_child.convert(file, target, name, 16)
+    assert says_made_by_ai(target) == says_made_by_ai(source) == (metadata == '{"request": {}}')
+
+
+def test_the_mark_of_a_video_without_settings_goes_along(tmp_path):
+    source, target = tmp_path / "v.mp4", tmp_path / "w.mkv"
+    film(source)
+    source.write_bytes(source.read_bytes().replace(b'{"request"', b'["request"'))
+    assert read_metadata(source) is None
+    with source.open("rb") as file:
+        convert_child.convert(file, target, "mkv", 16)
+    assert says_made_by_ai(target)
 
 
 def test_a_gif_of_a_fast_video_lasts_as_long(tmp_path):

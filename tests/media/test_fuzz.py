@@ -9,6 +9,7 @@ from PIL import Image
 
 from framepack.media.errors import MediaError
 from framepack.media.image import load_image
+from framepack.media.marks import is_marked
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
 from framepack.media.video import FORMATS, VideoWriter
@@ -63,7 +64,7 @@ def test_a_mutated_image_is_decoded_or_refused(clip, kind):
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_a_mutated_video_is_decoded_or_refused(tmp_path, clip, name):
     path = tmp_path / f"clip{FORMATS[name].suffix}"
-    with VideoWriter(path, size=(32, 32), metadata='{"a": "b"}') as writer:
+    with VideoWriter(path, size=(32, 32), metadata='{"request": {}}') as writer:
         writer.write(clip(4, height=32, width=32))
     good = path.read_bytes()
     outcomes = []
@@ -72,5 +73,6 @@ def test_a_mutated_video_is_decoded_or_refused(tmp_path, clip, name):
         outcomes.append(survives(lambda source: np.stack(list(read_video(source))), data))
         survives(probe, data)
         survives(read_metadata, data)
+        survives(is_marked, data)
     assert True in outcomes
     assert False in outcomes

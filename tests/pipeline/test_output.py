@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exiftool import says_made_by_ai
 
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
@@ -265,3 +266,45 @@ def test_work_that_goes_on_keeps_writing_its_own_part(tmp_path: Path):
     assert (again.kept, again.part.read_text()) == (None, "one section")
     again.folder.section(0).unlink()  # all that the part was made from
     assert opened(request, tmp_path).kept == tmp_path / "v.part-1.mp4"
+
+
+@pytest.mark.parametrize("form", ["mp4", "mkv", "webm", "gif", "webp", "png"])
+@pytest.mark.parametrize("mark", [True, False])
+def test_the_video_and_each_part_on_the_way_are_marked_unless_the_request_says_no(form, mark, tmp_path):
+    (tmp_path / "a.png").touch()
+    for live in (True, False):
+        output = {"path": tmp_path / f"{live}{FORMATS[form].suffix}", "mark": mark, "live": live}
+        request = GenerationRequest(image=tmp_path / "a.png", model="mini-f1", seconds=2.4, output=output)
+        sections = plan(request)
+        noise = np.random.default_rng(0).integers(0, 256, (73, 16, 16, 3), np.uint8)
+        with (
+            WorkFolder.open(tmp_path / str(live), request, tmp_path) as folder,
+            VideoOutput.open(request, tmp_path, folder, sections) as out,
+        ):
+            for section, settled in zip(sections, settled_frames(sections), strict=True):
+                out.write(section.index, noise[settled.start : settled.stop])
+                part, _ = out.publish(section.index, noise[settled.stop :][: section.unsettled])
+                assert says_made_by_ai(part) == mark
+            final, _ = out.finish()
+        assert says_made_by_ai(final) == mark
+        content = read_metadata(final)
+        assert content is not None
+        assert content["request"]["output"]["mark"] == mark
+
+
+def test_a_part_made_of_what_another_run_left_is_marked_as_this_one_asks(tmp_path):
+    request = GenerationRequest(image=tmp_path / "a.png", model="mini-f1", seconds=2.4, output={"live": False})
+    request.image.touch()
+    sections = plan(request)
+    frames = np.stack([frame(number) for number in settled_frames(sections)[0]])
+    for mark in (True, False, True):
+        asked = request.model_copy(update={"output": request.output.model_copy(update={"mark": mark})})
+        with (
+            WorkFolder.open(tmp_path / "work", asked, tmp_path) as folder,
+            VideoOutput.open(asked, tmp_path, folder, sections) as out,
+        ):
+            if not out.holds(0):
+                out.write(0, frames)
+            part, count = out.publish(0, frames[:0])
+            assert says_made_by_ai(part) == mark
+            assert count == len(frames)

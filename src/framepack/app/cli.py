@@ -92,6 +92,7 @@ def generate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it is there already.")] = False,
     crf: Annotated[int, typer.Option(help="Compression of mp4, webm and webp, 1..51, smaller is better.")] = 16,
     fps: Annotated[float, typer.Option(help="Frames a second of the file.")] = 30.0,
+    mark: Annotated[bool, typer.Option("--mark/--no-mark", help="Say in the file that AI made it.")] = True,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     attention: Annotated[
@@ -148,7 +149,7 @@ def generate(
             "end_frame": arguments.end_frame(end_frame) if end_frame else None,
             "prompts": [arguments.timed_prompt(text) for text in then or []],
             "loras": [arguments.lora(text) for text in lora or []],
-            "output": arguments.output_settings(output, overwrite=overwrite, crf=crf, fps=fps),
+            "output": arguments.output_settings(output, overwrite=overwrite, crf=crf, fps=fps, mark=mark),
         }
     )
     machine = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from framepack.media.errors import DiskFullError, MediaError
+from framepack.media.marks import is_made_by_ai
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
 from framepack.media.timing import resample_fps
@@ -60,8 +61,8 @@ def limit(limits: Mapping[str, int]) -> None:
 
 
 def convert(source: BinaryIO, target: Path, name: str, crf: int) -> int:
-    """Write the frames of `source`, with the settings it carries, to `target`; return their number."""
-    info, settings = probe(source), read_metadata(source)
+    """Write the frames of `source`, with the settings and the mark it carries, to `target`; return their number."""
+    info, settings = probe(source), read_metadata(source) or ({"mark": True} if is_made_by_ai(source) else None)
     if not info.frames:
         raise MediaError("it has no frames")
     fps = min(info.fps, FORMATS[name].most_fps)

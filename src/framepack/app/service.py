@@ -27,6 +27,7 @@ from framepack.jobs.pool import Crew, Pool
 from framepack.jobs.repeat import Repeat
 from framepack.jobs.store import NOTHING, JobStore
 from framepack.jobs.watch import Watch
+from framepack.media.marks import png_marked
 from framepack.media.video import FORMATS
 from framepack.spec.request import GenerationRequest
 
@@ -120,7 +121,8 @@ class Service:
         attempt = self.pool.attempt_at(job)
         if attempt is None or attempt.preview is None:
             return None
-        return attempt.preview, attempt.preview_frames
+        marked = attempt.job.request.output.mark
+        return png_marked(attempt.preview) if marked else attempt.preview, attempt.preview_frames
 
     def video(self, job: str) -> Path | None:
         """The file that plays what exists of the job's video by now."""

@@ -1,11 +1,13 @@
 """A contact sheet for each batch that is done: one still of every video with what tells it from the others."""
 
+import json
 import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from framepack import __version__
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job
@@ -13,6 +15,7 @@ from framepack.jobs.repeat import LAST
 from framepack.jobs.store import JobStore
 from framepack.media.errors import MediaError
 from framepack.media.image import ImageRGB
+from framepack.media.marks import wanted_by
 from framepack.media.sandbox import decode_untrusted_video
 from framepack.media.sheet import contact_sheet, save_png, thumbnail
 
@@ -67,7 +70,9 @@ def make_sheet(store: JobStore, folders: Folders, batch: str, stop: Callable[[],
         return None
     pictures, labels = [picture for picture, _ in shown], [label for _, label in shown]
     file = sheet_file(folders, batch)
-    save_png(file, contact_sheet(pictures, min(COLUMNS, len(pictures)), width=CELL, labels=labels))
+    mark = any(wanted_by({"request": json.loads(job.request_json)}) for job in done)
+    sheet = contact_sheet(pictures, min(COLUMNS, len(pictures)), width=CELL, labels=labels)
+    save_png(file, sheet, json.dumps({"framepack": __version__, "mark": mark}))
     return file
 
 

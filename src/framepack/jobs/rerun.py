@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from framepack.jobs.batch import has_title
 from framepack.jobs.job import Job
 from framepack.jobs.store import JobStore
@@ -49,14 +51,22 @@ def _matching(jobs: Sequence[Job], requests: Sequence[GenerationRequest]) -> dic
     """A job for each request that is the same to the letter; each job stands for one request."""
     free: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        free[job.request_json].append(job)
+        free[todays(job.request_json)].append(job)
     found: dict[int, Job] = {}
     for place, request in enumerate(requests):
         same = [job for job in free[request.model_dump_json()] if _counts(job, request)]
         if same:
             found[place] = same[0]
-            free[found[place].request_json].remove(same[0])
+            free[request.model_dump_json()].remove(same[0])
     return found
+
+
+def todays(request_json: str) -> str:
+    """A request as today's version writes it: one from before a setting was there has that at its default."""
+    try:
+        return GenerationRequest.model_validate_json(request_json).model_dump_json()
+    except ValidationError:
+        return request_json
 
 
 def _counts(job: Job, request: GenerationRequest) -> bool:

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from framepack.media.atomic import atomic_write
 from framepack.media.errors import MediaError
+from framepack.media.marks import embed_mark, tags
 from framepack.media.metadata import check_metadata
 from framepack.media.read import open_container, read_video, reading, require_frames
 from framepack.media.sinks import Codec
@@ -116,8 +117,7 @@ def _copy(segments: list[Segment], path: Path, codec: Codec, metadata: str | Non
     needed = sum(segment.path.stat().st_size for segment in segments)
     with atomic_write(path, needed, durable=not draft) as temporary:
         with codec.open(temporary, draft=draft) as output:
-            if metadata is not None:
-                output.metadata["comment"] = metadata
+            output.metadata.update(tags(metadata, codec.container))
             target: Any = None
             base, tick = 0, 1 / segments[0].fps
             for segment in segments:
@@ -132,6 +132,7 @@ def _copy(segments: list[Segment], path: Path, codec: Codec, metadata: str | Non
                         output.mux(packet)
                 _require_all(segment, index + 1)
                 base += segment.frames
+        embed_mark(temporary, metadata)
         if not draft:
             require_frames(temporary, base, segments[0].fps)
 

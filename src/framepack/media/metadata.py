@@ -9,13 +9,14 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
 
 from framepack.media.errors import MediaError
+from framepack.media.parts import COMMENT, colours, gif_blocks, gif_parts, png_chunks, webp_chunks
 from framepack.media.source import Source, kind_of, name_of, open_source
 from framepack.media.webp import EXIF_HEADER, webp_with_exif
 
@@ -105,62 +106,26 @@ def _read_container(file: BinaryIO) -> str | None:
 
 
 def _read_png(file: BinaryIO) -> bytes | None:
-    file.seek(8)
-    while len(header := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", header)
+    for kind, length in png_chunks(file):
         if kind == b"iTXt" and length <= MAX_BYTES + 100:
             keyword, _, rest = file.read(length).partition(b"\0")
             if keyword == PNG_KEYWORD and rest[:4] == b"\0\0\0\0":
                 return rest[4:]
-            file.seek(4, 1)
-        else:
-            file.seek(length + 4, 1)
     return None
 
 
 def _read_webp(file: BinaryIO) -> bytes | None:
-    file.seek(12)
-    while len(header := file.read(8)) == 8:
-        kind, length = struct.unpack("<4sI", header)
+    for kind, length in webp_chunks(file):
         if kind == b"EXIF" and length <= MAX_BYTES + 100:
             data = file.read(length)
             start = len(EXIF_HEADER) + 20
             return data[start:] if data.startswith(EXIF_HEADER) else None
-        file.seek(length + length % 2, 1)
     return None
 
 
 def _read_gif(file: BinaryIO) -> bytes | None:
-    head = file.read(13)
-    file.seek(_colours(head[10]), 1)
-    while (mark := file.read(1)) in (b"!", b","):
-        if mark == b"!":
-            label = file.read(1)
-            blocks = b"".join(_gif_blocks(file, MAX_BYTES + 1 if label == b"\xfe" else 0))
-            if label == b"\xfe":
-                return blocks
-        else:
-            file.seek(_colours(file.read(9)[8]) + 1, 1)  # a local palette, and LZW's code size
-            for _ in _gif_blocks(file, 0):
-                pass
-    return None
-
-
-def _gif_blocks(file: BinaryIO, keep: int) -> Iterator[bytes]:
-    """The sub-blocks at the file's position, while fewer than `keep` bytes came; the rest is skipped."""
-    kept = 0
-    while (size := file.read(1)) not in (b"", b"\0"):
-        if kept < keep:
-            block = file.read(size[0])
-            kept += len(block)
-            yield block
-        else:
-            file.seek(size[0], 1)
-
-
-def _colours(flags: int) -> int:
-    """Bytes of the palette that a GIF's flags announce."""
-    return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
+    comments = (b"".join(gif_blocks(file, MAX_BYTES + 1)) for kind in gif_parts(file) if kind == COMMENT)
+    return next(comments, None)
 
 
 def _read_zip(file: BinaryIO) -> bytes | None:
@@ -172,7 +137,7 @@ def _read_zip(file: BinaryIO) -> bytes | None:
 
 
 def _gif_with(content: bytes, data: bytes) -> bytes:
-    start = 13 + _colours(content[10])
+    start = 13 + colours(content[10])
     blocks = b"".join(bytes([len(part)]) + part for part in (data[at : at + 255] for at in range(0, len(data), 255)))
     return b"GIF89a" + content[6:start] + b"!\xfe" + blocks + b"\0" + content[start:]
 

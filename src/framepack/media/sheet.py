@@ -11,12 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from framepack.media.atomic import atomic_write
 from framepack.media.image import ImageRGB, encode_image
+from framepack.media.marks import PNG_HEADER_END, png_marked, wanted
 from framepack.media.metadata import png_chunk
 
 GAP, LABEL_HEIGHT = 8, 22
 BACKGROUND, INK = (24, 24, 27), (228, 228, 231)
-PNG_HEADER_END = 33
-"""Bytes of a PNG's signature and first chunk; text may follow."""
 
 
 def thumbnail(image: ImageRGB, longest: int = 256) -> ImageRGB:
@@ -62,11 +61,17 @@ def contact_sheet(
 
 def save_png(path: Path, image: ImageRGB, metadata: str | None = None) -> None:
     """Writes `image` as PNG, whole or not at all; `metadata` (a JSON object) can be read back by `read_metadata`."""
-    data = encode_image(image, "png")
-    if metadata is not None:
-        data = data[:PNG_HEADER_END] + png_chunk(metadata) + data[PNG_HEADER_END:]
+    data = png_with(encode_image(image, "png"), metadata)
     with atomic_write(Path(path), len(data)) as temporary:
         temporary.write_bytes(data)
+
+
+def png_with(png: bytes, metadata: str | None) -> bytes:
+    """A PNG with `metadata` in it, and marked as made by AI where that wants it."""
+    if metadata is None:
+        return png
+    whole = png[:PNG_HEADER_END] + png_chunk(metadata) + png[PNG_HEADER_END:]
+    return png_marked(whole) if wanted(metadata) else whole
 
 
 def _fit(picture: ImageRGB, width: int) -> Image.Image:

@@ -20,6 +20,7 @@ from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
+from framepack.media import marks
 from framepack.media.image import encode_image
 from framepack.media.metadata import ZIP_NAME, embed_metadata
 from framepack.media.webp import webp_lasting
@@ -92,8 +93,8 @@ class AvSink:
         if codec.pixel_format.startswith("yuv"):
             context.color_primaries = context.color_trc = context.colorspace = BT709
             context.color_range = ColorRange.MPEG
-        if spec.metadata is not None and not codec.embeds:
-            self.container.metadata["comment"] = spec.metadata
+        if not codec.embeds:
+            self.container.metadata.update(marks.tags(spec.metadata, codec.container))
         self.stream = stream
         self.palette = PaletteGraph(spec) if codec.pixel_format == "pal8" else None
 
@@ -113,6 +114,7 @@ class AvSink:
             self.path.write_bytes(lasting)
         if self.spec.metadata is not None and self.codec.embeds:
             embed_metadata(self.path, self.spec.metadata)
+        marks.embed_mark(self.path, self.spec.metadata)
 
     def discard(self) -> None:
         """Let go of the file without caring for it."""
@@ -169,18 +171,22 @@ class PaletteGraph:
 
 
 class ZipSink:
-    """A zip of numbered PNGs, stored as they are, and `request.json`; for editors that take image sequences."""
+    """A zip of numbered PNGs, as they are, `request.json` and the mark; for editors that take image sequences."""
 
     def __init__(self, path: Path, spec: SinkSpec) -> None:
-        self.frames = 0
+        self.frames, self.marked = 0, marks.wanted(spec.metadata)
         self.archive = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
         if spec.metadata is not None:
             self.archive.writestr(zipfile.ZipInfo(ZIP_NAME, EPOCH), spec.metadata)
-        self.archive.comment = f"{spec.fps} fps".encode()
+        if self.marked:
+            self.archive.writestr(zipfile.ZipInfo(marks.ZIP_NAME, EPOCH), marks.XMP)
+        self.archive.comment = f"{spec.fps} fps{f'; {marks.DESCRIPTION}' if self.marked else ''}".encode()
 
     def write(self, frame: Frame) -> None:
         """Add one (H, W, 3) frame."""
-        self.archive.writestr(zipfile.ZipInfo(f"frame_{self.frames:06d}.png", EPOCH), encode_image(frame, "png"))
+        png = encode_image(frame, "png")
+        png = marks.png_marked(png) if self.marked else png
+        self.archive.writestr(zipfile.ZipInfo(f"frame_{self.frames:06d}.png", EPOCH), png)
         self.frames += 1
 
     def close(self) -> None:

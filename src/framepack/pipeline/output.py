@@ -17,6 +17,7 @@ import numpy as np
 from framepack import __version__
 from framepack.media.atomic import make_folder, require_new, require_space, require_writable, same_file
 from framepack.media.join import Segment, join_segments, scan_segment
+from framepack.media.marks import is_marked, wanted
 from framepack.media.timing import resample_fps
 from framepack.media.video import FORMATS, VideoWriter
 from framepack.pipeline.work import WorkFolder
@@ -117,7 +118,10 @@ class VideoOutput:
             frames = self.join(self.in_order(settled, tail), self.part, draft=True).frames
             tail[0].unlink()
         elif settled:
-            same_file(settled[0].path, self.part)
+            if is_marked(settled[0].path) == wanted(self.metadata):
+                same_file(settled[0].path, self.part)
+            else:  # an earlier run with the other setting, or another version, made it
+                self.join(settled, self.part, draft=True)
             frames = settled[0].frames
         else:
             return None, 0

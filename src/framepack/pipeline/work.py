@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -68,13 +69,14 @@ class WorkFolder:
 
         What decides neither latents nor frames (the output's name) may differ; the files it names may not.
         """
-        asked = request.model_dump(mode="json", exclude={"output": {"path", "live", "overwrite"}})
+        asked = decisive(request)
         used = contents(request)
         file = self.path / REQUEST
         if file.exists():
             theirs: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            before: dict[str, str] = theirs.get(CONTENTS, {})
-            differing = [key for key in asked if asked[key] != theirs.get(key)]
+            before: dict[str, str] = theirs.pop(CONTENTS, {})
+            made = todays(theirs)
+            differing = [key for key in asked if asked[key] != made.get(key)]
             differing += [f"{Path(name).name} itself" for name in used if used[name] != before.get(name, used[name])]
             if differing:
                 raise ValueError(
@@ -129,6 +131,19 @@ class WorkFolder:
         """Write a safetensors file, whole or not at all."""
         with atomic_write(self.path / name) as temporary:
             temporary.write_bytes(save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
+
+
+def decisive(request: GenerationRequest) -> dict[str, Any]:
+    """What of a request decides latents or frames, as JSON."""
+    return request.model_dump(mode="json", exclude={"output": {"path", "live", "overwrite", "mark"}})
+
+
+def todays(written: dict[str, Any]) -> dict[str, Any]:
+    """The request of a work folder; one from before a setting was there has that at its default."""
+    try:
+        return decisive(GenerationRequest.model_validate(written))
+    except ValidationError:
+        return written
 
 
 def require_ours(folder: Path) -> None:

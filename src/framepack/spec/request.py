@@ -110,6 +110,8 @@ class OutputSettings(Model):
     """Let the file that plays after each section also hold the frames the next section will still blend."""
     overwrite: bool = False
     """Replace a finished file of this name; else the job is refused before it begins."""
+    mark: bool = True
+    """Say in the file, for programs and in words, that AI made it. In the European Union that is a duty."""
 
     @model_validator(mode="after")
     def _format_can(self) -> Self:

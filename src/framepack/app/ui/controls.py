@@ -185,6 +185,13 @@ CONTROLS: tuple[Control, ...] = (
         place="advanced",
     ),
     Control(
+        field="output.mark",
+        label="Mark as made by AI",
+        help="Says so inside the file, for programs and for people. In the EU that is a duty.",
+        widget=Switch(),
+        place="advanced",
+    ),
+    Control(
         field="window",
         label="Window",
         help="Latents a section. The published models were trained with 9.",
