@@ -4,24 +4,40 @@ Importing this package has no effects and pulls in neither torch nor a web frame
 is resolved on first use.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from framepack.media.frames import extract_frames
+    from framepack.media.inspection import inspect_file
     from framepack.pipeline.framepack import FramePack
+    from framepack.pipeline.like import request_like
     from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
 
 __version__ = "0.1.0"
-__all__ = ["EndFrame", "FramePack", "GenerationRequest", "GuideFrame", "__version__"]
+__all__ = [
+    "EndFrame",
+    "FramePack",
+    "GenerationRequest",
+    "GuideFrame",
+    "__version__",
+    "extract_frames",
+    "inspect_file",
+    "request_like",
+]
+PLACES = {
+    "FramePack": "framepack.pipeline.framepack",
+    "EndFrame": "framepack.spec.request",
+    "GenerationRequest": "framepack.spec.request",
+    "GuideFrame": "framepack.spec.request",
+    "extract_frames": "framepack.media.frames",
+    "inspect_file": "framepack.media.inspection",
+    "request_like": "framepack.pipeline.like",
+}
 
 
 def __getattr__(name: str) -> object:
-    """Import the three public names lazily (PEP 562), so that `import framepack` stays instant."""
-    if name == "FramePack":
-        from framepack.pipeline.framepack import FramePack
-
-        return FramePack
-    if name in ("EndFrame", "GenerationRequest", "GuideFrame"):
-        from framepack.spec import request
-
-        return getattr(request, name)
+    """Import the public names lazily (PEP 562), so that `import framepack` stays instant."""
+    if name in PLACES:
+        return getattr(import_module(PLACES[name]), name)
     raise AttributeError(f"module 'framepack' has no attribute {name!r}")

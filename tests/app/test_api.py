@@ -282,4 +282,6 @@ def test_health_models_and_openapi(client):
     models = {model["name"]: model for model in client.get("/api/models").json()}
     assert (models["mini"]["bundled"], models["mini"]["to_fetch"]) == (True, None)
     assert "to_fetch" in models["framepack"]
+    assert models["mini"]["territories"] is None
+    assert "does not apply in the European Union" in models["framepack"]["territories"]
     assert "GenerationRequest" in client.get("/api/openapi.json").json()["components"]["schemas"]

@@ -303,3 +303,4 @@ def test_doctor_and_list_speak_of_every_model(monkeypatch: pytest.MonkeyPatch, c
     said = capsys.readouterr().out
     for name in ("mini", "framepack", "framepack-f1"):
         assert name in said
+    assert "does not apply in the European Union, the United Kingdom and South Korea" in said

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from framepack import __version__
+from framepack.app.cli_files import extract, inspect, request_of
 from framepack.app.cli_jobs import jobs_app
 from framepack.app.cli_service import VRAM_LIMIT, batch, checked_limits, given, serve
 from framepack.app.cli_train import evaluate, train_app
@@ -24,6 +25,8 @@ models_app = typer.Typer(no_args_is_help=True, help="List, download and check mo
 app.add_typer(models_app, name="models")
 app.command()(serve)
 app.command()(batch)
+app.command()(extract)
+app.command()(inspect)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(train_app, name="train")
 app.command("eval")(evaluate)
@@ -109,6 +112,9 @@ def generate(
     work: Annotated[
         Path | None, typer.Option(help="Keep the work in this folder; the same command goes on from there.")
     ] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="A FramePack video whose settings hold where no option says otherwise.")
+    ] = None,
     models_dir: ModelsDir = None,
     revision: Revision = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the network.")] = False,
@@ -118,15 +124,14 @@ def generate(
     from framepack.media.atomic import require_new
     from framepack.media.image import load_image
     from framepack.media.source import open_source
-    from framepack.spec.request import GenerationRequest
 
     planned = context.info_name == "plan"
-    if image is None and not (planned and width and height):
+    if image is None and like is None and not (planned and width and height):
         either = ", or --width and --height" if planned else ""
         raise typer.BadParameter(f"name the picture to start from{either}.")
     if not (planned and vram_limit):  # a plan's limit describes a GPU where there is none
         checked_limits([device], vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
-    request = GenerationRequest.model_validate(
+    request = request_of(
         {
             "image": image or "picture",
             "prompt": prompt,
@@ -150,7 +155,9 @@ def generate(
             "prompts": [arguments.timed_prompt(text) for text in then or []],
             "loras": [arguments.lora(text) for text in lora or []],
             "output": arguments.output_settings(output, overwrite=overwrite, crf=crf, fps=fps, mark=mark),
-        }
+        },
+        like,
+        context,
     )
     machine = {
         "dtype": dtype,

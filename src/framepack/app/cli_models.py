@@ -14,7 +14,7 @@ from framepack.pipeline.hub import download, plan_download
 from framepack.pipeline.loader import choose_dtypes
 from framepack.pipeline.sources import ModelSource, list_models, locate, passed_over, to_fetch
 from framepack.pipeline.verify import bytes_to_read, verify
-from framepack.spec.variants import VARIANTS
+from framepack.spec.variants import TERRITORIES, VARIANTS
 
 STEP_BYTES = 18.12e9
 """What of it a denoising step reads."""
@@ -42,7 +42,8 @@ def list_command(source: ModelSource) -> None:
 def download_command(model: str, source: ModelSource, *, confirm: bool) -> None:
     """Show what it takes, ask, fetch."""
     console = Console(stderr=True)
-    plan = plan_download(variant_of(model), source)
+    variant = variant_of(model)
+    plan = plan_download(variant, source)
     if not plan.to_fetch:
         console.print(f"{model} is complete in {plan.target}", markup=False, soft_wrap=True)
         return
@@ -52,6 +53,8 @@ def download_command(model: str, source: ModelSource, *, confirm: bool) -> None:
         markup=False,
         soft_wrap=True,
     )
+    if variant.territories:
+        console.print(f"{variant.territories}.", markup=False, soft_wrap=True)
     if confirm and console.input("go on? [Y/n] ").strip().lower() not in ("", "y", "yes"):
         raise ValueError("nothing was downloaded")
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
@@ -96,6 +99,7 @@ def doctor_command(outputs: Path, source: ModelSource) -> None:
     console.print()
     console.print("[green]mini[/]: runs here, on any CPU")
     console.print(f"framepack, framepack-f1 (13 B): {verdict_13b(machine)}")
+    console.print(f"{TERRITORIES}.")
     missing = sorted({row.variant for row in list_models(source) if not row.complete})
     if missing:
         console.print(f"not downloaded: {', '.join(missing)} (framepack models download NAME)")

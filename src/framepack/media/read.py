@@ -91,8 +91,13 @@ def read_video(source: Source, *, fps: Fraction | float | None = None) -> Iterat
 
 def pending_frames(file: BinaryIO, kind: str, fps: Fraction | float | None) -> Iterator[Pending]:
     """All frames of a file of this kind, at `fps` or, where that is None, as they are."""
-    frames = {"zip": _zip_frames, "webp": _webp_frames}.get(kind, _container_frames)(file)
+    frames = timed_frames(file, kind)
     return (frame for _, frame in frames) if fps is None else _at_rate(frames, Fraction(fps))
+
+
+def timed_frames(file: BinaryIO, kind: str) -> Iterator[tuple[float, Pending]]:
+    """All frames of a file of this kind, each with the second it is shown at."""
+    return {"zip": _zip_frames, "webp": _webp_frames}.get(kind, _container_frames)(file)
 
 
 def alike(frames: Iterable[Pending]) -> Iterator[Frame]:

@@ -18,7 +18,9 @@ import numpy as np
 
 from framepack.files.child import NOTHING, PIPE, bare_environment, start
 from framepack.media.errors import MediaError
+from framepack.media.frames import Still, Which
 from framepack.media.image import MAX_PIXELS, ImageRGB
+from framepack.media.inspection import Inspection
 from framepack.media.read import VideoInfo
 from framepack.media.source import name_of, open_source
 
@@ -72,6 +74,26 @@ def decode_untrusted_video(
     """
     answer, pixels = _ask("video", source, limits, count=count, tail=tail, fps=fps, size=size)
     return _array(answer["shape"], pixels, name_of(source))
+
+
+def still_of_untrusted_video(
+    source: Path | str | bytes,
+    name: str,
+    *,
+    which: Which | None = None,
+    at: float | None = None,
+    limits: Limits = DEFAULT,
+) -> tuple[Still, str]:
+    """As `frames.still`, in a child; and what `frames.described` says of it, its video being called `name`."""
+    answer, pixels = _ask("still", source, limits, which=which, at=at, name=name)
+    array = _array(answer["shape"], pixels, name_of(source))
+    return Still(pixels=array, **answer["place"]), answer["metadata"]
+
+
+def inspect_untrusted(source: Path | str | bytes, limits: Limits = DEFAULT) -> Inspection:
+    """As `inspection.inspect_file`, in a child. The request in it is a stranger's data: validate it before use."""
+    answer, _ = _ask("inspect", source, limits)
+    return Inspection(**answer)
 
 
 def _ask(task: str, source: Path | str | bytes, limits: Limits, **arguments: Any) -> tuple[dict[str, Any], bytes]:

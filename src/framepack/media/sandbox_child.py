@@ -94,7 +94,33 @@ def video(file: BinaryIO, count: int, tail: bool, fps: float | None, size: tuple
     return {"shape": pixels.shape}, pixels
 
 
-TASKS: dict[str, Callable[..., Answer]] = {"image": image, "probe": probe, "metadata": metadata, "video": video}
+def still(file: BinaryIO, which: Any, at: float | None, name: str) -> Answer:
+    """Pixels (H, W, 3), and the still's metadata."""
+    from framepack.media import frames
+    from framepack.media.marks import is_made_by_ai
+    from framepack.media.metadata import read_metadata
+
+    found = frames.still(file, which=which, at=at)
+    about = frames.described(found, name, read_metadata(file), by_ai=is_made_by_ai(file))
+    place = {"number": found.number, "second": found.second, "frames": found.frames}
+    return {"shape": found.pixels.shape, "metadata": about, "place": place}, found.pixels
+
+
+def inspect(file: BinaryIO) -> Answer:
+    """The fields of Inspection."""
+    from framepack.media.inspection import inspect_file
+
+    return asdict(inspect_file(file)), None
+
+
+TASKS: dict[str, Callable[..., Answer]] = {
+    "image": image,
+    "probe": probe,
+    "metadata": metadata,
+    "video": video,
+    "still": still,
+    "inspect": inspect,
+}
 
 if __name__ == "__main__":
     main()

@@ -20,6 +20,7 @@ from framepack.media.join import Segment, join_segments, scan_segment
 from framepack.media.marks import is_marked, wanted
 from framepack.media.timing import resample_fps
 from framepack.media.video import FORMATS, VideoWriter
+from framepack.pipeline.like import CONTENTS, fingerprints
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.plan import SectionPlan, settled_frames
 from framepack.spec.request import SUFFIXES, GenerationRequest
@@ -44,7 +45,7 @@ class VideoOutput:
         self.backward = sections[0].grows == "backward"
         self.settled = settled_frames(sections)
         shared = request.without_folders().model_dump(mode="json", exclude={"output": {"overwrite"}})
-        self.metadata = json.dumps({"framepack": __version__, "request": shared})
+        self.metadata = json.dumps({"framepack": __version__, "request": shared, CONTENTS: fingerprints(request)})
         self.frames_encoded = 0
         self.known: Segment | None = None
         """the settled file as this run has written it, so that it need not be looked through again"""

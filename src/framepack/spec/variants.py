@@ -7,6 +7,11 @@ Planner = Literal["inverted", "forward"]
 
 HUNYUAN_REPO = "hunyuanvideo-community/HunyuanVideo"
 VISION_REPO = "lllyasviel/flux_redux_bfl"
+TERRITORIES = (
+    "The licence of HunyuanVideo's weights, from which FramePack's derive, does not apply in the European Union, the "
+    "United Kingdom and South Korea: it permits nothing there"
+)
+"""Tencent Hunyuan Community License Agreement, first paragraph and definition of Territory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,11 @@ class Variant:
     """Ships inside the package."""
     guides_ahead: bool = True
     """Whether the trained layout has room for frames that lie later than the window being made."""
+
+    @property
+    def territories(self) -> str | None:
+        """Where the weights' licence does not apply, as a sentence; None for our own weights."""
+        return None if self.bundled else TERRITORIES
 
 
 VARIANTS = {

@@ -109,6 +109,7 @@ def test_a_missing_model_is_told_with_its_size_and_how_to_get_it() -> None:
     assert told
     assert told["title"] == "framepack is not downloaded"
     assert "About 42.9 GB are missing" in told["text"]
+    assert "does not apply in the European Union, the United Kingdom and South Korea" in told["then"]
     assert told["command"] == "framepack models download framepack"
     few = views.advice("framepack", 900, models_dir=True)
     assert few

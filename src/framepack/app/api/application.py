@@ -56,10 +56,13 @@ def make_app(service: Service, access: Access) -> FastAPI:
 
     @app.get("/api/models", tags=["service"])
     def models() -> list[dict[str, Any]]:
-        """What `model` may be; `to_fetch`: about how many bytes of it are missing, null where none are known to be."""
+        """What `model` may be; `to_fetch`: about how many bytes of it are missing, null where none are known to be.
+
+        `territories`: where the weights' licence does not apply, null for the bundled ones.
+        """
         return [
             {
-                **{key: getattr(v, key) for key in ("name", "title", "bundled", "guides_ahead")},
+                **{key: getattr(v, key) for key in ("name", "title", "bundled", "guides_ahead", "territories")},
                 "to_fetch": service.models.lack(v.name),
             }
             for v in VARIANTS.values()

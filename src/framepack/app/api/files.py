@@ -13,7 +13,12 @@ from framepack.app.api.views import File, answer, file_view
 from framepack.app.paths import NAME, find_file
 from framepack.app.service import Service
 from framepack.app.thumbnails import thumbnail_of
-from framepack.app.uploads import Incoming, Upload
+from framepack.app.uploads import AT_ONCE, Incoming, Upload, checked
+from framepack.media.frames import Still, Which
+from framepack.media.image import encode_image
+from framepack.media.inspection import Inspection
+from framepack.media.sandbox import inspect_untrusted, still_of_untrusted_video
+from framepack.media.sheet import png_with
 from framepack.media.video import FORMATS
 from framepack.spec.request import Format
 
@@ -91,6 +96,29 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
         address = f"/api/jobs/{job}/video?format={format}"
         return File(name=file.name, url=address, bytes=file.stat().st_size)
 
+    async def frame(job: str, which: Which | None, at: float | None) -> Response:
+        file = await in_format(job, None)
+        shown, png = await to_thread.run_sync(still_png, file, which, at, limiter=DECODING)
+        place = {"x-frame": str(shown.number), "x-frames": str(shown.frames), "x-second": f"{shown.second:.4f}"}
+        name = f'inline; filename="{file.stem}-{shown.number:06d}.png"'
+        return Response(png, media_type="image/png", headers={**SAFE, **place, "content-disposition": name})
+
+    @routes.get("/jobs/{job}/frames/{which}", response_class=Response)
+    async def frame_by_number(job: str, which: Which) -> Response:
+        """One frame of what exists of the video, as PNG: a number, the first being 0, or `first` or `last`."""
+        return await frame(job, which, None)
+
+    @routes.get("/jobs/{job}/frames", response_class=Response)
+    async def frame_by_second(job: str, at: float) -> Response:
+        """The frame on screen at a second."""
+        return await frame(job, None, at)
+
+    @routes.get("/jobs/{job}/inspect")
+    async def inspect(job: str) -> Inspection:
+        """What is inside the video's file: size, frames, codec, the settings it was made with, the mark."""
+        file = await in_format(job, None)
+        return await to_thread.run_sync(checked, inspect_untrusted, file, limiter=DECODING)
+
     @routes.get("/jobs/{job}/preview", response_class=Response)
     def preview(job: str) -> Response:
         """The last step's expected frames below each other as PNG; the header X-Frames says how many."""
@@ -105,6 +133,13 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
         """A thumbnail of the picture the job starts from."""
         found_job = await run_in_threadpool(service.get, job)
         return await small(service, found_job.request.image)
+
+
+def still_png(video: Path, which: Which | None, at: float | None) -> tuple[Still, bytes]:
+    """A frame of a video and its PNG; MediaError where there is no such frame."""
+    with AT_ONCE:
+        shown, about = checked(lambda file: still_of_untrusted_video(file, file.name, which=which, at=at), video)
+    return shown, png_with(encode_image(shown.pixels, "png"), about)
 
 
 async def small(service: Service, picture: Path) -> FileResponse:

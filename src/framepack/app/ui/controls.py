@@ -99,7 +99,8 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         field="model",
         label="Model",
-        help="The mini models come with FramePack and run anywhere; the others have 13 billion parameters.",
+        help="The mini models come with FramePack and run anywhere; the others have 13 billion parameters, and their "
+        "weights' licence does not apply in the EU, the UK and South Korea.",
         widget=Choice(choices=tuple((f"{row.name}: {row.title}", row.name) for row in VARIANTS.values())),
         place="video",
     ),

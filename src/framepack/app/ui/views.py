@@ -224,5 +224,6 @@ def advice(model: str, lack: int | None, models_dir: bool) -> View | None:
         "text": f"{size[0].upper()}{size[1:]} are missing, and jobs with it fail. On the computer that runs FramePack:",
         "command": f"framepack models download {model}{' --models-dir FOLDER' if models_dir else ''}",
         "then": f"{'FOLDER is the one this service was started with. ' if models_dir else ''}Nothing is downloaded by "
-        "itself; this goes away once the model is there.",
+        "itself; this goes away once the model is there."
+        + (f" {VARIANTS[model].territories}." if VARIANTS[model].territories else ""),
     }

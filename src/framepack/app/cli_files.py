@@ -1,0 +1,72 @@
+"""`framepack extract`, `framepack inspect`, and `--like` of `generate`: what can be had from a video that is there."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from framepack.media.frames import Which
+    from framepack.spec.request import GenerationRequest
+
+File = Annotated[Path, typer.Argument(help="A video, of FramePack or any other.", show_default=False)]
+OPTIONS = {"negative_prompt": "negative", "frames": "frame", "prompts": "then", "loras": "lora"}
+"""Fields of a request whose option has another name."""
+OF_OUTPUT = {"path": "output", "format": "output"}
+"""The same for the output's settings."""
+
+
+def extract(
+    file: File,
+    at: Annotated[float | None, typer.Option(help="The frame on screen at this second.")] = None,
+    first: Annotated[bool, typer.Option("--first", help="The first frame.")] = False,
+    last: Annotated[bool, typer.Option("--last", help="The last frame.")] = False,
+    number: Annotated[int | None, typer.Option(help="The frame of this number; the first is 0.")] = None,
+    every: Annotated[int | None, typer.Option(help="Every so manyth frame, into a folder; 1 is all of them.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .png, or a folder. Without: beside the video.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that are there already.")] = False,
+) -> None:
+    """Save frames of FILE as PNG, exactly as they are decoded."""
+    from framepack.media.frames import extract_frames
+
+    named: list[Which] = [end for end, asked in (("first", first), ("last", last)) if asked]  # type: ignore[misc]
+    named += [] if number is None else [number]
+    if len(named) + (at is not None) + (every is not None) != 1:
+        raise ValueError("say which frames with one of --at, --first, --last, --number and --every")
+    which = named[0] if named else None
+    files = extract_frames(file, output, at=at, which=which, every=every, overwrite=overwrite)
+    print(files[0] if every is None else files[0].parent)
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A video or picture.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Tell what is inside FILE: its size, frames and codec, the settings it was made with, and the mark."""
+    import json
+    from dataclasses import asdict
+
+    from framepack.media.inspection import inspect_file, lines_of
+
+    found = inspect_file(file)
+    if as_json:
+        print(json.dumps({"file": str(file), **asdict(found)}, indent=2))
+    else:
+        print(*lines_of(found, str(file)), sep="\n")
+
+
+def request_of(asked: dict[str, Any], like: Path | None, context: typer.Context) -> "GenerationRequest":
+    """The request of a command line's settings; with `like` those that nobody gave there are that video's."""
+    from framepack.pipeline.like import request_like
+    from framepack.spec.request import GenerationRequest
+
+    if like is None:
+        return GenerationRequest.model_validate(asked)
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
+    changes = {field: value for field, value in asked.items() if OPTIONS.get(field, field) in given}
+    output = asked["output"].model_dump()
+    changes["output"] = {key: value for key, value in output.items() if OF_OUTPUT.get(key, key) in given}
+    return request_like(like, **changes)

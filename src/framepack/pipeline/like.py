@@ -1,0 +1,106 @@
+"""A request out of a file that was made with it: settings as they were, pictures and LoRAs found again by their names.
+
+A video carries names of files and not their folders, and what was in them as a short hash: a picture of the same name
+that is another one is refused, as the video would be another. Opens no picture and no model.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+from framepack.jobs.paths import Kind, change_paths
+from framepack.media.marks import request_in
+from framepack.media.metadata import read_metadata
+from framepack.spec.request import GenerationRequest
+
+CONTENTS = "contents"
+"""Key in a video's metadata, beside its request: by each file's name, hashes of what it held."""
+DIGITS = 16
+"""Of a hash; enough to tell files of one name apart."""
+HERE = (".", ".framepack/uploads", ".framepack/loras")
+"""Where files are looked for, from a video's folder: the last two are the job service's."""
+ALTERNATIVES = ({"width", "height"}, {"resolution"})
+"""Settings of which a new one takes the place of the others."""
+
+
+def fingerprints(request: GenerationRequest) -> dict[str, list[str]]:
+    """What is in the pictures and LoRAs of a request, by their names; those that are missing are left out."""
+    found: dict[str, set[str]] = {}
+
+    def look(kind: Kind, path: str) -> str:
+        if kind != "output" and Path(path).is_file():
+            found.setdefault(Path(path).name, set()).add(fingerprint(Path(path)))
+        return path
+
+    change_paths(request.model_dump(mode="json"), look)
+    return {name: sorted(hashes) for name, hashes in found.items()}
+
+
+def fingerprint(path: Path) -> str:
+    """A short hash of a file's content."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()[:DIGITS]
+
+
+def request_like(file: Path | str, *pictures: Path | str, **changes: Any) -> GenerationRequest:
+    """The request that `file` was made with, but for `changes`, fields of a request by their names.
+
+    `output` may hold a part of the output's settings; the video's name is not taken over. `pictures` (and LoRAs) are
+    taken for those of their names; others are looked for beside `file`, in the job service's folders there, and in the
+    current folder. `file` may be a single frame too. Raises MediaError for one that cannot be read, ValueError where
+    there are no settings in it, or a picture is missing, another one, or one of two of a name.
+    """
+    file = Path(file)
+    metadata = read_metadata(file) or {}
+    request = request_in(metadata)
+    if request is None:
+        raise ValueError(f"{file} carries no FramePack settings: name a video that FramePack made")
+    merged = merge(request, changes)
+    find = finder(file, metadata.get(CONTENTS), [Path(picture) for picture in pictures])
+    taken = {key: value for key, value in merged.items() if key not in changes}
+    output = merged.get("output")
+    return GenerationRequest.model_validate({**merged, **change_paths(taken, find), "output": output})
+
+
+def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the changes in their place; a start picture given as a path keeps the edits of the old one."""
+    merged = {**request, **changes}
+    for given, others in (ALTERNATIVES, ALTERNATIVES[::-1]):
+        if any(changes.get(name) is not None for name in given):
+            merged |= {name: None for name in others if name not in changes}
+    before = request.get("output")
+    output = {key: value for key, value in before.items() if key != "path"} if isinstance(before, dict) else {}
+    wanted = dict(changes.get("output") or {})
+    if wanted.get("path") and "format" not in wanted:
+        output.pop("format", None)
+    image = request.get("image")
+    if "image" in changes and isinstance(image, dict) and isinstance(changes["image"], str | Path):
+        merged["image"] = {**image, "file": changes["image"]}
+    return {**merged, "output": output | wanted}
+
+
+def finder(file: Path, contents: Any, given: Sequence[Path]) -> Callable[[Kind, str], str]:
+    """Where a file of that kind and name is, for `change_paths`; raises ValueError where it is nowhere."""
+    folders = [*(file.parent / place for place in HERE), Path()]
+    hashes: Mapping[str, Any] = contents if isinstance(contents, Mapping) else {}
+
+    def find(kind: Kind, path: str) -> str:
+        name = Path(path).name  # a stranger's file may say anything
+        if kind == "output":
+            return path
+        if named := [one for one in given if one.name == name]:
+            return str(named[0])
+        known = hashes.get(name)
+        known = known if isinstance(known, list) else []
+        if len(known) > 1:
+            raise ValueError(f"{file} was made from {len(known)} files that are called {name}: give their paths")
+        there = [folder / name for folder in folders if name and (folder / name).is_file()]
+        same = [one for one in there if not known or fingerprint(one) in known]
+        if there and not same:
+            raise ValueError(f"{there[0]} is not the {kind} that {file.name} was made from: give the path of that one")
+        if not same:
+            raise ValueError(f"the {kind} {name} is not beside {file.name}: put it there, or give its path")
+        return str(same[0])
+
+    return find
