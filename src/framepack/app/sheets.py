@@ -60,17 +60,18 @@ def make_sheet(store: JobStore, folders: Folders, batch: str, stop: Callable[[],
     if store.jobs(batch=batch, status=UNFINISHED, limit=1):
         return None
     shown: list[tuple[ImageRGB, str]] = []
+    mark = False
     for job in sorted(store.jobs(batch=batch, status=["done"], limit=-1), key=lambda job: job.position):
         if stop():
             return None
         if len(shown) < MOST and (picture := still(job)) is not None:
             height, width = picture.shape[:2]
+            mark = mark or wanted_by({"request": json.loads(job.request_json)})
             shown.append((thumbnail(picture, max(CELL, round(CELL * height / width))), job.label or job.id))
     if not shown:
         return None
     pictures, labels = [picture for picture, _ in shown], [label for _, label in shown]
     file = sheet_file(folders, batch)
-    mark = any(wanted_by({"request": json.loads(job.request_json)}) for job in done)
     sheet = contact_sheet(pictures, min(COLUMNS, len(pictures)), width=CELL, labels=labels)
     save_png(file, sheet, json.dumps({"framepack": __version__, "mark": mark}))
     return file
