@@ -30,8 +30,8 @@ def ask(page, picture: Path, prompt: str, **numbers: str) -> None:
     page.wait_for_selector(".fp-chosen")
     page.fill("#c-prompt textarea", prompt)
     for field, text in numbers.items():
-        page.fill(f"#c-{field} input[type=number]", text)
-        page.press(f"#c-{field} input[type=number]", "Tab")
+        page.fill(f"#c-{field} .fp-head input", text)
+        page.press(f"#c-{field} .fp-head input", "Tab")
     page.focus("#c-prompt textarea")
     page.keyboard.press("Control+Enter")
 
@@ -61,4 +61,4 @@ def unfold(page) -> None:
 
 
 def value(page, field: str) -> str:
-    return page.input_value(f"#c-{field} input[type=number]")
+    return page.input_value(f"#c-{field} .fp-head input")

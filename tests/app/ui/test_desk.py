@@ -11,7 +11,7 @@ from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.service import Service, folders_at
 from framepack.app.ui.desk import Desk, trouble
-from framepack.app.ui.form import defaults
+from framepack.app.ui.form import OF_ONE_VIDEO, FieldError, defaults
 from framepack.app.ui.presets import Presets
 from framepack.app.uploads import Incoming
 from framepack.jobs.pool import Crew
@@ -45,8 +45,7 @@ def test_a_job_goes_from_the_form_to_a_video_and_back_to_the_form(desk: Desk, su
     assert (view["status"], view["show"], view["percent"]) == ("done", "video", 100)
     assert view["actions"] == ["input", "reuse", "delete"]
     assert desk.act("reuse", job, 0, asked).values == asked
-    taken = desk.act("input", job, 0, asked).picture
-    assert taken
+    taken = desk.act("input", job, 0, asked).values["image"]
     assert (desk.service.folders.uploads / taken).is_file()
     assert [row["id"] for row in desk.look(job, "SUNSET")[2]] == [job]
     assert desk.look(job, "moon")[2] == []
@@ -75,6 +74,21 @@ def test_a_second_job_waits_is_edited_moved_and_cancelled(desk: Desk, sun: Path)
     assert ended(desk, first)["status"] == "cancelled"
 
 
+def test_a_job_that_begins_while_it_is_edited_leaves_its_settings_in_the_form(sun: Path, tmp_path: Path) -> None:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+        desk = Desk(service, Presets(tmp_path / "presets"))
+        (job,) = service.submit([GenerationRequest(image=sun)])
+        edit = desk.act("edit", job.id, 0, defaults())
+        assert service.store.claims.take("w")
+        for gone in (job.id, "another"):
+            saved = desk.submit(edit.values, "", gone)
+            assert (saved.loose, saved.editing, saved.values) == (True, None, {})
+            assert "has begun or is gone" in saved.text
+        kept = {"values": edit.values, "lock": False, "preserve": "", "editing": job.id}
+        begun = desk.begun(json.dumps({"here": kept}))
+        assert (begun.editing, begun.values) == ("", edit.values)
+
+
 def test_memory_to_leave_free_goes_with_the_job_and_comes_back_with_its_settings(desk: Desk, sun: Path) -> None:
     asked = values(desk, sun)
     with pytest.raises(ValueError, match="no worker of this service has a GPU"):
@@ -87,12 +101,24 @@ def test_memory_to_leave_free_goes_with_the_job_and_comes_back_with_its_settings
     assert ended(desk, job)["status"] == "done"
 
 
-def test_a_preset_keeps_the_pictures_of_the_form(desk: Desk, sun: Path) -> None:
-    asked = values(desk, sun, guidance=3.5)
+def test_a_preset_is_a_look_and_leaves_alone_what_makes_one_video(desk: Desk, sun: Path) -> None:
+    asked = values(desk, sun, guidance=3.5, prompt="mine", seed="5", prompts=[{"second": 1.2, "text": "and then"}])
     desk.preset("save", {"name": "mine"}, asked)
-    assert "image" not in desk.presets.load("mine")
-    loaded = desk.preset("load", {"name": "mine"}, values(desk, sun) | {"image": "other.png"}).values
-    assert loaded == asked | {"image": "other.png"}
+    kept = desk.presets.load("mine")
+    assert {"image", "frames", "end_frame", "prompt", "prompts", "seed"}.isdisjoint(kept)
+    assert (kept["guidance"], kept["negative_prompt"]) == (3.5, "")
+    desk.presets.save("old", kept | {"prompt": "of another version", "seed": 1})
+    for name in ("mine", "old"):
+        loaded = desk.preset("load", {"name": name}, defaults())
+        assert loaded.values == {key: asked[key] for key in asked.keys() - set(OF_ONE_VIDEO)}
+        assert loaded.said == [f"{name} is loaded."]
+
+
+def test_a_preset_is_saved_whatever_is_wrong_with_what_it_leaves_out(desk: Desk) -> None:
+    desk.preset("save", {"name": "mine"}, defaults() | {"seed": "abc", "prompts": [{"second": "x", "text": ""}]})
+    with pytest.raises(FieldError, match="Steps must be a whole number") as wrong:
+        desk.preset("save", {"name": "bad"}, defaults() | {"steps": "abc"})
+    assert (wrong.value.field, desk.presets.names()) == ("steps", ["mine"])
 
 
 def test_what_can_never_be_loaded_is_no_preset(desk: Desk) -> None:

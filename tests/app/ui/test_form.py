@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from framepack.app.paths import for_client
-from framepack.app.ui.form import defaults, draft, findings, first_length, request_of, restored
+from framepack.app.ui.controls import CONTROLS
+from framepack.app.ui.form import beyond, defaults, draft, findings, first_length, request_of, restored
+from framepack.app.ui.kinds import Number, Slide, Whole
 from framepack.jobs.folders import Folders
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, Lora, OutputSettings, TimedPrompt
 
@@ -67,15 +69,21 @@ def test_a_browser_can_name_no_file_but_uploads(folders: Folders, name: str) -> 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("seed", "abc", "seed"),
+        ("seed", "abc", "Seed must be a whole number, got 'abc'"),
         ("seed", "-1", "seed"),
         ("steps", 0, "steps must be"),
-        ("steps", 2.5, "steps"),
+        ("steps", 2.5, "Steps must be a whole number, got 2.5"),
+        ("steps", "1e999", "Steps must be a whole number, got '1e999'"),
+        ("steps", 1e300, "Steps must be a whole number, got 1e+300"),
+        ("guidance", "much", "Guidance must be a number, got 'much'"),
+        ("guidance", -3, "guidance must be 0..100, got -3"),
+        ("seconds", 1e300, "seconds must be"),
+        ("seed", "9" * 5000, "Seed must be a whole number, got '999999999999999999999999…'"),
         ("output.fps", 1000, "fps must be"),
         ("width", 100, "multiple of 16"),
-        ("frames", [{"image": "b.png", "second": "", "strength": 1}], "second"),
+        ("frames", [{"image": "b.png", "second": "soon", "strength": 1}], "At second, pictures on the way 1: a number"),
         ("frames", [{"image": "b.png", "second": 99, "strength": 1}], "guide frame"),
-        ("prompts", [{"second": "", "text": "x"}], "second"),
+        ("prompts", [{"second": "1,2,3", "text": "x"}], "From second, then 1: a number"),
         ("height", 512, "go together"),
     ],
 )
@@ -85,6 +93,37 @@ def test_a_value_that_cannot_work_is_found_at_its_field(field: str, value: objec
     together = words in ("guide frame", "go together")
     assert where == ("" if together else field)
     assert words in found[where]
+
+
+def test_everything_that_is_no_number_is_told_at_once() -> None:
+    found = findings(defaults() | {"steps": "many", "output.fps": "film", "width": "w" * 90})
+    assert found.keys() == {"steps", "output.fps", "width"}
+    assert all(len(sentence) < 100 for sentence in found.values())
+
+
+@pytest.mark.parametrize("empty", ["", None, "  "])
+def test_an_empty_number_is_the_default(folders: Folders, empty: object) -> None:
+    numbers = [c.field for c in CONTROLS if isinstance(c.widget, Number | Slide | Whole)]
+    rows = {
+        "frames": [{"image": "b.png", "second": "", "strength": ""}],
+        "prompts": [{"second": "", "text": "x"}],
+        "loras": [{"file": "style.safetensors", "strength": ""}],
+    }
+    asked = request_of(defaults() | {"image": "a.png"} | dict.fromkeys(numbers, empty) | rows, folders)
+    assert asked.model_dump(exclude=set(rows)) == request_of(defaults() | {"image": "a.png"}, folders).model_dump(
+        exclude=set(rows)
+    )
+    assert (asked.frames[0].second, asked.frames[0].strength) == (1.0, 1.0)
+    assert (asked.prompts[0].second, asked.loras[0].strength) == (1.2, 1.0)
+    assert draft(defaults() | {"model": "framepack", "seconds": ""}).seconds == 5
+
+
+def test_a_number_beyond_its_slider_is_taken_and_told() -> None:
+    asked = defaults() | {"seconds": 0.5, "steps": 99, "guidance": 10, "window": ""}
+    assert beyond(asked).keys() == {"seconds", "steps"}
+    assert beyond(asked)["seconds"] == "Taken as typed, though the slider goes from 1 to 60."
+    assert (draft(asked).seconds, draft(asked).steps) == (0.5, 99)
+    assert beyond(defaults()) == {}
 
 
 def test_a_lora_that_is_not_here_is_told_and_left_out_but_for_the_jobs_own(folders: Folders, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_picture_and_a_sentence_become_a_video_that_brings_its_settings_back(t
     assert page.is_visible(".fp-welcome")
     unfold(page)
     page.fill("#c-seed :is(input, textarea)", "9007199254740993")
-    page.fill("#c-guidance input[type=number]", "7.5")
+    page.fill("#c-guidance .fp-head input", "7.5")
     choose(page, "Add pictures", sun)
     page.wait_for_selector("#c-frames .fp-row")
     page.fill("#c-frames .fp-row input >> nth=0", "1.5")

@@ -39,8 +39,8 @@ def test_what_cannot_work_is_said_at_the_field_and_by_the_button(tab, sun) -> No
 def test_a_preset_is_saved_loaded_starred_renamed_exported_and_deleted(tab) -> None:
     page = tab()
     page.get_by_role("button", name="Presets").click()
-    page.fill("#c-guidance input[type=number]", "3.5")
-    page.press("#c-guidance input[type=number]", "Tab")
+    page.fill("#c-guidance .fp-head input", "3.5")
+    page.press("#c-guidance .fp-head input", "Tab")
     page.fill(".fp-save input", "soft light")
     page.click(".fp-save button")
     page.wait_for_selector(".fp-preset")
@@ -51,12 +51,12 @@ def test_a_preset_is_saved_loaded_starred_renamed_exported_and_deleted(tab) -> N
         page.get_by_role("button", name="Export all").click()
     assert json.loads(Path(download.value.path()).read_text())["soft light"]["guidance"] == 3.5
     fresh = tab()
-    fresh.wait_for_function("() => document.querySelector('#c-guidance input[type=number]').value === '3.5'")
-    fresh.fill("#c-guidance input[type=number]", "9")
-    fresh.press("#c-guidance input[type=number]", "Tab")
+    fresh.wait_for_function("() => document.querySelector('#c-guidance .fp-head input').value === '3.5'")
+    fresh.fill("#c-guidance .fp-head input", "9")
+    fresh.press("#c-guidance .fp-head input", "Tab")
     fresh.get_by_role("button", name="Presets").click()
     fresh.click(".fp-preset .fp-name")
-    fresh.wait_for_function("() => document.querySelector('#c-guidance input[type=number]').value === '3.5'")
+    fresh.wait_for_function("() => document.querySelector('#c-guidance .fp-head input').value === '3.5'")
     fresh.get_by_role("button", name="Delete soft light").click()
     fresh.wait_for_selector(".fp-preset", state="detached")
 
@@ -66,10 +66,10 @@ def test_a_quality_mode_moves_controls_one_can_see_and_is_read_off_them(tab) -> 
     page.get_by_role("button", name="Advanced").click()
     assert page.is_checked("#fp-mode >> text=Balanced")
     page.check("#fp-mode >> text=Fast")
-    page.wait_for_function("() => document.querySelector('#c-steps input[type=number]').value === '15'")
+    page.wait_for_function("() => document.querySelector('#c-steps .fp-head input').value === '15'")
     page.wait_for_selector("#c-cache-threshold:visible")
-    page.fill("#c-steps input[type=number]", "33")
-    page.press("#c-steps input[type=number]", "Tab")
+    page.fill("#c-steps .fp-head input", "33")
+    page.press("#c-steps .fp-head input", "Tab")
     page.wait_for_function("() => document.querySelector('#fp-mode input:checked')?.value === 'own'")
 
 
@@ -105,9 +105,9 @@ def test_the_length_follows_the_model_until_someone_chooses_one(tab) -> None:
     page = tab()
     assert value(page, "seconds") == "2.4"
     choose_model(page, "framepack: ")
-    page.wait_for_function("() => document.querySelector('#c-seconds input[type=number]').value === '5'")
-    page.fill("#c-seconds input[type=number]", "7")
-    page.press("#c-seconds input[type=number]", "Tab")
+    page.wait_for_function("() => document.querySelector('#c-seconds .fp-head input').value === '5'")
+    page.fill("#c-seconds .fp-head input", "7")
+    page.press("#c-seconds .fp-head input", "Tab")
     choose_model(page, "mini-f1: ")
     page.wait_for_function("() => document.querySelector('#fp-model textarea').value === 'mini-f1'")
     assert value(page, "seconds") == "7"
@@ -141,8 +141,8 @@ def test_a_reload_loses_nothing_that_was_typed(tab, sun) -> None:
     page = tab()
     drop(page, sun, "image/png")
     page.wait_for_selector("#c-image .fp-chosen")
-    page.fill("#c-guidance input[type=number]", "3.5")
-    page.press("#c-guidance input[type=number]", "Tab")
+    page.fill("#c-guidance .fp-head input", "3.5")
+    page.press("#c-guidance .fp-head input", "Tab")
     page.locator("#fp-lock input").check()
     page.fill("#c-prompt textarea", "the sun sinks")  # and the field is not left
     page.wait_for_function("() => (sessionStorage.getItem('framepack.form') || '').includes('the sun sinks')")

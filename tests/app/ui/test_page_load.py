@@ -13,60 +13,83 @@ from framepack.app.ui.page import Page
 from framepack.app.ui.presets import Presets
 
 
-def test_a_starred_preset_that_cannot_be_loaded_is_said_and_takes_nothing_along(service, tmp_path: Path) -> None:
-    presets = Presets(tmp_path / "presets")
-    presets.save("wide", {"width": 512, "height": None})
-    presets.start_with("wide")
-    page = Page(Desk(service, presets))
-    updates = page._spoken(page._load)(*form.defaults().values(), "a-job", "")
-    assert updates[page.tab.job] == "a-job"
-    assert updates[page.tab.presets]["names"] == ["wide"]
-    assert "width and height go together" in updates[page.tab.notice]["text"]
+@pytest.fixture
+def page(service, tmp_path: Path) -> Page:
+    return Page(Desk(service, Presets(tmp_path / "presets")))
+
+
+def kept(**more) -> dict:
+    """A form as a browser keeps it."""
+    return {"values": form.defaults() | more, "lock": True, "preserve": "6", "editing": ""}
 
 
 def opened(page: Page, kept: object) -> dict:
-    return page._spoken(page._load)(*form.defaults().values(), "", json.dumps(kept))
+    updates = page._spoken(page._load)("a-job", json.dumps(kept))
+    assert updates[page.tab.job] == "a-job"
+    assert updates[page.tab.memory]["begin"]
+    return updates[page.tab.memory]
 
 
-def test_a_reload_brings_the_tabs_form_back_and_a_new_tab_the_starred_preset_or_the_last_form(service, tmp_path: Path):
-    presets = Presets(tmp_path / "presets")
-    page = Page(Desk(service, presets))
-    steps, prompt = page.controls["steps"], page.controls["prompt"]
-    mine, other = (
-        json.loads(form.kept(form.defaults() | {"steps": n, "prompt": "a ball"}, lock=True, preserve="6"))
-        for n in (7, 8)
+def test_a_starred_preset_that_cannot_be_loaded_is_said_and_takes_nothing_along(page: Page) -> None:
+    page.desk.presets.save("wide", {"width": 512, "height": None})
+    page.desk.presets.start_with("wide")
+    updates = page._spoken(page._load)("a-job", "")
+    assert updates[page.tab.job] == "a-job"
+    assert updates[page.tab.presets]["names"] == ["wide"]
+    assert "width and height go together" in updates[page.tab.notice]["text"]
+    assert updates[page.tab.memory]["values"] == {}
+
+
+def test_a_reload_brings_the_tabs_form_back_and_a_new_tab_the_starred_preset_or_the_last_form(page: Page) -> None:
+    mine, other = kept(steps=7, prompt="a ball"), kept(steps=8)
+    said = opened(page, {"here": mine, "before": other})
+    assert (said["values"]["steps"], said["values"]["prompt"], said["lock"], said["preserve"]) == (
+        7,
+        "a ball",
+        True,
+        "6",
     )
-    updates = opened(page, {"here": mine, "before": other})
-    assert (updates[steps]["value"], updates[prompt]["value"]) == (7, "a ball")
-    assert (updates[page.tab.lock], updates[page.tab.preserve]) == (True, "6")
-    assert opened(page, {"here": None, "before": other})[steps]["value"] == 8
-    presets.save("short", {"steps": 5})
-    presets.start_with("short")
-    assert opened(page, {"here": None, "before": other})[steps]["value"] == 5
-    assert opened(page, {"here": mine, "before": other})[steps]["value"] == 7
+    assert opened(page, {"here": None, "before": other})["values"]["steps"] == 8
+    page.desk.presets.save("short", {"steps": 5})
+    page.desk.presets.start_with("short")
+    assert opened(page, {"here": None, "before": other})["values"]["steps"] == 5
+    assert opened(page, {"here": mine, "before": other})["values"]["steps"] == 7
+
+
+@pytest.mark.parametrize("kept", [{}, [], None, {"here": 3}, {"here": {"values": 3}}, {"here": {"request": {}}}])
+def test_what_is_no_form_is_left_out(page: Page, kept: object) -> None:
+    assert opened(page, kept)["values"] == {}
 
 
 @pytest.mark.parametrize(
-    "kept", [{}, [], None, {"here": 3}, {"here": {"request": {"steps": 0}}}, {"here": {"request": {"image": "x"}}}]
-)
-def test_a_form_that_another_version_kept_is_left_out(service, tmp_path: Path, kept: object) -> None:
-    page = Page(Desk(service, Presets(tmp_path / "presets")))
-    updates = opened(page, kept)
-    assert page.controls["steps"] not in updates
-    assert page.tab.notice not in updates
+    ("field", "value"),
+    [
+        ("steps", [1]), ("steps", True), ("prompt", 5), ("model", "gone"), ("image", 3), ("output.live", "yes"),
+        ("frames", [{"image": "x"}]), ("frames", [{"image": 3, "second": 1, "strength": 1}]), ("loras", {"file": "x"}),
+    ],
+)  # fmt: skip
+def test_a_field_that_another_version_kept_otherwise_takes_no_other_along(
+    page: Page, field: str, value: object
+) -> None:
+    values = opened(page, {"here": kept(guidance=4) | {"values": {"guidance": 4, "unknown": 1, field: value}}})[
+        "values"
+    ]
+    assert values == form.defaults() | {"guidance": 4}
 
 
-def test_pictures_that_are_gone_are_left_out_of_a_kept_form(service, tmp_path: Path) -> None:
-    page = Page(Desk(service, Presets(tmp_path / "presets")))
-    values = form.defaults() | {"image": "gone.png", "end_frame": [{"image": "gone.png", "strength": 1.0}], "steps": 9}
-    updates = opened(page, {"here": json.loads(form.kept(values, lock=False, preserve=""))})
-    assert updates[page.controls["steps"]]["value"] == 9
-    assert not updates[page.controls["image"]]["value"]
+def test_pictures_that_are_gone_are_left_out_of_a_kept_form(page: Page) -> None:
+    gone = {"image": "gone.png", "end_frame": [{"image": "gone.png", "strength": 1.0}], "steps": 9}
+    values = opened(page, {"here": kept(**gone)})["values"]
+    assert (values["steps"], values["image"], values["end_frame"]) == (9, None, [])
 
 
-def test_only_a_form_without_mistakes_is_kept(service, tmp_path: Path) -> None:
-    page = Page(Desk(service, Presets(tmp_path / "presets")))
-    good = page._check(*(form.defaults() | {"steps": 9}).values(), True, "6")
-    kept = json.loads(good[page.tab.kept])
-    assert (kept["request"]["steps"], kept["lock"], kept["preserve"]) == (9, True, "6")
-    assert page.tab.kept not in page._check(*(form.defaults() | {"steps": 0}).values(), True, "6")
+def test_mistakes_are_kept_with_everything_else_and_told_at_their_fields(page: Page) -> None:
+    typed = {"steps": 0, "seed": "abc", "window": "1e999", "prompt": "long and dear"}
+    values = opened(page, {"here": kept(**typed)})["values"]
+    assert values == form.defaults() | typed
+    marks = page._check(*(values[field] for field in page.controls))[page.tab.marks]
+    assert {(mark["id"], mark["tone"]) for mark in marks} == {
+        ("c-seed", "wrong"),
+        ("c-window", "wrong"),
+        ("c-steps", "told"),
+    }

@@ -46,7 +46,7 @@ def test_a_running_job_says_where_it_is_and_how_long_it_takes() -> None:
     ("status", "actions"),
     [
         ("queued", ["cancel", "pause", "up", "down", "edit"]),
-        ("paused", ["resume", "cancel", "up", "down", "edit"]),
+        ("paused", ["cancel", "resume", "up", "down", "edit"]),
         ("failed", ["retry", "reuse", "delete"]),
         ("running", ["cancel", "pause", "stop"]),
     ],

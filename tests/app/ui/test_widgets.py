@@ -4,14 +4,16 @@ import pytest
 
 pytest.importorskip("gradio")
 
-from gradio import Slider
+from framepack.app.ui.controls import CONTROLS
+from framepack.app.ui.form import defaults
+from framepack.app.ui.widgets import build
 
-from framepack.app.ui.controls import BY_FIELD
-from framepack.app.ui.widgets import filled
+TYPED = ["", "abc", "1e999", -5, 0, 0.5, 1e9, None]
 
 
-@pytest.mark.parametrize("seconds", [0.1, 5, 300])
-def test_a_slider_takes_a_value_beyond_its_ends(seconds: float) -> None:
-    update = filled(BY_FIELD["seconds"], seconds, True)
-    assert Slider(update["minimum"], update["maximum"]).preprocess(seconds) == seconds
-    assert (update["minimum"] <= 1, update["maximum"] >= 60) == (True, True)
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.field)
+def test_a_component_hands_on_whatever_is_typed_so_that_the_form_can_speak_of_it(control) -> None:
+    component = build(control)
+    usual = defaults()[control.field]
+    for value in TYPED if isinstance(usual, int | float) and not isinstance(usual, bool) else [usual]:
+        assert component.preprocess(value) == value

@@ -13,6 +13,7 @@ from framepack.app.paths import for_client
 from framepack.app.service import Service
 from framepack.app.ui import form, views
 from framepack.app.ui.controls import Values
+from framepack.app.ui.kept import recalled
 from framepack.app.ui.presets import Presets
 from framepack.app.uploads import Incoming
 from framepack.jobs.job import ENDED, UNFINISHED, Job, UnknownJob
@@ -22,17 +23,24 @@ from framepack.spec.request import explain
 
 HISTORY = 60
 """Videos the history shows; older ones are found by searching."""
+WAITING = ("queued", "paused")
+LAST_FRAME = "The video's last frame is the picture now."
+EDITED = "You edit a copy of this job's settings; what was in the form comes back afterwards."
+TOO_LATE = "The job that was edited has begun or is gone. The form has its settings still: Generate makes another one."
 Notice = dict[str, str]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Outcome:
-    """What a page has to change: the values of its controls, its job, the job it edits, the line that speaks."""
+    """What a page has to change: some values of its controls, its job, the job it edits, the line that speaks."""
 
-    values: dict[str, Any] | None = None
-    picture: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    """What replaces something in the form; the page can take it back."""
     job: str | None = None
     editing: str | None = None
+    """The job that is edited from now on, on a copy of the form; empty: no more, and the form of before is back."""
+    loose: bool = False
+    """The job cannot be edited any more: the form stays as it is and is an ordinary one."""
     said: list[str] = field(default_factory=list)
     machine: Mapping[str, Any] | None = None
     """How the job whose settings came back may use the machine."""
@@ -40,9 +48,9 @@ class Outcome:
     """What stands beside the fields: whether the seed is kept, GB of GPU memory to leave free."""
 
     @property
-    def notice(self) -> Notice | None:
+    def text(self) -> str:
         """The line that speaks."""
-        return {"tone": "told", "text": " ".join(self.said)} if self.said else None
+        return " ".join(self.said)
 
 
 class Desk:
@@ -80,6 +88,8 @@ class Desk:
 
         preserve: GB of GPU memory to leave free, empty for the service's own way.
         """
+        if editing and not self.editable(editing):
+            return Outcome(loose=True, said=[TOO_LATE])
         own = [lora.file for lora in self.service.get(editing).request.loras] if editing else ()
         request = form.request_of(values, self.service.folders, own)
         machine = preserving(gigabytes_of(preserve), gpu=self.service.has_gpu)
@@ -90,6 +100,14 @@ class Desk:
         if self._busy(shown):
             return Outcome(said=["Queued. It begins when those before it are done."])
         return Outcome(job=job.id)
+
+    def editable(self, job: str) -> bool:
+        """Whether the job is still there and has not begun."""
+        try:
+            found = self.service.get(job)
+            return found.status in WAITING and not found.progress.section
+        except UnknownJob:
+            return False
 
     def act(self, what: str, job: str, place: int, values: Values) -> Outcome:
         """A button of a job."""
@@ -105,28 +123,30 @@ class Desk:
             case "delete":
                 self.service.delete(job, files=True)
             case "edit":
-                return Outcome(**self._settings(job, edited=True), editing=job)
+                return self._settings(job, EDITED, edited=True)
             case "reuse":
-                return Outcome(**self._settings(job))
+                return self._settings(job, "The settings of this video are in the form.")
             case "input":
-                return Outcome(picture=self._last_frame(self.service.get(job)), said=[LAST_FRAME])
+                return Outcome(values={"image": self._last_frame(self.service.get(job))}, said=[LAST_FRAME])
             case _:
                 raise ValueError(f"there is no button called {what!r}")
         return Outcome()
 
-    def begun(self, kept: str) -> Outcome | None:
+    def begun(self, kept: str) -> Outcome:
         """What a page opens with: the form its tab had, else the starred preset, else this browser's last form.
 
         kept: JSON of the first and the last, from the browser. ValueError for a preset that cannot be loaded.
         """
-        forms = form.recalled(kept, self.service.folders)
-        if "here" in forms:
-            return Outcome(values=forms["here"].values, beside=forms["here"].beside)
+        forms = recalled(kept, self.service.folders)
+        if mine := forms.get("here"):
+            lost = bool(mine.editing) and not self.editable(mine.editing)
+            editing = "" if lost else mine.editing
+            return Outcome(values=mine.values, beside=mine.beside, editing=editing, said=[TOO_LATE] * lost)
         if start := self.presets.startup():
-            return self.with_preset(start, form.defaults())
-        if "before" in forms:
-            return Outcome(values=forms["before"].values, beside=forms["before"].beside)
-        return None
+            return replace(self.with_preset(start), said=[])
+        if before := forms.get("before"):
+            return Outcome(values=before.values, beside=before.beside)
+        return Outcome()
 
     def dropped(self, said: str) -> Outcome:
         """Settings that came with a video; `said` is the API's answer to its upload, in JSON."""
@@ -141,19 +161,21 @@ class Desk:
         said = (
             "This video carries no FramePack settings. Its last frame is the picture now, so yours goes on from there."
         )
-        return Outcome(picture=self._keep(encode_image(frame, "png")), said=[said])
+        return Outcome(values={"image": self._keep(encode_image(frame, "png"))}, said=[said])
 
     def preset(self, what: str, event: dict[str, Any], values: Values) -> Outcome:
         """A button of the presets."""
         presets, name = self.presets, str(event.get("name") or "")
         match what:
             case "save":
-                settings = {key: v for key, v in form.json_of(values).items() if key not in form.PICTURES}
+                if wrong := form.findings({**values, "prompts": [], "frames": [], "end_frame": [], "seed": ""}):
+                    raise form.FieldError(*next(iter(wrong.items())))
+                settings = {key: v for key, v in form.json_of(values).items() if key not in form.OF_ONE_VIDEO}
                 self._restored(settings)
                 presets.save(name, settings)
                 return Outcome(said=[f"Saved as {name}."])
             case "load":
-                return self.with_preset(name, values)
+                return self.with_preset(name)
             case "rename":
                 presets.rename(name, str(event.get("new") or ""))
             case "delete":
@@ -167,10 +189,11 @@ class Desk:
                 raise ValueError(f"there is no button called {what!r}")
         return Outcome()
 
-    def with_preset(self, name: str, values: Values) -> Outcome:
-        """The preset's settings, with the pictures of the form."""
+    def with_preset(self, name: str) -> Outcome:
+        """The preset's settings; what makes one video, such as its picture and its sentence, stays as it is."""
         new, said = self._restored(self.presets.load(name))
-        return Outcome(values=new | {key: values[key] for key in form.PICTURES}, said=said)
+        values = {field: value for field, value in new.items() if field not in form.OF_ONE_VIDEO}
+        return Outcome(values=values, said=[f"{name} is loaded.", *said])
 
     def presets_view(self) -> views.View:
         """What the list of presets shows."""
@@ -178,7 +201,8 @@ class Desk:
 
     def _restored(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """See `form.restored`; what a preset leaves out is as a new form has it."""
-        return form.restored(form.json_of(form.defaults()) | dict(settings), self.service.folders)
+        own = {key: value for key, value in settings.items() if key not in form.OF_ONE_VIDEO}
+        return form.restored(form.json_of(form.defaults()) | own, self.service.folders)
 
     def _reachable(self, jobs: Sequence[Job]) -> list[Job]:
         """Jobs with those of their videos that a page can fetch: others lie elsewhere, by a local request's wish."""
@@ -196,11 +220,12 @@ class Desk:
         place = waiting.index(job) if job in waiting else 0  # one that has begun meanwhile is refused by the queue
         self.service.move(job, max(place + by, 0))
 
-    def _settings(self, job: str, *, edited: bool = False) -> dict[str, Any]:
+    def _settings(self, job: str, text: str, *, edited: bool = False) -> Outcome:
         found = self.service.get(job)
         request, own = found.request, [lora.file for lora in found.request.loras] if edited else ()
         values, said = form.restored(for_client(request.model_dump(mode="json")), self.service.folders, own)
-        return {"values": values, "said": said, "machine": found.machine}
+        editing = job if edited else None
+        return Outcome(values=values, said=[text, *said], machine=found.machine, editing=editing)
 
     def _last_frame(self, job: Job) -> str:
         file = self.service.video(job.id)
@@ -214,13 +239,11 @@ class Desk:
             return incoming.accept().id
 
 
-LAST_FRAME = "The video's last frame is the picture now."
-
-
 def trouble(error: Exception) -> Notice:
     """What to tell of an error: a mistake in a sentence, anything else with its story one click away."""
     text = explain(error) if isinstance(error, ValidationError) else str(error).strip() or type(error).__name__
     if isinstance(error, ValueError):
-        return {"tone": "wrong", "text": views.sentence(text)}
+        notice = {"tone": "wrong", "text": views.sentence(text)}
+        return notice | {"field": error.field} if isinstance(error, form.FieldError) else notice
     story = "".join(traceback.format_exception(error))
     return {"tone": "wrong", "text": f"That did not work: {views.sentence(text)}", "detail": story}

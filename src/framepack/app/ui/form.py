@@ -3,25 +3,33 @@
 Values name pictures by upload id (see `app.paths`), so nothing a browser sends can name another file.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from framepack.app.paths import find_file, find_lora, from_client
-from framepack.app.ui.controls import CONTROLS, Values
+from framepack.app.ui.controls import CONTROLS, Control, Values
 from framepack.app.ui.kinds import Number, Rows, Slide, Whole
 from framepack.app.ui.shortcuts import length_for
 from framepack.jobs.folders import Folders
 from framepack.spec.request import GenerationRequest, explain
 
 NO_PICTURE = "Add a picture first: drop one into the frame, or paste it."
-PICTURES = ("image", "frames", "end_frame")
-"""Fields that name files, which a preset does not keep."""
+OF_ONE_VIDEO = ("image", "frames", "end_frame", "prompt", "prompts", "seed")
+"""Fields that make one video and no other: a preset neither keeps nor changes them."""
+LONG = 2**53
+"""From here on a browser's numbers are no longer whole."""
+
+
+class FieldError(ValueError):
+    """A mistake in one `field`; "" where several do not fit together."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
 
 
 @cache
@@ -50,14 +58,16 @@ def json_of(values: Values) -> dict[str, Any]:
         target = request
         for part in outer:
             target = target.setdefault(part, {})
-        target[name] = meant(control.widget, values[control.field])
+        target[name] = meant(control, values)
     return request
 
 
 def request_of(values: Values, folders: Folders, own: Sequence[Path] = ()) -> GenerationRequest:
     """The validated request. ValueError in a sentence for what cannot work. own: see `from_client`."""
     if not values["image"]:
-        raise ValueError(NO_PICTURE)
+        raise FieldError("image", NO_PICTURE)
+    for field, text in findings(values).items():
+        raise FieldError(field, text)
     try:
         return GenerationRequest.model_validate(from_client(json_of(values), folders, own))
     except ValidationError as error:
@@ -65,7 +75,9 @@ def request_of(values: Values, folders: Folders, own: Sequence[Path] = ()) -> Ge
 
 
 def findings(values: Values) -> dict[str, str]:
-    """The first thing that cannot work, as {field: sentence}; the field is "" where several do not fit together."""
+    """What cannot work, as {field: sentence}; the field is "" where several do not fit together."""
+    if wrong := dict(unreadable(values)):
+        return wrong
     try:
         draft(values)
     except ValidationError as error:
@@ -73,6 +85,59 @@ def findings(values: Values) -> dict[str, str]:
         fields = [c.field for c in CONTROLS if where == c.field or where.startswith(f"{c.field}.")]
         return {fields[0] if fields else "": explain(error)}
     return {}
+
+
+def unreadable(values: Values) -> Iterator[tuple[str, str]]:
+    """Fields with something else in the place of a number, each with a sentence."""
+    for control in CONTROLS:
+        value, widget = values[control.field], control.widget
+        if isinstance(widget, Rows):
+            for index, row in enumerate(value or []):
+                for column in widget.columns:
+                    if column.kind == "number" and isinstance(row[column.key], str) and not empty(row[column.key]):
+                        told = f"{column.label}, {control.label.lower()} {index + 1}"
+                        yield control.field, f"{told}: a number is needed, got {clipped(row[column.key])}"
+        elif isinstance(widget, Whole | Number | Slide) and not readable(widget, value):
+            whole = "whole " * (isinstance(widget, Whole) or whole_steps(widget))
+            yield control.field, f"{control.label} must be a {whole}number, got {clipped(value)}"
+
+
+def readable(widget: Whole | Number | Slide, value: Any) -> bool:
+    """Whether it is a number of the control's kind, or nothing, which means the default."""
+    if empty(value):
+        return True
+    if isinstance(widget, Whole):
+        text = str(value).strip()
+        return text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 24
+    if isinstance(value, str):
+        return False
+    return not whole_steps(widget) or (float(value).is_integer() and abs(value) < LONG)
+
+
+def empty(value: object) -> bool:
+    """Whether nothing was typed."""
+    return value is None or not str(value).strip()
+
+
+def whole_steps(widget: Number | Slide) -> bool:
+    """Whether a slider has whole numbers only."""
+    return isinstance(widget, Slide) and widget.step == 1
+
+
+def clipped(value: object) -> str:
+    """What was typed, as far as a sentence has room for it."""
+    text = value if isinstance(value, str) else f"{value:g}"
+    return repr(text if len(text) <= 24 else f"{text[:24]}…") if isinstance(value, str) else text
+
+
+def beyond(values: Values) -> dict[str, str]:
+    """What to know of numbers that the request allows and their slider does not reach."""
+    sliders = {control.field: control.widget for control in CONTROLS if isinstance(control.widget, Slide)}
+    return {
+        field: f"Taken as typed, though the slider goes from {slider.low:g} to {slider.high:g}."
+        for field, slider in sliders.items()
+        if isinstance(value := values[field], int | float) and not slider.low <= value <= slider.high
+    }
 
 
 def draft(values: Values) -> GenerationRequest:
@@ -100,33 +165,6 @@ def restored(
     kept = {file.name for file in own}
     values["loras"] = [row for row in values["loras"] if row["file"] in kept or lora_here(row["file"], folders, said)]
     return values, said
-
-
-class Kept(NamedTuple):
-    """A form that a browser kept."""
-
-    values: dict[str, Any]
-    beside: tuple[bool, str]
-    """Whether the seed is kept, GB of GPU memory to leave free."""
-
-
-def kept(values: Values, *, lock: bool, preserve: str) -> str:
-    """What a browser keeps of a form, as JSON; `recalled` reads it."""
-    return json.dumps({"request": json_of(values), "lock": bool(lock), "preserve": str(preserve or "")})
-
-
-def recalled(text: str, folders: Folders) -> dict[str, Kept]:
-    """The forms in a browser's JSON, by their names; pictures and LoRAs that are gone are left out without a word.
-
-    One that another version kept, or someone else wrote, is none.
-    """
-    found: dict[str, Kept] = {}
-    with suppress(ValueError, TypeError, AttributeError):
-        for name, one in json.loads(text).items():
-            with suppress(ValueError, TypeError, KeyError):
-                values, _ = restored(json_of(defaults()) | dict(one["request"]), folders)
-                found[name] = Kept(values, (one["lock"] is True, str(one["preserve"])[:20]))
-    return found
 
 
 def lora_here(name: str, folders: Folders, said: list[str]) -> bool:
@@ -166,18 +204,35 @@ def shown(widget: object, value: Any) -> Any:
     return value
 
 
-def meant(widget: object, value: Any) -> Any:
-    """A widget's value as the field wants it; what is no number stays as it is, for validation to say so."""
+def meant(control: Control, values: Values) -> Any:
+    """A control's value as the field wants it. An empty number is its default; what is none stays as it is."""
+    value, widget = values[control.field], control.widget
     if isinstance(widget, Rows):
-        rows: Sequence[Any] = value or []
-        return (rows[0] if rows else None) if widget.single else list(rows)
-    if isinstance(widget, Whole):
-        text = str(value).strip()
-        if not text and widget.placeholder:
-            return None
-        return int(text) if text.isascii() and text.isdigit() else text
-    if isinstance(widget, Number | Slide):
-        if value in (None, ""):
-            return None
-        return int(value) if isinstance(value, float) and value.is_integer() else value
+        rows = [cells(widget, row) for row in value or []]
+        return (rows[0] if rows else None) if widget.single else rows
+    if isinstance(widget, Whole | Number | Slide):
+        if empty(value):
+            return at_first(control, values)
+        return plain(value) if readable(widget, value) else value
     return value
+
+
+def at_first(control: Control, values: Values) -> Any:
+    """What an empty number means."""
+    if control.field == "seconds":
+        return first_length(str(values["model"]))
+    value = defaults()[control.field]
+    return None if empty(value) else plain(value)
+
+
+def plain(value: Any) -> int | float:
+    """A number as JSON has it: whole where it is."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < LONG else value
+    return int(value)
+
+
+def cells(widget: Rows, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose empty numbers are what a new row has."""
+    usual = {column.key: column.start for column in widget.columns if column.kind == "number"}
+    return {key: usual[key] if key in usual and empty(value) else value for key, value in row.items()}

@@ -19,19 +19,19 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A whole number as text: it may be larger than a browser's numbers, or, with a placeholder, left empty."""
+    """A whole number as text, as it may be larger than a browser's numbers; empty means the field's default."""
 
     placeholder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """A number."""
+    """A number; empty means the field's default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slide:
-    """A slider from `low` to `high`; a value beyond them that comes from elsewhere widens it."""
+    """A number with a slider from `low` to `high`, whole where `step` is 1. The box takes what the request allows."""
 
     low: float
     high: float

@@ -22,7 +22,9 @@ class Tab:
     editing: gr.Textbox
     search: gr.Textbox
     kept: gr.Textbox
-    """The form as JSON, as it last was without mistakes; the browser keeps it, so that a reload loses nothing."""
+    """What the browser kept of forms, as JSON, when the page opens."""
+    memory: gr.HTML
+    """What replaces something in the form; the browser puts it there and can take it back."""
     model: gr.Textbox
     """The model before it was changed, so that a length nobody has touched follows it."""
     lock: gr.Checkbox
@@ -52,6 +54,7 @@ class Layout:
         self.controls: dict[str, Component] = {}
         panel("header")
         notice = panel("notice", elem_id="fp-notice")
+        memory = panel("memory", elem_id="fp-memory", first=defaults())
         marks = panel("marks", elem_id="fp-marks")
         job, editing, search, kept, model = (hidden(name) for name in ("job", "edited", "find", "kept", "model"))
         with gr.Row(elem_id="fp-main", equal_height=False):
@@ -61,7 +64,7 @@ class Layout:
                 quick = panel("chips", shortcuts.prompts_for(defaults()["model"]))
                 with gr.Row(elem_id="fp-go"):
                     generate = gr.Button("Generate", variant="primary", elem_id="fp-generate")
-                    leave = gr.Button("Stop editing", visible=False, min_width=120)
+                    leave = gr.Button("Stop editing", visible=False, min_width=120, elem_id="fp-leave")
                 summary = panel("text", elem_id="fp-summary")
                 with gr.Accordion("Pictures and sentences on the way", open=False, elem_classes="fp-fold"):
                     self._place("along")
@@ -76,9 +79,9 @@ class Layout:
                 queue = panel("queue", views.queue([], 0), elem_id="fp-queue")
         history = panel("history", [], elem_id="fp-history")
         self.tab = Tab(
-            job=job, editing=editing, search=search, kept=kept, model=model, lock=lock, mode=mode, preserve=preserve,
-            quick=quick, advice=advice, notice=notice, marks=marks, summary=summary, stage=stage, queue=queue,
-            history=history, presets=presets, generate=generate, leave=leave, dice=dice,
+            job=job, editing=editing, search=search, kept=kept, memory=memory, model=model, lock=lock, mode=mode,
+            preserve=preserve, quick=quick, advice=advice, notice=notice, marks=marks, summary=summary, stage=stage,
+            queue=queue, history=history, presets=presets, generate=generate, leave=leave, dice=dice,
         )  # fmt: skip
 
     def _place(self, place: Place) -> None:

@@ -3,9 +3,10 @@
 State of a tab is the id of its job, which stands in the address; what is typed lives in the controls.
 """
 
+import json
 import secrets
+import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,11 @@ from framepack.app.ui.desk import Desk, Outcome, trouble
 from framepack.app.ui.kinds import Text
 from framepack.app.ui.layout import Layout
 from framepack.app.ui.presets import Presets
-from framepack.app.ui.widgets import element_id, filled
+from framepack.app.ui.widgets import element_id
 
 LOOK = 1.0
 """Seconds between looks at the service."""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-MOVED = tuple(shortcuts.MODES["best"])
-"""Fields a quality mode moves."""
 Updates = dict[Any, Any]
 
 
@@ -69,30 +68,31 @@ class Page:
     def _tie(self, blocks: gr.Blocks) -> None:
         tab, fields = self.tab, list(self.controls.values())
         lists = [tab.stage, tab.queue, tab.history]
-        beside = [tab.job, tab.editing, tab.search, tab.model, tab.mode, tab.preserve]
-        changing = [*fields, *beside, tab.notice, tab.presets, tab.marks, tab.summary, tab.generate, tab.leave, *lists]
+        changing = [tab.job, tab.search, tab.memory, tab.notice, tab.presets, self.controls["seed"], *lists]
         watched = [tab.job, tab.search, self.controls["model"]]
         gr.Timer(LOOK).tick(self._look, watched, [*lists, tab.advice], **QUIET)
-        recall = "(...values) => [...values.slice(0, -2), FP.recall(), FP.kept()]"
-        blocks.load(self._spoken(self._load), [*fields, tab.job, tab.kept], [*changing, tab.lock], js=recall, **QUIET)
+        recall = "(...values) => [FP.recall(), FP.kept()]"
+        blocks.load(self._spoken(self._load), [tab.job, tab.kept], changing, js=recall, **QUIET)
         asked = [*fields, tab.lock, tab.job, tab.editing, tab.search, tab.preserve]
-        tab.generate.click(self._spoken(self._submit), asked, changing, **QUIET)
+        pressed = f"(...given) => FP.asked({json.dumps(list(self.controls))}, given)"
+        tab.generate.click(self._spoken(self._submit), asked, changing, js=pressed, **QUIET)
         for source in (tab.stage, tab.queue, tab.history):
             source.act(self._spoken(self._act), [*fields, tab.job, tab.search], changing, **QUIET)
         tab.presets.act(self._spoken(self._preset), fields, changing, **QUIET)
         self.controls["image"].act(self._spoken(self._hand_in), fields, changing, **QUIET)  # type: ignore[attr-defined]
-        tab.leave.click(lambda: self._editing(""), None, [tab.editing, tab.generate, tab.leave], **QUIET)
-        tab.dice.click(new_seed, None, [self.controls["seed"]], **QUIET)
-        tab.mode.input(self._mode, [*fields, tab.mode], [*(self.controls[key] for key in MOVED), tab.mode], **QUIET)
+        tab.leave.click(lambda: replacing(Outcome(editing="")), None, [tab.memory], **QUIET)
+        tab.dice.click(lambda: replacing(Outcome(values={"seed": new_seed()})), None, [tab.memory], **QUIET)
+        tab.mode.input(mode, [tab.mode], [tab.memory], **QUIET)
         lengths = [self.controls["model"], self.controls["seconds"], tab.model]
-        self.controls["model"].input(self._follow, lengths, lengths[1:], **QUIET)  # type: ignore[attr-defined]
+        self.controls["model"].input(follow, lengths, lengths[1:], **QUIET)  # type: ignore[attr-defined]
         thresholds = [self.controls["cache"], self.controls["cache_threshold"]]
         self.controls["cache"].input(shortcuts.threshold_for, thresholds, thresholds[1:], **QUIET)  # type: ignore[attr-defined]
         self.controls["model"].change(self.desk.advice, watched[-1:], [tab.advice], **QUIET)  # type: ignore[attr-defined]
         self.controls["model"].change(shortcuts.prompts_for, watched[-1:], [tab.quick], **QUIET)  # type: ignore[attr-defined]
+        self.controls["seed"].input(None, None, [tab.lock], js="() => true")  # type: ignore[attr-defined]
         tab.job.change(None, [tab.job], None, js="(job) => FP.remember(job)")
-        tab.kept.change(None, [tab.kept], None, js="(form) => FP.keep(form)")
         self._tie_checks(fields)
+        self._tie_memory(fields)
 
     def _tie_checks(self, fields: list[Any]) -> None:
         triggers = [self.tab.lock.change, self.tab.preserve.blur]
@@ -104,52 +104,50 @@ class Page:
                 triggers.append(component.blur)  # type: ignore[attr-defined]
             else:
                 triggers.append(component.change)  # type: ignore[attr-defined]
-        ruled = [self.controls[field] for field in self._ruled()]
-        outputs = [*ruled, self.tab.marks, self.tab.summary, self.tab.mode, self.tab.kept]
-        asked = [*fields, self.tab.lock, self.tab.preserve]
-        gr.on(triggers, self._check, asked, outputs, trigger_mode="always_last", **QUIET)
+        gr.on(triggers, self._spoken(self._check), fields, self._checks(), trigger_mode="always_last", **QUIET)
+
+    def _tie_memory(self, fields: list[Any]) -> None:
+        """The form is kept, replaced and taken back in the browser, so that no server has to answer for it."""
+        tab, names = self.tab, json.dumps(list(self.controls))
+        form = [*fields, tab.lock, tab.preserve, tab.editing]
+        gr.on([part.change for part in form], None, form, None, js=f"(...now) => FP.keep({names}, now)")
+        replaced = tab.memory.change(
+            None,
+            [tab.memory, *form],
+            [*form, tab.model, tab.generate, tab.leave],
+            js=f"(said, ...now) => FP.apply({names}, said, now)",
+        )
+        replaced.then(self._spoken(self._check), fields, self._checks(), **QUIET)
 
     # Handlers
 
-    def _load(self, *given: Any) -> Updates:
-        *_, job, kept = given
+    def _load(self, job: str, kept: str) -> Updates:
         updates = self._looks(job, "") | {self.tab.job: job, self.tab.presets: self.desk.presets_view()}
-        updates[self.tab.model] = form.defaults()["model"]
+        begun = Outcome()
         try:
-            if begun := self.desk.begun(str(kept)):
-                return updates | self._updates(begun)
+            begun = self.desk.begun(str(kept))
         except ValueError as error:  # a preset from elsewhere or of another version must not take the page along
-            updates[self.tab.notice] = trouble(error)
-        return updates | self._marks(form.defaults())
+            updates[self.tab.notice] = spoken(error)
+        return updates | {self.tab.memory: replacing(begun, begin=True)}
 
     def _look(self, job: str, search: str, model: str) -> tuple[Any, ...]:
         return *self.desk.look(job, search), self.desk.advice(model)
 
     def _check(self, *given: Any) -> Updates:
-        *fields, lock, preserve = given
-        values = self._values(fields)
-        updates = self._checked(values)
-        if not updates[self.tab.marks]:
-            updates[self.tab.kept] = form.kept(values, lock=lock, preserve=preserve)
-        return updates
-
-    def _mode(self, *given: Any) -> Updates:
-        *values, mode = given
-        found = self._values(values) | shortcuts.MODES.get(mode, {})
-        return {**{self.controls[key]: found[key] for key in MOVED}, self.tab.mode: shortcuts.mode_of(found)}
-
-    def _follow(self, model: str, seconds: float, before: str) -> tuple[float, str]:
-        usual = form.first_length(before or model)
-        return (form.first_length(model) if seconds == usual else seconds), model
+        values = self._values(given)
+        ruled = {self.controls[f]: gr.update(visible=BY_FIELD[f].shown(values)) for f in self._ruled()}
+        wrong, doubts = form.findings(values), form.beyond(values)
+        marks = [mark(field, sentence, "wrong") for field, sentence in wrong.items()]
+        marks += [mark(field, sentence, "told") for field, sentence in doubts.items() if field not in wrong]
+        line = "" if wrong else views.summary(form.draft(values))
+        return ruled | {self.tab.marks: marks, self.tab.summary: line, self.tab.mode: shortcuts.mode_of(values)}
 
     def _submit(self, *given: Any) -> Updates:
         *values, lock, job, editing, search, preserve = given
-        found = self._values(values)
-        outcome = self.desk.submit(found, job, editing, preserve)
+        outcome = self.desk.submit(self._values(values), job, editing, preserve)
         seed = {} if lock or editing else {self.controls["seed"]: new_seed()}
-        clear = {self.tab.notice: None} if not outcome.said else {}
         shown = job if outcome.job is None else outcome.job
-        return {**clear, **seed, **self._looks(shown, search), **self._updates(outcome)}
+        return {self.tab.notice: None, **seed, **self._looks(shown, search), **self._updates(outcome)}
 
     def _act(self, *given: Any, event: dict[str, Any]) -> Updates:
         *values, job, search = given
@@ -183,47 +181,20 @@ class Page:
     def _looks(self, job: str, search: str) -> Updates:
         return dict(zip((self.tab.stage, self.tab.queue, self.tab.history), self.desk.look(job, search), strict=True))
 
+    def _checks(self) -> list[Any]:
+        return [
+            *(self.controls[f] for f in self._ruled()),
+            self.tab.marks,
+            self.tab.summary,
+            self.tab.mode,
+            self.tab.notice,
+        ]
+
     def _updates(self, outcome: Outcome) -> Updates:
-        updates: Updates = {}
-        if outcome.values is not None:
-            for field, value in outcome.values.items():
-                shown = BY_FIELD[field].shown(outcome.values)
-                updates[self.controls[field]] = filled(BY_FIELD[field], value, shown)
-            updates |= self._marks(outcome.values)
-            updates[self.tab.model] = outcome.values["model"]
-        if outcome.machine is not None:
-            updates[self.tab.preserve] = preserved(outcome.machine)
-        if outcome.beside is not None:
-            updates[self.tab.lock], updates[self.tab.preserve] = outcome.beside
-        if outcome.picture is not None:
-            updates[self.controls["image"]] = outcome.picture
-        if outcome.job is not None:
-            updates[self.tab.job] = outcome.job
-        if outcome.editing is not None:
-            updates |= self._editing(outcome.editing)
-        if outcome.notice:
-            updates[self.tab.notice] = outcome.notice
-        return updates
-
-    def _editing(self, job: str) -> Updates:
-        label = "Save changes" if job else "Generate"
-        return {
-            self.tab.editing: job,
-            self.tab.generate: gr.update(value=label),
-            self.tab.leave: gr.update(visible=bool(job)),
-        }
-
-    def _checked(self, values: dict[str, Any]) -> Updates:
-        updates = {self.controls[f]: gr.update(visible=BY_FIELD[f].shown(values)) for f in self._ruled()}
-        return updates | self._marks(values)
-
-    def _marks(self, values: dict[str, Any]) -> Updates:
-        wrong = form.findings(values)
-        marks = {element_id(field) if field else "fp-summary": sentence for field, sentence in wrong.items()}
-        line = ""
-        with suppress(ValueError):
-            line = views.summary(form.draft(values))
-        return {self.tab.marks: marks, self.tab.summary: line, self.tab.mode: shortcuts.mode_of(values)}
+        updates: Updates = {} if outcome.job is None else {self.tab.job: outcome.job}
+        if outcome.values or outcome.loose or outcome.editing is not None:
+            return updates | {self.tab.memory: replacing(outcome)}
+        return updates | ({self.tab.notice: told(outcome.text)} if outcome.said else {})
 
     def _spoken(self, handler: Callable[..., Updates]) -> Callable[..., Updates]:
         """The handler, with errors said on the page; the page stays alive whatever happens."""
@@ -234,15 +205,53 @@ class Page:
             try:
                 return handler(*given)
             except Exception as error:  # noqa: BLE001 - whatever it is, the person at the page has to hear of it
-                return {self.tab.notice: trouble(error)}
+                return {self.tab.notice: spoken(error)}
 
         def speaking_of(event: gr.EventData, *given: Any) -> Updates:
             try:
                 return handler(*given, event=dict(event._data or {}))
             except Exception as error:  # noqa: BLE001 - as above
-                return {self.tab.notice: trouble(error)}
+                return {self.tab.notice: spoken(error)}
 
         return speaking_of if wants_event else speaking
+
+
+def replacing(outcome: Outcome, *, begin: bool = False) -> dict[str, Any]:
+    """What the browser puts into the form; with `begin` there is nothing yet to take back. New each time."""
+    said: dict[str, Any] = {"values": outcome.values, "editing": outcome.editing, "loose": outcome.loose}
+    if outcome.machine is not None:
+        said["preserve"] = preserved(outcome.machine)
+    if outcome.beside is not None:
+        said["lock"], said["preserve"] = outcome.beside
+    return said | {"begin": begin, "text": outcome.text, "new": time.monotonic_ns()}
+
+
+def told(text: str) -> dict[str, Any]:
+    """A line that speaks, and speaks again where it has been closed."""
+    return {"tone": "told", "text": text, "new": time.monotonic_ns()}
+
+
+def spoken(error: Exception) -> dict[str, Any]:
+    """See `trouble`; the field it names is the element's id."""
+    said = trouble(error)
+    where = {"field": element_id(said["field"])} if said.get("field") else {}
+    return said | where | {"new": time.monotonic_ns()}
+
+
+def mark(field: str, sentence: str, tone: str) -> dict[str, str]:
+    """A sentence at its field; below the button where it is about several."""
+    return {"id": element_id(field) if field else "fp-summary", "text": sentence, "tone": tone}
+
+
+def mode(name: str) -> dict[str, Any]:
+    """What a quality mode moves; nothing where it is "my own"."""
+    return replacing(Outcome(values=shortcuts.MODES.get(name, {})))
+
+
+def follow(model: str, seconds: Any, before: str) -> tuple[Any, str]:
+    """The length and the model: a length nobody has chosen is the one the model does best."""
+    usual = seconds in ("", form.first_length(before or model))
+    return (form.first_length(model) if usual else gr.skip()), model
 
 
 def new_seed() -> str:

@@ -8,7 +8,10 @@ from gradio.themes.utils.colors import Color
 from gradio.themes.utils.fonts import Font
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("core.js", "inputs.js", "stage.js", "lists.js")
+SCRIPTS = (
+    "core.js", "memory.js", "messages.js", "uploads.js", "numbers.js", "inputs.js", "around.js", "stage.js",
+    "lists.js",
+)  # fmt: skip
 SANS = ("Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Cantarell", "Noto Sans", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 EMBER = Color(
@@ -87,8 +90,8 @@ def theme() -> Base:
 
 
 def head() -> str:
-    """What goes into the document's head."""
-    scripts = "\n".join((STATIC / name).read_text("utf-8") for name in SCRIPTS)
+    """What goes into the document's head. Each file's names are its own; what they share is in `FP`."""
+    scripts = "\n".join(f"{{\n{(STATIC / name).read_text('utf-8')}}}" for name in SCRIPTS)
     return f'<meta name="color-scheme" content="light dark"><script>\n{scripts}\n</script>'
 
 

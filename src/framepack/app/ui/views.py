@@ -101,14 +101,14 @@ def row(job: Job, index: int) -> View:
 
 
 def actions(job: Job) -> list[str]:
-    """What can be done with a job now, in the order of the buttons."""
+    """What can be done with a job now, in the order of the buttons. None takes the place of another under a finger."""
     if job.status == "running":
         last = job.progress.sections and job.progress.section + 1 >= job.progress.sections
         return ["cancel"] if job.wish or last else ["cancel", "pause", "stop"]
     if job.status == "queued":
         return ["cancel", "pause", "up", "down"] + (["edit"] if not job.progress.section else [])
     if job.status == "paused":
-        return ["resume", "cancel", "up", "down"] + (["edit"] if not job.progress.section else [])
+        return ["cancel", "resume", "up", "down"] + (["edit"] if not job.progress.section else [])
     again = ["retry"] if job.status != "done" else []
     made = ["input"] if playing(job)["show"] else []
     return [*again, *made, "reuse", "delete"]

@@ -1,4 +1,4 @@
-"""Gradio components for the table of controls, and the three of our own: drop zone, rows, panel.
+"""Gradio components for the table of controls, and those of our own: drop zone, number, rows, panel.
 
 A component of ours is a `gr.HTML` whose template never changes: its script in `static/` draws the value and sets it.
 """
@@ -10,8 +10,9 @@ import gradio as gr
 from gradio.components import Component
 
 from framepack.app.ui.controls import Control
-from framepack.app.ui.form import defaults
+from framepack.app.ui.form import defaults, first_length
 from framepack.app.ui.kinds import Choice, Number, Picture, Rows, Slide, Switch, Text, Whole
+from framepack.spec.variants import VARIANTS
 
 DRAW = "FP.mount('{kind}', {config}, element, props, trigger, watch, ['act', 'input'])"
 """The script of each component of ours. It names the events the component has: Gradio looks for them here."""
@@ -40,10 +41,11 @@ def build(control: Control) -> Component:
     visible = control.shown(defaults())
     match control.widget:
         case Picture():
-            return panel("picture", value, help=control.help, **name)
+            return panel("picture", value, field=control.field, help=control.help, **name)
         case Rows() as rows:
             columns = [vars(column) for column in rows.columns]
             more: dict[str, Any] = {
+                "field": control.field,
                 "columns": columns,
                 "add": rows.add,
                 "single": rows.single,
@@ -53,24 +55,18 @@ def build(control: Control) -> Component:
         case Text(lines=lines, placeholder=placeholder):
             return gr.Textbox(value, lines=lines, max_lines=12, placeholder=placeholder, visible=visible, **told)
         case Whole(placeholder=placeholder):
-            return gr.Textbox(value, max_lines=1, placeholder=placeholder, min_width=100, visible=visible, **told)
+            empty = placeholder or str(value)
+            return gr.Textbox(value, max_lines=1, placeholder=empty, min_width=100, visible=visible, **told)
         case Number():
-            return gr.Number(value, min_width=120, visible=visible, **told)
-        case Slide(low=low, high=high, step=step):
-            return gr.Slider(low, high, value, step=step, min_width=220, buttons=[], visible=visible, **told)
+            return panel("number", value, visible=visible, start=value, help=control.help, **name)
+        case Slide() as slide:
+            start = {model: first_length(model) for model in VARIANTS} if control.field == "seconds" else value
+            return panel("number", value, visible=visible, start=start, help=control.help, **vars(slide), **name)
         case Choice(choices=choices):
             return gr.Dropdown(list(choices), value=value, filterable=False, min_width=220, visible=visible, **told)
         case Switch():
             return gr.Checkbox(value, visible=visible, **told)
     assert_never(control.widget)
-
-
-def filled(control: Control, value: Any, shown: bool) -> Any:
-    """An update that gives the control a value; a slider widens for one beyond its ends."""
-    if isinstance(control.widget, Slide) and isinstance(value, int | float):
-        low, high = min(control.widget.low, value), max(control.widget.high, value)
-        return gr.update(value=value, minimum=low, maximum=high, visible=shown)
-    return gr.update(value=value, visible=shown)
 
 
 def element_id(field: str) -> str:

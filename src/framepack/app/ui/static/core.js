@@ -6,6 +6,10 @@ FP.mount = (kind, config, element, props, trigger, watch) => {
   const part = FP.kinds[kind](root, {
     config,
     act: (name, more = {}) => trigger("act", { do: name, ...more }),
+    /* Has the value, and does not ask the server about it yet. */
+    hold: (value) => {
+      props.value = value;
+    },
     set: (value) => {
       props.value = value;
       trigger("input");
@@ -37,6 +41,7 @@ const PATHS = {
   retry: "M4 12a8 8 0 1 0 3-6.2M4 4v5h5", edit: "M4 20h4L20 8l-4-4L4 16z", star: "M12 3l2.7 5.8 6.3.8-4.6 4.4 1.2 6.3L12 17.2 6.4 20.3l1.2-6.3L3 9.6l6.3-.8z",
   save: "M12 4v11m-5-5 5 5 5-5M4 20h16", picture: "M3 5h18v14H3zM3 16l5-5 5 5 3-3 5 5", camera: "M4 8h3l2-3h6l2 3h3v11H4zM12 17a4 4 0 1 0 0-8 4 4 0 0 0 0 8z",
   sliders: "M4 7h10m4 0h2M4 17h2m4 0h10M16 4v6M8 14v6", stop: "M7 7h10v10H7z", sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2v2m0 16v2M2 12h2m16 0h2M5 5l1.4 1.4m11.2 11.2L19 19M5 19l1.4-1.4M17.6 6.4 19 5",
+  undo: "M8 5 3.5 9.5 8 14M4 9.5h10a5.5 5.5 0 0 1 0 11h-4", redo: "M16 5l4.5 4.5L16 14M20 9.5H10a5.5 5.5 0 0 0 0 11h4",
   search: "M10.5 17a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13zm5-1.5L21 21", film: "M4 5h16v14H4zM8 5v14M16 5v14M4 9h4m8 0h4M4 15h4m8 0h4",
 };
 
@@ -58,25 +63,6 @@ FP.button = (label, icon, onclick, { quiet = false, kind = "" } = {}) =>
     icon ? FP.icon(icon) : null,
     quiet ? null : FP.el("span", {}, label),
   );
-
-/* Hands files in; resolves to what the server says of each, with its own words as `said`: a seed can be more than a
-   number of JavaScript's holds. */
-FP.upload = (files, progress = () => {}, address = "/api/uploads") =>
-  new Promise((resolve, reject) => {
-    const form = new FormData();
-    for (const file of files) form.append("file", file, file.name || "pasted.png");
-    const request = new XMLHttpRequest();
-    request.open("POST", address);
-    request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
-    request.onerror = () => reject(new Error("The server does not answer. Is it still running?"));
-    request.onload = () => {
-      let answer = {};
-      try { answer = JSON.parse(request.responseText); } catch { /* not ours: a proxy's page, say */ }
-      if (request.status < 300) resolve(answer.map((one) => ({ ...one, said: request.responseText })));
-      else reject(new Error(FP.sentence(answer.error)));
-    };
-    request.send(form);
-  });
 
 /* Asks the service; an error is its sentence. */
 FP.ask = async (address, method = "GET") => {
@@ -113,40 +99,24 @@ FP.picture = (id, attributes) => {
   return FP.el("img", { src: FP.address(id), onerror: copy, ...attributes });
 };
 
+/* As if typed: the browser's own undo takes it back. */
 FP.write = (selector, text) => {
   const field = document.querySelector(selector);
   if (!field) return;
+  field.focus();
+  field.select();
+  if (text && document.execCommand("insertText", false, text)) return;
   field.value = text;
   field.dispatchEvent(new Event("input", { bubbles: true }));
-  field.focus();
 };
 
-/* The tab's one piece of state: its job, in the address, so that a reload finds it and another tab has its own. */
-FP.recall = () => new URLSearchParams(location.search).get("job") || "";
-FP.remember = (job) => {
-  const address = new URL(location.href);
-  if (job) address.searchParams.set("job", job);
-  else address.searchParams.delete("job");
-  history.replaceState(null, "", address);
+/* Brings what a button is about before someone's eyes. */
+const ABOUT = { show: "#fp-stage", retry: "#fp-stage", edit: "#c-prompt", reuse: "#c-prompt", input: "#c-image" };
+FP.bring = (name) => {
+  const target = document.querySelector(ABOUT[name] || "none");
+  const at = target && target.getBoundingClientRect();
+  if (at && (at.top < 0 || at.top > innerHeight - 240)) target.scrollIntoView({ behavior: "smooth", block: name === "show" ? "start" : "center" });
 };
-
-/* The form as it last was without mistakes: this tab's own for a reload, this browser's last for a new tab. */
-const FORM = "framepack.form";
-const told = (storage) => {
-  try { return JSON.parse(window[storage].getItem(FORM)); } catch { return null; /* private mode keeps nothing */ }
-};
-FP.kept = () => JSON.stringify({ here: told("sessionStorage"), before: told("localStorage") });
-FP.keep = (form) => {
-  for (const storage of form ? ["sessionStorage", "localStorage"] : [])
-    try { window[storage].setItem(FORM, form); } catch { /* as above, or no room */ }
-};
-/* A sentence is looked at, and kept, also where someone stops in the middle of it. */
-let pause = 0;
-document.addEventListener("input", ({ target }) => {
-  if (target.tagName !== "TEXTAREA") return;
-  clearTimeout(pause);
-  pause = setTimeout(() => target.dispatchEvent(new FocusEvent("blur")), 700);
-});
 
 FP.dark = () => document.body.classList.contains("dark");
 FP.paint = (dark) => {
@@ -160,12 +130,19 @@ FP.begin = () => {
   FP.paint(chosen === null ? matchMedia("(prefers-color-scheme: dark)").matches : chosen === "yes");
 };
 
+/* A sentence is looked at also where someone stops in the middle of it. */
+let pause = 0;
+document.addEventListener("input", ({ target }) => {
+  if (target.tagName !== "TEXTAREA") return;
+  clearTimeout(pause);
+  pause = setTimeout(() => target.dispatchEvent(new FocusEvent("blur")), 700);
+});
+
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-    event.preventDefault();
-    if (document.activeElement) document.activeElement.dispatchEvent(new Event("change", { bubbles: true }));
-    const button = document.querySelector("#fp-generate");
-    setTimeout(() => (button.matches("button") ? button : button.querySelector("button")).click(), 60);
-  }
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  if (event.repeat || document.querySelector("dialog[open]")) return;
+  if (document.activeElement) document.activeElement.dispatchEvent(new Event("change", { bubbles: true }));
+  setTimeout(FP.generate, 60);
 });
 document.addEventListener("DOMContentLoaded", FP.begin);

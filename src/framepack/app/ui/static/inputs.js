@@ -1,67 +1,110 @@
-/* Parts that hold a value: the drop zone and rows; and what stands around the form: chips, marks, presets. */
+/* Parts that hold a value: the drop zone and rows. */
 const PICTURES = "image/png,image/jpeg,image/webp,image/gif,image/avif,image/heic,image/bmp,image/tiff";
 
+/* What became of a file, at its field; whoever waits for it hears of it too. */
+FP.failed = (say, error) => {
+  if (error instanceof FP.Stopped) return;
+  say.textContent = error.message;
+  document.dispatchEvent(new Event("fp-failed"));
+};
+
 FP.kinds.picture = (root, part) => {
-  let value = null;
-  const name = part.config.label;
+  let value = null, coming = null;
   const say = FP.el("p", { class: "fp-error", role: "alert" });
   const box = FP.el("div", { class: "fp-drop" });
-  root.append(FP.el("h2", { class: "fp-h" }, name), box, say, FP.el("p", { class: "fp-help" }, part.config.help));
+  root.append(FP.el("h2", { class: "fp-h" }, part.config.label), box, say, FP.el("p", { class: "fp-help" }, part.config.help));
 
-  const take = async (files) => {
-    say.textContent = "";
-    box.classList.add("fp-busy");
-    try {
-      const [got] = await FP.upload(files.slice(0, 1), (share) => box.style.setProperty("--share", share));
-      if (got.request) part.act("settings", { said: got.said });
-      else if (got.kind === "video") part.act("video", { id: got.id });
-      else {
-        FP.local.set(got.id, URL.createObjectURL(files[0]));
-        draw(got.id);
-        part.set(got.id);
-      }
-      if (files.length > 1) say.textContent = "A video starts with one picture: the first was taken.";
-    } catch (error) {
-      say.textContent = error.message;
+  const put = (id) => {
+    if (value) FP.before("another picture");
+    value = id;
+    draw(id);
+    part.set(id);
+  };
+  const arrived = (got, url) => {
+    if (!got.request && got.kind !== "video") {
+      FP.local.set(got.id, url);
+      return put(got.id);
     }
-    box.classList.remove("fp-busy");
+    draw(value);
+    FP.answer();
+    if (got.request) part.act("settings", { said: got.said });
+    else part.act("video", { id: got.id });
+  };
+  /* Of several chosen one after the other, the last counts. */
+  const take = async (files) => {
+    if (coming) coming.stop();
+    say.textContent = files.length > 1 ? "A video starts with one picture: the first was taken." : "";
+    const upload = FP.upload(files.slice(0, 1), { field: part.config.field, progress: (share) => box.style.setProperty("--share", share) });
+    const mine = (coming = { ...upload, url: URL.createObjectURL(files[0]), name: files[0].name });
+    draw(value);
+    try {
+      const [got] = await mine.answer;
+      if (coming !== mine) return;
+      coming = null;
+      arrived(got, mine.url);
+    } catch (error) {
+      if (coming !== mine) return;
+      coming = null;
+      draw(value);
+      FP.failed(say, error);
+    }
   };
   const choose = () => FP.pick(`${PICTURES},video/*`, false, take);
-
-  const draw = (id) => {
-    value = id;
-    const tools = [FP.button("Webcam", "camera", () => FP.webcam(take), { quiet: true })];
-    if (id) {
-      tools.unshift(FP.button("Choose another picture", "edit", choose, { quiet: true }));
-      tools.push(FP.button("Remove the picture", "close", () => (draw(null), part.set(null)), { quiet: true }));
-    }
-    const shown = id
-      ? FP.picture(id, { alt: "The picture the video starts with", class: "fp-chosen" })
-      : FP.el("button", { type: "button", class: "fp-invite", onclick: choose },
-          FP.icon("picture"), FP.el("strong", {}, "Drop a picture"), FP.el("span", {}, "or click to choose, or paste with Ctrl+V"));
-    box.replaceChildren(shown, FP.el("div", { class: "fp-tools" }, tools));
-    box.classList.toggle("fp-full", Boolean(id));
+  const remove = () => {
+    put(null);
+    FP.tell({ text: "The picture is taken out.", undo: true });
   };
 
+  const face = (id) => {
+    if (coming) {
+      const named = FP.el("p", { class: "fp-name-coming" }, coming.name);
+      return FP.el("img", { src: coming.url, alt: "The picture on its way", class: "fp-chosen", onerror: ({ target }) => target.replaceWith(named) });
+    }
+    if (id) return FP.picture(id, { alt: "The picture the video starts with", class: "fp-chosen" });
+    return FP.el("button", { type: "button", class: "fp-invite", onclick: choose },
+      FP.icon("picture"), FP.el("strong", {}, "Drop a picture"), FP.el("span", {}, "or click to choose, or paste with Ctrl+V"));
+  };
+  const draw = (id) => {
+    if (coming && id !== value) coming.stop();
+    value = id;
+    const tools = [FP.button("Webcam", "camera", () => FP.webcam(take), { quiet: true })];
+    if (id || coming) tools.unshift(FP.button("Choose another picture", "edit", choose, { quiet: true }));
+    if (coming) tools.push(FP.button("Stop this upload", "close", coming.stop, { quiet: true }));
+    else if (id) tools.push(FP.button("Remove the picture", "close", remove, { quiet: true }));
+    box.replaceChildren(face(id), FP.el("div", { class: "fp-tools" }, tools));
+    box.classList.toggle("fp-full", Boolean(id || coming));
+    box.classList.toggle("fp-busy", Boolean(coming));
+  };
+
+  FP.drops(box, take, (text) => (say.textContent = text));
+  return { draw };
+};
+
+/* Files from anywhere on the page that no list takes; text may still be dropped and pasted where one types. */
+FP.drops = (box, take, say) => {
   const files = (event) => [...((event.clipboardData || event.dataTransfer || {}).files || [])];
+  const typed = (event) => event.target.closest && event.target.closest("input, textarea");
   const own = (event) => event.target.closest && event.target.closest(".fp-rows");
+  const carries = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
   document.addEventListener("dragover", (event) => {
+    if (!carries(event) && typed(event)) return;
     event.preventDefault();
     if (!own(event)) box.classList.add("fp-over");
   });
   document.addEventListener("dragleave", (event) => event.relatedTarget || box.classList.remove("fp-over"));
   document.addEventListener("drop", (event) => {
-    event.preventDefault();
     box.classList.remove("fp-over");
-    if (!own(event) && files(event).length) take(files(event));
+    if (!carries(event) && typed(event)) return;
+    event.preventDefault();
+    if (own(event)) return;
+    if (files(event).length) take(files(event));
+    else say("Only files can be dropped here: save the picture first, then drop its file.");
   });
   document.addEventListener("paste", (event) => {
-    if (files(event).length) {
-      event.preventDefault();
-      take(files(event));
-    }
+    if (!files(event).length || (typed(event) && event.clipboardData.types.includes("text/plain"))) return;
+    event.preventDefault();
+    take(files(event));
   });
-  return { draw };
 };
 
 FP.webcam = async (take) => {
@@ -90,7 +133,7 @@ FP.webcam = async (take) => {
 };
 
 FP.kinds.rows = (root, part) => {
-  const { columns, single, add, label, help } = part.config;
+  const { field, columns, single, add, label, help } = part.config;
   const picture = columns.find((column) => column.kind === "picture");
   const list = FP.el("ol", { class: "fp-list" });
   const say = FP.el("p", { class: "fp-error", role: "alert" });
@@ -98,7 +141,7 @@ FP.kinds.rows = (root, part) => {
   root.classList.add("fp-rows");
   root.append(FP.el("h3", { class: "fp-h" }, label), list, buttons, say, FP.el("p", { class: "fp-help" }, help));
   const lora = columns.find((column) => column.kind === "lora");
-  let rows = [], loras = [];
+  let rows = [], loras = [], coming = null;
 
   /* Rows that are added together lie a second apart. */
   const next = (column, index) => {
@@ -108,39 +151,40 @@ FP.kinds.rows = (root, part) => {
   };
   const fresh = (first, index = 0) =>
     Object.fromEntries(columns.map((column) => [column.key, column.kind === "picture" || column.kind === "lora" ? first : next(column, index)]));
-  const change = (next) => {
+  const change = (next, told) => {
+    if (rows.length && (told || single)) FP.before(told || "another picture");
     draw(next);
     part.set(FP.plain(next));
+    if (told) FP.tell({ text: told, undo: true });
   };
-  const take = async (files) => {
+  /* `taken` has what the server said of files; of several uploads to one place the last counts. */
+  const send = async (files, address, taken) => {
+    if (single && coming) coming.stop();
     say.textContent = "";
+    const mine = (coming = FP.upload(files, { address, field }));
     root.classList.add("fp-busy");
     try {
-      const got = await FP.upload(single ? files.slice(0, 1) : files);
+      await taken(await mine.answer);
+    } catch (error) {
+      FP.failed(say, error);
+    }
+    if (coming === mine) root.classList.remove("fp-busy");
+  };
+  const take = (files) =>
+    send(single ? files.slice(0, 1) : files, "/api/uploads", (got) => {
       got.forEach((one, index) => FP.local.set(one.id, URL.createObjectURL(files[index])));
       const pictures = got.filter((one) => one.kind === "picture").map((one, index) => fresh(one.id, index));
       if (pictures.length < got.length) say.textContent = "Only pictures can stand here.";
-      change(single ? pictures : [...rows, ...pictures]);
-    } catch (error) {
-      say.textContent = error.message;
-    }
-    root.classList.remove("fp-busy");
-  };
+      if (pictures.length) change(single ? pictures : [...rows, ...pictures]);
+    });
   const known = async () => {
     loras = (await FP.ask("/api/loras")).map((one) => one.name);
   };
-  const takeLora = async (files) => {
-    say.textContent = "";
-    root.classList.add("fp-busy");
-    try {
-      const got = await FP.upload(files, undefined, "/api/loras");
+  const takeLora = (files) =>
+    send(files, "/api/loras", async (got) => {
       await known();
       change([...rows, ...got.map((one) => fresh(one.name))]);
-    } catch (error) {
-      say.textContent = error.message;
-    }
-    root.classList.remove("fp-busy");
-  };
+    });
   const chooseLora = async () => {
     say.textContent = "";
     try {
@@ -165,18 +209,19 @@ FP.kinds.rows = (root, part) => {
   const cell = (row, index, column) => {
     const named = `${column.label}, ${label} ${index + 1}`;
     if (column.kind === "picture") return FP.picture(row[column.key], { alt: named, class: "fp-thumb" });
-    const write = (event) => {
-      const text = event.target.value;
-      row[column.key] = column.kind === "number" && text !== "" ? Number(text) : text;
-      part.set(FP.plain(rows));
+    const write = (put) => (value) => {
+      row[column.key] = value;
+      put(FP.plain(rows));
     };
-    const input =
-      column.kind === "lora"
-        ? FP.el("select", { onchange: write, "aria-label": named }, [...new Set([row[column.key], ...loras])].map((file) => FP.el("option", { selected: file === row[column.key] }, file)))
-        : FP.el("input", {
-            type: column.kind, onchange: write, "aria-label": named, value: row[column.key],
-            min: column.kind === "number" ? column.low : null, max: column.kind === "number" ? column.high : null, step: column.kind === "number" ? "any" : null,
-          });
+    const [hold, set] = [write(part.hold), write(part.set)];
+    const attributes = { "aria-label": named, value: row[column.key] };
+    const files = () => [...new Set([row[column.key], ...loras])].map((file) => FP.el("option", { selected: file === row[column.key] }, file));
+    const kinds = {
+      lora: () => FP.el("select", { onchange: ({ target }) => set(target.value), "aria-label": named }, files()),
+      number: () => FP.box(attributes, () => column.start, hold, set),
+      text: () => FP.el("input", { type: "text", oninput: ({ target }) => hold(target.value), onchange: ({ target }) => set(target.value), ...attributes }),
+    };
+    const input = kinds[column.kind]();
     return FP.el("label", { class: `fp-cell fp-${column.kind}` }, FP.el("span", {}, column.label), input);
   };
 
@@ -189,87 +234,20 @@ FP.kinds.rows = (root, part) => {
           FP.el("div", { class: "fp-tools" },
             index > 0 ? FP.button(`Move up, ${label} ${index + 1}`, "up", () => swap(index, index - 1), { quiet: true }) : null,
             index < rows.length - 1 ? FP.button(`Move down, ${label} ${index + 1}`, "down", () => swap(index, index + 1), { quiet: true }) : null,
-            FP.button(`Remove, ${label} ${index + 1}`, "close", () => change(rows.filter((_, other) => other !== index)), { quiet: true })))),
+            FP.button(`Remove, ${label} ${index + 1}`, "close", () => change(rows.filter((_, other) => other !== index), `${label} ${index + 1}: taken out.`), { quiet: true })))),
     );
     const full = single && rows.length > 0;
     buttons.replaceChildren(
       ...(full ? [] : [FP.button(add, "plus", more)]),
       ...(lora ? [FP.button("Upload a LoRA file", "save", () => FP.pick(".safetensors", true, takeLora))] : []),
-      ...(rows.length > 1 ? [FP.button("Clear all", "close", () => change([]))] : []),
+      ...(rows.length > 1 ? [FP.button("Clear all", "close", () => change([], `${label}: all taken out.`))] : []),
     );
   };
   root.addEventListener("drop", (event) => {
     const files = [...event.dataTransfer.files];
     if (files.length && picture) take(files);
     else if (files.length && lora) takeLora(files);
+    else if (files.length) say.textContent = "Only sentences can stand here.";
   });
   return { draw };
-};
-
-FP.kinds.chips = (root) => ({
-  draw: (texts) =>
-    root.replaceChildren(
-      FP.el("div", { class: "fp-chips", role: "group", "aria-label": "Quick prompts" },
-        (texts || []).map((text) => FP.el("button", { type: "button", class: "fp-chip", title: text, onclick: () => FP.write("#c-prompt textarea", text) }, text.split(/[,.]/)[0])))),
-});
-
-/* What has to be done before the model can be used. */
-FP.kinds.advice = (root) => {
-  root.setAttribute("role", "status");
-  return {
-    draw: (said) =>
-      root.replaceChildren(...(said ? [FP.el("div", { class: "fp-advice" }, FP.el("strong", {}, said.title), FP.el("p", {}, said.text), FP.el("code", {}, said.command), FP.el("p", {}, said.then))] : [])),
-  };
-};
-
-/* Marks the field that cannot work, with the sentence below it. */
-FP.kinds.marks = () => ({
-  draw: (found) => {
-    document.querySelectorAll(".fp-mark").forEach((mark) => mark.remove());
-    document.querySelectorAll("[aria-invalid]").forEach((field) => field.removeAttribute("aria-invalid"));
-    for (const [id, sentence] of Object.entries(found || {})) {
-      const field = document.getElementById(id);
-      if (!field) continue;
-      const input = field.querySelector("input, textarea, select");
-      if (input) input.setAttribute("aria-invalid", "true");
-      field.append(FP.el("p", { class: "fp-error fp-mark", role: "alert" }, FP.sentence(sentence)));
-    }
-  },
-});
-
-FP.kinds.presets = (root, part) => {
-  const name = FP.el("input", { type: "text", "aria-label": "Name of the preset", placeholder: "Name", maxlength: 60 });
-  const save = () => name.value.trim() && part.act("save", { name: name.value.trim() });
-  const list = FP.el("ul", { class: "fp-list" });
-  name.addEventListener("keydown", (event) => event.key === "Enter" && !event.ctrlKey && (event.preventDefault(), save()));
-  const take = async ([file]) => part.act("import", { text: await file.text() });
-  const keep = (all) => {
-    const link = FP.el("a", { href: URL.createObjectURL(new Blob([JSON.stringify(all, null, 1)], { type: "application/json" })), download: "framepack-presets.json" });
-    link.click();
-  };
-  const foot = FP.el("div", { class: "fp-line" });
-  root.append(list, FP.el("div", { class: "fp-line fp-save" }, name, FP.button("Save settings", "save", save)), foot,
-    FP.el("p", { class: "fp-help" }, "A preset keeps all settings but the pictures. The starred one is what a new page begins with."));
-  const renamed = (old) => {
-    const next = prompt("New name", old);
-    if (next && next !== old) part.act("rename", { name: old, new: next.trim() });
-  };
-  return {
-    draw: (value) => {
-      const { names, startup, all } = value || { names: [], startup: null, all: {} };
-      list.replaceChildren(
-        ...names.map((one) =>
-          FP.el("li", { class: "fp-row fp-preset" },
-            FP.el("button", { type: "button", class: "fp-name", onclick: () => part.act("load", { name: one }) }, one),
-            FP.el("div", { class: "fp-tools" },
-              FP.button(one === startup ? `Begin with the defaults instead of ${one}` : `Begin with ${one}`, "star", () => part.act("start", { name: one === startup ? null : one }), { quiet: true, kind: one === startup ? "fp-on" : "" }),
-              FP.button(`Rename ${one}`, "edit", () => renamed(one), { quiet: true }),
-              FP.button(`Delete ${one}`, "trash", () => confirm(`Delete the preset ${one}?`) && part.act("delete", { name: one }), { quiet: true })))),
-      );
-      foot.replaceChildren(
-        FP.button("Import", "plus", () => FP.pick("application/json,.json", false, take)),
-        ...(names.length ? [FP.button("Export all", "save", () => keep(all))] : []),
-      );
-    },
-  };
 };

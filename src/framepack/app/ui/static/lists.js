@@ -1,29 +1,27 @@
-/* Lists of jobs, the header, and the line that speaks. */
+/* Lists of jobs, and the header. */
 FP.kinds.header = (root) => ({
   draw: () => {
     const turn = () => {
       FP.paint(!FP.dark());
       try { localStorage.setItem("framepack.dark", FP.dark() ? "yes" : "no"); } catch { /* private mode keeps nothing */ }
     };
+    const undo = FP.button("Undo", "undo", FP.undo, { quiet: true });
+    const redo = FP.button("Redo", "redo", FP.redo, { quiet: true });
+    const able = () => {
+      const { back, forth } = FP.steps();
+      for (const [button, name, step] of [[undo, "Undo", back], [redo, "Redo", forth]]) {
+        button.disabled = !step;
+        button.title = step ? `${name}: ${step.label}` : name;
+      }
+    };
+    document.addEventListener("fp-stepped", able);
+    able();
     const mark = FP.el("span", { class: "fp-mark-logo", "aria-hidden": "true" }, FP.el("i"), FP.el("i"), FP.el("i"));
     root.replaceChildren(
       FP.el("header", { class: "fp-header" },
         FP.el("h1", {}, mark, "FramePack"),
         FP.el("p", {}, "A picture and a sentence become a long video."),
-        FP.button("Light or dark", "sun", turn, { quiet: true })),
-    );
-  },
-});
-
-FP.kinds.notice = (root, part) => ({
-  draw: (said) => {
-    root.setAttribute("role", "status");
-    if (!said || !said.text) return root.replaceChildren();
-    root.replaceChildren(
-      FP.el("div", { class: `fp-notice fp-${said.tone}` },
-        FP.el("p", {}, said.text),
-        said.detail ? FP.el("details", { class: "fp-story" }, FP.el("summary", {}, "Technical details, for a report"), FP.el("pre", { tabindex: 0 }, said.detail)) : null,
-        FP.button("Close this message", "close", () => (root.replaceChildren(), part.set(null)), { quiet: true })),
+        FP.el("div", { class: "fp-tools" }, undo, redo, FP.button("Light or dark", "sun", turn, { quiet: true }))),
     );
   },
 });
@@ -41,7 +39,7 @@ FP.kinds.queue = (root, part) => {
   const line = (job) =>
     FP.el("li", { class: "fp-row fp-job", "data-job": job.id, "data-status": job.status },
       FP.el("img", { src: job.picture, alt: "", class: "fp-thumb", loading: "lazy" }),
-      FP.el("button", { type: "button", class: "fp-name", title: "Show this job", onclick: () => part.act("show", { id: job.id }) },
+      FP.el("button", { type: "button", class: "fp-name", title: "Show this job", onclick: () => (FP.bring("show"), part.act("show", { id: job.id })) },
         FP.el("strong", {}, job.prompt || "No sentence"), FP.el("small"), FP.el("i", { class: "fp-thin" })),
       FP.el("div", { class: "fp-tools" }, FP.buttons(job, part.act, true)));
   return {
@@ -56,6 +54,7 @@ FP.kinds.queue = (root, part) => {
         const element = lines.get(key);
         element.querySelector("small").textContent = [job.state, job.status === "running" ? `${job.percent} %` : "", job.where, job.label, job.settings].filter(Boolean).join(" · ");
         element.querySelector(".fp-thin").style.width = `${job.percent}%`;
+        element.classList.toggle("fp-edited", Boolean(FP.now) && FP.now.editing === job.id);
         return element;
       });
       for (const [key, element] of lines) if (!wanted.includes(element)) lines.delete(key);
@@ -78,7 +77,7 @@ FP.kinds.history = (root, part) => {
   const cards = new Map();
 
   const card = (job) => {
-    const face = FP.el("button", { type: "button", class: "fp-face", onclick: () => part.act("show", { id: job.id }), "aria-label": `Show ${job.prompt || job.settings}` },
+    const face = FP.el("button", { type: "button", class: "fp-face", onclick: () => (FP.bring("show"), part.act("show", { id: job.id })), "aria-label": `Show ${job.prompt || job.settings}` },
       FP.el("img", { src: job.picture, alt: "", loading: "lazy" }));
     if (job.show && job.video) {
       const play = () => face.querySelector("video") || face.append(FP.film(job));

@@ -6,11 +6,17 @@ const BUTTONS = {
 };
 const SURE = { delete: "Delete this entry and its video?" };
 
+/* A row's buttons end with the first one, cancel: where the others come and go, none takes its place under a finger. */
 FP.buttons = (view, act, quiet) =>
-  view.actions.map((name) => {
+  (quiet ? [...view.actions].reverse() : view.actions).map((name) => {
     const [label, icon] = BUTTONS[name];
     const told = quiet ? `${label}: ${view.prompt || view.settings}` : label;
-    return FP.button(told, icon, () => (!SURE[name] || confirm(SURE[name])) && act(name, { id: view.id, place: view.place }), { quiet });
+    const press = () => {
+      if (SURE[name] && !confirm(SURE[name])) return;
+      FP.bring(name);
+      act(name, { id: view.id, place: view.place });
+    };
+    return FP.button(told, icon, press, { quiet });
   });
 
 FP.saving = (view, quiet) =>
@@ -146,7 +152,8 @@ FP.kinds.stage = (root, part) => {
       below.hidden = none;
       root.dataset.status = none ? "empty" : view.status;
       document.title = none ? "FramePack" : `${view.status === "running" ? `${view.percent} %` : view.title} · FramePack`;
-      if (!none && root.dataset.job !== view.id && root.dataset.job !== undefined && matchMedia("(max-width: 900px)").matches)
+      const another = !none && root.dataset.job !== view.id && root.dataset.job !== undefined;
+      if (another && (matchMedia("(max-width: 900px)").matches || root.getBoundingClientRect().top < 0))
         root.scrollIntoView({ behavior: "smooth", block: "start" });
       root.dataset.job = none ? "" : view.id;
       if (none) {
