@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,6 +12,7 @@ from fake_generator import ask
 from framepack.app.api import broadcast, events
 from framepack.app.api.broadcast import PAGE, Broadcast, Full
 from framepack.app.api.events import EventStream
+from framepack.app.api.views import job_view
 from framepack.jobs.feed import News
 from framepack.spec.events import Notice
 
@@ -54,7 +56,7 @@ async def heard(stream, enough) -> list[tuple[str, dict]]:
 
 
 def test_jobs_and_events_are_written_once_however_many_listen(service, writings):
-    jobs = service.store.submit([ask()] * 200)
+    jobs = service.store.submit([ask()] * 80)
 
     def enough(said):
         if len(said) == len(jobs):
@@ -77,23 +79,34 @@ def test_jobs_and_events_are_written_once_however_many_listen(service, writings)
     assert len(writings) <= 6 * len(jobs), "the state anew every two seconds, and what the queue's watch tells"
 
 
-def test_the_state_comes_in_pages_and_of_a_long_queue_it_tells_how_long(service, writings, monkeypatch):
-    monkeypatch.setattr(broadcast, "STATE_MOST", 150)
-    service.store.submit([ask()] * 200)
+def test_the_state_is_a_page_with_the_address_of_the_next(service, client, writings):
+    jobs = service.store.submit([ask()] * 250)
+    said = asyncio.run(heard(Broadcast(service).stream(None), lambda said: said[-1][0] == "more"))
+    rest = said[-1][1]
+    assert (rest["waiting"], rest["told"], len(said)) == (250, 100, 101)
+    seen = [data["id"] for name, data in said if name == "job"]
+    for _ in range(2):
+        seen += [view["id"] for view in client.get(rest["next"]).json()]
+        rest["next"] = rest["next"].replace("offset=100", "offset=200")
+    assert seen == [job.id for job in jobs]
 
-    async def first() -> list[bytes]:
-        pages = []
-        async with aclosing(Broadcast(service).stream(None)) as stream:
-            async for page in stream:
-                pages.append(page)
-                if told(pages)[-1][0] == "more":
-                    return pages
-        return pages
 
-    pages = asyncio.run(first())
-    assert len(pages) > 3
+def test_news_of_many_jobs_come_in_pages(service):
+    async def visit():
+        shared = Broadcast(service)
+        async with asyncio.timeout(PATIENCE), aclosing(shared.stream(None)) as stream:
+            service.store.submit([ask()])
+            await anext(stream)
+            jobs = service.store.submit([ask()] * 300)
+            pages, seen = [], set()
+            while not {job.id for job in jobs} <= seen:
+                pages.append(await anext(stream))
+                seen |= {data["id"] for _, data in told(pages[-1:])}
+            return pages
+
+    pages = asyncio.run(visit())
+    assert len(pages) > 5
     assert all(len(page) < PAGE + 4096 for page in pages)
-    assert told(pages)[-1] == ("more", {"unfinished": 200, "told": 150})
 
 
 def test_what_happens_while_the_state_is_written_is_told_after_it(service, monkeypatch):
@@ -109,6 +122,16 @@ def test_what_happens_while_the_state_is_written_is_told_after_it(service, monke
     monkeypatch.setattr(shared, "_state_now", slow)
     said = asyncio.run(heard(shared.stream(None), lambda said: said and said[-1][1].get("status") == "paused"))
     assert [data["status"] for _, data in said] == ["queued", "paused"]
+
+
+def test_a_file_that_goes_while_a_job_is_shown_is_left_out(service, monkeypatch):
+    (job,) = service.store.submit([ask()])
+    folder = service.folders.outputs
+    (folder / "there.mp4").write_bytes(b"1234")
+    shown = job_view(replace(job, outputs=(folder / "gone.part.mp4", folder / "there.mp4")), service.folders)
+    assert [(file.name, file.bytes) for file in shown.outputs] == [("there.mp4", 4)]
+    monkeypatch.setattr("pathlib.Path.is_file", lambda file: True)  # as it was a moment ago
+    assert job_view(replace(job, outputs=(folder / "gone.part.mp4",)), service.folders).video is None
 
 
 def test_there_is_a_cap_that_is_told_and_a_place_becomes_free(service, client, monkeypatch):

@@ -9,18 +9,20 @@ from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from anyio import CapacityLimiter, to_thread
 
 from framepack.app.api.views import news_view
 from framepack.app.service import Service
 from framepack.jobs.feed import Listener, News
-from framepack.jobs.job import ENDED, UNFINISHED, UnknownJob
+from framepack.jobs.job import ENDED, UnknownJob
+from framepack.jobs.store import WAITING
 
 MOST = 512
 """Streams there may be at a time."""
-STATE_MOST, STATE_BYTES = 2000, 2**23
-"""Unfinished jobs that a stream of all begins with, and about how many bytes they may take."""
+STATE_MOST, STATE_ENDED = 100, 20
+"""Jobs of a kind that a stream of all begins with, and ended ones."""
 IDLE = 1.0
 """Seconds between looks whether anyone listens still, while there are no news."""
 QUIET = 15.0
@@ -167,21 +169,19 @@ class Broadcast:
             self._writing = None
 
     def _state_now(self) -> list[bytes]:
-        """Pages with every unfinished job and the newest of those that ended; of very many, how many more there are."""
-        service = self._service
-        unfinished = service.jobs(status=UNFINISHED, limit=STATE_MOST)
-        texts, size = list[bytes](), 0
-        for job in unfinished:
-            texts.append(self._text(News(job=job)).data)
-            size += len(texts[-1])
-            if size > STATE_BYTES:
-                break
-        told = len(texts)
-        texts += [self._text(News(job=job)).data for job in service.jobs(status=ENDED)]
+        """The first jobs of each kind and, where more wait, the address of the next page.
+
+        A long queue is not told to everyone who comes: 200 of them would be busy with it, and the service with them.
+        """
+        service, texts = self._service, list[bytes]()
+        running, waiting = (service.jobs(status=kind, limit=STATE_MOST) for kind in (("running",), WAITING))
+        ended = service.jobs(status=ENDED, limit=STATE_ENDED)
+        texts += [self._text(News(job=job)).data for job in (*running, *waiting, *ended)]
         counts = service.store.counts()
-        total = sum(counts.get(status, 0) for status in UNFINISHED)
-        if total > told:
-            texts.append(written("more", {"unfinished": total, "told": told}))
+        total = sum(counts.get(status, 0) for status in WAITING)
+        if total > len(waiting):
+            rest = f"/api/jobs?{urlencode([('status', status) for status in WAITING])}&offset={len(waiting)}"
+            texts.append(written("more", {"waiting": total, "told": len(waiting), "next": rest}))
         return paged(texts)
 
     # What happens

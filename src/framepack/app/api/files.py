@@ -1,5 +1,6 @@
 """Routes of files: uploads in; videos, previews and thumbnails out, the first with ranges, from the outputs folder."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.receive import DECODING, form_of
-from framepack.app.api.views import File, answer, file_view
+from framepack.app.api.views import File, answer, files_views
 from framepack.app.paths import NAME, find_file
 from framepack.app.service import Service
 from framepack.app.thumbnails import thumbnail_of
@@ -64,8 +65,9 @@ def uploads_and_outputs(routes: APIRouter, service: Service) -> None:
     @routes.get("/files", response_model=list[File])
     def files(limit: Annotated[int, Query(ge=1, le=10000)] = 1000) -> Response:
         """Files of the outputs folder, newest first."""
-        found = [file for file in outputs.iterdir() if NAME.fullmatch(file.name) and file.is_file()]
-        return answer(file_view(file) for file in sorted(found, key=lambda file: -file.stat().st_mtime)[:limit])
+        found = [entry for entry in os.scandir(outputs) if NAME.fullmatch(entry.name) and entry.is_file()]
+        newest = sorted(((written_at(entry), entry.path) for entry in found), reverse=True)[:limit]
+        return answer(files_views(Path(path) for _, path in newest))
 
     @routes.get("/files/{name}", response_class=FileResponse)
     def file(name: str) -> FileResponse:
@@ -133,6 +135,14 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
         """A thumbnail of the picture the job starts from."""
         found_job = await run_in_threadpool(service.get, job)
         return await small(service, found_job.request.image)
+
+
+def written_at(entry: "os.DirEntry[str]") -> float:
+    """When a file was written; 0 for one that has gone meanwhile."""
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def still_png(video: Path, which: Which | None, at: float | None) -> tuple[Still, bytes]:

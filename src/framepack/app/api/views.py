@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,22 @@ def file_view(file: Path) -> File:
     return File(name=file.name, url=f"/api/files/{quote(file.name)}", bytes=file.stat().st_size)
 
 
+def files_views(files: Iterable[Path]) -> list[File]:
+    """Those of the files that are there: a part of a video may go the moment it is looked at."""
+    views = []
+    for file in files:
+        with suppress(FileNotFoundError):
+            views.append(file_view(file))
+    return views
+
+
 def job_view(job: Job, folders: Folders, *, traceback: bool = False) -> JobView:
     """A job as the API shows it."""
-    files = [file for file in job.outputs if file.parent == folders.outputs and file.is_file()]
+    files = files_views(file for file in job.outputs if file.parent == folders.outputs)
     shown = {name: getattr(job, name) for name in JobView.model_fields if name in Job.__dataclass_fields__}
     shown |= {
         "request": for_client(json.loads(job.request_json)),
-        "outputs": [file_view(file) for file in files],
+        "outputs": files,
         "video": f"/api/jobs/{job.id}/video" if files else None,
         "picture": f"/api/jobs/{job.id}/picture",
         "preview": f"/api/jobs/{job.id}/preview" if job.status == "running" else None,
