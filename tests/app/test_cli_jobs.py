@@ -1,6 +1,8 @@
 """The command line over the queue, with the fake generator in a thread."""
 
 import json
+import random
+import sqlite3
 import sys
 import threading
 import time
@@ -11,11 +13,14 @@ import typer
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+from damage import DAMAGES, spoil_row
 from fake_generator import TARGET, ask
 
 from framepack.app import cli_service
 from framepack.app.cli_jobs import jobs_app
 from framepack.app.service import Service, folders_at
+from framepack.jobs.lock import QueueLock
+from framepack.jobs.mend import complaint
 from framepack.jobs.pool import Crew
 from framepack.jobs.store import JobStore
 
@@ -278,3 +283,26 @@ def test_a_mistake_is_one_sentence(outputs, arguments, says):
     answer = run(*arguments)
     assert isinstance(answer.exception, ValueError)
     assert says in str(answer.exception)
+
+
+@pytest.mark.parametrize("spoil", ["truncate", "first_page", "folder", "row"])
+def test_a_damaged_queue_is_mended_by_any_command_unless_a_service_has_it(outputs, store, spoil):
+    jobs = store.submit([ask(seed=seed, word="w" * 900) for seed in range(30)])
+    store.close()
+    file = folders_at(outputs).queue
+    if spoil == "row":
+        spoil_row(file, jobs[0].id, "request_json", "{")
+    else:
+        DAMAGES[spoil](file, random.Random(1))
+    lock = QueueLock(file.with_name("service.lock"), patience=0.1)
+    before = sorted(file.parent.iterdir())
+    refused = run("jobs", "list")
+    assert refused.exit_code == (0 if spoil == "row" else 1)
+    assert isinstance(refused.exception, ValueError | sqlite3.OperationalError | None)
+    assert sorted(file.parent.iterdir()) == before, "a service has it"
+    lock.close()
+    answer = run("jobs", "list")
+    assert answer.exit_code == 0, answer.exception
+    assert complaint(file) == (False, "")
+    if spoil == "row":
+        assert "its entry in the queue is damaged" in answer.output

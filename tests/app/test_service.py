@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -231,3 +232,56 @@ def test_the_sheet_is_made_though_the_last_job_failed(folders, tmp_path, monkeyp
         while not made:
             assert time.monotonic() < until
             time.sleep(0.05)
+
+
+def test_a_queue_file_that_is_deleted_or_spoiled_under_a_service_costs_no_job_and_is_told(folders, tmp_path, wait):
+    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+        jobs = service.submit([wish(tmp_path, seed=seed, steps=20, pause=0.01) for seed in range(3)])
+        wait(service, jobs[0], lambda now: now.progress.step or now.progress.section)
+        folders.queue.unlink()
+        assert [wait(service, job).status for job in jobs] == ["done"] * 3
+        assert [job.attempts for job in service.jobs()] == [1] * 3
+        assert "was deleted" in service.health()["queue"]["mended"][0]
+        assert folders.queue.is_file()
+
+
+def test_a_service_whose_folders_are_deleted_makes_them_again_and_goes_on(folders, tmp_path, wait):
+    picture = tmp_path / "x.png"
+    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+        (first,) = service.submit([wish(tmp_path)])
+        wait(service, first)
+        folders.outputs.rename(tmp_path / "elsewhere")
+        (job,) = service.store.submit([ask(seed=2).model_copy(update={"image": picture})])
+        assert wait(service, job).status == "done"
+        assert service.get(first.id).status == "done"
+        assert folders.uploads.is_dir()
+        assert service.health()["queue"]["mended"]
+
+
+def test_a_service_answers_while_another_program_holds_the_queue_locked(folders, tmp_path, wait):
+    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+        (job,) = service.submit([wish(tmp_path, steps=30, pause=0.02)])
+        wait(service, job, lambda now: now.progress.step and service.store.counts_known()[0] == {"running": 1})
+        other = sqlite3.connect(folders.queue, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        for _ in range(10):
+            began = time.monotonic()
+            health = service.health()
+            assert time.monotonic() - began < 1
+            assert health["jobs"] == {"running": 1}
+            assert "another program holds" in health["queue"]["trouble"]
+            time.sleep(0.2)
+        other.execute("ROLLBACK")
+        other.close()
+        assert wait(service, job).status == "done"
+        assert service.health()["queue"] == {"trouble": "", "mended": []}
+
+
+def test_a_queue_that_is_gone_at_the_start_is_told_and_unfinished_work_stays(folders):
+    kept = folders.work("abc")
+    kept.mkdir()
+    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+        assert "unfinished work of 1 jobs is kept" in service.health()["queue"]["mended"][0]
+    assert kept.is_dir()
+    with Service(folders, Crew(target=TARGET, workers=[])):
+        assert not kept.is_dir()

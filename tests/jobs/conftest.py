@@ -77,7 +77,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     def start(workers: int = 1, *, in_process: bool = False, settings: dict | None = None, **folders) -> Bench:
         where = Folders(tmp_path / "outputs", tmp_path / "home", **{"reserve": 0, **folders})
-        store, feed = JobStore(where.queue), Feed()
+        store, feed = JobStore(where.queue, owner=True), Feed()
         crew = Crew(target=TARGET, workers=[settings or {}] * workers, in_process=in_process)
         pool = Pool(store, feed, where, crew, Tracker)
         pool.start()

@@ -1,5 +1,7 @@
 """`framepack jobs ...`: the queue from the command line, whether a service runs or not. `cli_service` works on it."""
 
+import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,23 +33,42 @@ def folders_of(outputs: Path | None) -> "Folders":
 @contextmanager
 def queue(outputs: Path | None) -> "Iterator[JobStore]":
     """The queue, open for a command."""
-    from framepack.jobs.store import JobStore
-
-    store = JobStore(folders_of(outputs).queue)
+    store = open_store(folders_of(outputs))
     try:
         yield store
     finally:
         store.close()
 
 
+def open_store(folders: "Folders") -> "JobStore":
+    """The queue; a damaged one is mended first, unless a service has it, which does that by itself."""
+    import contextlib
+
+    from framepack.app.service import open_queue
+    from framepack.jobs.lock import Busy, QueueLock
+    from framepack.jobs.store import JobStore
+
+    with contextlib.suppress(ValueError, sqlite3.Error):
+        store = JobStore(folders.queue)
+        if store.whole():
+            return store
+        store.close()
+    with contextlib.suppress(Busy), contextlib.closing(QueueLock(folders.home / "service.lock", patience=0.0)):
+        own = open_queue(folders)
+        own.check()
+        own.close()
+    return JobStore(folders.queue)
+
+
 def line(job: "Job") -> str:
-    """A job in one line."""
+    """A job in one line, also one whose request today's rules refuse."""
+    asked = json.loads(job.request_json)
     progress = job.progress
     where = f"{progress.fraction:4.0%}" if job.status == "running" else "    "
-    about = job.label or job.request.prompt
+    about = job.label or str(asked.get("prompt") or "")
     wish = f" ({job.wish} asked for)" if job.wish else ""
     reason = f" - {job.reason}" if job.reason else ""
-    return f"{job.id}  {job.status:9} {where}  {job.request.model:12} {about[:60]}{wish}{reason}"
+    return f"{job.id}  {job.status:9} {where}  {asked.get('model') or '':12} {about[:60]}{wish}{reason}"
 
 
 @jobs_app.command("list")
@@ -77,7 +98,6 @@ def list_jobs(
 @jobs_app.command()
 def show(job: JobId, outputs: Outputs = None) -> None:
     """Everything about a job, as JSON; the traceback after it."""
-    import json
     from dataclasses import asdict
 
     with queue(outputs) as store:

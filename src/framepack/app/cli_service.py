@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from framepack.app.cli_jobs import Outputs, folders_of, line
+from framepack.app.cli_jobs import Outputs, folders_of, line, open_store
 
 if TYPE_CHECKING:
     from framepack.jobs.job import Job
@@ -136,7 +136,6 @@ def batch(
     from framepack.app.paths import adopt, check_files, check_output
     from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put, read_batch
     from framepack.jobs.rerun import find_rerun
-    from framepack.jobs.store import JobStore
     from framepack.spec.unheeded import unheeded
 
     own = given(context, OF_WORKERS)
@@ -160,7 +159,7 @@ def batch(
     limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit)
     machine = left_free(checked_limits(device, preserve=preserve).get("preserve"))
     folders = folders_of(outputs)
-    store = JobStore(folders.queue)
+    store = open_store(folders)
     adopted = [adopt(request, folders) for request in requests]
     rerun = None if again else find_rerun(store, source.stem, adopted)
     known = rerun.jobs if rerun else {}

@@ -14,7 +14,7 @@ from typing import Any, Self
 from framepack.app.convert import Conversions
 from framepack.app.machine import has_gpu
 from framepack.app.models_here import ModelsHere
-from framepack.app.paths import adopt, lora_folder
+from framepack.app.paths import adopt
 from framepack.app.sheets import Sheets
 from framepack.app.thumbnails import sweep_thumbnails
 from framepack.app.tracker import Tracker
@@ -32,6 +32,8 @@ from framepack.media.video import FORMATS
 from framepack.spec.request import GenerationRequest
 
 TIDY_EVERY = 3600.0
+CHECK_EVERY = 20.0
+"""Seconds between looks through the queue's file."""
 UNUSED_AFTER = 24 * 3600.0
 """Seconds after which an upload that no job uses is dropped."""
 
@@ -39,9 +41,16 @@ UNUSED_AFTER = 24 * 3600.0
 def folders_at(outputs: Path, home: Path | None = None, **settings: Any) -> Folders:
     """The service's folders: videos in `outputs`, the rest in `home`, which is hidden inside it by default."""
     suffixes = {name: row.suffix for name, row in FORMATS.items()}
-    folders = Folders(outputs, home or outputs / ".framepack", suffixes, **settings)
-    lora_folder(folders).mkdir(exist_ok=True)
-    return folders
+    return Folders(outputs, home or outputs / ".framepack", suffixes, **settings)
+
+
+def open_queue(folders: Folders) -> JobStore:
+    """The queue, for who holds its lock. Says so where its file is gone from folders that a service has used."""
+    gone = not folders.queue.exists() or (folders.queue.is_file() and folders.queue.stat().st_size == 0)
+    store = JobStore(folders.queue, owner=True)
+    if gone and (left := len(folders.unfinished())):
+        store.say(f"there was no queue at {folders.queue}: a new one is begun; unfinished work of {left} jobs is kept")
+    return store
 
 
 class Service:
@@ -56,7 +65,7 @@ class Service:
         with ExitStack() as stack:
             lock = QueueLock(folders.home / "service.lock", patience)
             stack.callback(lock.close)
-            self.store = JobStore(folders.queue)
+            self.store = open_queue(folders)
             stack.callback(self.store.close)
             self.sheets = Sheets(self.store, self.feed, folders)
             stack.callback(self.sheets.close)
@@ -70,6 +79,7 @@ class Service:
             self.pool = Pool(self.store, self.feed, folders, crew, Tracker, keep=lock.descriptors)
             self._tidy_up()
             stack.callback(Repeat(self._tidy_up, TIDY_EVERY, "tidying").close)
+            stack.callback(Repeat(self.store.check, CHECK_EVERY, "check of the queue").close)
             self.pool.start()
             stack.callback(self.pool.close)
             self._stack = stack.pop_all()
@@ -153,7 +163,10 @@ class Service:
             for slot in self.pool.slots
         ]
         disk = {"free": self.folders.room(), "full": self.folders.full()}
-        return {"jobs": self.store.counts(), "workers": workers, "disk": disk, "seconds": time.time() - self.began}
+        counts, trouble = self.store.counts_known()
+        queue = {"trouble": trouble, "mended": list(self.store.said)}
+        past = time.time() - self.began
+        return {"jobs": counts, "queue": queue, "workers": workers, "disk": disk, "seconds": past}
 
     # Asking
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from framepack.jobs.database import Database
 from framepack.jobs.job import DEATHS_ALLOWED, ENDED, Job, Progress, Wish
@@ -29,10 +29,12 @@ class Claims:
 
     def take(self, worker: str) -> Job | None:
         """Claim the next queued job for `worker`, or None; no other call gets the same one."""
-        waiting = "SELECT * FROM job WHERE status = 'queued' ORDER BY position LIMIT 1"
-        if not self._database.rows(waiting):
-            return None
-        return self._database.change_first(waiting, lambda job: claimed(job, worker))
+        waiting = "SELECT rowid AS row, * FROM job WHERE status = 'queued' ORDER BY position LIMIT 1"
+        while self._database.rows(waiting):
+            job = self._database.change_first(waiting, lambda job: claimed(job, worker))
+            if job is None or not job.damaged:
+                return job
+        return None
 
     def beat(self, job: str, claim: str, progress: Progress, outputs: Sequence[Path] = ()) -> None:
         """Report life and progress. One section more than ever before forgives deaths."""
@@ -48,14 +50,15 @@ class Claims:
                 values["deaths"] = 0
             return {**values, "outputs": outputs} if outputs else values
 
-        self._database.change(job, decide)
+        self._database.change(job, decide, patience=0.0)
 
     def wish(self, job: str, claim: str) -> Wish | None:
         """What a person wishes of the job."""
-        rows = self._database.rows("SELECT wish FROM job WHERE id = ? AND claim = ?", job, claim)
+        rows = self._database.rows("SELECT wish FROM job WHERE id = ? AND claim = ?", job, claim, patience=0.0)
         if not rows:
             raise LostClaim(f"job {job} is no longer this worker's")
-        return rows[0]["wish"]
+        wish = rows[0]["wish"]
+        return wish if wish in get_args(Wish) else None
 
     def settle(self, job: str, claim: str, outcome: Outcome, **facts: Any) -> Job:
         """End an attempt. Facts: reason, traceback, outputs, waits_for, progress.

@@ -12,6 +12,7 @@ from framepack.jobs.wire import Errand
 
 RESERVE = 256 * 2**20
 """Bytes that must be free before a job is begun."""
+PARTS = ("work", "logs", "loras")
 GAIN = 64 * 2**20
 """Bytes that must have become free before a job that found the disk full goes on."""
 
@@ -36,7 +37,11 @@ class Folders:
 
     def __post_init__(self) -> None:
         self.outputs, self.home = self.outputs.resolve(), self.home.resolve()
-        for folder in (self.outputs, self.home, self.uploads, self.home / "work", self.home / "logs"):
+        self.make()
+
+    def make(self) -> None:
+        """Make what is missing; someone may have deleted it under a service."""
+        for folder in (self.outputs, self.home, self.uploads, *(self.home / name for name in PARTS)):
             folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -76,12 +81,17 @@ class Folders:
 
     def sweep(self, wanted: set[str]) -> None:
         """Drop the unfinished work of all jobs but the wanted ones."""
-        for folder in (self.home / "work").iterdir():
-            if folder.name not in wanted:
-                self.clear(folder.name)
+        for name in self.unfinished() - wanted:
+            self.clear(name)
+
+    def unfinished(self) -> set[str]:
+        """The jobs that have unfinished work here."""
+        work = self.home / "work"
+        return {folder.name for folder in work.iterdir()} if work.is_dir() else set()
 
     def room(self) -> int:
         """Bytes free where it is tightest."""
+        self.make()
         return min(self.free(self.outputs), self.free(self.home))
 
     def full_elsewhere(self, job: Job) -> Path | None:

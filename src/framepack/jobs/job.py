@@ -82,6 +82,8 @@ class Job:
     machine: Mapping[str, Any] = field(default_factory=dict)
     """What its maker is told beside the request: how to use the machine, not what to make."""
     revision: int = 0
+    damaged: bool = False
+    """Whether it stands for a row of the queue that cannot be read."""
 
     @classmethod
     def deleted(cls, job: str) -> "Job":

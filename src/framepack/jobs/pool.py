@@ -93,7 +93,8 @@ class Pool:
     def start(self) -> None:
         """Take back what an earlier service left, and begin."""
         self._store.claims.recover()
-        self._folders.sweep({job.id for job in self._store.jobs(status=WITH_WORK, limit=-1)})
+        if not self._store.said:  # work of jobs that could not be read may be wanted yet
+            self._folders.sweep({job.id for job in self._store.jobs(status=WITH_WORK, limit=-1)})
         for thread in self._threads:
             thread.start()
 

@@ -10,7 +10,7 @@ LAST = 2.0
 
 
 class Repeat:
-    """Calls `work` every so many seconds until `close`; what the disk or the queue refuses is tried the next time."""
+    """Calls `work` every so many seconds until `close`, whatever it raises: it is tried again the next time."""
 
     def __init__(self, work: Callable[[], None], every: float, name: str) -> None:
         self._work, self._every = work, every
@@ -29,3 +29,5 @@ class Repeat:
                 self._work()
             except (OSError, sqlite3.OperationalError):
                 logging.getLogger("framepack").debug("%s is tried again", self._thread.name, exc_info=True)
+            except Exception:
+                logging.getLogger("framepack").exception("%s is tried again", self._thread.name)

@@ -55,24 +55,35 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             DELETE FROM gone WHERE revision < (SELECT value - 100000 FROM counter WHERE name = 'revision');
         END""",
     ),
+    ("ALTER TABLE job ADD COLUMN request_sum TEXT NOT NULL DEFAULT ''",),
 )
 """Statements that lead from version i to version i + 1. Only ever appended to."""
+BEYOND = 1000
+"""Versions that newer programs may have; a higher number is damage."""
+DAMAGE = (sqlite3.DatabaseError,)
+"""What SQLite raises as just this is damage."""
 
 
-def connect(file: Path, *, timeout: float = 30.0) -> sqlite3.Connection:
-    """A connection to the queue in `file`, brought to today's version; ValueError where that cannot be."""
+def connect(file: Path, *, timeout: float = 2.0) -> sqlite3.Connection:
+    """A connection to the queue in `file`, brought to today's version; ValueError where that cannot be.
+
+    timeout: seconds to wait for a lock now; afterwards a statement that meets one is refused at once.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(file, timeout=timeout, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    connection.text_factory = lenient
     try:
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA synchronous = FULL")
         migrate(connection, file)
+        connection.execute("PRAGMA busy_timeout = 0")
     except sqlite3.DatabaseError as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError):
             raise
-        raise ValueError(f"{file} is not a job queue ({error}); move it away or name another folder") from error
+        why = f"{file} is damaged or is not a job queue ({error})"
+        raise ValueError(f"{why}; `framepack serve` sets it aside and keeps what can be read") from error
     except ValueError:
         connection.close()
         raise
@@ -86,6 +97,8 @@ def migrate(connection: sqlite3.Connection, file: Path, steps: tuple[tuple[str, 
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = version_of(connection)
+        if not 0 <= version <= len(steps) + BEYOND:
+            raise sqlite3.DatabaseError(f"no version {version} can be")
         if version > len(steps):
             raise ValueError(
                 f"{file} was written by a newer FramePack (schema {version}, this one knows {len(steps)}); update it"
@@ -118,3 +131,24 @@ def back_up(file: Path, version: int) -> Path:
         source.close()
         target.close()
     return copy
+
+
+def lenient(text: bytes) -> str:
+    """Text that may be damaged."""
+    return text.decode(errors="replace")
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """SQLite's primary result code, 0 where it has none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection's lock is in the way."""
+    return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is no queue: not SQLite's, malformed, or without the tables that the queue made."""
+    missing = str(error).startswith(("no such table", "no such column", "duplicate column", "table job already"))
+    return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or missing or type(error) in DAMAGE

@@ -5,34 +5,59 @@ command line and the service speak to the same file. The workers' side is `claim
 """
 
 import secrets
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from framepack.jobs.claims import Claims
-from framepack.jobs.database import Database, stored
+from framepack.jobs.database import PATIENCE, Database
 from framepack.jobs.job import Job, Progress, Status, Wish, WrongState
+from framepack.jobs.mend import complaint
+from framepack.jobs.rows import stored, sum_of
 from framepack.spec.request import GenerationRequest
 
 WAITING: tuple[Status, ...] = ("queued", "paused")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-WORDS = """json_extract(request_json, '$.prompt') || ' ' || label || ' ' || id || ' ' || (
-    SELECT coalesce(group_concat(json_extract(value, '$.text'), ' '), '') FROM json_each(request_json, '$.prompts'))"""
+WORDS = """label || ' ' || id || ' ' || CASE WHEN json_valid(request_json) THEN
+    coalesce(json_extract(request_json, '$.prompt'), '') || ' ' || (
+    SELECT coalesce(group_concat(json_extract(value, '$.text'), ' '), '') FROM json_each(request_json, '$.prompts'))
+    ELSE '' END"""
 """What a search looks through, in SQL."""
+LAST = "SELECT coalesce(max(position), 0) FROM job WHERE typeof(position) = 'integer'"
 
 
 class JobStore:
     """The queue in `file`. Unknown ids raise UnknownJob, impossible wishes WrongState."""
 
-    def __init__(self, file: Path) -> None:
-        self._database = Database(file)
+    def __init__(self, file: Path, *, owner: bool = False) -> None:
+        """owner: whoever holds the queue's lock; mends the file where something befalls it."""
+        self._database = Database(file, owner=owner)
+        self._counts: dict[str, int] = {}
         self.claims = Claims(self._database)
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What befell the queue's file and was mended, in sentences."""
+        return self._database.said
+
+    def say(self, sentence: str) -> None:
+        """Add one more."""
+        self._database.say(sentence)
+
+    def whole(self) -> bool:
+        """Whether nothing is wrong with the file, or with a row of it."""
+        return complaint(self._database.file) == (False, "")
+
+    def check(self) -> None:
+        """Look the whole file through, and mend what is damaged. For its owner, now and then."""
+        self._database.check()
 
     def get(self, job: str) -> Job:
         """The job called `job`."""
@@ -71,13 +96,23 @@ class JobStore:
         sql = f"SELECT * FROM job WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
         return self._database.jobs(sql, *values, limit, offset)
 
-    def counts(self) -> dict[str, int]:
+    def counts(self, patience: float = PATIENCE) -> dict[str, int]:
         """How many jobs have each status."""
-        return {row[0]: row[1] for row in self._database.rows("SELECT status, count(*) FROM job GROUP BY status")}
+        found = self._database.rows("SELECT status, count(*) FROM job GROUP BY status", patience=patience)
+        self._counts = {row[0]: row[1] for row in found if row[0] in get_args(Status)}
+        return self._counts
+
+    def counts_known(self) -> tuple[dict[str, int], str]:
+        """The same without waiting: the last known where the queue cannot be read now, and why that is."""
+        try:
+            return self.counts(patience=0.0), ""
+        except sqlite3.OperationalError as error:
+            return self._counts, str(error)
 
     def revision(self) -> int:
         """A number that grows with every change, by whichever process."""
-        return self._database.rows("SELECT value FROM counter WHERE name = 'revision'")[0][0]
+        rows = self._database.rows("SELECT value FROM counter WHERE name = 'revision'", patience=0.0)
+        return rows[0][0] if rows and isinstance(rows[0][0], int) else 0
 
     def changed_since(self, revision: int) -> list[Job]:
         """Jobs changed after `revision`, oldest change first."""
@@ -97,19 +132,23 @@ class JobStore:
         machine: Mapping[str, Any] = NOTHING,
     ) -> list[Job]:
         """Queue the requests behind all others: all of them or, on an error, none. `machine`: see `Job`."""
-        now, ids, means = time.time(), [secrets.token_hex(6) for _ in requests], stored(machine)
-        with self._database.transaction() as connection:
-            last = connection.execute("SELECT coalesce(max(position), 0) FROM job").fetchone()[0]
+        now, ids, means = time.time(), [secrets.token_hex(6) for _ in requests], str(stored(machine))
+        texts = [request.model_dump_json() for request in requests]
+
+        def insert(connection: sqlite3.Connection) -> list[Job]:
+            last = connection.execute(LAST).fetchone()[0]
             rows = [
-                (job, last + 1 + index, request.model_dump_json(), now, batch, labels[index] if labels else "", means)
-                for index, (job, request) in enumerate(zip(ids, requests, strict=True))
+                (job, last + 1 + index, text, now, batch, labels[index] if labels else "", means, sum_of(text, means))
+                for index, (job, text) in enumerate(zip(ids, texts, strict=True))
             ]
             connection.executemany(
-                "INSERT INTO job (id, status, position, request_json, created, batch, label, machine) "
-                "VALUES (?, 'queued', ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO job (id, status, position, request_json, created, batch, label, machine, request_sum) "
+                "VALUES (?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
-        return [self.get(job) for job in ids]
+            return [self.get(job) for job in ids]
+
+        return self._database.transact(insert)
 
     def cancel(self, job: str) -> Job:
         """End it: at once while it waits, within a step while it runs."""
@@ -146,7 +185,7 @@ class JobStore:
 
         def decide(now: Job) -> dict[str, Any]:
             must_be(now, ("failed", "cancelled"), "be retried")
-            last = self._database.rows("SELECT max(position) FROM job")[0][0]
+            last = self._database.rows(LAST)[0][0]
             fresh = {"deaths": 0, "reason": "", "traceback": "", "wish": None, "finished": None}
             return {"status": "queued", "position": last + 1, **fresh}
 
@@ -156,7 +195,8 @@ class JobStore:
         """Put a waiting job at `place` of the waiting ones, 0 is next; beyond the end means last."""
         if place < 0:
             raise ValueError(f"place must be 0 or more, got {place}; 0 is next")
-        with self._database.transaction() as connection:
+
+        def put(connection: sqlite3.Connection) -> Job:
             must_be(self.get(job), WAITING, "be moved")
             waiting = self._database.jobs("SELECT * FROM job WHERE status IN ('queued', 'paused') ORDER BY position")
             order = [other.id for other in waiting if other.id != job]
@@ -164,7 +204,9 @@ class JobStore:
             for old, name in zip(waiting, order, strict=True):
                 if old.id != name:
                     connection.execute("UPDATE job SET position = ? WHERE id = ?", (old.position, name))
-        return self.get(job)
+            return self.get(job)
+
+        return self._database.transact(put)
 
     def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NOTHING) -> Job:
         """Give a waiting job another request; one with finished sections keeps its own."""
@@ -188,12 +230,15 @@ class JobStore:
 
     def delete(self, job: str) -> Job:
         """Forget a job that does not run; returns what it was."""
-        with self._database.transaction() as connection:
+
+        def drop(connection: sqlite3.Connection) -> Job:
             old = self.get(job)
             if old.status == "running":
                 raise WrongState(f"job {job} is running; cancel it before deleting it")
             connection.execute("DELETE FROM job WHERE id = ?", (job,))
-        return old
+            return old
+
+        return self._database.transact(drop)
 
     def room_again(self) -> list[Job]:
         """Queue the jobs again that waited for disk space."""

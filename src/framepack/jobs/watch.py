@@ -34,11 +34,14 @@ class Watch:
     def _tell(self) -> None:
         """What has changed up to the revision there is now; what changes meanwhile is told the next time."""
         now = self._store.revision()
+        if now < self._seen:  # another file has taken the place of the queue's
+            self._seen = 0
         news: list[tuple[int, Job | str]] = [(job.revision, job) for job in self._store.changed_since(self._seen)]
         news += self._store.gone_since(self._seen)
         for revision, what in sorted(news, key=lambda one: one[0]):
             if revision <= now:
                 self._tell_one(what)
+        self._store.counts()
         self._seen = now
 
     def _tell_one(self, job: Job | str) -> None:

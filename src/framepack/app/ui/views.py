@@ -179,7 +179,7 @@ def facts(request_json: str) -> View:
     asked: dict[str, Any] = json.loads(request_json)
     view: View = {
         "prompt": asked.get("prompt") or "",
-        "settings": f"{asked.get('model')} · {asked.get('seconds'):g} s · seed {asked.get('seed')}",
+        "settings": f"{asked.get('model')} · {number(asked.get('seconds'))} s · seed {asked.get('seed')}",
         "steps": asked.get("steps") or 0,
         "cells": [],
         "pins": [],
@@ -190,6 +190,11 @@ def facts(request_json: str) -> View:
         return view | timeline(GenerationRequest.model_validate(asked))
     except ValueError:
         return view
+
+
+def number(value: Any) -> str:
+    """As people write it; what is none as it is."""
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def timeline(request: GenerationRequest) -> View:
