@@ -23,13 +23,13 @@ from framepack.media.image import load_image
 from framepack.media.metadata import read_metadata
 from framepack.media.read import read_video
 from framepack.media.video import VideoWriter
+from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.hub import DownloadPlan
 from framepack.pipeline.like import CONTENTS, fingerprints, request_like
 from framepack.pipeline.sources import ModelSource
+from framepack.spec.events import Finished
 from framepack.spec.events_json import strip_png
 from framepack.spec.request import GenerationRequest
-
-SMALL = ["--model", "mini", "--width", "32", "--height", "32", "--window", "3", "--steps", "2", "--dtype", "float32"]
 
 
 def picture(file: Path, shade: int = 0) -> Path:
@@ -58,29 +58,55 @@ def video(file: Path, request: GenerationRequest | None = None, frames: int = 10
     return file
 
 
-def test_like_makes_the_same_video_again_and_an_option_changes_one_thing(
-    tmp_path, tiny_models_dir, monkeypatch, capsys
-):
-    start, end = picture(tmp_path / "in" / "a b.png"), picture(tmp_path / "in" / "z.png", 999)
-    first = tmp_path / "out" / "v.mkv"
-    options = ["-p", "a walk", *SMALL, "--seconds", 0.8, "--seed", 5, "--guidance", 4, "--end-frame", f"{end}:0.5"]
-    models = ["--models-dir", tiny_models_dir]
-    assert run(monkeypatch, "generate", start, *options, *models, "-o", first) == 0
-    assert run(monkeypatch, "generate", "--like", first, "-o", tmp_path / "w.mkv") == 2
-    assert "the picture a b.png is not beside v.mkv: put it there, or give its path" in capsys.readouterr().err
-    for file in (start, end):
-        shutil.copy(file, first.parent)
-    again, other = tmp_path / "again.mkv", tmp_path / "other.mkv"
-    machine = ["--dtype", "float32", *models]
-    assert run(monkeypatch, "generate", "--like", first, *machine, "-o", again) == 0
-    assert run(monkeypatch, "generate", "--like", first, *machine, "-o", other, "--seed", 6, "--no-mark") == 0
-    frames = [np.stack(list(read_video(file))) for file in (first, again, other)]
+def test_like_makes_the_same_frames_again(tmp_path, tiny_models_dir):
+    made = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
+    small = {"width": 32, "height": 32, "window": 3, "steps": 2, "seconds": 0.4, "seed": 5, "guidance": 4}
+    images = {"image": picture(tmp_path / "a b.png"), "end_frame": {"image": picture(tmp_path / "z.png", 999)}}
+    first = GenerationRequest.model_validate(
+        {**small, **images, "prompt": "a walk", "output": {"path": tmp_path / "v.mkv"}}
+    )
+    again = [event for event in made.generate(first) if isinstance(event, Finished)]
+    for change in ({}, {"seed": 6}):
+        path = tmp_path / f"again{change.get('seed', '')}.mkv"
+        again += [
+            event
+            for event in made.generate(request_like(first.output.path, output={"path": path}, **change))
+            if isinstance(event, Finished)
+        ]
+    frames = [np.stack(list(read_video(event.file))) for event in again]
     assert np.array_equal(frames[0], frames[1])
     assert not np.array_equal(frames[0], frames[2])
-    told = [read_metadata(file)["request"] for file in (first, again, other)]
-    assert told[1] == told[0] | {"output": told[0]["output"] | {"path": "again.mkv"}}
-    assert told[2] == told[0] | {"seed": 6, "output": told[0]["output"] | {"path": "other.mkv", "mark": False}}
-    assert [says_made_by_ai(file) for file in (first, again, other)] == [True, True, False]
+
+
+def test_on_the_command_line_options_take_the_place_of_what_the_file_says(tmp_path, monkeypatch, capsys):
+    request = requested(tmp_path)
+    file = video(tmp_path / "v.webm", request)
+    planned: list[GenerationRequest] = []
+    monkeypatch.setattr("framepack.app.cli_plan.run", lambda request, machine: planned.append(request) or 0)
+
+    def plan(*options: object) -> GenerationRequest:
+        assert run(monkeypatch, "plan", "--like", file, *options) == 0
+        return planned.pop()
+
+    assert plan() == request.model_copy(update={"output": plan().output})
+    assert plan().output == request_like(file).output
+    assert plan().output.mark is False
+    other = picture(tmp_path / "c.png")
+    changed = plan(
+        other, "--seed", 31337, "--then", "1:rain", "-o", "w.gif", "--fps", 20, "--mark", "--end-frame", other
+    )
+    assert changed == request_like(
+        file,
+        image=other,
+        seed=31337,
+        prompts=({"second": 1, "text": "rain"},),
+        end_frame={"image": other},
+        output={"path": "w.gif", "fps": 20, "mark": True},
+    )
+    (tmp_path / "a.png").unlink()
+    assert run(monkeypatch, "plan", "--like", file) == 2
+    assert "the picture a.png is not beside v.webm: put it there, or give its path" in capsys.readouterr().err
+    assert plan(other, "--end-frame", other).image == other
 
 
 def requested(folder: Path) -> GenerationRequest:
@@ -163,12 +189,6 @@ def test_settings_come_out_of_a_single_frame_too_and_a_strangers_file_cannot_nam
         request_like(video(tmp_path / "plain.mkv"))
 
 
-def test_plan_takes_like_too(tmp_path, monkeypatch, capsys):
-    file = video(tmp_path / "v.mkv", GenerationRequest(image=picture(tmp_path / "a.png"), seconds=2.4, steps=7))
-    assert run(monkeypatch, "plan", "--like", file) == 0
-    assert "sections of 7 steps" in capsys.readouterr().out
-
-
 def test_like_knows_the_option_of_every_setting():
     options = {parameter.name for parameter in get_command(cli.app).commands["generate"].params}
     assert {OPTIONS.get(field, field) for field in GenerationRequest.model_fields} <= options
@@ -240,7 +260,7 @@ def done(service):
 def test_frames_come_over_http_as_png_with_their_mark(client, done, tmp_path):
     job = done()
     decoded = list(read_video(job.outputs[0]))
-    for address, number in (("frames/0", 0), ("frames/7", 7), ("frames/last", 9), ("frames?at=0.31", 3)):
+    for address, number in (("frames/7", 7), ("frames/last", 9), ("frames?at=0.31", 3)):
         answer = client.get(f"/api/jobs/{job.id}/{address}")
         assert answer.status_code == 200, answer.text
         assert (answer.headers["content-type"], answer.headers["x-frame"]) == ("image/png", str(number))

@@ -1,6 +1,7 @@
 """The folder of a run: its own as long as it lives, and gone afterwards where it was temporary."""
 
 import errno
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from framepack.pipeline import work
-from framepack.pipeline.work import LOCK, TEMPORARY, WorkFolder, held
+from framepack.pipeline.work import LOCK, REQUEST, TEMPORARY, WorkFolder, held
 from framepack.spec.request import GenerationRequest
 
 
@@ -116,3 +117,22 @@ def test_a_folder_of_other_things_is_left_as_it_is(tmp_path: Path):
     for _ in range(2):
         with WorkFolder.open(folder, request, tmp_path):
             (folder / "section-0000.safetensors").touch()
+
+
+def test_work_from_before_a_setting_was_there_has_that_at_its_default(tmp_path: Path):
+    request = request_for(None, tmp_path)
+    with WorkFolder.open(tmp_path / "work", request, tmp_path):
+        pass
+    file = tmp_path / "work" / REQUEST
+    written = json.loads(file.read_text())
+    del written["cfg_rescale"]
+    file.write_text(json.dumps(written))
+    marked = request.model_copy(update={"output": request.output.model_copy(update={"mark": False})})
+    for same in (request, marked):
+        with WorkFolder.open(tmp_path / "work", same, tmp_path):
+            pass
+    with (
+        pytest.raises(ValueError, match=r"other: cfg_rescale\)"),
+        WorkFolder.open(tmp_path / "work", request.model_copy(update={"cfg_rescale": 0.5}), tmp_path),
+    ):
+        pass

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from framepack.media.errors import DiskFullError, MediaError
-from framepack.media.marks import is_made_by_ai
+from framepack.media.marks import MARKED, is_made_by_ai
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
 from framepack.media.timing import resample_fps
@@ -62,7 +62,7 @@ def limit(limits: Mapping[str, int]) -> None:
 
 def convert(source: BinaryIO, target: Path, name: str, crf: int) -> int:
     """Write the frames of `source`, with the settings and the mark it carries, to `target`; return their number."""
-    info, settings = probe(source), read_metadata(source) or ({"mark": True} if is_made_by_ai(source) else None)
+    info, settings = probe(source), read_metadata(source)
     if not info.frames:
         raise MediaError("it has no frames")
     fps = min(info.fps, FORMATS[name].most_fps)
@@ -72,7 +72,7 @@ def convert(source: BinaryIO, target: Path, name: str, crf: int) -> int:
         fps=fps,
         format=name,
         quality=crf,
-        metadata=json.dumps(settings) if settings else None,
+        metadata=json.dumps(settings) if settings else MARKED if is_made_by_ai(source) else None,
     )
     with writer:
         for frame in resample_fps(read_video(source), info.fps, fps):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from framepack import __version__
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job
@@ -15,7 +14,7 @@ from framepack.jobs.repeat import LAST
 from framepack.jobs.store import JobStore
 from framepack.media.errors import MediaError
 from framepack.media.image import ImageRGB
-from framepack.media.marks import wanted_by
+from framepack.media.marks import MARKED, wanted_by
 from framepack.media.sandbox import decode_untrusted_video
 from framepack.media.sheet import contact_sheet, save_png, thumbnail
 
@@ -73,7 +72,7 @@ def make_sheet(store: JobStore, folders: Folders, batch: str, stop: Callable[[],
     pictures, labels = [picture for picture, _ in shown], [label for _, label in shown]
     file = sheet_file(folders, batch)
     sheet = contact_sheet(pictures, min(COLUMNS, len(pictures)), width=CELL, labels=labels)
-    save_png(file, sheet, json.dumps({"framepack": __version__, "mark": mark}))
+    save_png(file, sheet, MARKED if mark else None)
     return file
 
 

@@ -29,6 +29,8 @@ DESCRIPTION = f"{WORDS} ({SOURCE_TYPE})"
 TAG = "DIGITALSOURCETYPE"
 """The name of the tag in mkv and webm, which have no place for XMP."""
 ZIP_NAME = "made-by-ai.xmp"
+MARKED = json.dumps({"mark": True})
+"""Metadata of what has no request, such as a contact sheet, and is to be marked."""
 XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"

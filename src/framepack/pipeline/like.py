@@ -5,7 +5,7 @@ that is another one is refused, as the video would be another. Opens no picture 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import file_digest
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ CONTENTS = "contents"
 """Key in a video's metadata, beside its request: by each file's name, hashes of what it held."""
 DIGITS = 16
 """Of a hash; enough to tell files of one name apart."""
+END = 4 << 20
+"""Bytes of a file's beginning and end that are looked at; few pictures have more."""
 HERE = (".", ".framepack/uploads", ".framepack/loras")
 """Where files are looked for, from a video's folder: the last two are the job service's."""
 ALTERNATIVES = ({"width", "height"}, {"resolution"})
@@ -38,9 +40,12 @@ def fingerprints(request: GenerationRequest) -> dict[str, list[str]]:
 
 
 def fingerprint(path: Path) -> str:
-    """A short hash of a file's content."""
+    """A short hash of a file's size and of how it begins and ends, as LoRAs may have gigabytes."""
+    size = path.stat().st_size
     with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()[:DIGITS]
+        ends = file.read(END)
+        file.seek(max(size - END, 0))
+        return sha256(b"%d" % size + ends + file.read(END)).hexdigest()[:DIGITS]
 
 
 def request_like(file: Path | str, *pictures: Path | str, **changes: Any) -> GenerationRequest:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from framepack.media.marks import MARKED
 from framepack.media.sheet import contact_sheet, save_png
 from framepack.training.evaluate_goals import goals
 from framepack.training.evaluate_groups import grouped, mean
@@ -127,7 +128,7 @@ def _sheets(evaluation: Evaluation, folder: Path) -> list[Path]:
         pictures = [frame for sample in samples for frame in sample.frames]
         labels = [label for sample in samples for label in sample.labels]
         files.append(folder / f"{name}.png")
-        save_png(files[-1], contact_sheet(pictures, len(samples[0].frames), labels=labels))
+        save_png(files[-1], contact_sheet(pictures, len(samples[0].frames), labels=labels), MARKED)
     return files
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 
+from framepack.media.marks import MARKED
 from framepack.media.sheet import contact_sheet, save_png
 from framepack.media.video import VideoWriter
 from framepack.pipeline.framepack import FramePack
@@ -68,7 +69,7 @@ class Sampler:
         stem.parent.mkdir(exist_ok=True)
         pictures = [frame for sample in sheet for frame in sample.frames]
         labels = [label for sample in sheet for label in sample.labels]
-        save_png(stem.with_suffix(".png"), contact_sheet(pictures, len(sheet[0].frames), labels=labels))
+        save_png(stem.with_suffix(".png"), contact_sheet(pictures, len(sheet[0].frames), labels=labels), MARKED)
         write_grid(stem.with_suffix(".mp4"), videos)
         moving = [row.gain for row in rows if row.motion != "still"]
         result = Sampled(
@@ -96,5 +97,6 @@ def write_grid(file: Path, pairs: Sequence[tuple[Video, Video]], columns: int = 
         tiles.append(np.zeros_like(tiles[0]))
     rows = [np.concatenate(tiles[start : start + columns], axis=2) for start in range(0, len(tiles), columns)]
     whole = np.concatenate(rows, axis=1)
-    with VideoWriter(file, fps=FPS, size=(whole.shape[2], whole.shape[1]), format="mp4") as writer:
+    size = whole.shape[2], whole.shape[1]
+    with VideoWriter(file, fps=FPS, size=size, format="mp4", metadata=MARKED) as writer:
         writer.write(whole)
