@@ -1,11 +1,13 @@
 """The packed context beyond what diffusers can do: free spans, weights, missing scales, refusals."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from oracle import case, distance, packed, pair, spans, table
 
+from framepack.models.attention import by_head, sdpa_chunked
 from framepack.models.packing import ContextLatents, rotary
 
 
@@ -84,6 +86,47 @@ def test_weights_fall_on_their_own_tokens(ours):
     assert bias.tolist() == pytest.approx(expected)
 
 
+def scaled(ours, c, key_scale):
+    context = [replace(span, key_scale=key_scale) if i == 0 else span for i, span in enumerate(spans(c))]
+    return ours.pack(context, c.at["noisy"], tuple(c.x.shape[2:]))
+
+
+def test_key_scale_one_takes_the_path_without_it(ours):
+    c = case()
+    context = packed(ours, c)
+    joint = ours._joint(table(ours, c).step(0), context)
+    assert context.key_scale is None
+    assert joint.key_rope is joint.rope
+
+
+def test_key_scale_near_one_is_near_one(ours):
+    c = case(2, 3, lengths=(9, 4))
+    plain = velocity(ours, c, packed(ours, c))
+    near = [distance(velocity(ours, c, scaled(ours, c, scale)), plain) for scale in (1.5, 1.1, 1.01, 1 + 1e-7)]
+    assert near == sorted(near, reverse=True)
+    assert near[0] > 1e-3
+    assert near[-1] <= 1e-5
+
+
+def test_key_scale_multiplies_the_keys_of_its_own_tokens_and_no_queries(ours):
+    c = case(window=1, size=(4, 4))
+    context = scaled(ours, c, 1.5)
+    joint = ours._joint(table(ours, c).step(0), context)
+    ratio = (joint.key_rope / joint.rope).real.flatten(0, 1)[:, 0, 0]
+    start = context.context.shape[1] - 4 * c.clean.shape[2]
+    assert torch.equal(joint.rope[0, : len(context.rope)], context.rope)
+    assert torch.allclose(ratio[start : context.context.shape[1]], torch.tensor(1.5))
+    assert torch.allclose(torch.cat([ratio[:start], ratio[context.context.shape[1] :]]), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("backend", [by_head, sdpa_chunked])
+def test_a_scaled_key_needs_nothing_of_an_attention_backend(ours, backend, monkeypatch):
+    c = case()
+    usual = velocity(ours, c, scaled(ours, c, 1.5))
+    monkeypatch.setattr(ours, "execution", replace(ours.execution, attention=backend))
+    assert distance(velocity(ours, c, scaled(ours, c, 1.5)), usual) <= 1e-4
+
+
 def test_rope_turns_each_axis_by_its_own_index(ours):
     rope = rotary(ours.config, [5], 2, 3, torch.device("cpu"))
     angles = rope[:, 0, 1, 2].angle()
@@ -100,6 +143,7 @@ def test_rope_turns_each_axis_by_its_own_index(ours):
         ({"scale": 3}, "scale must be one of"),
         ({"weight": 0.0}, "weight must be above 0"),
         ({"weight": 1.5}, "at most 1, got 1.5"),
+        ({"key_scale": 0.0}, "key_scale must be above 0"),
         ({"at": [1]}, "one index for each"),
     ],
 )

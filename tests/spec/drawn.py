@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
-from framepack.spec.shapes import latent_of_frame
+from framepack.spec.shapes import FPS, latent_of_frame
 
 MODELS = st.sampled_from(["mini", "mini-f1"])
 
@@ -12,16 +12,26 @@ MODELS = st.sampled_from(["mini", "mini-f1"])
 def requests(draw: st.DrawFn) -> GenerationRequest:
     window = draw(st.integers(1, 33))
     sections = draw(st.integers(1, 12))
-    seconds = sections * window * 4 / 30
-    last = sections * window - 1
+    length = draw(st.sampled_from(["exact", "sections"]))
+    seconds = sections * window * 4 / 30 - draw(st.floats(0, 1.5)) / 30
+    plain = GenerationRequest(image="a.png", seconds=seconds, window=window, length=length)
+    shown, last = plain.frame_count / FPS, plain.latent_count - 1
 
     def place(share: float) -> int:
-        return min(max(latent_of_frame(round(share * seconds * 30)), 1), last)
+        return min(max(latent_of_frame(round(share * shown * FPS)), 1), last)
 
     times = draw(st.lists(st.floats(0.05, 0.99), max_size=3, unique_by=place))
-    frames = [GuideFrame(image="k.png", second=t * seconds, strength=draw(st.floats(0, 1))) for t in times]
+    frames = [GuideFrame(image="k.png", second=t * shown, strength=draw(st.floats(0, 1))) for t in times]
     end = draw(st.none() | st.builds(EndFrame, image=st.just("e.png"), strength=st.floats(0, 1)))
     model = draw(MODELS)
     return GenerationRequest(
-        image="a.png", model=model, seconds=seconds, window=window, frames=tuple(frames), end_frame=end
+        image="a.png",
+        model=model,
+        seconds=seconds,
+        window=window,
+        length=length,
+        frames=tuple(frames),
+        end_frame=end,
+        motion=draw(st.sampled_from([0.0, 0.0, -1.0, 0.7])),
+        consistency=draw(st.sampled_from([1.0, 1.0, 0.0, 1.6])),
     )

@@ -1,19 +1,20 @@
 """Properties every plan has, and the exact index layouts of the two public orders."""
 
 import pytest
-from drawn import requests
+from drawn import MODELS, requests
 from hypothesis import given
+from hypothesis import strategies as st
 
-from framepack.spec.plan import HISTORY, SectionPlan, plan, settled_frames
+from framepack.spec.plan import HISTORY, SectionPlan, plan, settled_frames, spacing
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
-from framepack.spec.shapes import frames_of, section_count
+from framepack.spec.shapes import FPS, frames_of
 from framepack.spec.timeline import unseen_guides, unused_prompts
 
 
 @given(requests())
 def test_every_plan_tiles_the_timeline_once(request_: GenerationRequest):
     sections = plan(request_)
-    total = section_count(request_.seconds, request_.window) * request_.window
+    total = request_.latent_count
     made = [i for s in sections for i in s.latents]
     assert sorted(made) == list(range(1, total + 1))
     assert all(1 <= len(s.latents) <= request_.window for s in sections)
@@ -21,7 +22,7 @@ def test_every_plan_tiles_the_timeline_once(request_: GenerationRequest):
 
 @given(requests())
 def test_every_plan_delivers_each_frame_once(request_: GenerationRequest):
-    total = section_count(request_.seconds, request_.window) * request_.window
+    total = request_.latent_count
     video = 0
     for s in plan(request_):
         assert s.overlap <= video
@@ -37,7 +38,7 @@ def test_no_section_decodes_latents_that_do_not_exist_yet(request_: GenerationRe
     for s in plan(request_):
         exists += s.settled
         assert s.decode_latents <= exists
-    assert exists == section_count(request_.seconds, request_.window) * request_.window + 1
+    assert exists == request_.latent_count + 1
 
 
 @given(requests())
@@ -74,8 +75,59 @@ def paddings(sections: tuple[SectionPlan, ...], window: int) -> list[float]:
 )
 @pytest.mark.parametrize("window", [1, 9, 33])
 def test_inverted_paddings_are_the_public_ones(n: int, expected: list[int], window: int):
-    request = GenerationRequest(image="a.png", seconds=n * window * 4 / 30, window=window)
+    request = GenerationRequest(image="a.png", model="framepack", seconds=n * window * 4 / 30, window=window)
     assert paddings(plan(request), window) == expected
+
+
+@given(st.floats(0.05, 60), st.sampled_from([4, 9, 13]), MODELS)
+def test_an_exact_video_lasts_as_asked_to_half_a_frame(seconds: float, window: int, model: str):
+    request = GenerationRequest(image="a.png", model=model, seconds=seconds, window=window, length="exact")
+    made = frames_of(sum(len(section.latents) for section in plan(request)) + 1)
+    assert request.frame_count == max(round(seconds * FPS), 1)
+    assert made - 4 <= request.frame_count <= made
+    assert made - request.frame_count <= 3 or request.frame_count == 1
+
+
+def test_whole_sections_are_the_public_length():
+    request = GenerationRequest(image="a.png", model="framepack", seconds=5.0)
+    assert request.frame_count == 145
+    assert [len(section.latents) for section in plan(request)] == [9] * 4
+    assert GenerationRequest(image="a.png", seconds=5.0).frame_count == 150
+
+
+@pytest.mark.parametrize("model", ["framepack", "framepack-f1"])
+def test_neutral_controls_plan_like_none(model: str):
+    asked = GenerationRequest(image="a.png", model=model, seconds=6)
+    neutral = asked.model_copy(update={"motion": 0.0, "consistency": 1.0})
+    assert plan(neutral) == plan(asked)
+    assert all(span.key_scale == 1 for section in plan(asked) for span in section.context)
+
+
+@pytest.mark.parametrize("model", ["framepack", "framepack-f1"])
+@pytest.mark.parametrize("motion", [-1.0, -0.3, 0.5, 1.0])
+def test_motion_spreads_all_indices_evenly_behind_the_start(model: str, motion: float):
+    asked = GenerationRequest(image="a.png", model=model, seconds=6)
+    for before, after in zip(plan(asked), plan(asked.model_copy(update={"motion": motion})), strict=True):
+        spans = {span.source + str(span.scale): list(span.at) for span in before.context}
+        moved = {span.source + str(span.scale): list(span.at) for span in after.context}
+        assert moved["start1"] == [0]
+        assert min(min(at) for key, at in moved.items() if key != "start1") > 0
+        flat = sorted([*before.at, *(i for key, at in spans.items() if key != "start1" for i in at)])
+        new = sorted([*after.at, *(i for key, at in moved.items() if key != "start1" for i in at)])
+        steps = {round((b - a) / (j - i), 9) for a, b, i, j in zip(new, new[1:], flat, flat[1:], strict=False)}
+        assert steps == {round(spacing(motion), 9)}
+
+
+def test_consistency_scales_the_start_pictures_keys_and_its_share_of_the_features():
+    asked = GenerationRequest(image="a.png", seconds=2.4, end_frame=EndFrame(image="e.png"))
+    shares, scales = [], []
+    for consistency in (0.0, 0.5, 1.0, 1.5, 2.0):
+        first = plan(asked.model_copy(update={"consistency": consistency}))[0]
+        shares.append(dict(first.image).get("start", 0.0))
+        scales.append(first.context[0].key_scale)
+        assert {span.key_scale for span in first.context[1:]} == {1.0}
+    assert shares == sorted(set(shares))
+    assert scales == sorted(set(scales))
 
 
 def test_inverted_layout_matches_the_table():
@@ -112,7 +164,7 @@ def test_an_end_frame_opens_the_inverted_history_and_is_not_shown():
     assert [(a.source, a.weight, a.shown) for a in first.before] == [("end", 0.5, False)]
 
 
-@pytest.mark.parametrize("second", [4.6, 4.75, 4.83])
+@pytest.mark.parametrize("second", [4.6, 4.75, 4.8])
 def test_a_guide_near_the_end_and_an_end_frame_both_take_effect(second: float):
     request = GenerationRequest(
         image="a.png",
@@ -176,6 +228,6 @@ def test_a_timed_prompt_holds_from_its_second_on():
 @given(requests())
 def test_every_frame_of_the_video_settles_exactly_once(request_: GenerationRequest):
     sections = plan(request_)
-    total = section_count(request_.seconds, request_.window) * request_.window
+    total = request_.latent_count
     frames = [f for settled in settled_frames(sections) for f in settled]
     assert sorted(frames) == list(range(4 * total + 1))

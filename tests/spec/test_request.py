@@ -6,7 +6,8 @@ import time
 import pytest
 from pydantic import ValidationError
 
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings, TimedPrompt, explain
+from framepack.spec.model import explain
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings, TimedPrompt
 
 FULL = GenerationRequest(
     image="a b/ü.png",
@@ -77,7 +78,7 @@ def test_a_bad_value_is_explained_in_one_sentence(fields: dict, words: list[str]
         ({"negative_prompt": "x" * 900_000}, "negative_prompt may have 10000 characters, got 900000"),
         ({"prompts": [{"second": 1, "text": "x" * 900_000}]}, "text may have 10000 characters"),
         ({"prompts": [{"second": 1, "text": "x" * 9000}] * 100}, "all prompts together may have 100000 characters"),
-        ({"image": "x" * 900_000}, "image may have 4096 characters"),
+        ({"image": "x" * 900_000}, "file may have 4096 characters"),
         ({"model": "x" * 900_000}, "model must be one of"),
         ({"output": {"path": "a." + "x" * 900_000}}, "no video format has the suffix"),
         ({f"x{index}": index for index in range(100_000)}, "remove the unknown ones, such as 'x0'"),

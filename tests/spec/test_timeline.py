@@ -12,7 +12,6 @@ from framepack.spec.timeline import (
     DOUBTS,
     guides_of,
     image_mix,
-    latent_total,
     middle_of,
     prompt_at,
     tiles_of,
@@ -26,7 +25,7 @@ from framepack.spec.timeline import (
 def test_each_section_gets_the_prompt_and_the_pictures_that_looking_at_all_of_them_gives(request_: GenerationRequest):
     seconds = [index * request_.seconds / 8 for index in (5, 0, 3, 3, 7)]
     prompts = tuple(TimedPrompt(second=second, text=f"text {index}") for index, second in enumerate(seconds))
-    asked = request_.model_copy(update={"prompts": prompts, "prompt": "first"})
+    asked = request_.model_copy(update={"prompts": prompts, "prompt": "first", "consistency": 1.0})
     guides = guides_of(asked)
     for section in plan(asked):
         middle = (section.latents[0] + section.latents[-1]) / 2
@@ -80,6 +79,6 @@ def test_the_longest_request_is_laid_out_in_moments():
     tiles = tiles_of(asked)
     prompts, guides = timed_prompts(asked), guides_of(asked)
     assert {prompt_at(prompts, latents, "") for latents in tiles} == {p.text for p in prompts}
-    assert sum(len(tile) for tile in tiles) == latent_total(asked)
+    assert sum(len(tile) for tile in tiles) == asked.latent_count
     assert len([image_mix(guides, latents) for latents in tiles]) == len(tiles)
     assert time.process_time() - began < 3, "sections times prompts takes ten times as long"

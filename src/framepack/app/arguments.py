@@ -4,7 +4,28 @@ import re
 from pathlib import Path
 
 from framepack.media.video import format_of
+from framepack.spec.picture import Picture
 from framepack.spec.request import EndFrame, GuideFrame, Lora, OutputSettings, TimedPrompt
+
+EDITS = re.compile(r"(?P<file>.+)\[(?P<edits>[^\[\]=]+=[^\[\]]*)\]")
+
+
+def picture(text: str) -> Picture:
+    """FILE or FILE[EDITS], for example `door.png[rotate=90,crop=0.1/0/0.9/1,fit=blur]`.
+
+    A file that has just this name is that file. ValueError for an edit there is not, and for values that are none.
+    """
+    found = EDITS.fullmatch(text)
+    if found is None or Path(text).exists():
+        return Picture(file=Path(text))
+    edits: dict[str, object] = {}
+    for edit in found["edits"].split(","):
+        name, equals, value = (part.strip() for part in edit.partition("="))
+        if not equals or name == "file" or name not in Picture.model_fields:
+            known = ", ".join(field for field in Picture.model_fields if field != "file")
+            raise ValueError(f"there is no edit {edit.strip()!r} of a picture in {text!r}: use NAME=VALUE with {known}")
+        edits[name] = value.split("/") if name in ("crop", "focus") else value
+    return Picture.model_validate({**edits, "file": found["file"]})
 
 
 def guide_frame(text: str) -> GuideFrame:
@@ -14,7 +35,7 @@ def guide_frame(text: str) -> GuideFrame:
     if not file or not at:
         raise ValueError(f"--frame is FILE@SECONDS[:STRENGTH], such as door.png@1.5:0.8, got {text!r}")
     return GuideFrame(
-        image=Path(file), second=number(seconds, "--frame", text), strength=number(strength or "1", "--frame", text)
+        image=picture(file), second=number(seconds, "--frame", text), strength=number(strength or "1", "--frame", text)
     )
 
 
@@ -22,8 +43,8 @@ def end_frame(text: str) -> EndFrame:
     """FILE[:STRENGTH]; a trailing number after a colon is the strength."""
     file, colon, strength = text.rpartition(":")
     if colon and file and strength.replace(".", "", 1).isdigit():
-        return EndFrame(image=Path(file), strength=float(strength))
-    return EndFrame(image=Path(text))
+        return EndFrame(image=picture(file), strength=float(strength))
+    return EndFrame(image=picture(text))
 
 
 def lora(text: str) -> Lora:

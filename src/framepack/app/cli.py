@@ -61,11 +61,24 @@ PLAN = "Tell how `generate` with the same options would do it, and what it would
 @app.command()
 def generate(
     context: typer.Context,
-    image: Annotated[Path | None, typer.Argument(help="The picture to start from.", show_default=False)] = None,
+    image: Annotated[
+        str | None,
+        typer.Argument(help="The picture to start from: FILE or FILE[EDITS], see below.", show_default=False),
+    ] = None,
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="What should happen.")] = "",
     negative: Annotated[str, typer.Option(help="What should not; used where --cfg is not 1.")] = "",
     model: Annotated[str, typer.Option(help="mini, mini-f1, framepack or framepack-f1.")] = "mini",
-    seconds: Annotated[float, typer.Option("--seconds", "-s", help="Length; rounded to whole sections.")] = 5.0,
+    seconds: Annotated[float, typer.Option("--seconds", "-s", help="Length of the video; see --length.")] = 5.0,
+    length: Annotated[
+        str | None,
+        typer.Option(help="exact: --seconds to the frame; sections: whole ones. mini: exact, else sections."),
+    ] = None,
+    motion: Annotated[
+        float, typer.Option(help="-1..1: less or more movement than the model makes by itself. Tried on mini only.")
+    ] = 0.0,
+    consistency: Annotated[
+        float, typer.Option(help="0..2: how strongly the start picture holds; 1 is neutral. Tried on mini only.")
+    ] = 1.0,
     steps: Annotated[int, typer.Option(help="Denoising steps a section.")] = 25,
     seed: Annotated[int, typer.Option(help="The same seed gives the same video.")] = 31337,
     guidance: Annotated[float, typer.Option(help="Distilled guidance scale.")] = 10.0,
@@ -133,11 +146,14 @@ def generate(
         checked_limits([device], vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
     request = request_of(
         {
-            "image": image or "picture",
+            "image": arguments.picture(image) if image else "picture",
             "prompt": prompt,
             "negative_prompt": negative,
             "model": model,
             "seconds": seconds,
+            "length": length,
+            "motion": motion,
+            "consistency": consistency,
             "steps": steps,
             "seed": seed,
             "guidance": guidance,
@@ -175,8 +191,8 @@ def generate(
         from framepack.app.cli_plan import run as tell
 
         raise typer.Exit(tell(request, machine, given(context, NOT_PLANNED)))
-    for file in request.pictures.values():
-        load_image(file)  # a wrong one is told at once: torch takes seconds to load
+    for picture in request.pictures.values():
+        load_image(picture.file)  # a wrong one is told at once: torch takes seconds to load
     for wanted in request.loras:
         with open_source(wanted.file):
             pass
@@ -284,7 +300,7 @@ def sentence(error: Exception) -> str:
     """What to tell the user of an error."""
     from pydantic import ValidationError
 
-    from framepack.spec.request import explain
+    from framepack.spec.model import explain
 
     if isinstance(error, ValidationError):
         return explain(error)

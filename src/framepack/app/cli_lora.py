@@ -11,6 +11,7 @@ from framepack.app.runtime import open_framepack
 from framepack.app.settings import Settings
 from framepack.pipeline.framepack import FramePack
 from framepack.spec.events import Finished
+from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest, Lora, OutputSettings
 from framepack.spec.variants import VARIANTS
 from framepack.training.lora_cache import Clip, cache_clips
@@ -97,10 +98,11 @@ def sample(framepack: FramePack, clip: Clip, recipe: LoraRecipe, file: Path, lor
     """One section from a clip's first frame and caption."""
     width, height = clip.size
     request = GenerationRequest(
-        image=clip.start,
+        image=Picture(file=clip.start),
         prompt=clip.caption,
         model=framepack.model,
         seconds=0.1,
+        length="sections",
         steps=SAMPLE_STEPS,
         guidance=recipe.guidance,
         window=recipe.window,

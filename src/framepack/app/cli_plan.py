@@ -14,6 +14,7 @@ from framepack.app.display import clock
 from framepack.app.paths import there
 from framepack.app.runtime import budget_of, choose_device, variant_of
 from framepack.app.settings import Settings
+from framepack.media.edit import edited
 from framepack.media.image import load_image
 from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
 from framepack.pipeline.loader import choose_attention, choose_dtypes
@@ -90,7 +91,7 @@ def tell_missing(model: str, source: ModelSource, console: Console) -> None:
 
 def picture_size(request: GenerationRequest) -> tuple[int, int]:
     """(height, width) of the video; without a size the picture is looked at, which then must be there."""
-    return request.size or request.size_for(*load_image(request.image).shape[:2])
+    return request.size or request.size_for(*edited(load_image(request.image.file), request.image).shape[:2])
 
 
 def show(planned: Planned, console: Console) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from framepack.jobs.paths import Kind, change_paths
-from framepack.spec.request import GenerationRequest, explain
+from framepack.spec.model import explain
+from framepack.spec.request import GenerationRequest
 from framepack.spec.rules import shortened
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}

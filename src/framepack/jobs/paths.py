@@ -7,12 +7,16 @@ from typing import Any, Literal
 Kind = Literal["picture", "lora", "output"]
 PATHS: dict[tuple[str, ...], Kind] = {
     ("image",): "picture",
+    ("image", "file"): "picture",
     ("frames", "*", "image"): "picture",
+    ("frames", "*", "image", "file"): "picture",
     ("end_frame", "image"): "picture",
+    ("end_frame", "image", "file"): "picture",
     ("loras", "*", "file"): "lora",
     ("output", "path"): "output",
 }
-"""Where a request has paths; a test compares this with the request's schema."""
+"""Where a request has paths: a picture is its path, or an object with edits beside the file. A test compares this with
+the request's schema."""
 
 
 def change_paths(request: dict[str, Any], change: Callable[[Kind, str], str | None]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from framepack.jobs.stream import AsyncStream, Command, Ended, Ending
 from framepack.spec.events import Cancelled, Event, Failed, Finished, SectionDone
-from framepack.spec.request import GenerationRequest, explain
+from framepack.spec.model import explain
+from framepack.spec.request import GenerationRequest
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ENDINGS: dict[Command | None, Ending] = {

@@ -34,6 +34,8 @@ class Joint:
 
     rope: Tensor
     """(1, L, 1, E / 2) complex; 1 for image and text, which are not turned."""
+    key_rope: Tensor
+    """The same for keys, which may be scaled as well; else it is `rope` itself."""
     video: int
     """V: the first V tokens are the video's, context and noisy."""
     bias: Tensor | None
@@ -58,6 +60,7 @@ class JointAttentionWeights(nn.Module):
     def forward(self, video: Tensor, text: Tensor, joint: Joint) -> tuple[Tensor, Tensor]:
         """Mix both streams: (B, V, D) and (B, L - V, D), normed and modulated, to the same shapes."""
         turn_video, turn_text = joint.rope.tensor_split([joint.video], dim=1)
+        turn_video_keys = joint.key_rope[:, : joint.video]
         heads, rows = self.heads, joint.execution.rows
         turned = partial(turned_heads, heads=heads, rows=rows)
         query = torch.cat(
@@ -69,7 +72,7 @@ class JointAttentionWeights(nn.Module):
         )
         key = torch.cat(
             [
-                turned(video, self.to_k, self.norm_k, turn_video),
+                turned(video, self.to_k, self.norm_k, turn_video_keys),
                 turned(text, self.add_k_proj, self.norm_added_k, turn_text),
             ],
             dim=1,
@@ -132,7 +135,7 @@ class AttentionWeights(nn.Module):
         """Mix normed and modulated tokens: (B, L, D) to (B, L, D)."""
         heads, rows = self.heads, joint.execution.rows
         query = turned_heads(tokens, self.to_q, self.norm_q, joint.rope, heads, rows)
-        key = turned_heads(tokens, self.to_k, self.norm_k, joint.rope, heads, rows)
+        key = turned_heads(tokens, self.to_k, self.norm_k, joint.key_rope, heads, rows)
         value = split_heads(self.to_v(tokens), heads)
         return joint.execution.attention(query, key, value, joint.bias).flatten(2)
 

@@ -6,7 +6,7 @@ latent pixels, L tokens, D width, E channels of a head.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,12 +30,14 @@ class ContextLatents:
 
     latents: Tensor
     """(B, C, t, h, w)"""
-    at: Sequence[int]
+    at: Sequence[float]
     """Frame index of each of the t latents, for RoPE. Text is not turned: the origin matters, not distances alone."""
     scale: Literal[1, 2, 4]
     """1: full detail; 2 and 4: that many latents a side become one."""
     weight: float = 1.0
     """How strongly these latents are looked at, 0 < weight <= 1: their share in each softmax is scaled by it."""
+    key_scale: float = 1.0
+    """Their keys are multiplied by it after norm and RoPE: above 1 a query that matches them holds to them more."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a wrong scale, weight or number of indices."""
@@ -43,6 +45,8 @@ class ContextLatents:
             raise ValueError(f"scale must be one of {sorted(KERNELS)}, got {self.scale}")
         if not 0 < self.weight <= 1:
             raise ValueError(f"weight must be above 0 and at most 1, got {self.weight}: leave the latents out for 0")
+        if self.key_scale <= 0:
+            raise ValueError(f"key_scale must be above 0, got {self.key_scale}")
         if self.latents.ndim != 5 or self.latents.shape[2] != len(self.at):
             raise ValueError(
                 f"latents must be (B, C, t, h, w) with one index for each of the t frames, "
@@ -60,6 +64,8 @@ class PackedTokens:
     """(L_context + L_noisy, 1, E / 2) complex64: cosine + i sine."""
     key_bias: Tensor | None
     """(L_context + L_noisy,) float32, log of each token's weight; None where all weights are 1."""
+    key_scale: Tensor | None
+    """(L_context + L_noisy,) float32, what each token's keys are multiplied by; None where that is 1 everywhere."""
     shape: tuple[int, int, int]
     """Latent frames, rows and columns of the noisy window."""
 
@@ -76,7 +82,7 @@ def pad_to_multiple(x: Tensor, kernel: Kernel) -> Tensor:
     return F.pad(x, right, mode="replicate") if any(right) else x
 
 
-def rotary(config: TransformerConfig, at: Sequence[int], rows: int, columns: int, device: torch.device) -> Tensor:
+def rotary(config: TransformerConfig, at: Sequence[float], rows: int, columns: int, device: torch.device) -> Tensor:
     """RoPE of a grid of tokens: complex64 (E / 2, len(at), rows, columns), cosine + i sine of each channel pair."""
     axes = [torch.tensor(list(at), dtype=torch.float32, device=device)]
     axes += [torch.arange(size, dtype=torch.float32, device=device) for size in (rows, columns)]
@@ -128,16 +134,18 @@ class ContextEmbed(nn.Module):
         return rearrange(convolution(pad_to_multiple(latents, KERNELS[scale])), "b d t h w -> b (t h w) d")
 
 
-def log_weights(spans: Sequence[ContextLatents], rows: int, columns: int) -> Tensor:
-    """Log of the attention weight of each token of one scale's spans: (L,) float32, frames averaged as RoPE is."""
+def by_token(
+    spans: Sequence[ContextLatents], value: Callable[[ContextLatents], float], rows: int, columns: int
+) -> Tensor:
+    """A number of each span as one of each token of one scale's spans: (L,) float32, frames averaged as RoPE is."""
     scale = spans[0].scale
-    frames = torch.tensor([math.log(span.weight) for span in spans for _ in span.at])
+    frames = torch.tensor([value(span) for span in spans for _ in span.at])
     frames = pad_to_multiple(frames.view(1, 1, -1, 1, 1), (scale, 1, 1))
     frames = F.avg_pool3d(frames, (scale, 1, 1)).flatten()
     return frames.repeat_interleave(math.ceil(rows / scale) * math.ceil(columns / scale))
 
 
-def check_shapes(context: Sequence[ContextLatents], noisy_at: Sequence[int], shape: tuple[int, int, int]) -> None:
+def check_shapes(context: Sequence[ContextLatents], noisy_at: Sequence[float], shape: tuple[int, int, int]) -> None:
     """Raise ValueError where context and noisy window do not fit together."""
     frames, height, width = shape
     if len(noisy_at) != frames:
@@ -154,14 +162,14 @@ def pack_context(
     config: TransformerConfig,
     embed: ContextEmbed,
     context: Sequence[ContextLatents],
-    noisy_at: Sequence[int],
+    noisy_at: Sequence[float],
     shape: tuple[int, int, int],
 ) -> PackedTokens:
     """Embed the context, coarse to fine, and place it and the noisy window. See `PackedTokens`."""
     check_shapes(context, noisy_at, shape)
     rows, columns = shape[1] // 2, shape[2] // 2
     weight = embed.proj.weight
-    tokens, ropes, biases = [], [], []
+    tokens, ropes, biases, scales = [], [], [], []
     for scale in sorted(KERNELS, reverse=True):
         if not (spans := [span for span in context if span.scale == scale]):
             continue
@@ -169,13 +177,17 @@ def pack_context(
         at = [index for span in spans for index in span.at]
         tokens.append(embed(latents, scale))
         ropes.append(tokens_first(coarse(rotary(config, at, rows, columns, weight.device), scale)))
-        biases.append(log_weights(spans, rows, columns))
+        biases.append(by_token(spans, lambda span: math.log(span.weight), rows, columns))
+        scales.append(by_token(spans, lambda span: span.key_scale, rows, columns))
     ropes.append(tokens_first(rotary(config, noisy_at, rows, columns, weight.device)))
     biases.append(torch.zeros(len(ropes[-1])))
+    scales.append(torch.ones(len(ropes[-1])))
     weighted = any(span.weight != 1 for span in context)
+    scaled = any(span.key_scale != 1 for span in context)
     return PackedTokens(
         context=torch.cat(tokens, dim=1) if tokens else weight.new_empty(1, 0, config.width),
         rope=torch.cat(ropes).contiguous(),
         key_bias=torch.cat(biases).to(weight.device) if weighted else None,
+        key_scale=torch.cat(scales).to(weight.device) if scaled else None,
         shape=shape,
     )

@@ -99,7 +99,7 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
         return self.image_projection(image.to(self.dtype))
 
     def pack(
-        self, context: Sequence[ContextLatents], noisy_at: Sequence[int], shape: tuple[int, int, int]
+        self, context: Sequence[ContextLatents], noisy_at: Sequence[float], shape: tuple[int, int, int]
     ) -> PackedTokens:
         """Embed a section's context and place all its tokens. Differentiable.
 
@@ -132,8 +132,13 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
             weights = nn.functional.pad(packed.key_bias, (0, text)).unsqueeze(0)
             bias = weights if bias is None else weights.masked_fill(~bias, float("-inf"))
             bias = bias.to(step.tokens.dtype)
+        rope = torch.cat([packed.rope, unturned]).unsqueeze(0)
+        key_rope = rope
+        if packed.key_scale is not None:
+            key_rope = rope * nn.functional.pad(packed.key_scale, (0, text), value=1.0)[:, None, None]
         return Joint(
-            rope=torch.cat([packed.rope, unturned]).unsqueeze(0),
+            rope=rope,
+            key_rope=key_rope,
             video=video,
             bias=None if bias is None else bias[:, None, None, :],
             execution=self.execution,

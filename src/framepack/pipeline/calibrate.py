@@ -41,7 +41,7 @@ def block_rate(costs: Costs, device: torch.device) -> float:
             x = torch.randn(1, tokens, config.width, dtype=dtype)
             modulation = torch.randn(1, 3, config.width, dtype=dtype)
             rope = torch.ones(1, tokens, 1, config.attention_head_dim // 2, dtype=torch.complex64)
-        joint = Joint(rope=rope, video=tokens, bias=None, execution=execution)
+        joint = Joint(rope=rope, key_rope=rope, video=tokens, bias=None, execution=execution)
         return lambda: block(x, modulation, joint)
 
     flops = measure(trial(torch.device("meta"), Execution())).flops

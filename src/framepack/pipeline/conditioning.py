@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from framepack.media.image import bucket_crop, load_image
+from framepack.media.edit import edited, fitted
+from framepack.media.image import load_image
 from framepack.memory import Effort, MemoryManager
 from framepack.models.conditioning import ConditionTable
 from framepack.models.encoders import TextFeatures
@@ -39,10 +40,10 @@ class Inputs:
 
 
 def load_pictures(request: GenerationRequest) -> dict[str, np.ndarray]:
-    """All pictures of a request, cropped to the video's size: uint8 (H, W, 3) by bank key."""
-    pictures = {key: load_image(file) for key, file in request.pictures.items()}
+    """All pictures of a request, edited and brought to the video's size: uint8 (H, W, 3) by bank key."""
+    pictures = {key: edited(load_image(picture.file), picture) for key, picture in request.pictures.items()}
     height, width = request.size or request.size_for(*pictures["start"].shape[:2])
-    return {key: bucket_crop(picture, width, height) for key, picture in pictures.items()}
+    return {key: fitted(pictures[key], picture, width, height) for key, picture in request.pictures.items()}
 
 
 def prompts_of(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> list[str]:

@@ -190,7 +190,13 @@ class Costs:
             return empty(1, config.in_channels, frames, height, width)
 
         spans = [
-            ContextLatents(latents=latents(len(span.take)), at=span.at, scale=span.scale, weight=span.weight)
+            ContextLatents(
+                latents=latents(len(span.take)),
+                at=span.at,
+                scale=span.scale,
+                weight=span.weight,
+                key_scale=span.key_scale,
+            )
             for span in size.section.context
         ]
         frames = len(size.section.latents)

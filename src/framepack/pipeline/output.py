@@ -44,6 +44,8 @@ class VideoOutput:
         self.folder = folder
         self.backward = sections[0].grows == "backward"
         self.settled = settled_frames(sections)
+        self.frames = request.frame_count
+        """frames of the model's rate that are delivered; what lies behind them is dropped"""
         shared = request.without_folders().model_dump(mode="json", exclude={"output": {"overwrite"}})
         self.metadata = json.dumps({"framepack": __version__, "request": shared, CONTENTS: fingerprints(request)})
         self.frames_encoded = 0
@@ -69,7 +71,7 @@ class VideoOutput:
             raise ValueError(f"{path} is a folder: name a file in it")
         if SUFFIXES.get(path.suffix.lower(), request.output.format) != request.output.format:
             raise ValueError(f"{path.name} would hold {request.output.format}: leave output.format or output.path out")
-        for used in (*request.pictures.values(), *(lora.file for lora in request.loras)):
+        for used in (*(picture.file for picture in request.pictures.values()), *(lora.file for lora in request.loras)):
             if path.exists() and used.exists() and path.samefile(used):
                 raise ValueError(f"{path} is a file the video is made from: give the video another name")
         if not own and not request.output.overwrite:
@@ -143,7 +145,8 @@ class VideoOutput:
 
     def encode(self, file: Path, frames: np.ndarray, first: int) -> list[Path]:
         """Encode frames from the video's frame `first` on, at the output's rate: [file], or [] where none falls in."""
-        wanted = list(resample_fps(frames, FPS, self.settings.fps, start=first))
+        delivered = frames[: max(self.frames - first, 0)]
+        wanted = list(resample_fps(delivered, FPS, self.settings.fps, start=first))
         if not wanted:
             return []
         height, width = frames.shape[1:3]

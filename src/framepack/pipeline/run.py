@@ -161,6 +161,7 @@ class Run:
                 at=span.at,
                 scale=span.scale,
                 weight=span.weight,
+                key_scale=span.key_scale,
             )
             for span in section.context
         ]

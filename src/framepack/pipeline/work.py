@@ -193,7 +193,8 @@ def is_left(folder: Path) -> bool:
 
 def contents(request: GenerationRequest) -> dict[str, str]:
     """The SHA-256 of each file that has a say in the video, by its path."""
-    files = [*request.pictures.values(), *(lora.file for lora in request.loras if lora.strength)]
+    files = [picture.file for picture in request.pictures.values()]
+    files += [lora.file for lora in request.loras if lora.strength]
     return {str(path): digest(path) for path in files}
 
 

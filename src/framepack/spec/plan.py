@@ -6,7 +6,7 @@ Source: FramePack (arXiv 2504.12626) and the public application's two orders; gu
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from framepack.spec.request import GenerationRequest
@@ -16,7 +16,6 @@ from framepack.spec.timeline import (
     guides_of,
     image_mix,
     is_backward,
-    latent_total,
     prompt_at,
     tiles_of,
     timed_prompts,
@@ -27,6 +26,10 @@ from framepack.spec.variants import VARIANTS
 HISTORY_1X, HISTORY_2X, HISTORY_4X = 1, 2, 16
 HISTORY = HISTORY_1X + HISTORY_2X + HISTORY_4X
 """Latents of context beside the start image: 19."""
+LEAST_MOTION, MOST_MOTION = 0.5, 1.22
+"""Space between RoPE indices at motion -1 and 1; beyond it mini is over 1 dB farther from a true video so fast."""
+MOST_CONSISTENCY = 1.15
+"""What the start picture's keys are multiplied by at consistency 2, and divided by at 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +37,15 @@ class ContextSpan:
     """Latents a section sees: from `source` ("history" or a key of the latent bank), compressed `scale` times.
 
     `take` counts from the history's growing edge (0 = nearest); a bank entry is one latent, `take` = range(1).
-    `weight` < 1 multiplies the attention this span receives.
+    `weight` < 1 multiplies the attention this span receives, `key_scale` its keys.
     """
 
     source: str
     take: range
-    at: range
+    at: Sequence[float]
     scale: Literal[1, 2, 4]
     weight: float = 1.0
+    key_scale: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ class Cut:
 class SectionPlan(Cut):
     """One section. `at` are the RoPE indices of its noisy window."""
 
-    at: range
+    at: Sequence[float]
     context: tuple[ContextSpan, ...]
     prompt: str
     image: tuple[tuple[str, float], ...]
@@ -92,7 +96,7 @@ class SectionPlan(Cut):
 def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
     """The sections of `request` in the order they are made."""
     guides, prompts = guides_of(request), timed_prompts(request)
-    return tuple(
+    sections = (
         SectionPlan(
             **vars(cut),
             at=at,
@@ -104,9 +108,43 @@ def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
             cuts(request), PLANNERS[VARIANTS[request.model].planner](request, tiles_of(request)), strict=True
         )
     )
+    return tuple(held(spaced(section, request.motion), request.consistency) for section in sections)
 
 
-Sight = tuple[range, tuple[ContextSpan, ...]]
+def spaced(section: SectionPlan, motion: float) -> SectionPlan:
+    """The section with RoPE indices farther apart, or nearer: the model takes more or less time to have passed.
+
+    The start picture stays where it is. Forward, so does the oldest history, so that it remains behind the start.
+    """
+    if not motion:
+        return section
+    origin, step = 1 if section.grows == "forward" else 0, spacing(motion)
+
+    def placed(at: Sequence[float]) -> tuple[float, ...]:
+        return tuple(index if index <= origin else origin + step * (index - origin) for index in at)
+
+    context = tuple(replace(span, at=placed(span.at)) for span in section.context)
+    return replace(section, at=placed(section.at), context=context)
+
+
+def spacing(motion: float) -> float:
+    """Between neighbouring RoPE indices, for a motion bias of -1..1; 1 at 0."""
+    return MOST_MOTION**motion if motion > 0 else LEAST_MOTION**-motion
+
+
+def held(section: SectionPlan, consistency: float) -> SectionPlan:
+    """The section with the start picture's keys scaled, and with another share of the image features for it."""
+    if consistency == 1:
+        return section
+    scale = MOST_CONSISTENCY ** (consistency - 1)
+    context = tuple(replace(span, key_scale=scale) if span.source == "start" else span for span in section.context)
+    weights = {key: weight * (consistency if key == "start" else 1.0) for key, weight in section.image}
+    total = sum(weights.values()) or 1.0
+    image = tuple((key, weight / total) for key, weight in weights.items() if weight > 1e-6 * total)
+    return replace(section, context=context, image=image or section.image)
+
+
+Sight = tuple[Sequence[float], tuple[ContextSpan, ...]]
 """The RoPE indices of a section's window, and what it sees."""
 
 
@@ -165,7 +203,7 @@ def cuts(request: GenerationRequest) -> tuple[Cut, ...]:
     """
     tiles, backward = tiles_of(request), is_backward(request)
     start, begins = (Anchor(source="start"),), len(tiles) - 1 if backward else 0
-    ends = [g for g in guides_of(request)[-1:] if backward and g.latent > latent_total(request)]
+    ends = [g for g in guides_of(request)[-1:] if backward and g.latent > request.latent_count]
     opening = tuple(Anchor(source=end.key, weight=end.strength, shown=False) for end in ends)
     made, previous = [], 0
     for j, latents in enumerate(tiles):

@@ -3,15 +3,18 @@
 Validation says the value, the bound and the way out. Files are not opened here; the pipeline does that.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from framepack.spec.buckets import find_bucket
-from framepack.spec.rules import SHOWN, at_most, base_multiple, one_of, path_length, shortened, size_multiple, within
-from framepack.spec.shapes import GIF_FPS, guide_latent, section_count, video_seconds
-from framepack.spec.variants import VARIANTS
+from framepack.spec.model import File, Model
+from framepack.spec.picture import Picture, PictureFile
+from framepack.spec.rules import at_most, base_multiple, one_of, shortened, size_multiple, within
+from framepack.spec.shapes import FPS, GIF_FPS, exact_frames, frames_of, guide_latent, latent_of_frame, section_count
+from framepack.spec.variants import VARIANTS, Length
 
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
 SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, ".zip": "png"}
@@ -31,48 +34,15 @@ TEXTS_MOST = 100_000
 FRAMES_MOST, PROMPTS_MOST, LORAS_MOST = 1000, 1000, 100
 SECTIONS_MOST = 30_000
 """Sections a video may have: ten hours in windows of 9."""
-UNKNOWN_MOST = 10
-"""Unknown settings an object may have for each of them to be looked at."""
-
-
-class Model(BaseModel):
-    """Frozen, no unknown fields, so that a misspelt option is an error and never ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _few_enough(cls, data: object) -> object:
-        if isinstance(data, dict) and len(data) > len(cls.model_fields) + UNKNOWN_MOST:
-            unknown = next((name for name in data if name not in cls.model_fields), "")
-            raise ValueError(
-                f"there are {len(data)} settings in one place, which has {len(cls.model_fields)}: "
-                f"remove the unknown ones, such as {shortened(unknown)}"
-            )
-        return data
-
-    def without_folders(self) -> Self:
-        """The same with bare file names, here and in all parts: what may go into a file that others get."""
-        return self.model_copy(update={name: _bare(value) for name, value in self})
-
-
-def _bare(value: object) -> object:
-    if isinstance(value, Path):
-        return Path(value.name)
-    if isinstance(value, tuple):
-        return tuple(_bare(entry) for entry in value)
-    return value.without_folders() if isinstance(value, Model) else value
-
 
 Strength = Annotated[float, within(0, 1)]
-File = Annotated[Path, AfterValidator(path_length)]
 Text = Annotated[str, Field(max_length=TEXT_MOST), at_most(TEXT_MOST, "characters")]
 
 
 class GuideFrame(Model):
     """A picture the video should pass through at `second`; strength 0 leaves it out."""
 
-    image: File
+    image: PictureFile
     second: Annotated[float, within(0, 36000)]
     strength: Strength = 1.0
 
@@ -80,7 +50,7 @@ class GuideFrame(Model):
 class EndFrame(Model):
     """A picture the video should end on; strength 0 leaves it out."""
 
-    image: File
+    image: PictureFile
     strength: Strength = 1.0
 
 
@@ -144,11 +114,14 @@ class GenerationRequest(Model):
     Lossless as JSON: `GenerationRequest.model_validate_json(r.model_dump_json()) == r`.
     """
 
-    image: File
+    image: PictureFile
     prompt: Text = ""
     negative_prompt: Text = ""
     model: Annotated[str, one_of(lambda: list(VARIANTS))] = "mini"
     seconds: Annotated[float, within(0.01, 36000)] = 5.0
+    length: Length | None = None
+    """What `seconds` means. exact: to the frame, in sections of nearly the same length, none longer than the window.
+    sections: whole sections, as the public application has it (5 s give 4.83 s). None is the model's own."""
     seed: Annotated[int, within(0, 2**63 - 1)] = 31337
     steps: Annotated[int, within(1, 200)] = 25
     guidance: Annotated[float, within(0, 100)] = 10.0
@@ -166,6 +139,10 @@ class GenerationRequest(Model):
     cache: CacheName = "none"
     cache_threshold: Annotated[float, within(0, 10)] = THRESHOLDS["none"]
     """None, or nothing said, is the cache's own default."""
+    motion: Annotated[float, within(-1, 1)] = 0.0
+    """How far things move: 0 as the model does by itself, 1 about a fifth farther, -1 half as far. Tried on mini."""
+    consistency: Annotated[float, within(0, 2)] = 1.0
+    """How strongly the start picture holds: 1 as the model does by itself, 0 loosely, 2 tightly. Tried on mini."""
     frames: Annotated[tuple[GuideFrame, ...], Field(max_length=FRAMES_MOST), at_most(FRAMES_MOST)] = ()
     end_frame: EndFrame | None = None
     prompts: Annotated[tuple[TimedPrompt, ...], Field(max_length=PROMPTS_MOST), at_most(PROMPTS_MOST)] = ()
@@ -173,13 +150,30 @@ class GenerationRequest(Model):
     output: OutputSettings = Field(default_factory=OutputSettings)
 
     @property
-    def pictures(self) -> dict[str, Path]:
-        """The files that have a say, by the plan's keys: "start", "frame:0" ..., "end"."""
+    def pictures(self) -> dict[str, Picture]:
+        """Those that have a say, by the plan's keys: "start", "frame:0" ..., "end"."""
         files = {"start": self.image}
         files |= {f"frame:{i}": frame.image for i, frame in enumerate(self.frames) if frame.strength > 0}
         if self.end_frame is not None and self.end_frame.strength > 0:
             files["end"] = self.end_frame.image
         return files
+
+    @property
+    def exact(self) -> bool:
+        """Whether the video lasts `seconds` to the frame."""
+        return (self.length or VARIANTS[self.model].length) == "exact"
+
+    @property
+    def latent_count(self) -> int:
+        """Latents to generate beside the start's; they hold 1 + 4 times as many frames, the first one the start."""
+        if self.exact:
+            return max(latent_of_frame(exact_frames(self.seconds) - 1), 1)
+        return section_count(self.seconds, self.window) * self.window
+
+    @property
+    def frame_count(self) -> int:
+        """Frames that are delivered, at the model's 30 a second; at most three more are made and dropped at the end."""
+        return exact_frames(self.seconds) if self.exact else frames_of(self.latent_count + 1)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -208,7 +202,7 @@ class GenerationRequest(Model):
 
     @model_validator(mode="after")
     def _can_be_held(self) -> Self:
-        sections = section_count(self.seconds, self.window)
+        sections = math.ceil(self.latent_count / self.window)
         if sections > SECTIONS_MOST:
             raise ValueError(
                 f"a video may have {SECTIONS_MOST} sections, {self.seconds:g} s in windows of {self.window} are "
@@ -221,7 +215,7 @@ class GenerationRequest(Model):
 
     @model_validator(mode="after")
     def _times_are_inside(self) -> Self:
-        length = video_seconds(self.seconds, self.window)
+        length = self.frame_count / FPS
         for frame in self.frames:
             if not 0 < frame.second <= length:
                 raise ValueError(
@@ -237,7 +231,7 @@ class GenerationRequest(Model):
 
     @model_validator(mode="after")
     def _guides_lie_apart(self) -> Self:
-        total = section_count(self.seconds, self.window) * self.window
+        total = self.latent_count
         seconds: dict[int, float] = {}
         ends = "end" in self.pictures
         for frame in self.frames:
@@ -261,15 +255,3 @@ class GenerationRequest(Model):
                 "use model framepack for guide and end frames"
             )
         return self
-
-
-def explain(error: ValidationError) -> str:
-    """The first finding of a ValidationError as one sentence."""
-    first = error.errors(include_url=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return message
-    where = ".".join(str(part) for part in first["loc"])[:SHOWN]
-    if first["type"] == "extra_forbidden":
-        return f"there is no setting called {where}"
-    return f"{where}: {message[0].lower()}{message[1:]}, got {shortened(first['input'])}"

@@ -42,6 +42,6 @@ def guide_latent(second: float, total: int, *, before_end: bool) -> int:
     return max(total - 1, 1) if before_end else total + 1
 
 
-def video_seconds(seconds: float, window: int) -> float:
-    """The duration really delivered for a wish of `seconds`."""
-    return frames_of(section_count(seconds, window) * window + 1) / FPS
+def exact_frames(seconds: float) -> int:
+    """Frames nearest to `seconds`, at least one."""
+    return max(round(seconds * FPS), 1)

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from framepack.spec.request import GenerationRequest, TimedPrompt
 from framepack.spec.rules import shortened
-from framepack.spec.shapes import FPS, guide_latent, section_count
+from framepack.spec.shapes import FPS, guide_latent
 from framepack.spec.variants import VARIANTS
 
 REACH = 3
@@ -30,18 +30,13 @@ class Guide:
     strength: float
 
 
-def latent_total(request: GenerationRequest) -> int:
-    """Latents to generate; the timeline is 0 .. total, frame count 4 total + 1."""
-    return section_count(request.seconds, request.window) * request.window
-
-
 def guides_of(request: GenerationRequest) -> list[Guide]:
     """Guide frames with a strength, in timeline order; the end frame stands just past the last latent.
 
     A guide on the very last latent is an end frame, or comes before it if there is one. No two are on one latent:
     a request refuses them.
     """
-    total = latent_total(request)
+    total = request.latent_count
     end = request.end_frame if request.end_frame is not None and request.end_frame.strength > 0 else None
     guides = [Guide(key="end", latent=total + 1, strength=end.strength)] if end else []
     for i, frame in enumerate(request.frames):
@@ -64,7 +59,7 @@ def is_backward(request: GenerationRequest) -> bool:
 
 def tiles_of(request: GenerationRequest) -> list[range]:
     """The latents of each section, in the order they are made."""
-    total, before = latent_total(request), 0 if is_backward(request) else 1
+    total, before = request.latent_count, 0 if is_backward(request) else 1
     tiles = tile(total, [g.latent - before for g in guides_of(request) if g.latent <= total], request.window)
     return tiles[::-1] if is_backward(request) else tiles
 
@@ -128,7 +123,7 @@ def unseen_guides(request: GenerationRequest) -> list[str]:
     guides, tiles = guides_of(request), tiles_of(request)
     views = (view_of(request, tiles, index) for index in range(len(tiles)))
     given = {guide.key for view in views for guide in guides_in(guides, view)}
-    given |= {guide.key for guide in guides if guide.latent > latent_total(request)}
+    given |= {guide.key for guide in guides if guide.latent > request.latent_count}
     seconds = [f.second for i, f in enumerate(request.frames) if f.strength and f"frame:{i}" not in given]
     return folded(
         [

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Planner = Literal["inverted", "forward"]
+Length = Literal["exact", "sections"]
 
 HUNYUAN_REPO = "hunyuanvideo-community/HunyuanVideo"
 VISION_REPO = "lllyasviel/flux_redux_bfl"
@@ -28,6 +29,8 @@ class Variant:
     """SigLIP and its feature extractor."""
     bucket_base: int = 640
     """Side of the square whose area the picture gets where no size is asked for."""
+    length: Length = "sections"
+    """How long a video is where the request does not say: whole sections, or the seconds to the frame."""
     bundled: bool = False
     """Ships inside the package."""
     guides_ahead: bool = True
@@ -46,6 +49,7 @@ VARIANTS = {
         planner="inverted",
         transformer="framepack/mini",
         bucket_base=128,
+        length="exact",
         bundled=True,
     ),
     "mini-f1": Variant(
@@ -54,6 +58,7 @@ VARIANTS = {
         planner="forward",
         transformer="framepack/mini",
         bucket_base=128,
+        length="exact",
         bundled=True,
     ),
     "framepack": Variant(

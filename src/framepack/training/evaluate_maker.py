@@ -14,6 +14,7 @@ from PIL import Image
 from framepack.media.read import read_video
 from framepack.pipeline.framepack import FramePack
 from framepack.spec.events import Finished
+from framepack.spec.picture import Picture as PictureFile
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings
 from framepack.training.evaluate_cases import Picture
 from framepack.training.evaluate_metrics import Video
@@ -60,6 +61,7 @@ def request_of(ask: Ask, settings: Settings, folder: Path) -> GenerationRequest:
         seed=ask.seed,
         steps=settings.steps,
         window=settings.window,
+        length="sections",
         width=width,
         height=height,
         end_frame=None if ask.end is None else EndFrame(image=_save(ask.end, folder / "end.png")),
@@ -71,6 +73,6 @@ def request_of(ask: Ask, settings: Settings, folder: Path) -> GenerationRequest:
     )
 
 
-def _save(picture: Picture, file: Path) -> Path:
+def _save(picture: Picture, file: Path) -> PictureFile:
     Image.fromarray(picture).save(file, compress_level=1)
-    return file
+    return PictureFile(file=file)

@@ -4,6 +4,7 @@ The plan is the pipeline's own (`spec.plan`) and so is the history, so a LoRA is
 be used in, whatever the variant. Boundary: latents and indices; no model.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from framepack.models.packing import ContextLatents
 from framepack.pipeline.history import History
+from framepack.spec.picture import Picture
 from framepack.spec.plan import HISTORY, SectionPlan, plan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS, TEMPORAL_STRIDE
@@ -23,7 +25,7 @@ class Example:
 
     clean: Tensor
     """(1, C, T, h, w): what is to be made."""
-    at: range
+    at: Sequence[float]
     """RoPE indices of its latents."""
     context: list[ContextLatents]
     sees_image: bool
@@ -35,7 +37,11 @@ def sections_of(model: str, latents: int, window: int) -> tuple[SectionPlan, ...
     window = min(window, max(latents - 1, 1))
     count = max((latents - 1) // window, 1)
     seconds = count * window * TEMPORAL_STRIDE / FPS
-    return plan(GenerationRequest(image=Path("clip"), model=model, seconds=seconds, window=window))
+    return plan(
+        GenerationRequest(
+            image=Picture(file=Path("clip")), model=model, seconds=seconds, window=window, length="sections"
+        )
+    )
 
 
 def example(sections: tuple[SectionPlan, ...], index: int, latents: Tensor) -> Example:

@@ -16,7 +16,6 @@ from framepack.media.video import VideoWriter
 from framepack.spec.events import Event, Finished, SectionDone, StageStarted, StepDone
 from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
-from framepack.spec.timeline import latent_total
 
 TARGET = "studio:make"
 SIZE = (192, 128)
@@ -56,7 +55,7 @@ class Studio:
         self, request: GenerationRequest, *, outputs: Path, work: Path, preserve: str | None = None
     ) -> Iterator[Event]:
         yield StageStarted(stage="encode", message="reading pictures and prompt")
-        sections, total = plan(request), latent_total(request)
+        sections, total = plan(request), request.latent_count
         metadata = json.dumps({"framepack": "test", "request": request.model_dump(mode="json")})
         path = request.output.path
         part = path.with_name(f"{path.stem}.part{path.suffix}")

@@ -4,7 +4,8 @@ from framepack.app.ui.controls import CONTROLS
 from framepack.app.ui.form import defaults
 from framepack.app.ui.kinds import Rows
 from framepack.media.video import FORMATS
-from framepack.spec.request import GenerationRequest, Model
+from framepack.spec.model import Model
+from framepack.spec.request import GenerationRequest
 
 CHOSEN_BY_THE_SERVICE = {"output.path", "output.overwrite"}
 

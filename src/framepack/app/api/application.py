@@ -20,7 +20,8 @@ from framepack.app.service import Service
 from framepack.app.uploads import NoRoom, TooLarge
 from framepack.jobs.job import UnknownJob, WrongState
 from framepack.jobs.run import disk_is_full
-from framepack.spec.request import GenerationRequest, explain
+from framepack.spec.model import explain
+from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
 STATUS: dict[type[Exception], int] = {UnknownJob: 404, WrongState: 409, TooLarge: 413, NoRoom: 507}

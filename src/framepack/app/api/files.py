@@ -134,7 +134,7 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
     async def picture(job: str) -> FileResponse:
         """A thumbnail of the picture the job starts from."""
         found_job = await run_in_threadpool(service.get, job)
-        return await small(service, found_job.request.image)
+        return await small(service, found_job.request.image.file)
 
 
 def written_at(entry: "os.DirEntry[str]") -> float:

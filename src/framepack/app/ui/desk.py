@@ -19,7 +19,7 @@ from framepack.app.uploads import Incoming
 from framepack.jobs.job import ENDED, UNFINISHED, Job, UnknownJob
 from framepack.media.image import encode_image
 from framepack.media.sandbox import decode_untrusted_video
-from framepack.spec.request import explain
+from framepack.spec.model import explain
 
 HISTORY = 60
 """Videos the history shows; older ones are found by searching."""

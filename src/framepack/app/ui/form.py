@@ -15,7 +15,9 @@ from framepack.app.ui.controls import CONTROLS, Control, Values
 from framepack.app.ui.kinds import Number, Rows, Slide, Whole
 from framepack.app.ui.shortcuts import length_for
 from framepack.jobs.folders import Folders
-from framepack.spec.request import GenerationRequest, explain
+from framepack.spec.model import explain
+from framepack.spec.picture import Picture
+from framepack.spec.request import GenerationRequest
 
 NO_PICTURE = "Add a picture first: drop one into the frame, or paste it."
 OF_ONE_VIDEO = ("image", "frames", "end_frame", "prompt", "prompts", "seed")
@@ -35,7 +37,7 @@ class FieldError(ValueError):
 @cache
 def defaults() -> dict[str, Any]:
     """What the controls show at first: the request's own defaults, the length its model does best, and no picture."""
-    request = GenerationRequest(image=Path("-"))
+    request = GenerationRequest(image=Picture(file=Path("-")))
     length = {"seconds": first_length(request.model)}
     return values_of(request.model_dump(mode="json") | {"image": None, **length})
 

@@ -13,8 +13,8 @@ from framepack.app.display import clock
 from framepack.jobs.job import Job, Progress
 from framepack.media.video import FORMATS
 from framepack.spec.request import GenerationRequest
-from framepack.spec.shapes import FPS, frames_of
-from framepack.spec.timeline import guides_of, is_backward, latent_total, tiles_of
+from framepack.spec.shapes import FPS
+from framepack.spec.timeline import guides_of, is_backward, tiles_of
 from framepack.spec.unheeded import unheeded
 from framepack.spec.variants import VARIANTS
 
@@ -199,20 +199,20 @@ def number(value: Any) -> str:
 
 def timeline(request: GenerationRequest) -> View:
     """The sections in the video's order: share of its length, and when each is made; pins are pictures on the way."""
-    tiles, total = tiles_of(request), latent_total(request)
+    tiles, total = tiles_of(request), request.latent_count
     in_order = sorted(enumerate(tiles), key=lambda section: section[1].start)
     cells = [{"order": index, "share": len(latents) / total} for index, latents in in_order]
     return {
         "cells": cells if len(cells) <= CELLS_SHOWN else [],
         "pins": [min(guide.latent / total, 1.0) for guide in guides_of(request)],
-        "seconds": round(frames_of(total + 1) / FPS, 2),
+        "seconds": round(request.frame_count / FPS, 2),
         "backward": is_backward(request),
     }
 
 
 def summary(request: GenerationRequest) -> str:
     """What will be made, in a line for below the button."""
-    sections, frames = len(tiles_of(request)), frames_of(latent_total(request) + 1)
+    sections, frames = len(tiles_of(request)), request.frame_count
     order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
     line = f"{frames / FPS:.1f} s · {frames} frames · {sections} section{'s' * (sections > 1)}{order}"
     doubts = unheeded(request)
