@@ -73,9 +73,10 @@ def test_500_traversals_in_each_path_of_a_request_find_nothing(folders, path):
     before = sorted(file for file in folders.outputs.parent.rglob("*"))
     for name in names:
         data: dict = {"image": "mine.png"}
-        inner = {"image": {"image": name}, "file": {"file": name}, "path": {"path": name}}
-        first, *rest = path.split(".")
-        data[first] = name if not rest else [inner[rest[-1]]] if "*" in rest else inner[rest[-1]]
+        value: object = name
+        for part in reversed(path.split(".")):
+            value = [value] if part == "*" else {part: value}
+        data |= value
         with pytest.raises(ValueError, match=r"name of|no upload or output|no LoRA called|chosen by the service|null"):
             from_client(data, folders)
     assert sorted(file for file in folders.outputs.parent.rglob("*")) == before
@@ -113,8 +114,8 @@ def test_a_local_request_keeps_its_picture_when_the_original_is_deleted(folders,
     second = adopt(GenerationRequest(image=picture), folders)
     picture.unlink()
     assert first.image == second.image
-    assert first.image.read_bytes() == b"pixels"
-    assert first.image.parent == folders.uploads
+    assert first.image.file.read_bytes() == b"pixels"
+    assert first.image.file.parent == folders.uploads
     assert adopt(first, folders) == first
     with pytest.raises(ValueError, match="there is no file"):
         adopt(GenerationRequest(image=picture), folders)

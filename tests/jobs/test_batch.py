@@ -19,7 +19,7 @@ def test_a_folder_gives_one_request_for_each_picture_with_the_text_beside_it(tmp
     for name in ("b.png", "a.JPG", "notes.md", "b.txt"):
         (tmp_path / name).write_text("a boat sails away\n", encoding="utf-8-sig")  # as Windows' editors begin a file
     requests, labels = make_requests(read_batch(tmp_path, {"prompt": "it moves", "steps": 3}), [])
-    assert [request.image.name for request in requests] == ["a.JPG", "b.png"]
+    assert [request.image.file.name for request in requests] == ["a.JPG", "b.png"]
     assert [request.prompt for request in requests] == ["it moves", "a boat sails away"]
     assert labels == ["a", "b"]
     assert requests[0].steps == 3
@@ -38,7 +38,7 @@ def test_jsonl_is_relative_to_its_folder_and_overrides_the_defaults(tmp_path: Pa
     file = tmp_path / "r.jsonl"
     file.write_text('{"image": "a.png", "seed": 5, "output": {"crf": 20}}\n\n{"prompt": "hi"}\n')
     requests, _ = make_requests(read_batch(file, {"image": "shared.png", "seed": 1}), [])
-    assert [str(request.image) for request in requests] == [str(tmp_path / "a.png"), "shared.png"]
+    assert [str(request.image.file) for request in requests] == [str(tmp_path / "a.png"), "shared.png"]
     assert [request.seed for request in requests] == [5, 1]
     assert requests[0].output.crf == 20
 
@@ -55,17 +55,17 @@ def test_every_file_a_line_names_is_relative_to_the_folder_but_not_the_one_to_wr
     own = {"image": "a.png", "frames": [{"image": "b.png", "second": 1}], "loras": [{"file": "l.safetensors"}]}
     lines.write_text(json.dumps({**own, "output": {"path": "x.mp4"}}))
     (request,), _ = make_requests(read_batch(lines, {"end_frame": {"image": "shared.png"}}), [])
-    assert [request.image, request.frames[0].image, request.loras[0].file] == [
+    assert [request.image.file, request.frames[0].image.file, request.loras[0].file] == [
         tmp_path / "a.png",
         tmp_path / "b.png",
         tmp_path / "l.safetensors",
     ]
     assert request.end_frame
-    assert [request.end_frame.image, request.output.path] == [Path("shared.png"), Path("x.mp4")]
+    assert [request.end_frame.image.file, request.output.path] == [Path("shared.png"), Path("x.mp4")]
     table = tmp_path / "r.csv"
     table.write_text("image,end_frame.image\na.png,/pictures/z.png\na.png,z.png\n")
     requests, _ = make_requests(read_batch(table, {}), [])
-    ends = [request.end_frame and request.end_frame.image for request in requests]
+    ends = [request.end_frame and request.end_frame.image.file for request in requests]
     assert ends == [Path("/pictures/z.png"), tmp_path / "z.png"]
 
 

@@ -10,7 +10,7 @@ from framepack.spec.events import Finished
 
 
 def request_of(picture: Path, output: Path, **fields: object) -> GenerationRequest:
-    settings = {"steps": 2, "width": 32, "height": 32, "window": 3, "seconds": 1.2}
+    settings = {"steps": 2, "width": 32, "height": 32, "window": 3, "seconds": 1.2, "length": "sections"}
     file = {"path": output, "overwrite": True}
     return GenerationRequest.model_validate({"image": picture, "output": file, **settings, **fields})
 

@@ -13,6 +13,7 @@ from framepack.media.read import probe, read_video
 from framepack.media.video import FORMATS
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.work import WorkFolder
+from framepack.spec.picture import Picture
 from framepack.spec.plan import plan, settled_frames
 from framepack.spec.request import SUFFIXES, GenerationRequest
 
@@ -32,11 +33,11 @@ def drive(
     request: GenerationRequest, tmp_path: Path, place: Path | None = None
 ) -> tuple[VideoOutput, list[list[int]], Path]:
     """Run an output over a plan with numbered frames; return what was playable after each section."""
-    request = request.model_copy(update={"image": tmp_path / request.image})
-    for file in (request.image, *(f.image for f in request.frames), *(lora.file for lora in request.loras)):
+    request = request.model_copy(update={"image": Picture(file=tmp_path / request.image.file)})
+    for file in (request.image.file, *(f.image.file for f in request.frames), *(lora.file for lora in request.loras)):
         file.touch()
     sections = plan(request)
-    total = sum(map(len, settled_frames(sections)))
+    total = request.frame_count
     made: set[int] = set()
     played = []
     with (
@@ -67,7 +68,11 @@ def drive(
 @pytest.mark.parametrize("live", [True, False])
 def test_each_frame_arrives_once_in_order_and_the_part_always_plays(model: str, live: bool, tmp_path: Path):
     request = GenerationRequest(
-        image="a.png", model=model, seconds=3.6, output={"path": tmp_path / "v.mkv", "format": "mkv", "live": live}
+        length="sections",
+        image="a.png",
+        model=model,
+        seconds=3.6,
+        output={"path": tmp_path / "v.mkv", "format": "mkv", "live": live},
     )
     out, played, final = drive(request, tmp_path)
     assert numbers(final) == list(range(109))
@@ -79,10 +84,24 @@ def test_each_frame_arrives_once_in_order_and_the_part_always_plays(model: str, 
     assert not out.part.exists()
 
 
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize(
+    ("model", "seconds"), [(m, s) for m in ("mini", "mini-f1") for s in (0.04, 0.9, 1.25, 3.6, 3.7)]
+)
+def test_an_exact_video_ends_where_it_was_asked_to(model: str, seconds: float, live: bool, tmp_path: Path):
+    output = {"path": tmp_path / "v.mkv", "format": "mkv", "live": live}
+    request = GenerationRequest(length="exact", image="a.png", model=model, seconds=seconds, output=output)
+    _, played, final = drive(request, tmp_path)
+    assert numbers(final) == list(range(round(seconds * 30)))
+    for part in filter(None, played):
+        assert part == list(range(part[0], part[0] + len(part)))
+        assert part[-1] < request.frame_count
+
+
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])
 def test_without_a_live_tail_each_delivered_frame_is_encoded_exactly_once(model: str, tmp_path: Path):
     request = GenerationRequest(
-        image="a.png", model=model, seconds=6, output={"path": tmp_path / "v.mp4", "live": False}
+        length="sections", image="a.png", model=model, seconds=6, output={"path": tmp_path / "v.mp4", "live": False}
     )
     out, _, final = drive(request, tmp_path)
     assert out.frames_encoded == probe(final).frames == 181
@@ -92,7 +111,11 @@ def test_without_a_live_tail_each_delivered_frame_is_encoded_exactly_once(model:
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])
 def test_another_rate_keeps_the_duration_and_the_frames_on_screen(fps: float, model: str, tmp_path: Path):
     request = GenerationRequest(
-        image="a.png", model=model, seconds=2.4, output={"path": tmp_path / "v.mkv", "format": "mkv", "fps": fps}
+        length="sections",
+        image="a.png",
+        model=model,
+        seconds=2.4,
+        output={"path": tmp_path / "v.mkv", "format": "mkv", "fps": fps},
     )
     _, _, final = drive(request, tmp_path)
     assert numbers(final) == [int(i * 30 / fps) for i in range(probe(final).frames)]
@@ -102,6 +125,7 @@ def test_another_rate_keeps_the_duration_and_the_frames_on_screen(fps: float, mo
 def test_the_request_is_inside_the_file(tmp_path: Path):
     guide = {"image": tmp_path / "b.png", "second": 0.5}
     request = GenerationRequest(
+        length="sections",
         image=tmp_path / "a.png",
         seconds=1,
         prompt="ü",
@@ -115,19 +139,21 @@ def test_the_request_is_inside_the_file(tmp_path: Path):
     assert str(tmp_path) not in json.dumps(content), "whoever gets the video learns where its maker keeps files"
     found = GenerationRequest.model_validate(content["request"])
     assert found == request.without_folders()
-    names = (found.image, found.frames[0].image, found.loras[0].file, found.output.path)
+    names = (found.image.file, found.frames[0].image.file, found.loras[0].file, found.output.path)
     assert [str(name) for name in names] == ["a.png", "b.png", "l.safetensors", "v.mp4"]
 
 
 def test_a_gif_is_encoded_at_the_end_from_lossless_segments(tmp_path: Path):
-    request = GenerationRequest(image="a.png", seconds=2.4, output={"path": tmp_path / "v.gif", "format": "gif"})
+    request = GenerationRequest(
+        length="sections", image="a.png", seconds=2.4, output={"path": tmp_path / "v.gif", "format": "gif"}
+    )
     _, played, final = drive(request, tmp_path)
     assert played[-1] == list(range(73))
     assert probe(final).frames == 73
 
 
 def test_a_name_nobody_gave_is_dated_and_new(tmp_path: Path):
-    request = GenerationRequest(image="a.png", seconds=1)
+    request = GenerationRequest(length="sections", image="a.png", seconds=1)
     _, _, first = drive(request, tmp_path)
     _, _, again = drive(request, tmp_path)
     _, _, second = drive(request, tmp_path, tmp_path / "other")
@@ -141,13 +167,13 @@ def test_every_format_is_known_by_its_suffix():
 
 
 def test_a_name_that_says_another_format_is_refused(tmp_path: Path):
-    request = GenerationRequest(image="a.png", output={"path": tmp_path / "v.mkv", "format": "mp4"})
+    request = GenerationRequest(length="sections", image="a.png", output={"path": tmp_path / "v.mkv", "format": "mp4"})
     with pytest.raises(ValueError, match="would hold mp4"):
         drive(request, tmp_path)
 
 
 def test_two_jobs_that_begin_in_the_same_second_get_two_names_and_leave_no_empty_part(tmp_path: Path):
-    request = GenerationRequest(image="a.png", seconds=1)
+    request = GenerationRequest(length="sections", image="a.png", seconds=1)
     sections = plan(request)
     with (
         WorkFolder.open(None, request, tmp_path) as folder,
@@ -170,8 +196,8 @@ def opened(request: GenerationRequest, tmp_path: Path) -> VideoOutput:
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])
 def test_publishing_what_is_published_already_leaves_nothing_behind(model: str, tmp_path: Path):
     output = {"path": tmp_path / "v.mp4", "live": False}
-    request = GenerationRequest(image=tmp_path / "a.png", model=model, seconds=2.4, output=output)
-    request.image.touch()
+    request = GenerationRequest(length="sections", image=tmp_path / "a.png", model=model, seconds=2.4, output=output)
+    request.image.file.touch()
     sections = plan(request)
     with (
         WorkFolder.open(tmp_path / "work", request, tmp_path) as folder,
@@ -188,8 +214,8 @@ def test_publishing_what_is_published_already_leaves_nothing_behind(model: str, 
 
 def test_what_cannot_be_written_is_told_before_any_work(tmp_path: Path):
     name = 80 * "図" + ".mp4"  # the disk takes it, but not what is written beside it
-    request = GenerationRequest(image=tmp_path / "a.png", output={"path": tmp_path / name})
-    request.image.touch()
+    request = GenerationRequest(length="sections", image=tmp_path / "a.png", output={"path": tmp_path / name})
+    request.image.file.touch()
     with pytest.raises(OSError, match="too long"):
         opened(request, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "work"]
@@ -197,19 +223,23 @@ def test_what_cannot_be_written_is_told_before_any_work(tmp_path: Path):
 
 def test_a_file_that_the_video_is_made_from_is_not_replaced(tmp_path: Path):
     request = GenerationRequest(
-        image=tmp_path / "a.webp", output={"path": tmp_path / "b" / ".." / "a.webp", "format": "webp"}
+        length="sections",
+        image=tmp_path / "a.webp",
+        output={"path": tmp_path / "b" / ".." / "a.webp", "format": "webp"},
     )
-    request.image.write_bytes(b"a photo")
+    request.image.file.write_bytes(b"a photo")
     (tmp_path / "b").mkdir()
     with pytest.raises(ValueError, match="a file the video is made from"):
         opened(request, tmp_path)
-    assert request.image.read_bytes() == b"a photo"
+    assert request.image.file.read_bytes() == b"a photo"
 
 
 def test_names_need_not_be_unicode(tmp_path: Path):
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
-    request = GenerationRequest(image=odd.with_suffix(".png"), output={"path": odd.with_suffix(".mp4")})
-    request.image.touch()
+    request = GenerationRequest(
+        length="sections", image=odd.with_suffix(".png"), output={"path": odd.with_suffix(".mp4")}
+    )
+    request.image.file.touch()
     for _ in range(2):
         assert opened(request, tmp_path).path == odd.with_suffix(".mp4")
     with WorkFolder.open(tmp_path / "work2", request, tmp_path) as folder:
@@ -219,7 +249,9 @@ def test_names_need_not_be_unicode(tmp_path: Path):
 
 
 def test_a_finished_file_is_only_replaced_where_that_is_allowed(tmp_path: Path):
-    request = GenerationRequest(image=tmp_path / "a.png", seconds=1, output={"path": tmp_path / "v.mp4"})
+    request = GenerationRequest(
+        length="sections", image=tmp_path / "a.png", seconds=1, output={"path": tmp_path / "v.mp4"}
+    )
     _, _, first = drive(request, tmp_path, tmp_path / "one")
     before = first.read_bytes()
     with pytest.raises(ValueError, match=r"v\.mp4 is there already: give the video another name, or use --overwrite"):
@@ -236,7 +268,9 @@ def test_a_finished_file_is_only_replaced_where_that_is_allowed(tmp_path: Path):
 
 
 def test_work_that_is_given_another_name_does_not_replace_the_file_of_that_name(tmp_path: Path):
-    request = GenerationRequest(image=tmp_path / "a.png", seconds=1, output={"path": tmp_path / "v.mp4"})
+    request = GenerationRequest(
+        length="sections", image=tmp_path / "a.png", seconds=1, output={"path": tmp_path / "v.mp4"}
+    )
     drive(request, tmp_path)
     (tmp_path / "other.mp4").write_text("a video")
     other = request.model_copy(update={"output": request.output.model_copy(update={"path": tmp_path / "other.mp4"})})
@@ -247,7 +281,7 @@ def test_work_that_is_given_another_name_does_not_replace_the_file_of_that_name(
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_another_run_had_made_of_a_video_is_kept_under_the_next_free_name(overwrite: bool, tmp_path: Path):
     output = {"path": tmp_path / "v.mp4", "overwrite": overwrite}
-    request = GenerationRequest(image=tmp_path / "a.png", seconds=1, output=output)
+    request = GenerationRequest(length="sections", image=tmp_path / "a.png", seconds=1, output=output)
     for index in (1, 2):
         (tmp_path / "v.part.mp4").write_text(f"eleven sections {index}")
         out, _, _ = drive(request, tmp_path, tmp_path / f"place {index}")
@@ -257,8 +291,10 @@ def test_what_another_run_had_made_of_a_video_is_kept_under_the_next_free_name(o
 
 
 def test_work_that_goes_on_keeps_writing_its_own_part(tmp_path: Path):
-    request = GenerationRequest(image=tmp_path / "a.png", seconds=2.4, output={"path": tmp_path / "v.mp4"})
-    request.image.touch()
+    request = GenerationRequest(
+        length="sections", image=tmp_path / "a.png", seconds=2.4, output={"path": tmp_path / "v.mp4"}
+    )
+    request.image.file.touch()
     out = opened(request, tmp_path)
     out.part.write_text("one section")
     out.folder.section(0).touch()

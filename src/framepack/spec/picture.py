@@ -70,5 +70,5 @@ def as_picture(value: object) -> object:
     return value
 
 
-PictureFile = Annotated[Picture, BeforeValidator(as_picture, json_schema_input_type=str | Picture)]
+PictureFile = Annotated[Picture, BeforeValidator(as_picture, json_schema_input_type=Path | Picture)]
 """What a request's fields hold: a path, or a Picture."""
