@@ -89,6 +89,12 @@ def generate(
     height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of the square with the video's area.")] = None,
     sampler: Annotated[str, typer.Option(help="unipc, unipc-bh2, dpm++2m or euler.")] = "unipc",
+    shift: Annotated[
+        float | None,
+        typer.Option(
+            help="How far the steps lean towards noise; by the size if not given. Few-step LoRAs want 15..17."
+        ),
+    ] = None,
     cache: Annotated[str, typer.Option(help="none, teacache or first-block: faster, slightly different.")] = "none",
     cache_threshold: Annotated[
         float | None, typer.Option(help="How much change the cache lets pass; its own default where not given.")
@@ -164,6 +170,7 @@ def generate(
             "height": height,
             "resolution": resolution,
             "sampler": sampler,
+            "shift": shift,
             "cache": cache,
             "cache_threshold": cache_threshold,
             "frames": [arguments.guide_frame(text) for text in frame or []],

@@ -56,7 +56,7 @@ class Run:
         )
         self.joiner = ClipJoiner(sections[0].grows)
         self.noise = torch.Generator("cpu").manual_seed(request.seed)
-        self.sigmas = make_sigmas(request.steps, request.window * (height // 2) * (width // 2))
+        self.sigmas = make_sigmas(request.steps, request.window * (height // 2) * (width // 2), request.shift)
         self.tables = make_tables(memory, inputs, sections, self.sigmas, request.guidance, choices)
         self.preview = memory.attempt("encode", self.preview_map, heeds={"resident", "disk"})
 

@@ -136,6 +136,8 @@ class GenerationRequest(Model):
     resolution: Annotated[int | None, AfterValidator(base_multiple)] = None
     """Side of the square whose area the video gets, in the picture's own shape; None is the model's own."""
     sampler: SamplerName = "unipc"
+    shift: Annotated[float, within(0.1, 100)] | None = None
+    """How far the steps lean towards noise; None goes by the video's size, at most 7. Few-step LoRAs want 15 to 17."""
     cache: CacheName = "none"
     cache_threshold: Annotated[float, within(0, 10)] = THRESHOLDS["none"]
     """None, or nothing said, is the cache's own default."""
