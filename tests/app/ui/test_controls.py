@@ -5,6 +5,7 @@ from framepack.app.ui.form import defaults
 from framepack.app.ui.kinds import Rows
 from framepack.media.video import FORMATS
 from framepack.spec.model import Model
+from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
 CHOSEN_BY_THE_SERVICE = {"output.path", "output.overwrite"}
@@ -14,7 +15,7 @@ def fields_of(model: type[Model], before: str = "") -> set[str]:
     found = set()
     for name, field in model.model_fields.items():
         inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, Model):
+        if isinstance(inner, type) and issubclass(inner, Model) and inner is not Picture:
             found |= fields_of(inner, f"{before}{name}.")
         else:
             found.add(before + name)

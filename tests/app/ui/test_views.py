@@ -99,7 +99,7 @@ def test_a_sentence_that_no_section_takes_is_told_before_the_video_is_made() -> 
         prompts = (TimedPrompt(second=second, text="then it rains"),)
         return views.summary(GenerationRequest(image=Path("x.png"), seconds=2.4, prompts=prompts))
 
-    assert said(1.2) == "2.4 s · 73 frames · 2 sections, the end first"
+    assert said(1.2) == "2.4 s · 72 frames · 2 sections, the end first"
     assert "No section takes the prompt from 2 s on, 'then it rains'" in said(2.0)
 
 

@@ -107,8 +107,22 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         field="seconds",
         label="Length in seconds",
-        help="Rounded to whole sections.",
+        help="To the frame with the mini models, rounded to whole sections with the others.",
         widget=Slide(low=1, high=60, step=0.1),
+        place="video",
+    ),
+    Control(
+        field="motion",
+        label="Motion",
+        help="0 is the model's own; less is calmer, more moves farther. Measured on mini, not tried on 13 B.",
+        widget=Slide(low=-1, high=1, step=0.1),
+        place="video",
+    ),
+    Control(
+        field="consistency",
+        label="Consistency",
+        help="1 is the model's own; more holds closer to the start picture. Measured on mini, not tried on 13 B.",
+        widget=Slide(low=0, high=2, step=0.1),
         place="video",
     ),
     Control(
@@ -200,6 +214,13 @@ CONTROLS: tuple[Control, ...] = (
         place="advanced",
     ),
     Control(
+        field="length",
+        label="What the length means",
+        help="The model's own way, the seconds to the frame, or whole sections as the published application has it.",
+        widget=Choice(choices=(("the model's own", ""), ("to the frame", "exact"), ("whole sections", "sections"))),
+        place="advanced",
+    ),
+    Control(
         field="cfg",
         label="CFG",
         help="Any value but 1 uses the negative sentence too and doubles the time.",
@@ -219,6 +240,13 @@ CONTROLS: tuple[Control, ...] = (
         label="Sampler",
         help="How noise becomes a video; unipc is what the published system uses.",
         widget=Choice(choices=tuple((name, name) for name in ("unipc", "unipc-bh2", "dpm++2m", "euler"))),
+        place="advanced",
+    ),
+    Control(
+        field="shift",
+        label="Shift",
+        help="How far the steps lean towards noise; empty goes by the size. Few-step LoRAs want 15 to 17.",
+        widget=Number(),
         place="advanced",
     ),
     Control(

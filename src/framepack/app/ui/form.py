@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from framepack.app.paths import find_file, find_lora, from_client
 from framepack.app.ui.controls import CONTROLS, Control, Values
-from framepack.app.ui.kinds import Number, Rows, Slide, Whole
+from framepack.app.ui.kinds import Choice, Number, Rows, Slide, Whole
 from framepack.app.ui.shortcuts import length_for
 from framepack.jobs.folders import Folders
 from framepack.spec.model import explain
@@ -179,14 +179,15 @@ def lora_here(name: str, folders: Folders, said: list[str]) -> bool:
     return True
 
 
-def here(name: str, folders: Folders, said: list[str]) -> str | None:
-    """The name, where its file is one of ours; None and a sentence otherwise."""
+def here(picture: Any, folders: Folders, said: list[str]) -> Any:
+    """The picture, where its file is one of ours; None and a sentence otherwise. It may have edits beside its file."""
+    name = picture["file"] if isinstance(picture, Mapping) else picture
     try:
         find_file(name, (folders.uploads, folders.outputs))
     except ValueError:
         said.append(f"The picture {name} is not on this machine: add it again.")
         return None
-    return name
+    return picture
 
 
 def inside(request: Mapping[str, Any], field: str) -> Any:
@@ -203,6 +204,8 @@ def shown(widget: object, value: Any) -> Any:
         return ([value] if value else []) if widget.single else list(value)
     if isinstance(widget, Whole):
         return "" if value is None else str(value)
+    if isinstance(widget, Choice):
+        return value or ""
     return value
 
 
@@ -216,6 +219,8 @@ def meant(control: Control, values: Values) -> Any:
         if empty(value):
             return at_first(control, values)
         return plain(value) if readable(widget, value) else value
+    if isinstance(widget, Choice):
+        return value or None
     return value
 
 

@@ -92,7 +92,9 @@ FP.pick = (accept, multiple, take) => {
 FP.local = new Map();
 FP.address = (id) => FP.local.get(id) || `/api/uploads/${encodeURIComponent(id)}/picture`;
 /* What this browser cannot draw itself (tiff, heic) it draws from the server's copy. */
-FP.picture = (id, attributes) => {
+/* A picture is an upload's id, or an object with edits beside the id of its file. */
+FP.picture = (picture, attributes) => {
+  const id = picture.file ?? picture;
   const copy = (event) => {
     if (FP.local.delete(id)) event.target.src = FP.address(id);
   };
