@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from framepack.media.frames import extract_frames
     from framepack.media.inspection import inspect_file
+    from framepack.media.keep import picture
     from framepack.pipeline.framepack import FramePack
     from framepack.pipeline.like import request_like
+    from framepack.spec.picture import Picture
     from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
 
 __version__ = "0.1.0"
@@ -20,9 +22,11 @@ __all__ = [
     "FramePack",
     "GenerationRequest",
     "GuideFrame",
+    "Picture",
     "__version__",
     "extract_frames",
     "inspect_file",
+    "picture",
     "request_like",
 ]
 PLACES = {
@@ -30,8 +34,10 @@ PLACES = {
     "EndFrame": "framepack.spec.request",
     "GenerationRequest": "framepack.spec.request",
     "GuideFrame": "framepack.spec.request",
+    "Picture": "framepack.spec.picture",
     "extract_frames": "framepack.media.frames",
     "inspect_file": "framepack.media.inspection",
+    "picture": "framepack.media.keep",
     "request_like": "framepack.pipeline.like",
 }
 
