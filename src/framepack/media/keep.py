@@ -1,4 +1,4 @@
-"""Pictures that exist in memory, as the files a request names: a request is lossless JSON, and a job outlives a process."""
+"""Pictures that exist in memory, as the files a request names: a request is JSON, and a job outlives its process."""
 
 import io
 import os

@@ -28,7 +28,7 @@ HISTORY = HISTORY_1X + HISTORY_2X + HISTORY_4X
 """Latents of context beside the start image: 19."""
 LEAST_MOTION, MOST_MOTION = 0.5, 1.22
 """Space between RoPE indices at motion -1 and 1; beyond it mini is over 1 dB farther from a true video so fast."""
-MOST_CONSISTENCY = 1.15
+MOST_CONSISTENCY = 1.06
 """What the start picture's keys are multiplied by at consistency 2, and divided by at 0."""
 
 
