@@ -117,3 +117,17 @@ def test_a_muted_end_frame_is_accepted_by_the_forward_checkpoint():
 @pytest.mark.parametrize(("path", "format_"), [("v.mkv", "mkv"), ("v.ZIP", "png"), ("v", "mp4"), (None, "mp4")])
 def test_the_format_follows_the_suffix(path: str | None, format_: str):
     assert OutputSettings.model_validate({"path": path}).format == format_
+
+
+def test_settings_that_were_stored_before_there_was_a_length_are_whole_sections():
+    assert GenerationRequest.stored({"image": "a.png", "seconds": 5}).frame_count == 145
+    assert GenerationRequest.stored({"image": "a.png", "seconds": 5, "length": "exact"}).frame_count == 150
+
+
+@pytest.mark.parametrize(("model", "length"), [("mini", "exact"), ("framepack", "sections")])
+def test_a_resolved_request_says_what_its_model_decides(model: str, length: str):
+    asked = GenerationRequest(image="a.png", model=model)
+    assert asked.length is None
+    assert asked.resolved().length == length
+    assert asked.resolved().frame_count == asked.frame_count
+    assert asked.resolved().resolved() == asked.resolved()

@@ -98,7 +98,7 @@ def adopt(request: GenerationRequest, folders: Folders) -> GenerationRequest:
         return str(copy_once(file, folders.uploads))
 
     changed = change_paths(request.model_dump(mode="json"), keep)
-    return GenerationRequest.model_validate(changed)
+    return GenerationRequest.model_validate(changed).resolved()
 
 
 def check_files(request: GenerationRequest) -> None:

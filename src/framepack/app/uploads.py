@@ -138,7 +138,7 @@ def settings_in(file: Path) -> dict[str, Any] | None:
     """The request a file of ours carries, with bare names for paths; None where there is none that holds today."""
     try:
         found = read_untrusted_metadata(file)
-        request = GenerationRequest.model_validate(found["request"]) if found and "request" in found else None
+        request = GenerationRequest.stored(found["request"]) if found and "request" in found else None
     except (MediaError, ValidationError):
         return None
     return for_client(request.model_dump(mode="json")) if request else None

@@ -1,5 +1,6 @@
 """A job as data: one request's place in the queue, how far it is and what came of it. Pure; `store` keeps it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,4 +94,4 @@ class Job:
     @property
     def request(self) -> GenerationRequest:
         """The request, validated by today's rules."""
-        return GenerationRequest.model_validate_json(self.request_json)
+        return GenerationRequest.stored(json.loads(self.request_json))

@@ -1,5 +1,6 @@
 """A batch that is run once more: what was made already is kept, what was queued goes on, what failed is tried again."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,8 @@ def _matching(jobs: Sequence[Job], requests: Sequence[GenerationRequest]) -> dic
 def todays(request_json: str) -> str:
     """A request as today's version writes it: one from before a setting was there has that at its default."""
     try:
-        return GenerationRequest.model_validate_json(request_json).model_dump_json()
-    except ValidationError:
+        return GenerationRequest.stored(json.loads(request_json)).model_dump_json()
+    except (ValidationError, TypeError):
         return request_json
 
 

@@ -175,6 +175,7 @@ class FramePack:
         """
         if request.model != self.model:
             raise ValueError(f"this is {self.model}, the request asks for {request.model}: load that model instead")
+        request = request.resolved()
         try:
             yield from self._generate(request, Path(outputs), None if work is None else Path(work))
         finally:

@@ -65,7 +65,7 @@ def request_like(file: Path | str, *pictures: Path | str, **changes: Any) -> Gen
     find = finder(file, metadata.get(CONTENTS), [Path(picture) for picture in pictures])
     taken = {key: value for key, value in merged.items() if key not in changes}
     output = merged.get("output")
-    return GenerationRequest.model_validate({**merged, **change_paths(taken, find), "output": output})
+    return GenerationRequest.stored({**merged, **change_paths(taken, find), "output": output})
 
 
 def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

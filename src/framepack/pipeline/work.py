@@ -141,7 +141,7 @@ def decisive(request: GenerationRequest) -> dict[str, Any]:
 def todays(written: dict[str, Any]) -> dict[str, Any]:
     """The request of a work folder; one from before a setting was there has that at its default."""
     try:
-        return decisive(GenerationRequest.model_validate(written))
+        return decisive(GenerationRequest.stored(written))
     except ValidationError:
         return written
 

@@ -4,8 +4,9 @@ Validation says the value, the bound and the way out. Files are not opened here;
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -150,6 +151,18 @@ class GenerationRequest(Model):
     prompts: Annotated[tuple[TimedPrompt, ...], Field(max_length=PROMPTS_MOST), at_most(PROMPTS_MOST)] = ()
     loras: Annotated[tuple[Lora, ...], Field(max_length=LORAS_MOST), at_most(LORAS_MOST)] = ()
     output: OutputSettings = Field(default_factory=OutputSettings)
+
+    @classmethod
+    def stored(cls, settings: Mapping[str, Any]) -> Self:
+        """The request in settings that this version, or one before, had stored. Raises ValidationError for none.
+
+        What is missing means what it meant then: videos were whole sections before `length` was there.
+        """
+        return cls.model_validate({"length": "sections", **settings})
+
+    def resolved(self) -> Self:
+        """The same with what its model decides said, so that stored it means the same to later versions."""
+        return self.model_copy(update={"length": self.length or VARIANTS[self.model].length})
 
     @property
     def pictures(self) -> dict[str, Picture]:

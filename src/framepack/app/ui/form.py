@@ -157,7 +157,7 @@ def restored(
     said: list[str] = []
     pictures = request.get("image")
     try:
-        whole = GenerationRequest.model_validate(dict(request) | {"image": pictures or "-"})
+        whole = GenerationRequest.stored(dict(request) | {"image": pictures or "-"})
     except ValidationError as error:
         raise ValueError(f"These settings do not fit this FramePack: {explain(error)}") from error
     values = values_of(whole.model_dump(mode="json") | {"image": pictures})

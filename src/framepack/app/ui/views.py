@@ -187,7 +187,7 @@ def facts(request_json: str) -> View:
         "backward": False,
     }
     try:
-        return view | timeline(GenerationRequest.model_validate(asked))
+        return view | timeline(GenerationRequest.stored(asked))
     except ValueError:
         return view
 
