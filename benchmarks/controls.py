@@ -3,7 +3,7 @@
     python benchmarks/controls.py [--motions "pan left" "zoom in"] [--photos 1] [--procedural 2] [--steps 6]
 
 A video's amplitude is the factor on the prompt's true motion whose rendered video is nearest by PSNR. Its end is
-compared with the start picture after that warp is undone, in the middle half of the picture, where nothing was uncovered.
+compared with the start picture after that warp is undone, in the picture's middle half, where nothing was uncovered.
 """
 
 import argparse
