@@ -14,14 +14,14 @@ def choose(page, button: str, *files: Path) -> None:
     chooser.value.set_files([str(file) for file in files])
 
 
-def drop(page, file: Path, kind: str) -> None:
+def drop(page, file: Path, kind: str, place: str = ".fp-drop") -> None:
     """Drop a file on the page as a file manager does."""
     transfer = page.evaluate_handle(
         """([bytes, name, type]) => { const data = new DataTransfer();
         data.items.add(new File([new Uint8Array(bytes)], name, { type })); return data; }""",
         [list(file.read_bytes()), file.name, kind],
     )
-    page.dispatch_event(".fp-drop", "drop", {"dataTransfer": transfer})
+    page.dispatch_event(place, "drop", {"dataTransfer": transfer})
 
 
 def ask(page, picture: Path, prompt: str, **numbers: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hands import ask, choose, drop, stage, value
+from hands import ask, choose, drop, stage, unfold, value
 from PIL import Image
 from studio import paint
 
@@ -152,6 +152,7 @@ def test_a_job_is_edited_on_a_copy_and_the_draft_comes_back(tab, site, sun) -> N
     assert [job.request.prompt for job in site[1].jobs(status=["queued"])] == ["that waits longer"]
     page.get_by_role("button", name="Edit: that waits longer").click()
     has(page, "that waits longer")
+    page.wait_for_selector("#fp-queue .fp-edited:has-text('that waits longer')")
     page.get_by_role("button", name="Stop editing").click()
     has(page, "another draft")
     page.get_by_role("button", name="Cancel: that waits longer").click()
@@ -196,6 +197,66 @@ def test_the_video_stays_in_sight_and_a_message_leaves_and_covers_no_button(tab,
     page.mouse.move(5, 5)
     page.clock.run_for(7_000)
     page.wait_for_selector(NOTICE, state="detached")
+
+
+@pytest.mark.proof
+def test_a_picture_that_does_not_arrive_begins_no_video_and_an_upload_can_be_stopped(tab, site, sun, moon) -> None:
+    page = tab()
+    drop(page, sun, "image/png")
+    page.wait_for_function("() => FP.now.values.image")
+    before = page.evaluate("FP.now.values.image")
+    page.fill(PROMPT, "never begun")
+    asked: list = []
+    page.route("**/api/uploads", lambda route: asked.append(route))
+    choose(page, "Choose another picture", moon)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#fp-generate[data-wait]")
+    asked[0].abort()
+    page.wait_for_selector("#c-image .fp-error:not(:empty)")
+    assert "no video was begun" in page.inner_text(NOTICE)
+    choose(page, "Choose another picture", moon)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#fp-generate[data-wait]")
+    page.get_by_role("button", name="Do not wait").click()
+    page.get_by_role("button", name="Stop this upload").click()
+    page.wait_for_function("() => FP.going.size === 0")
+    assert page.evaluate("FP.now.values.image") == before
+    assert site[1].jobs(search="never begun") == []
+
+
+@pytest.mark.proof
+def test_what_is_typed_while_the_server_is_away_is_there_when_it_is_back(tab, sun) -> None:
+    page = tab()
+    drop(page, sun, "image/png")
+    page.wait_for_function("() => FP.now.values.image")
+    page.context.set_offline(True)
+    page.fill(PROMPT, "typed all alone")
+    page.fill("#c-steps .fp-head input", "0")
+    page.fill("#c-width textarea, #c-width input", "333")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(f"{NOTICE}.fp-wrong")
+    assert "does not answer" in page.inner_text(NOTICE)
+    page.context.set_offline(False)
+    page.reload()
+    has(page, "typed all alone")
+    page.wait_for_selector(".fp-chosen")
+    assert value(page, "steps") == "0"
+    assert page.input_value("#c-width textarea, #c-width input") == "333"
+    page.wait_for_selector("#c-width .fp-error, #c-steps .fp-error")
+
+
+@pytest.mark.proof
+def test_a_file_in_the_wrong_place_is_told_there_and_changes_nothing(tab, sun) -> None:
+    page = tab()
+    drop(page, sun, "image/png")
+    page.wait_for_function("() => FP.now.values.image")
+    unfold(page)
+    before = page.evaluate("FP.now")
+    lists = [f"#c-{name} .fp-rows" for name in ("frames", "end-frame", "prompts", "loras")]
+    for place in ["#c-image .fp-drop", *lists]:
+        drop(page, Path(__file__), "text/x-python", place)
+        page.wait_for_selector(f"{place.split()[0]} .fp-error:not(:empty)")
+    assert page.evaluate("FP.now") == before
 
 
 @pytest.mark.proof

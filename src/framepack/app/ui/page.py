@@ -27,6 +27,7 @@ from framepack.app.ui.widgets import element_id
 LOOK = 1.0
 """Seconds between looks at the service."""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+LEFT = Outcome(editing="", said=["What was in the form before is back."])
 Updates = dict[Any, Any]
 
 
@@ -80,7 +81,7 @@ class Page:
             source.act(self._spoken(self._act), [*fields, tab.job, tab.search], changing, **QUIET)
         tab.presets.act(self._spoken(self._preset), fields, changing, **QUIET)
         self.controls["image"].act(self._spoken(self._hand_in), fields, changing, **QUIET)  # type: ignore[attr-defined]
-        tab.leave.click(lambda: replacing(Outcome(editing="")), None, [tab.memory], **QUIET)
+        tab.leave.click(lambda: replacing(LEFT), None, [tab.memory], **QUIET)
         tab.dice.click(lambda: replacing(Outcome(values={"seed": new_seed()})), None, [tab.memory], **QUIET)
         tab.mode.input(mode, [tab.mode], [tab.memory], **QUIET)
         lengths = [self.controls["model"], self.controls["seconds"], tab.model]

@@ -38,30 +38,24 @@ def build(control: Control) -> Component:
     value = defaults()[control.field]
     name: dict[str, Any] = {"label": control.label, "elem_id": element_id(control.field)}
     told: dict[str, Any] = {**name, "info": control.help}
+    own: dict[str, Any] = {**name, "field": control.field, "help": control.help}
     visible = control.shown(defaults())
     match control.widget:
         case Picture():
-            return panel("picture", value, field=control.field, help=control.help, **name)
+            return panel("picture", value, **own)
         case Rows() as rows:
-            columns = [vars(column) for column in rows.columns]
-            more: dict[str, Any] = {
-                "field": control.field,
-                "columns": columns,
-                "add": rows.add,
-                "single": rows.single,
-                "help": control.help,
-            }
-            return panel("rows", value, visible=visible, **more, **name)
+            more = vars(rows) | {"columns": [vars(column) for column in rows.columns]}
+            return panel("rows", value, visible=visible, **more, **own)
         case Text(lines=lines, placeholder=placeholder):
             return gr.Textbox(value, lines=lines, max_lines=12, placeholder=placeholder, visible=visible, **told)
         case Whole(placeholder=placeholder):
             empty = placeholder or str(value)
             return gr.Textbox(value, max_lines=1, placeholder=empty, min_width=100, visible=visible, **told)
         case Number():
-            return panel("number", value, visible=visible, start=value, help=control.help, **name)
+            return panel("number", value, visible=visible, start=value, **own)
         case Slide() as slide:
             start = {model: first_length(model) for model in VARIANTS} if control.field == "seconds" else value
-            return panel("number", value, visible=visible, start=start, help=control.help, **vars(slide), **name)
+            return panel("number", value, visible=visible, start=start, **vars(slide), **own)
         case Choice(choices=choices):
             return gr.Dropdown(list(choices), value=value, filterable=False, min_width=220, visible=visible, **told)
         case Switch():

@@ -9,9 +9,11 @@ FP.mount = (kind, config, element, props, trigger, watch) => {
     /* Has the value, and does not ask the server about it yet. */
     hold: (value) => {
       props.value = value;
+      FP.note(config.field, value);
     },
     set: (value) => {
       props.value = value;
+      FP.note(config.field, value);
       trigger("input");
     },
   });

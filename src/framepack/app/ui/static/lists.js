@@ -42,6 +42,8 @@ FP.kinds.queue = (root, part) => {
       FP.el("button", { type: "button", class: "fp-name", title: "Show this job", onclick: () => (FP.bring("show"), part.act("show", { id: job.id })) },
         FP.el("strong", {}, job.prompt || "No sentence"), FP.el("small"), FP.el("i", { class: "fp-thin" })),
       FP.el("div", { class: "fp-tools" }, FP.buttons(job, part.act, true)));
+  const mark = () => [...list.children].forEach((row) => row.classList.toggle("fp-edited", Boolean(FP.now) && FP.now.editing === row.dataset.job));
+  document.addEventListener("fp-kept", mark);
   return {
     draw: (queue) => {
       const { jobs, more } = queue || { jobs: [], more: 0 };
@@ -54,11 +56,11 @@ FP.kinds.queue = (root, part) => {
         const element = lines.get(key);
         element.querySelector("small").textContent = [job.state, job.status === "running" ? `${job.percent} %` : "", job.where, job.label, job.settings].filter(Boolean).join(" · ");
         element.querySelector(".fp-thin").style.width = `${job.percent}%`;
-        element.classList.toggle("fp-edited", Boolean(FP.now) && FP.now.editing === job.id);
         return element;
       });
       for (const [key, element] of lines) if (!wanted.includes(element)) lines.delete(key);
       if (wanted.length !== list.children.length || wanted.some((element, index) => list.children[index] !== element)) list.replaceChildren(...wanted);
+      mark();
     },
   };
 };

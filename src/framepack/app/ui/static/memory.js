@@ -31,6 +31,7 @@ const formed = (names, now) => {
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 const save = () => {
+  document.dispatchEvent(new Event("fp-kept"));
   write("sessionStorage", FORM, FP.now);
   if (!FP.now.editing) write("localStorage", FORM, FP.now);
 };
@@ -40,8 +41,20 @@ FP.keep = (names, now) => {
   if (!FP.now) return;
   FP.now = formed(names, now);
   save();
-  document.dispatchEvent(new Event("fp-kept"));
 };
+
+/* Without its server Gradio tells of no change any more, so what is typed is seen here too. */
+FP.note = (field, value) => {
+  if (!FP.now || !(field in FP.now.values)) return;
+  FP.now = { ...FP.now, values: { ...FP.now.values, [field]: FP.plain(value) } };
+  save();
+};
+document.addEventListener("input", ({ target }) => {
+  const control = !target.closest(".fp-root") && target.closest('[id^="c-"]');
+  if (!control || !FP.now) return;
+  const field = Object.keys(FP.now.values).find((name) => `c-${name.replace(/[._]/g, "-")}` === control.id);
+  FP.note(field, target.type === "checkbox" ? target.checked : target.value);
+});
 
 /* Keeps the form for Undo, before something of it is replaced or removed. */
 FP.before = (label, form = FP.now) => {
@@ -57,8 +70,15 @@ FP.stepped = () => {
 FP.steps = () => ({ back: steps.back.at(-1), forth: steps.forth.at(-1) });
 
 let replace = () => {};
-FP.undo = () => steps.back.length && replace({ step: "back", new: Math.random() });
-FP.redo = () => steps.forth.length && replace({ step: "forth", new: Math.random() });
+const AWAY = "The page is not connected to its server, so this has to wait until it is back. Nothing is lost.";
+const go = (step) => {
+  const count = steps[step].length;
+  if (!count) return;
+  replace({ step, new: Math.random() });
+  setTimeout(() => steps[step].length === count && FP.tell({ tone: "wrong", text: AWAY }), 1500);
+};
+FP.undo = () => go("back");
+FP.redo = () => go("forth");
 FP.kinds.memory = (root, part) => {
   replace = part.hold;
   FP.first = part.config.first;

@@ -2,7 +2,7 @@
 const STAYS = { plain: 6000, undo: 15000 };
 const LOOK = 250;
 
-FP.kinds.notice = (root, part) => {
+FP.kinds.notice = (root) => {
   root.setAttribute("role", "status");
   let shown = null, left = 0, watch = 0;
 
@@ -10,7 +10,6 @@ FP.kinds.notice = (root, part) => {
     clearInterval(watch);
     shown = null;
     root.replaceChildren();
-    part.hold(null);
   };
   const held = () => document.hidden || root.matches(":hover") || root.contains(document.activeElement);
   const tick = () => {
@@ -74,4 +73,6 @@ FP.point = (id) => {
   const input = field.querySelector("input, textarea, select, button");
   field.scrollIntoView({ behavior: "smooth", block: "center" });
   if (input) input.focus({ preventScroll: true });
+  field.classList.add("fp-pointed");
+  setTimeout(() => field.classList.remove("fp-pointed"), 4000);
 };

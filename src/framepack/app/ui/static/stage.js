@@ -6,9 +6,9 @@ const BUTTONS = {
 };
 const SURE = { delete: "Delete this entry and its video?" };
 
-/* A row's buttons end with the first one, cancel: where the others come and go, none takes its place under a finger. */
+/* A row ends with cancel: the others come and go, and none of them may be in its place under a finger. */
 FP.buttons = (view, act, quiet) =>
-  (quiet ? [...view.actions].reverse() : view.actions).map((name) => {
+  (quiet ? [...view.actions].sort((one, other) => (one === "cancel") - (other === "cancel")) : view.actions).map((name) => {
     const [label, icon] = BUTTONS[name];
     const told = quiet ? `${label}: ${view.prompt || view.settings}` : label;
     const press = () => {
