@@ -195,6 +195,8 @@ class FramePack:
             WorkFolder.open(work, request, outputs) as folder,
             VideoOutput.open(request, outputs, folder, sections) as video,
         ):
+            for message in folder.notices:
+                yield Notice(message=message)
             if video.kept:
                 yield Notice(message=f"what an earlier run had made under this name is kept as {video.kept}")
             inputs = encode_inputs(self.memory, pictures, prompts_of(request, sections), choices)

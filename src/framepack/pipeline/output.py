@@ -16,16 +16,20 @@ import numpy as np
 
 from framepack import __version__
 from framepack.media.atomic import make_folder, require_new, require_space, require_writable, same_file
+from framepack.media.errors import MediaError
 from framepack.media.join import Segment, join_segments, scan_segment
 from framepack.media.marks import is_marked, wanted
-from framepack.media.timing import resample_fps
+from framepack.media.metadata import read_metadata
+from framepack.media.timing import resample_fps, resampled_count
 from framepack.media.video import FORMATS, VideoWriter
 from framepack.pipeline.like import CONTENTS, fingerprints
+from framepack.pipeline.seal import DamagedError, sum_of
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.plan import SectionPlan, settled_frames
 from framepack.spec.request import SUFFIXES, GenerationRequest
 from framepack.spec.shapes import FPS
 
+AGAIN = "with a work folder (--work), the same job makes it again from the finished sections"
 LEAST_FREE = 16 * 1024**2
 """Bytes that must be free before a job begins."""
 
@@ -46,11 +50,12 @@ class VideoOutput:
         self.settled = settled_frames(sections)
         self.frames = request.frame_count
         """frames of the model's rate that are delivered; what lies behind them is dropped"""
-        shared = request.without_folders().model_dump(mode="json", exclude={"output": {"overwrite"}})
-        self.metadata = json.dumps({"framepack": __version__, "request": shared, CONTENTS: fingerprints(request)})
+        self.metadata = metadata_of(request)
         self.frames_encoded = 0
         self.known: Segment | None = None
-        """the settled file as this run has written it, so that it need not be looked through again"""
+        """the settled file as this run has written or checked it, so that it need not be looked through again"""
+        self.sum = ""
+        """its SHA-256"""
         self.kept: Path | None = None
         """what another run had left under the part's name, under its new one"""
 
@@ -66,7 +71,7 @@ class VideoOutput:
         """
         before = folder.output()
         path = request.output.path or before or dated_name(request, outputs)
-        own = before == path.absolute()
+        own = before == path.absolute() or (folder.lost_output and is_made_of(path, request))
         if path.is_dir():
             raise ValueError(f"{path} is a folder: name a file in it")
         if SUFFIXES.get(path.suffix.lower(), request.output.format) != request.output.format:
@@ -89,9 +94,31 @@ class VideoOutput:
             if output.part.exists() and not output.part.stat().st_size:
                 output.part.unlink()
 
-    def holds(self, index: int) -> bool:
-        """Whether all frames that settle up to section `index` are in its file."""
-        return not any(self.settled[: index + 1]) or bool(self.settled_file(index))
+    def lost(self, index: int, settled: str) -> str:
+        """Why the frames that settle up to section `index` are not all in their file, whose SHA-256 was `settled`.
+
+        Empty where they are. Such a file is used from now on, and no other.
+        """
+        planned, file = self.planned(index), self.grown(index)
+        if not planned:
+            return ""
+        try:
+            if (found := sum_of(file)) != settled:
+                return (
+                    f"{file.name} is damaged" if settled else f"{file.name} was written by a version without checksums"
+                )
+            segment = scan_segment(file, self.settings.fps)
+        except (DamagedError, MediaError) as error:
+            return str(error)
+        if segment.frames != planned:
+            return f"{file.name} has {segment.frames} frames of {planned}"
+        self.known, self.sum = segment, found
+        return ""
+
+    def planned(self, index: int) -> int:
+        """How many frames of the output settle up to section `index`."""
+        delivered = (range(s.start, min(s.stop, self.frames)) for s in self.settled[: index + 1])
+        return sum(resampled_count(len(s), FPS, self.settings.fps, start=s.start) for s in delivered)
 
     def write(self, index: int, frames: np.ndarray) -> None:
         """Encode section `index`'s settled frames, uint8 (T, H, W, 3), once, and let them join the settled file.
@@ -102,6 +129,7 @@ class VideoOutput:
         new = self.encode(self.folder.path / f"new{self.suffix}", frames, self.settled[index].start)
         if pieces := self.in_order(before, new):
             self.known = self.join(pieces, self.grown(index))
+            self.sum = sum_of(self.known.path)
         for file in (*new, self.grown(index - 2)):
             file.unlink(missing_ok=True)
 
@@ -111,7 +139,7 @@ class VideoOutput:
         The unsettled frames are a provisional tail of it, if the request wants a live file: they will be encoded again
         once they are blended.
         """
-        settled = self.settled_file(index)
+        settled = [self.known] if self.known else []
         tail: list[Path] = []
         if self.settings.live and len(unsettled):
             edge = self.settled[index]
@@ -131,9 +159,16 @@ class VideoOutput:
         return self.part, frames
 
     def finish(self) -> tuple[Path, int]:
-        """Give the settled file its final name, metadata and format; return it and the frame count."""
+        """Give the settled file its final name, metadata and format; return it and the frame count.
+
+        Raises ValueError rather than to publish fewer frames than were planned, or others.
+        """
+        planned = self.planned(len(self.settled) - 1)
+        settled = self.settled_file(len(self.settled) - 1)
+        if sum(segment.frames for segment in settled) != planned:
+            raise ValueError(f"the file of finished frames does not hold the {planned} that were planned; {AGAIN}")
         whole = join_segments(
-            self.settled_file(len(self.settled) - 1),
+            settled,
             self.path,
             metadata=self.metadata,
             fps=self.settings.fps,
@@ -165,11 +200,16 @@ class VideoOutput:
         )
 
     def settled_file(self, index: int) -> list[Segment]:
-        """The file of all frames that are settled after section `index`: [it], or [] while there are none."""
-        file = self.grown(index)
-        if self.known is None or self.known.path != file:
-            self.known = scan_segment(file, self.settings.fps) if file.exists() else None
-        return [self.known] if self.known else []
+        """The file of all frames that are settled after section `index`: [it], or [] while there are none.
+
+        Raises DamagedError where it is not what this run has written or checked.
+        """
+        if self.known is None:
+            return []
+        assert self.known.path == self.grown(index), "sections are written in their order"
+        if sum_of(self.known.path) != self.sum:
+            raise DamagedError(f"{self.known.path} was changed while the job ran; {AGAIN}")
+        return [self.known]
 
     def grown(self, index: int) -> Path:
         """Where the frames are that are settled after section `index`."""
@@ -178,6 +218,20 @@ class VideoOutput:
     def in_order(self, older: list[Segment], newer: list[Path]) -> list[Path | Segment]:
         """Files in timeline order: the newer one lies at the growing edge."""
         return [*newer, *older] if self.backward else [*older, *newer]
+
+
+def metadata_of(request: GenerationRequest) -> str:
+    """What the file says of how it was made, without the maker's folders."""
+    shared = request.without_folders().model_dump(mode="json", exclude={"output": {"overwrite"}})
+    return json.dumps({"framepack": __version__, "request": shared, CONTENTS: fingerprints(request)})
+
+
+def is_made_of(path: Path, request: GenerationRequest) -> bool:
+    """Whether the video at `path` says that it is this request's."""
+    try:
+        return path.exists() and read_metadata(path) == json.loads(metadata_of(request))
+    except MediaError:
+        return False
 
 
 def part_of(path: Path, request: GenerationRequest) -> Path:

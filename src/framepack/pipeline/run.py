@@ -17,6 +17,7 @@ from framepack.pipeline.conditioning import Inputs, make_tables, tiles
 from framepack.pipeline.denoiser import Branch, draw_noise, make_denoiser
 from framepack.pipeline.history import History
 from framepack.pipeline.output import VideoOutput
+from framepack.pipeline.seal import DamagedError
 from framepack.pipeline.usable import UnusableError, require_usable
 from framepack.pipeline.work import WorkFolder
 from framepack.sampling import SAMPLERS, make_sigmas, needs_negative
@@ -75,7 +76,7 @@ class Run:
         yield StageStarted(stage="decode", message="decoding", section=section.index)
         self.remember(section, latents)
         self.show(section)
-        self.folder.save_section(section.index, latents)
+        self.folder.save_section(section.index, latents, self.video.sum)
         yield from self.news()
         yield self.published(section, time.monotonic() - began)
 
@@ -92,27 +93,52 @@ class Run:
         )
 
     def take_over(self) -> Generator[Event, None, int]:
-        """Pick up the sections that an earlier run finished; return how many.
+        """Pick up the sections that an earlier run finished and nothing has damaged; return how many.
 
         Frames that are not in the file any more are decoded again, each section after an event, so that it can be
         cancelled.
         """
-        finished = min(self.folder.finished(), len(self.sections))
-        decoded = self.video.holds(finished - 1)
-        for section in self.sections[:finished]:
+        whole, settled = yield from self.intact()
+        lost = self.video.lost(whole - 1, settled) if whole else ""
+        if lost:
+            yield Notice(message=f"{lost}: its frames are decoded again from the finished sections")
+        for section in self.sections[:whole]:
             self.begin(section)
-            self.remember(section, self.folder.load_section(section.index).to(self.device))
-            if not decoded:
+            latents, _ = self.folder.load_section(section.index, self.shape(section))
+            self.remember(section, latents.to(self.device))
+            if lost:
                 yield StageStarted(stage="decode", message="decoding lost frames again", section=section.index)
                 self.show(section)
-        if 0 < finished < len(self.sections):
-            last = self.sections[finished - 1]
-            if decoded:
+            if lost or self.folder.older:
+                self.folder.save_section(section.index, latents, self.video.sum)
+        if self.folder.older:
+            self.folder.sign()
+        if 0 < whole < len(self.sections):
+            last = self.sections[whole - 1]
+            if not lost:
                 yield StageStarted(stage="decode", message="decoding the growing edge again", section=last.index)
                 self.joiner.hold(self.decode(last), last.unsettled)
             yield self.published(last, 0.0)
         yield from self.news()
-        return finished
+        return whole
+
+    def intact(self) -> Generator[Event, None, tuple[int, str]]:
+        """How many sections, from the first on, are as they were written, and the SHA-256 of their settled frames."""
+        settled = ""
+        for section in self.sections[: self.folder.finished()]:
+            try:
+                _, record = self.folder.load_section(section.index, self.shape(section))
+            except DamagedError as error:
+                where = f"section {section.index + 1} of {len(self.sections)}"
+                yield Notice(message=f"{error}: the video is made again from {where} on")
+                return section.index, settled
+            settled = record.settled
+        return min(self.folder.finished(), len(self.sections)), settled
+
+    def shape(self, section: SectionPlan) -> tuple[int, ...]:
+        """Of a section's latents: (1, C, T, h, w)."""
+        start = self.bank["start"].shape
+        return (*start[:2], len(section.latents), *start[-2:])
 
     def begin(self, section: SectionPlan) -> Tensor:
         """Draw the section's noise and let what comes before it join the history."""

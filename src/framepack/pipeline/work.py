@@ -1,38 +1,48 @@
 """The folder a job works in: finished sections' latents and settled frames, so that a crash loses nothing.
 
-A section counts as finished once its latents are there; they are written last and atomically. One run at a time uses
-a folder. Without one of the user's, a temporary one beside the output is used, on the disk that is looked at for room,
-and removed; those of runs that were killed are removed by the next. safetensors only, never pickle.
+A section counts as finished once its record is there. That is written last, and has the checksums of its latents and of
+the settled frames: what is damaged is made again, never used. One run at a time uses a folder. Without one of the
+user's, a temporary one beside the output is used, on the disk that is looked at for room, and removed; those of runs
+that were killed are removed by the next. safetensors only, never pickle.
 """
 
-import itertools
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import file_digest
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from framepack.jobs.lock import take
 from framepack.media.atomic import atomic_write, make_folder
 from framepack.models.encoders import TextFeatures
+from framepack.pipeline.seal import DamagedError, UnsealedError, read_bytes, read_json, write_json
+from framepack.pipeline.work_files import (
+    CONTENTS,
+    JOB,
+    LOCK,
+    NAME,
+    OLD_NAME,
+    REQUEST,
+    SECTION,
+    Record,
+    contents,
+    make_way,
+    require_ours,
+)
 from framepack.spec.request import GenerationRequest
 
-REQUEST = "request.json"
-NAME = "output.txt"
-LOCK = "lock"
 TEMPORARY = ".framepack-work-"
 """What the names of temporary folders begin with."""
-CONTENTS = "contents"
-"""Key in the request's file: the SHA-256 of each picture and LoRA by its path."""
 
 
 class WorkFolder:
@@ -41,6 +51,14 @@ class WorkFolder:
     def __init__(self, path: Path, *, keeps: bool) -> None:
         self.path = path
         self.keeps = keeps
+        self.claim: dict[str, Any] = {}
+        """What the request's file says once it is written anew."""
+        self.older = False
+        """Whether an earlier version began the work: it wrote no records."""
+        self.lost_output = False
+        """Whether nothing tells any more where the output was."""
+        self.notices: list[str] = []
+        """What was found damaged in the folder itself."""
 
     @classmethod
     @contextmanager
@@ -61,65 +79,127 @@ class WorkFolder:
         require_ours(path)
         with held(path):
             folder = cls(path, keeps=True)
-            folder.claim(request)
+            folder.notices += make_way(path)
+            folder.take(request)
             yield folder
 
-    def claim(self, request: GenerationRequest) -> None:
+    def take(self, request: GenerationRequest) -> None:
         """Write the request down, or raise ValueError where another one's work lies here.
 
         What decides neither latents nor frames (the output's name) may differ; the files it names may not.
         """
         asked = decisive(request)
         used = contents(request)
+        job = sha256(json.dumps([asked, used], sort_keys=True).encode()).hexdigest()
+        self.claim = {JOB: job, **asked, CONTENTS: used}
+        theirs = self.theirs()
+        if theirs is None:
+            self.require_mine()
+            self.sign()
+            return
+        before: dict[str, str] = theirs.get(CONTENTS, {})
+        made = todays({key: value for key, value in theirs.items() if key in GenerationRequest.model_fields})
+        differing = [key for key in asked if asked[key] != made.get(key)]
+        differing += [f"{Path(name).name} itself" for name in used if used[name] != before.get(name, used[name])]
+        if differing:
+            raise self.of_another(f" (other: {', '.join(sorted(differing))})")
+        self.claim[JOB] = theirs.get(JOB, job)
+
+    def theirs(self) -> dict[str, Any] | None:
+        """The request whose work lies here; None where there is none, and where it is damaged."""
         file = self.path / REQUEST
-        if file.exists():
-            theirs: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            before: dict[str, str] = theirs.pop(CONTENTS, {})
-            made = todays(theirs)
-            differing = [key for key in asked if asked[key] != made.get(key)]
-            differing += [f"{Path(name).name} itself" for name in used if used[name] != before.get(name, used[name])]
-            if differing:
-                raise ValueError(
-                    f"{self.path} holds the work of another request (other: {', '.join(sorted(differing))}); "
-                    "choose another folder or empty this one"
-                )
-        else:
-            with atomic_write(file) as temporary:
-                temporary.write_text(json.dumps({**asked, CONTENTS: used}, indent=1), encoding="utf-8")
+        try:
+            return read_json(file)
+        except UnsealedError as error:
+            why = error
+            with suppress(ValueError):
+                if isinstance(theirs := json.loads(file.read_bytes()), dict):
+                    self.older = True
+                    return theirs
+        except DamagedError as error:
+            why = error
+        if file.exists() or self.finished():
+            self.notices.append(f"{why}: it is written anew, and each finished section is checked against this request")
+        return None
+
+    def require_mine(self) -> None:
+        """Raises ValueError where a section is another request's; for a folder that does not say whose it is."""
+        for index in range(self.finished()):
+            with suppress(DamagedError):
+                if self.record(index).job != self.claim[JOB]:
+                    raise self.of_another("")
+
+    def of_another(self, which: str) -> ValueError:
+        """What to say of work that is another request's."""
+        return ValueError(
+            f"{self.path} holds the work of another request{which}; choose another folder or empty this one"
+        )
+
+    def sign(self) -> None:
+        """Write the request down: from now on nothing without a record counts as finished."""
+        write_json(self.path / REQUEST, self.claim)
+        self.older = False
 
     def output(self) -> Path | None:
-        """The output's whole name when this work was last taken up; None for work that begins."""
-        file = self.path / NAME
-        return Path(os.fsdecode(file.read_bytes())) if file.exists() else None
+        """The output's whole name when this work was last taken up; None for work that begins, and where it is lost."""
+        old = self.path / OLD_NAME
+        try:
+            return Path(read_json(self.path / NAME)["output"])
+        except DamagedError as error:
+            if self.older and old.is_file():
+                return Path(os.fsdecode(old.read_bytes()))
+            if (self.path / NAME).exists() or self.finished():
+                self.lost_output = True
+                self.notices.append(f"{error}: where the video was being written is not known any more")
+        return None
 
     def remember_output(self, path: Path) -> None:
         """Write the output's name down: work that is taken up again keeps it, and may replace what it wrote there."""
         if self.keeps:
-            with atomic_write(self.path / NAME) as temporary:
-                temporary.write_bytes(os.fsencode(path.absolute()))
+            write_json(self.path / NAME, {"output": str(path.absolute())})
 
     def finished(self) -> int:
-        """How many sections, from the first on, have their latents here."""
-        return next(index for index in itertools.count() if not (self.keeps and self.section(index).exists()))
+        """How many sections may be finished here: one more than the last of which there is a file."""
+        found = (SECTION.fullmatch(entry.name) for entry in self.path.iterdir()) if self.keeps else ()
+        return max((int(name[1]) + 1 for name in found if name), default=0)
 
     def section(self, index: int) -> Path:
         """Where section `index`'s latents are."""
         return self.path / f"section-{index:04d}.safetensors"
 
-    def load_section(self, index: int) -> Tensor:
-        """Section `index`'s latents (1, C, T, h, w) float32 on the CPU."""
-        file = self.section(index)
-        try:
-            return load_file(file)["latents"]
-        except (SafetensorError, KeyError) as error:
-            raise ValueError(
-                f"{file} is damaged ({error}); delete it and the job goes on from the section before"
-            ) from error
+    def record(self, index: int) -> Record:
+        """What was written down of section `index`. Raises DamagedError."""
+        return Record.read(self.section(index).with_suffix(".json"))
 
-    def save_section(self, index: int, latents: Tensor) -> None:
-        """Mark section `index` as finished."""
+    def load_section(self, index: int, shape: tuple[int, ...]) -> tuple[Tensor, Record]:
+        """Section `index`'s latents, `shape`, (1, C, T, h, w) float32 on the CPU, and its record.
+
+        Raises DamagedError unless they are what this job has written there.
+        """
+        file = self.section(index)
+        data = read_bytes(file)
+        found = Record(job=self.claim[JOB], section=index, latents=sha256(data).hexdigest(), settled="")
+        record = found
+        if not self.older or file.with_suffix(".json").exists():
+            record = self.record(index)
+        for what, whole in (("job", "another job's"), ("section", "another section's"), ("latents", "damaged")):
+            if getattr(record, what) != getattr(found, what):
+                raise DamagedError(f"{file.name} is {whole}")
+        try:
+            latents = load(data)["latents"]
+        except (SafetensorError, KeyError) as error:
+            raise DamagedError(f"{file.name} is damaged ({error})") from None
+        if tuple(latents.shape) != shape or not latents.isfinite().all():
+            raise DamagedError(f"{file.name} is damaged ({tuple(latents.shape)} numbers, not {shape}, or not finite)")
+        return latents, record
+
+    def save_section(self, index: int, latents: Tensor, settled: str = "") -> None:
+        """Mark section `index` as finished; `settled`: the SHA-256 of all settled frames' file, "" where none are."""
         if self.keeps:
-            self.save_tensors(self.section(index).name, {"latents": latents})
+            file = self.section(index)
+            data = self.save_tensors(file.name, {"latents": latents})
+            record = Record(job=self.claim[JOB], section=index, latents=sha256(data).hexdigest(), settled=settled)
+            write_json(file.with_suffix(".json"), asdict(record))
 
     def save_conditioning(self, start_latent: Tensor, features: TextFeatures, image: Tensor) -> None:
         """Write down what the first section was conditioned on, for whoever wants to inspect a run."""
@@ -127,10 +207,12 @@ class WorkFolder:
             tensors = {"start_latent": start_latent, "text": features.text, "pooled": features.pooled, "image": image}
             self.save_tensors("conditioning.safetensors", tensors)
 
-    def save_tensors(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Write a safetensors file, whole or not at all."""
+    def save_tensors(self, name: str, tensors: dict[str, Tensor]) -> bytes:
+        """Write a safetensors file, whole or not at all; return what is in it."""
+        data = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
         with atomic_write(self.path / name) as temporary:
-            temporary.write_bytes(save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
+            temporary.write_bytes(data)
+        return data
 
 
 def decisive(request: GenerationRequest) -> dict[str, Any]:
@@ -146,18 +228,15 @@ def todays(written: dict[str, Any]) -> dict[str, Any]:
         return written
 
 
-def require_ours(folder: Path) -> None:
-    """ValueError for a folder that has things in it and no request: dozens of files would come among the user's."""
-    if not (folder / REQUEST).exists():
-        others = sorted(file.name for file in folder.iterdir() if file.name != LOCK and not file.name.startswith("."))
-        if others:
-            raise ValueError(f"{folder} has other things in it ({others[0]}): name an empty folder, or a new one")
-
-
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep `folder` to this run; the system frees it when the process ends. Raises ValueError where another has it."""
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except (IsADirectoryError, PermissionError) as error:
+        raise ValueError(
+            f"{folder / LOCK} cannot be opened ({error.strerror}): move it away, it holds nothing"
+        ) from None
     try:
         try:
             free = take(descriptor)
@@ -189,16 +268,3 @@ def is_left(folder: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
-
-
-def contents(request: GenerationRequest) -> dict[str, str]:
-    """The SHA-256 of each file that has a say in the video, by its path."""
-    files = [picture.file for picture in request.pictures.values()]
-    files += [lora.file for lora in request.loras if lora.strength]
-    return {str(path): digest(path) for path in files}
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

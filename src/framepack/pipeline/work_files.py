@@ -1,0 +1,74 @@
+"""What lies in a work folder: the names of its files, the record beside a section, and what does not belong there."""
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+
+from framepack.pipeline.seal import read_json
+from framepack.spec.request import GenerationRequest
+
+REQUEST = "request.json"
+NAME = "output.json"
+OLD_NAME = "output.txt"
+LOCK = "lock"
+CONTENTS = "contents"
+"""Key in the request's file: the SHA-256 of each picture and LoRA by its path."""
+JOB = "job"
+"""Key in the request's file: the SHA-256 of the request, which stands in each record too."""
+SECTION = re.compile(r"section-(\d{4,})\.(safetensors|json)")
+OURS = re.compile(r"section-\d{4,}\.(safetensors|json)|conditioning\.safetensors|(settled-\d{4,}|new|tail)\.\w+")
+"""Names of a job's files beside those that tell whose it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What stands beside a finished section: whose it is, and the SHA-256 of its latents and of all settled frames."""
+
+    job: str
+    section: int
+    latents: str
+    settled: str
+    """Empty where no frame is settled yet, or an earlier version wrote the section."""
+
+    @classmethod
+    def read(cls, file: Path) -> "Record":
+        """Raises DamagedError."""
+        return cls(**read_json(file))
+
+
+def require_ours(folder: Path) -> None:
+    """ValueError for a folder that has others' things in it and no request: dozens of files would come among them."""
+    if not (folder / REQUEST).exists():
+        names = {file.name for file in folder.iterdir() if not file.name.startswith(".")} - {LOCK}
+        others = sorted(name for name in names - {NAME} if not OURS.fullmatch(name))
+        if others or names == {NAME}:
+            raise ValueError(f"{folder} has other things in it ({min(names)}): name an empty folder, or a new one")
+
+
+def make_way(folder: Path) -> Iterator[str]:
+    """Drop what a killed run was just writing, and put aside what is no file where a file belongs, with a notice."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name in (REQUEST, NAME) or OURS.fullmatch(entry.name):
+            if not entry.is_file():
+                names = (folder / f".{entry.name}-{number}" for number in itertools.count(1))
+                aside = entry.rename(next(name for name in names if not os.path.lexists(name)))
+                yield f"{entry.name} in the work folder is no file: it is put aside as {aside.name}"
+        elif entry.name.startswith(".") and entry.suffix == ".part" and entry.is_file():
+            entry.unlink()
+
+
+def contents(request: GenerationRequest) -> dict[str, str]:
+    """The SHA-256 of each file that has a say in the video, by its path."""
+    files = [picture.file for picture in request.pictures.values()]
+    files += [lora.file for lora in request.loras if lora.strength]
+    return {str(path): digest(path) for path in files}
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
