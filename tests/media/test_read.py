@@ -9,7 +9,7 @@ import pytest
 
 from framepack.media.errors import MediaError
 from framepack.media.image import encode_image
-from framepack.media.read import probe, read_video
+from framepack.media.read import probe, read_video, require_frames
 from framepack.media.video import VideoWriter
 
 
@@ -102,3 +102,36 @@ def test_a_zip_of_pictures_plays_in_order_and_a_zip_of_others_does_not(clip):
             archive.writestr(f"{index}.PNG", encode_image(clip(1, start=index)[0]))
     assert np.array_equal(np.stack(list(read_video(file.getvalue()))), clip(3))
     assert probe(file.getvalue()).fps == 30
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".gif", ".webp", ".zip"])
+@pytest.mark.parametrize("part", [0.5, 0.95])
+def test_a_video_that_was_cut_off_is_no_whole_one(tmp_path, clip, suffix, part):
+    path = tmp_path / f"a{suffix}"
+    with VideoWriter(path, size=(96, 64)) as writer:
+        writer.write(clip(25))
+    assert len(list(read_video(path, whole=True))) == 25
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    with pytest.raises(MediaError, match="damaged"):
+        list(read_video(path, whole=True))
+
+
+def test_a_damaged_frame_makes_no_whole_video(tmp_path, clip):
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, size=(96, 64)) as writer:
+        writer.write(clip(25))
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * 0.7)] ^= 4
+    path.write_bytes(data)
+    assert len(list(read_video(path))) == 25
+    with pytest.raises(MediaError, match="damaged"):
+        list(read_video(path, whole=True))
+
+
+def test_a_file_is_asked_for_its_frames(tmp_path, clip):
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, size=(96, 64)) as writer:
+        writer.write(clip(5))
+    require_frames(path, 5, Fraction(30))
+    with pytest.raises(MediaError, match="holds 5 frames of 6, so it is not kept"):
+        require_frames(path, 6, Fraction(30))

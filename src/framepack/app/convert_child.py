@@ -75,7 +75,7 @@ def convert(source: BinaryIO, target: Path, name: str, crf: int) -> int:
         metadata=json.dumps(settings) if settings else MARKED if is_made_by_ai(source) else None,
     )
     with writer:
-        for frame in resample_fps(read_video(source), info.fps, fps):
+        for frame in resample_fps(read_video(source, whole=True), info.fps, fps):
             writer.write(frame)
     return writer.frames_encoded
 

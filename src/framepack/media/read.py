@@ -67,37 +67,35 @@ def probe(source: Source) -> VideoInfo:
 
 def require_frames(source: Source, frames: int, fps: Fraction) -> None:
     """Raises MediaError unless that many frames are in a file. In WebP equal ones are one that lasts."""
-    with reading(source) as (file, kind):
-        if kind == "webp":
-            found = round(_probe_webp(file)[1] * fps)
-        elif kind == "zip":
-            found = _probe_zip(file)[0]
-        else:
-            with open_container(file) as (container, stream):
-                found = sum(packet.size > 0 for packet in container.demux(stream))
+    info = probe(source)
+    found = round(info.duration * fps) if info.format == "webp" else info.frames
     if found != frames:
         raise MediaError(f"{name_of(source)} holds {found} frames of {frames}, so it is not kept: make it again")
 
 
-def read_video(source: Source, *, fps: Fraction | float | None = None) -> Iterator[Frame]:
+def read_video(source: Source, *, fps: Fraction | float | None = None, whole: bool = False) -> Iterator[Frame]:
     """The frames of `source`, each (H, W, 3) uint8; one at a time is in memory.
+
+    `whole`: a file that was cut off, or of which a frame is seen to be damaged, is refused; players show what there is.
 
     With `fps`, each frame's own time stamp decides: the output's frame j is the one shown at j / fps. Turned upright
     where a phone stored them lying. Raises MediaError: no such file, not a video, damaged.
     """
     with reading(source) as (file, kind):
-        yield from alike(pending_frames(file, kind, fps))
+        yield from alike(pending_frames(file, kind, fps, whole=whole))
 
 
-def pending_frames(file: BinaryIO, kind: str, fps: Fraction | float | None) -> Iterator[Pending]:
+def pending_frames(
+    file: BinaryIO, kind: str, fps: Fraction | float | None, *, whole: bool = False
+) -> Iterator[Pending]:
     """All frames of a file of this kind, at `fps` or, where that is None, as they are."""
-    frames = timed_frames(file, kind)
+    frames = timed_frames(file, kind, whole=whole)
     return (frame for _, frame in frames) if fps is None else _at_rate(frames, Fraction(fps))
 
 
-def timed_frames(file: BinaryIO, kind: str) -> Iterator[tuple[float, Pending]]:
+def timed_frames(file: BinaryIO, kind: str, *, whole: bool = False) -> Iterator[tuple[float, Pending]]:
     """All frames of a file of this kind, each with the second it is shown at."""
-    return {"zip": _zip_frames, "webp": _webp_frames}.get(kind, _container_frames)(file)
+    return {"zip": _zip_frames, "webp": _webp_frames}.get(kind, partial(_container_frames, whole=whole))(file)
 
 
 def alike(frames: Iterable[Pending]) -> Iterator[Frame]:
@@ -190,12 +188,26 @@ def _probe_zip(file: BinaryIO) -> Probed:
         return len(names), len(names) / float(fps), fps, (width, height), "png"
 
 
-def _container_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:
+def _container_frames(file: BinaryIO, *, whole: bool = False) -> Iterator[tuple[float, Pending]]:
     with open_container(file) as (container, stream):
-        rate, shown = stream.average_rate or Fraction(30), 0.0
+        rate, shown, count = stream.average_rate or Fraction(30), 0.0, 0
+        if whole:
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
         for picture in container.decode(stream):
-            shown = shown + float(1 / rate) if picture.time is None else picture.time
+            if whole and picture.is_corrupt:
+                raise MediaError("one of its frames is damaged")
+            shown, count = shown + float(1 / rate) if picture.time is None else picture.time, count + 1
             yield shown, pending(picture)
+        announced = round(Fraction(container.duration or 0, av.time_base) * rate)
+    if whole and (count < announced or _lacks_its_end(file)):
+        raise MediaError("it is cut off")
+
+
+def _lacks_its_end(file: BinaryIO) -> bool:
+    """Whether a GIF has no trailer; other containers announce their length."""
+    is_gif = kind_of(file) == "gif"
+    file.seek(-1, 2)
+    return is_gif and file.read(1) != b";"
 
 
 def pending(picture: av.VideoFrame) -> Pending:
