@@ -19,6 +19,7 @@ from framepack.training.lora_cache import cache_clips
 from framepack.training.lora_data import Item, clips_of, find_items
 from framepack.training.lora_draws import Draw
 from framepack.training.lora_examples import example, sections_of
+from framepack.training.lora_run import STATE
 from framepack.training.lora_trainer import LoraRecipe, LoraTrainer, identity_of, train_lora
 
 RECIPE = LoraRecipe(rank=4, alpha=8.0, rate=1e-2, warm_up=1, steps=30, window=2, save_every=15)
@@ -306,3 +307,31 @@ def test_files_without_captions_and_empty_folders_are_named(data, tmp_path):
 def test_a_recipe_says_its_bounds(change):
     with pytest.raises(ValueError, match=f"{next(iter(change))} must be"):
         replace(RECIPE, **change)
+
+
+def flip(file):
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.write_bytes(data)
+
+
+def test_a_damaged_state_is_not_trained_on(framepack, data, tmp_path):
+    trained = trainer(framepack, data, replace(RECIPE, steps=1))
+    trained.save(tmp_path)
+    assert trained.resume(tmp_path / "elsewhere") == 0
+    flip(tmp_path / STATE)
+    with pytest.raises(ValueError, match=r"state.safetensors is damaged \(its checksum is another\); delete that file"):
+        trained.resume(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".png", ".done"])
+def test_a_damaged_clip_is_encoded_again_with_a_notice(suffix, framepack, data, tmp_path):
+    made, heard = clips(framepack, data, tmp_path), []
+    before = made[0].load()
+    file = made[0].file.with_suffix(suffix)
+    flip(file if suffix != ".done" else file.with_name(f"{file.stem.partition('-')[0]}.done"))
+    again = cache_clips(framepack, find_items(data), tmp_path, base=64, window=2, sections=2, on_notice=heard.append)
+    assert len(heard) == 1
+    assert "is encoded again" in heard[0]
+    assert [clip.file for clip in again] == [clip.file for clip in made]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in again[0].load().items())

@@ -48,7 +48,7 @@ def calls_of(folder: Path, monkeypatch: pytest.MonkeyPatch, *, last: int) -> int
         patch.setattr(state, "save_file", counted(state.save_file))
         patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
         patch.setattr(Path, "rename", counted(Path.rename))
-        patch.setattr(Path, "write_text", counted(Path.write_text))
+        patch.setattr(Path, "write_bytes", counted(Path.write_bytes))
         with suppress(KilledError):
             save_state(folder, Counter(2), 2, 20)
     return made
@@ -73,3 +73,33 @@ def test_a_folder_without_a_whole_checkpoint_has_none(tmp_path: Path):
     assert not has_state(tmp_path / "state")
     (tmp_path / "state.new").mkdir()
     assert not has_state(tmp_path / "state")
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: flip(folder / "part-00.safetensors"), "part-00.safetensors is damaged"),
+        (lambda folder: (folder / "part-00.safetensors").unlink(), "part-00.safetensors is missing"),
+        (lambda folder: (folder / "state.json").write_bytes(b""), "state.json is damaged"),
+        (lambda folder: flip(folder / "state.json"), "state.json is damaged"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_with_the_way_out(tmp_path: Path, damage, said: str):
+    folder, optimizer = tmp_path / "state", Counter(0)
+    save_state(folder, Counter(1), 1, 10)
+    damage(folder)
+    with pytest.raises(ValueError, match=rf"state is damaged \({said}.*delete that folder to begin anew"):
+        load_state(folder, optimizer)
+    assert optimizer.step == 0
+
+
+def test_a_checkpoint_of_an_earlier_version_is_taken_up(tmp_path: Path):
+    save_state(tmp_path / "state", Counter(4), 4, 40)
+    (tmp_path / "state" / "state.json").write_text('{"step": 4, "samples": 40, "stepped": 4}')
+    assert load_state(tmp_path / "state", Counter(0)) == (4, 40)

@@ -6,6 +6,7 @@ Boundary: runs a model's encoders by lease, one after the other; trains nothing.
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,20 @@ from torch import Tensor
 from framepack.media.atomic import atomic_write
 from framepack.models.encoders import TextFeatures
 from framepack.pipeline.framepack import FramePack
+from framepack.pipeline.seal import (
+    DamagedError,
+    UnsealedError,
+    read_json,
+    read_tensors,
+    sum_of,
+    write_json,
+    write_tensors,
+)
 from framepack.training.lora_data import Item, clips_of
 from framepack.training.lora_run import weights_mark
 
+SUFFIXES = (".safetensors", ".png")
+"""Of a clip's two files."""
 AT_ONCE = 32
 """Items whose captions are encoded before their frames are, so that the text encoders come and go once for them."""
 
@@ -81,17 +93,18 @@ def cache_clips(
     clips: list[Clip] = []
     for begin in range(0, len(items), AT_ONCE):
         some = {_key(encoders, item, base, window, sections): item for item in items[begin : begin + AT_ONCE]}
-        texts = _read_captions(framepack, {key: item for key, item in some.items() if not _count(folder, key)})
+        counts = {key: _count(folder, key, on_notice) for key in some}
+        texts = _read_captions(framepack, {key: item for key, item in some.items() if not counts[key]})
         for key, item in some.items():
             if key in texts:
                 if texts[key].text_cut:
                     on_notice(f"{item.file.name}: {texts[key].notice()}")
-                count = _encode(framepack, item, texts[key], folder / key, base, window, sections)
-                with atomic_write(_done(folder, key)) as temporary:
-                    temporary.write_text(str(count), encoding="utf-8")
+                counts[key] = _encode(framepack, item, texts[key], folder / key, base, window, sections)
+                files = (folder / f"{key}-{i}{suffix}" for i in range(counts[key]) for suffix in SUFFIXES)
+                write_json(_done(folder, key), {"files": {file.name: sum_of(file) for file in files}})
             made = [
                 Clip(file=folder / f"{key}-{i}.safetensors", caption=item.caption, source=item.source)
-                for i in range(_count(folder, key))
+                for i in range(counts[key])
             ]
             clips += made
             on_item(item, len(made))
@@ -104,24 +117,38 @@ def cache_clips(
 def empty_caption(framepack: FramePack, folder: Path) -> dict[str, Tensor]:
     """text (1, L, D) and pooled (1, P) of no words at all, float32 on the CPU; kept in `folder`."""
     file = folder / f"empty-{weights_mark((framepack.loader.folders.base,))[:24]}.safetensors"
-    if not file.is_file():
-        with framepack.memory.lease("text") as encoder:
-            text = encoder.encode("")
-        framepack.memory.free()
-        tensors = {"text": text.text.float().cpu().contiguous(), "pooled": text.pooled.float().cpu().contiguous()}
-        with atomic_write(file) as temporary:
-            save_file(tensors, temporary)
-    return load_file(file)
+    with suppress(DamagedError):  # or missing
+        return read_tensors(file, older=True)[0]
+    with framepack.memory.lease("text") as encoder:
+        text = encoder.encode("")
+    framepack.memory.free()
+    write_tensors(file, tensors := {"text": text.text.float().cpu(), "pooled": text.pooled.float().cpu()})
+    return tensors
 
 
 def _done(folder: Path, key: str) -> Path:
     return folder / f"{key}.done"
 
 
-def _count(folder: Path, key: str) -> int:
-    """How many clips an item was cut into; 0 where it is still to be encoded."""
+def _count(folder: Path, key: str, on_notice: Callable[[str], None]) -> int:
+    """How many clips an item was cut into; 0 where it is still to be encoded, or again as one is damaged."""
     done = _done(folder, key)
-    return int(done.read_text() or 0) if done.is_file() else 0
+    if not done.exists():
+        return 0
+    try:
+        files: dict[str, str] = read_json(done)["files"]
+        for name, mark in files.items():
+            if sum_of(folder / name) != mark:
+                raise DamagedError(f"{name} is damaged (its checksum is another)")
+        return len(files) // len(SUFFIXES)
+    except UnsealedError as error:
+        if (text := done.read_bytes().strip()).isdigit():  # an earlier version's
+            return int(text)
+        why = error
+    except DamagedError as error:
+        why = error
+    on_notice(f"{why}: this clip is encoded again")
+    return 0
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """What makes a LoRA's training this one and no other: its recipe, its clips, and the weights underneath.
 
 A folder goes on only with the training it began with. Clips are known by name, size and caption and weights by samples
-of their bytes, so that a run may move to another machine. Boundary: reads files' heads and spots, no whole file.
+of their bytes, so that a run may move to another machine. Boundary: of all weights it reads spots only.
 """
 
 import json
@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from framepack.pipeline.seal import DamagedError, read_tensors
 
 STATE = "state.safetensors"
 FREE = ("steps", "save_every", "rate", "warm_up")
@@ -77,7 +77,6 @@ def _notes(file: Path) -> dict[str, str] | None:
     if not file.is_file():
         return None
     try:
-        with safe_open(file, framework="pt") as header:
-            return dict(header.metadata() or {})
-    except SafetensorError as error:
-        raise ValueError(f"{file} is damaged ({error}); delete it to begin anew") from None
+        return read_tensors(file, older=True)[1]
+    except DamagedError as error:
+        raise ValueError(f"in {file.parent} {error}; delete that file to begin anew") from None

@@ -14,14 +14,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from framepack.media.atomic import atomic_write
 from framepack.models.conditioning import StepCondition
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.pipeline.conditioning import NOISE_SCALE
 from framepack.pipeline.framepack import FramePack
+from framepack.pipeline.seal import read_tensors, write_tensors
 from framepack.training.curve import append_row, cut_rows, draw_curve, read_log
 from framepack.training.lora_adapter import inject, save_lora
 from framepack.training.lora_base import BASES, use_base
@@ -186,12 +185,7 @@ class LoraTrainer:
         for (name, parameter), kind in ((pair, kind) for pair in self.adapters.items() for kind in MOMENTS):
             if parameter in self.optimizer.state:
                 tensors[f"{kind}/{name}"] = self.optimizer.state[parameter][kind]
-        with atomic_write(folder / STATE) as temporary:
-            save_file(
-                {n: t.cpu().contiguous() for n, t in tensors.items()},
-                temporary,
-                metadata={"step": str(self.step_count), **notes},
-            )
+        write_tensors(folder / STATE, tensors, {"step": str(self.step_count), **notes})
 
     def resume(self, folder: Path) -> int:
         """Go on from what `folder` holds; returns the steps done, 0 where there is nothing.
@@ -200,7 +194,7 @@ class LoraTrainer:
         """
         done = self.identity.check(folder)
         if done:
-            self._restore(load_file(folder / STATE), done)
+            self._restore(read_tensors(folder / STATE, older=True)[0], done)
         return done
 
     @torch.no_grad()

@@ -1,17 +1,21 @@
-"""The resume checkpoint: an optimizer's tensors in safetensors files of at most 15 MB, and the step in `state.json`.
+"""The resume checkpoint: an optimizer's tensors in safetensors files of at most 15 MB, and `state.json`.
 
+That holds the step, and the files' checksums.
 Written beside the old one, which goes only when the new one is in its place: an interrupted save loses neither.
 """
 
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from framepack.pipeline.seal import DamagedError, UnsealedError, read_json, sum_of, write_json
 from framepack.training.optimizer import Optimizer
 
 PART_BYTES = 15_000_000
@@ -26,9 +30,9 @@ def save_state(folder: Path, optimizer: Optimizer, step: int, samples: int) -> N
         save_file(
             {name: tensor.contiguous().cpu() for name, tensor in part.items()}, fresh / f"part-{number:02}.safetensors"
         )
-    (fresh / "state.json").write_text(
-        json.dumps({"step": step, "samples": samples, "stepped": optimizer.step_count}), encoding="utf-8"
-    )
+    sums = {file.name: sum_of(file) for file in sorted(fresh.iterdir())}
+    counts = {"step": step, "samples": samples, "stepped": optimizer.step_count}
+    write_json(fresh / "state.json", {**counts, "parts": sums})
     for file in fresh.iterdir():  # a power cut must not leave empty files where the old ones were
         with file.open("rb+") as written:
             os.fsync(written.fileno())
@@ -49,16 +53,31 @@ def has_state(folder: Path) -> bool:
 
 
 def load_state(folder: Path, optimizer: Optimizer) -> tuple[int, int]:
-    """Put the saved tensors back; returns (steps done, samples seen). ValueError for a damaged file."""
+    """Put the saved tensors back; returns (steps done, samples seen). ValueError for a damaged or missing file."""
     tensors: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("part-*.safetensors")):
-        try:
-            tensors |= load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged ({error}); delete {folder} to begin anew") from None
-    counts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    optimizer.load(tensors, counts.get("stepped", counts["step"]))
-    return counts["step"], counts["samples"]
+    try:
+        counts = _counts(folder / "state.json")
+        parts = counts.get("parts") or dict.fromkeys(sorted(path.name for path in folder.glob("part-*.safetensors")))
+        for name, mark in parts.items():
+            if mark and sum_of(folder / name) != mark:
+                raise DamagedError(f"{name} is damaged (its checksum is another)")
+            tensors |= load_file(folder / name)
+        step, samples, stepped = counts["step"], counts["samples"], counts.get("stepped", counts["step"])
+    except (DamagedError, SafetensorError, KeyError) as error:
+        raise ValueError(f"the checkpoint in {folder} is damaged ({error}); delete that folder to begin anew") from None
+    optimizer.load(tensors, stepped)
+    return step, samples
+
+
+def _counts(file: Path) -> dict[str, Any]:
+    """What `state.json` says; one of an earlier version has no checksum. Raises DamagedError."""
+    try:
+        return read_json(file)
+    except UnsealedError as error:
+        with suppress(ValueError):
+            if isinstance(counts := json.loads(file.read_bytes()), dict):
+                return counts
+        raise error
 
 
 def _beside(folder: Path) -> tuple[Path, Path]:
