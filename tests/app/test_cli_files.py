@@ -82,7 +82,7 @@ def test_on_the_command_line_options_take_the_place_of_what_the_file_says(tmp_pa
     request = requested(tmp_path)
     file = video(tmp_path / "v.webm", request)
     planned: list[GenerationRequest] = []
-    monkeypatch.setattr("framepack.app.cli_plan.run", lambda request, machine: planned.append(request) or 0)
+    monkeypatch.setattr("framepack.app.cli_plan.run", lambda request, *_: planned.append(request) or 0)
 
     def plan(*options: object) -> GenerationRequest:
         assert run(monkeypatch, "plan", "--like", file, *options) == 0
@@ -136,6 +136,8 @@ def test_every_field_comes_back_and_changes_take_its_place(tmp_path):
     assert (changed.seed, changed.frames, changed.resolution, changed.size) == (9, (), None, (32, 64))
     assert (changed.output.format, changed.output.crf) == ("mkv", 30)
     assert request_like(file, resolution=96).size is None
+    threshold = GenerationRequest(image=request.image, cache="first-block").cache_threshold
+    assert request_like(file, cache="first-block").cache_threshold == threshold != request.cache_threshold
     assert framepack.request_like is request_like
 
 

@@ -51,7 +51,7 @@ def version() -> None:
 
 NOT_PLANNED = (
     *("negative", "seed", "guidance", "cfg_rescale", "sampler", "cache_threshold"),
-    *("output", "overwrite", "crf", "fps", "work"),
+    *("output", "overwrite", "crf", "fps", "mark", "work"),
 )
 """Options of `generate` that have no say in its plan."""
 PLAN = "Tell how `generate` with the same options would do it, and what it would take; nothing is loaded or downloaded."

@@ -24,6 +24,8 @@ HERE = (".", ".framepack/uploads", ".framepack/loras")
 """Where files are looked for, from a video's folder: the last two are the job service's."""
 ALTERNATIVES = ({"width", "height"}, {"resolution"})
 """Settings of which a new one takes the place of the others."""
+FOLLOWS = {"cache": {"cache_threshold"}}
+"""Settings whose defaults follow from another one, which are those of a new one where that changes."""
 
 
 def fingerprints(request: GenerationRequest) -> dict[str, list[str]]:
@@ -74,6 +76,8 @@ def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     for given, others in (ALTERNATIVES, ALTERNATIVES[::-1]):
         if any(changes.get(name) is not None for name in given):
             merged |= {name: None for name in others if name not in changes}
+    for name in FOLLOWS.keys() & changes.keys():
+        merged |= {follower: None for follower in FOLLOWS[name] if follower not in changes}
     before = request.get("output")
     output = {key: value for key, value in before.items() if key != "path"} if isinstance(before, dict) else {}
     wanted = dict(changes.get("output") or {})
