@@ -9,12 +9,13 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from framepack.app.api.guard import Access, Guard, host_name
+from framepack.app.api.guard import BODY_MOST, Access, Guard, host_name
 from framepack.app.server import Address, access_of
 
 
 def client_of(access: Access, host: str = "localhost:7860") -> TestClient:
     async def page(request):
+        await request.body()
         return PlainTextResponse("hello")
 
     async def talk(socket):
@@ -22,7 +23,11 @@ def client_of(access: Access, host: str = "localhost:7860") -> TestClient:
         await socket.send_text("hello")
         await socket.close()
 
-    routes = [Route("/", page, methods=["GET", "POST"]), WebSocketRoute("/talk", talk)]
+    routes = [
+        Route("/", page, methods=["GET", "POST"]),
+        Route("/api/jobs", page, methods=["POST"]),
+        WebSocketRoute("/talk", talk),
+    ]
     return TestClient(Guard(Starlette(routes=routes), access), base_url=f"http://{host}")
 
 
@@ -79,6 +84,21 @@ def test_its_own_page_and_a_link_to_it_are_let_in():
     link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     assert client.get("/", headers=link).is_success
     assert client.post("/", headers=link).status_code == 403
+
+
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+
+
+def test_a_large_body_is_refused_unless_it_is_a_form_where_files_go():
+    client, large = client_of(Access()), b"x" * (BODY_MOST + 1)
+    assert client.post("/", content=large[1:]).status_code == 200
+    for headers in ({}, FORM, {"content-type": "application/json"}):
+        answer = client.post("/", content=large, headers=headers)
+        assert (answer.status_code, "may have 4 MB" in answer.json()["error"]) == (413, True)
+    assert client.post("/api/jobs", content=large).status_code == 413
+    assert client.post("/api/jobs", content=large, headers=FORM).status_code == 200
+    with pytest.raises(ValueError, match="may have 4 MB"):
+        client.post("/", content=iter([large[1:], b"xx"]))
 
 
 def test_websockets_are_guarded_too():

@@ -20,6 +20,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+BODY_MOST = 2**22
+"""Bytes of a body that is no form with files: the page's own, with its presets, have some 100 kB."""
+FOR_FILES = ("/api/uploads", "/api/loras", "/api/jobs", "/gradio_api/upload")
+"""Where forms with files go, which are written to disk as they come."""
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -54,9 +58,10 @@ class Guard:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._refusal(scope, headers)
+        files = scope.get("path", "") in FOR_FILES and headers.get("content-type", "").lower().startswith("multipart/")
+        refusal = self._refusal(scope, headers) or (None if files else too_large(headers))
         if refusal is None:
-            return await self._app(scope, receive, with_headers(send))
+            return await self._app(scope, receive if files else counting(receive), with_headers(send))
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": 1008, "reason": refusal[1]})
         return await answer(send, *refusal)
@@ -105,6 +110,32 @@ def knows(authorization: str, login: str) -> bool:
     except (binascii.Error, ValueError):
         return False
     return kind.lower() == "basic" and hmac.compare_digest(given, login.encode())
+
+
+def too_large(headers: dict[str, str]) -> tuple[int, str] | None:
+    """A refusal of a body that announces more than any of ours has that is no form with files."""
+    length = headers.get("content-length", "")
+    if not length.isdecimal() or int(length[:20]) <= BODY_MOST:
+        return None
+    return 413, f"a request without files may have {BODY_MOST // 2**20} MB; send less"
+
+
+def counting(receive: Receive) -> Receive:
+    """A `receive` that raises ValueError where a body that announced no length has more than any of ours.
+
+    It would else be held in memory and read as JSON on the event loop, where all others wait.
+    """
+    size = 0
+
+    async def counted() -> MutableMapping[str, Any]:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > BODY_MOST:
+            raise ValueError(f"a request without files may have {BODY_MOST // 2**20} MB; send less")
+        return message
+
+    return counted
 
 
 def with_headers(send: Send) -> Send:

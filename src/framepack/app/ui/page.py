@@ -21,11 +21,10 @@ from framepack.app.ui.controls import BY_FIELD, CONTROLS, always
 from framepack.app.ui.desk import Desk, Outcome, trouble
 from framepack.app.ui.kinds import Text
 from framepack.app.ui.layout import Layout
+from framepack.app.ui.pace import LOOK, Pace
 from framepack.app.ui.presets import Presets
 from framepack.app.ui.widgets import element_id
 
-LOOK = 1.0
-"""Seconds between looks at the service."""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 LEFT = Outcome(editing="", said=["What was in the form before is back."])
 Updates = dict[Any, Any]
@@ -56,6 +55,7 @@ class Page:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self._pace = Pace()
         with gr.Blocks(
             title="FramePack", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
         ) as blocks:
@@ -71,7 +71,8 @@ class Page:
         lists = [tab.stage, tab.queue, tab.history]
         changing = [tab.job, tab.search, tab.memory, tab.notice, tab.presets, self.controls["seed"], *lists]
         watched = [tab.job, tab.search, self.controls["model"]]
-        gr.Timer(LOOK).tick(self._look, watched, [*lists, tab.advice], **QUIET)
+        timer = gr.Timer(LOOK)
+        timer.tick(self._look, watched, [*lists, tab.advice, timer], **QUIET)
         recall = "(...values) => [FP.recall(), FP.kept()]"
         blocks.load(self._spoken(self._load), [tab.job, tab.kept], changing, js=recall, **QUIET)
         asked = [*fields, tab.lock, tab.job, tab.editing, tab.search, tab.preserve]
@@ -131,8 +132,9 @@ class Page:
             updates[self.tab.notice] = spoken(error)
         return updates | {self.tab.memory: replacing(begun, begin=True)}
 
-    def _look(self, job: str, search: str, model: str) -> tuple[Any, ...]:
-        return *self.desk.look(job, search), self.desk.advice(model)
+    def _look(self, job: str, search: str, model: str, request: gr.Request) -> tuple[Any, ...]:
+        again = self._pace.seconds(str(request.session_hash))
+        return *self.desk.look(job, search), self.desk.advice(model), gr.update(value=again)
 
     def _check(self, *given: Any) -> Updates:
         values = self._values(given)
