@@ -31,6 +31,8 @@ from framepack.spec.variants import VARIANTS
 MINI = BUNDLED / "mini"
 SAMPLE = 10
 """Every so many of the damages `generate` is tried as well: it takes seconds each."""
+ATTEMPTS = 20
+"""Places that are tried: zeros over zeros are no damage."""
 Damage = Callable[[Path, np.random.Generator], None]
 Tensors = dict[str, Tensor]
 
@@ -149,13 +151,16 @@ def damages() -> Iterator[tuple[str, Path, Damage]]:
 def damaged(folder: Path, file: Path, damage: Damage, seed: int) -> Path:
     """A copy of the model with one file damaged, the others linked; its SHA256SUMS is the sound model's."""
     shutil.copytree(MINI, folder, copy_function=link)
-    own = (folder / file).read_bytes()
-    (folder / file).unlink()
-    (folder / file).write_bytes(own)
-    torch.manual_seed(seed)
-    damage(folder / file, np.random.default_rng(seed))
-    assert not (folder / file).exists() or (folder / file).read_bytes() != own, "the damage changed nothing"
-    return folder
+    target = folder / file
+    own = target.read_bytes()
+    target.unlink()
+    for attempt in range(ATTEMPTS):
+        target.write_bytes(own)
+        torch.manual_seed(seed)
+        damage(target, np.random.default_rng((seed, attempt)))
+        if not target.exists() or target.read_bytes() != own:
+            return folder
+    raise ValueError(f"{file}: the damage changes nothing")
 
 
 def is_found(folder: Path) -> bool:
@@ -179,14 +184,16 @@ def said_by_generate(folder: Path) -> str:
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--save", action="store_true")
-    save = options.parse_args().save
+    options.add_argument("--sample", type=int, default=SAMPLE, help="Try `generate` with every so many of them.")
+    given = options.parse_args()
+    save, sample = given.save, given.sample
     began, found, refused, blind = time.monotonic(), Counter(), Counter(), Counter()
     lines, rows = [], list(damages())
     with tempfile.TemporaryDirectory() as temporary:
         for seed, (name, file, damage) in enumerate(rows):
             folder = damaged(Path(temporary) / f"{seed}", file, damage, seed)
             found[is_found(folder)] += 1
-            if seed % SAMPLE == 0:
+            if seed % sample == 0:
                 said = said_by_generate(folder)
                 refused[bool(said)] += 1
                 lines.append(f"| {name} | {file} | {said.replace(str(folder), '...')[:150]} |")
