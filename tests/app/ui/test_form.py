@@ -15,7 +15,6 @@ from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, Lora
 @pytest.fixture
 def folders(tmp_path: Path) -> Folders:
     folders = Folders(tmp_path / "outputs", tmp_path / "home", reserve=0)
-    (folders.home / "loras").mkdir()
     (folders.home / "loras" / "style.safetensors").touch()
     for name in ("a.png", "b.png", "c.png"):
         (folders.uploads / name).write_bytes(b"x")
