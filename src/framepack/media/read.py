@@ -199,15 +199,14 @@ def _container_frames(file: BinaryIO, *, whole: bool = False) -> Iterator[tuple[
             shown, count = shown + float(1 / rate) if picture.time is None else picture.time, count + 1
             yield shown, pending(picture)
         announced = round(Fraction(container.duration or 0, av.time_base) * rate)
-    if whole and (count < announced or _lacks_its_end(file)):
+    if whole and (_lacks_its_end(file) if kind_of(file) == "gif" else count < announced):
         raise MediaError("it is cut off")
 
 
 def _lacks_its_end(file: BinaryIO) -> bool:
-    """Whether a GIF has no trailer; other containers announce their length."""
-    is_gif = kind_of(file) == "gif"
+    """Whether a GIF has no trailer; its length is nowhere announced."""
     file.seek(-1, 2)
-    return is_gif and file.read(1) != b";"
+    return file.read(1) != b";"
 
 
 def pending(picture: av.VideoFrame) -> Pending:
