@@ -174,7 +174,8 @@ class Broadcast:
         A long queue is not told to everyone who comes: 200 of them would be busy with it, and the service with them.
         """
         service, texts = self._service, list[bytes]()
-        running, waiting = (service.jobs(status=kind, limit=STATE_MOST) for kind in (("running",), WAITING))
+        running = service.jobs(status=["running"], limit=STATE_MOST)
+        waiting = service.jobs(status=WAITING, limit=STATE_MOST)
         ended = service.jobs(status=ENDED, limit=STATE_ENDED)
         texts += [self._text(News(job=job)).data for job in (*running, *waiting, *ended)]
         counts = service.store.counts()
