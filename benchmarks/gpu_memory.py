@@ -1,107 +1,106 @@
-"""The 13 B transformer within 4 GB to all of a GPU's memory, beside diffusers' ways to do it; no download.
+"""What a GPU and its bus can do, and the 13 B transformer within 6 GB to all of the card, beside diffusers' ways.
 
-Random bf16 weights at the full shape are made on the spot. Prints what the machine does (GEMM, copies), then a row for
-each budget and each rival, the median over `--rounds` turns in which all take part: seconds a step, share of our
-resident speed, peak of torch's allocator, weights copied a step. Budgets are enforced by
-`set_per_process_memory_fraction`; the row `ballast` leaves a card that another process fills.
+Random weights at the full shape; blocks of one kind share theirs, so that a host with 16 GB of RAM suffices. A row for
+each budget and each rival: seconds of a step after one to warm up, peak of torch's allocator, what was planned, weights
+copied a step. Budgets are enforced by `set_per_process_memory_fraction`.
 
-    python benchmarks/gpu_memory.py [--scale full|small] [--device cuda] [--size 544x704] [--rounds 2] [--steps 3]
-                                    [--only TEXT ...] [--save FILE] [--minutes 60] [--quick]
+    python benchmarks/gpu_memory.py [--device cuda] [--size 544x704] [--seconds 600] [--only TEXT ...]
 
-Each row is printed and saved at once; one that fails is noted. `--quick`: one turn, begins no row after 8 minutes.
 On a CPU, `--device cpu --scale small` runs the same code with budgets in proportion, to see that it works.
 """
 
-import argparse
 import gc
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
-from gpu_rivals import BALLAST, Rivals, Step
-from gpu_table import FULL_BYTES, GB, Turns, save, table
-from shapes_13b import CONFIGS, Pool, condition, device_of, noise, pack
+from gpu_rivals import Rivals, Step
+from gpu_rows import FAILURES, GB, RESIDENT, Rows, arguments, failure
+from shapes_13b import CONFIGS, condition, device_of, fill_shared, half_of, lane_of, noise, pack
 from torch import Tensor
 
-from framepack.memory import MemoryManager
+from framepack.memory import Effort, MemoryManager
+from framepack.memory.probe import available_ram
 from framepack.memory.rehearsal import measure
 from framepack.models.blocks import Execution
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.transformer import ConditionTable, HunyuanVideoTransformer3DModelPacked, PackedTokens
 
-BUDGETS = (24, 16, 12, 8, 6, 4)
+FULL_BYTES = 25.75 * GB
+"""Of the full transformer's weights."""
+BUDGETS = (8, 24, 12, 16, 6)
+"""The most telling one first, in case time runs out."""
+STEPS, ENOUGH = 3, 8.0
+"""Steps timed in a row, or fewer once they took so many seconds."""
 STEPS_OF_A_JOB = 25
-QUICK = (
-    "ours resident",
-    "ours 6 GB",
-    "diffusers group, leaf, stream",
-    "diffusers group, block, stream",
-    "per-access swapping",
-    "ours 4 GB",
-    "ours 12 GB",
-    "ours 24 GB",
-    "ours 8 GB",
-    "diffusers resident",
-    "ours 6 GB, ballast",
-    "diffusers sequential",
-)
-"""The most telling rows first, in case time runs out."""
-FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, ImportError, OSError, MemoryError)
-"""What a rival of another version may raise; its row says so."""
 
 
 class Bench:
     """One machine, one module, one picture size."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.device = device_of(args.device)
-        self.cuda = self.device.type == "cuda"
-        self.size = tuple(int(part) for part in args.size.split("x"))
-        self.steps = args.steps
-        self.config = CONFIGS[args.scale]
+    def __init__(self, device: torch.device, scale: str, size: tuple[int, int]) -> None:
+        self.device, self.size, self.config = device, size, CONFIGS[scale]
+        self.cuda = device.type == "cuda"
+        self.total = torch.cuda.get_device_properties(device).total_memory if self.cuda else available_ram()
         with torch.device("meta"):
-            self.module = HunyuanVideoTransformer3DModelPacked(self.config).to(torch.bfloat16).eval()
+            self.module = HunyuanVideoTransformer3DModelPacked(self.config).to(half_of(device)).eval()
         self.costs = {rows: self.cost(rows) for rows in (None, 4096)}
-        Pool().fill(self.module)
+        fill_shared(self.module, self.module.transformer_blocks, self.module.single_transformer_blocks)
         self.weights = {name: tensor.detach() for name, tensor in self.module.state_dict().items()}
-        self.memory = MemoryManager(self.device, vram_limit=None if self.cuda else 0)
+        self.bytes = sum(tensor.nbytes for tensor in self.weights.values())
+        self.scale = self.bytes / FULL_BYTES
+        self.memory = MemoryManager(device, vram_limit=None if self.cuda else 0, lane=lane_of(device))
         self.memory.add("transformer", self.module, blocks=lambda m: m.blocks, once=lambda m: m.once_per_job)
-        self.scale = sum(tensor.nbytes for tensor in self.weights.values()) / FULL_BYTES
 
     def cost(self, rows: int | None) -> int:
-        """Bytes that a step takes beside weights, by rehearsal."""
+        """Bytes that a step takes beside weights, from its shapes."""
         self.module.execution = Execution(rows=rows)
         table, packed = condition(self.module, 1, "meta"), pack(self.module, *self.size, "meta")
         x = noise(self.module, *self.size, "meta")
         return measure(lambda: self.module(x, table.step(0), packed)).activations
 
-    def sync(self) -> None:
-        if self.cuda:
-            torch.cuda.synchronize()
-
-    def seconds(self, function: Callable[[], object], times: int) -> float:
-        """Of one call, after one to warm up."""
-        function()
-        self.sync()
-        began = time.perf_counter()
-        for _ in range(times):
+    def timed(self, function: Callable[[], object], times: int = STEPS, enough: float = ENOUGH) -> float:
+        """Seconds of one call, after one to warm up."""
+        taken: list[float] = []
+        for _ in range(times + 1):
+            began = time.perf_counter()
             function()
-        self.sync()
-        return (time.perf_counter() - began) / times
+            if self.cuda:
+                torch.cuda.synchronize(self.device)
+            taken.append(time.perf_counter() - began)
+            if len(taken) > 1 and sum(taken[1:]) > enough:
+                break
+        return sum(taken[1:]) / len(taken[1:])
+
+    def machine(self, rows: Rows) -> None:
+        """What the device and its bus can do."""
+        card = torch.cuda.get_device_properties(self.device) if self.cuda else None
+        name = f"{card.name} ({card.major}.{card.minor}), {card.total_memory / GB:.1f} GB" if card else "CPU"
+        versions = (
+            f"torch {torch.__version__}, Python {platform.python_version()}, {available_ram() / GB:.0f} GB RAM free"
+        )
+        rows.add(f"{name}; {versions}", note=f"{self.size[0]}x{self.size[1]}, weights {self.bytes / GB:.2f} GB")
+        side, nbytes = (8192, 1 << 28) if self.cuda else (512, 1 << 24)
+        left = torch.randn(side, side, device=self.device, dtype=half_of(self.device))
+        seconds = self.timed(lambda: left @ left, 10, 2)
+        rate = f"{2e-12 * side**3 / seconds:.1f} TFLOP/s"
+        rows.add(f"GEMM {side}, {str(left.dtype)[6:]}", seconds=seconds, note=rate)
+        there, pageable = (torch.ones(nbytes, dtype=torch.uint8, device=where) for where in (self.device, "cpu"))
+        hosts = {"pageable": pageable, "pinned": pageable.pin_memory()} if self.cuda else {"pageable": pageable}
+        for kind, host in hosts.items():
+            for way, target, source in (("to device", there, host), ("to host", host, there)):
+                seconds = self.timed(lambda to=target, of=source: to.copy_(of, non_blocking=True), 5, 2)
+                rows.add(f"copy {way}, {kind}", seconds=seconds, note=f"{nbytes / seconds / GB:.1f} GB/s")
 
     @contextmanager
     def capped(self, budget: int | None) -> Iterator[None]:
         """No more device memory than `budget` for this process."""
         if self.cuda and budget is not None:
-            total = torch.cuda.get_device_properties(self.device).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, budget / total), self.device)
+            torch.cuda.set_per_process_memory_fraction(min(1.0, budget / self.total), self.device)
         try:
             yield
         finally:
@@ -109,143 +108,104 @@ class Bench:
                 torch.cuda.set_per_process_memory_fraction(1.0, self.device)
 
     @contextmanager
-    def ours(self, budget: int | None, notes: dict[str, Any], told: bool = True) -> Iterator[Step]:
-        """Our module in `budget` bytes (None: all there is); told: whether the manager is given the number."""
+    def ours(self, budget: int | None, notes: dict[str, Any]) -> Iterator[Step]:
+        """Our module in `budget` bytes (None: all there is)."""
         rows = None if budget is None or budget >= 12 * GB * self.scale else 4096
-        limit = budget if told else None
-        if limit is None and not self.cuda:
-            limit = int(100 * GB * self.scale)
-        memory = self.memory
+        memory, limit = self.memory, budget if self.cuda or budget else int(100 * GB * self.scale)
         memory.free()
         reserve = self.costs[rows] * 11 // 10 + int(0.25 * GB * self.scale)
         memory.budget = replace(memory.budget, vram_limit=limit, preserve=reserve)
         memory.high_vram = budget is None
         self.module.execution = Execution(rows=rows)
         try:
-            with self.capped(budget if told else None):
-                yield from self._steps(notes)
+            with self.capped(budget):
+                yield from self._steps(notes, self.costs[rows])
         finally:
             memory.free()
 
-    def _steps(self, notes: dict[str, Any]) -> Iterator[Step]:
-        """On loan: one step, and what all steps copied."""
-        memory = self.memory
-        with memory.lease("transformer", once=True) as module:
-            table = condition(module, STEPS_OF_A_JOB, self.device)
-        with memory.lease("transformer") as module:
-            packed, x = pack(module, *self.size, self.device), noise(module, *self.size, self.device)
-            began, count = memory.report().bytes_copied, 0
+    def _steps(self, notes: dict[str, Any], activations: int) -> Iterator[Step]:
+        """One step, done as a job does it, and what all steps copied."""
+        memory, planned, x = self.memory, self.module.execution, noise(self.module, *self.size, self.device)
 
-            def step() -> Tensor:
-                nonlocal count
-                count += 1
+        def prepare(effort: Effort) -> ConditionTable:
+            with memory.lease("transformer", once=True) as module:
+                return condition(module, STEPS_OF_A_JOB, self.device)
+
+        def context(effort: Effort) -> PackedTokens:
+            with memory.lease("transformer") as module:
+                return pack(module, *self.size, self.device)
+
+        table = memory.attempt("prepare", prepare, heeds={"resident", "disk"})
+        packed = memory.attempt("pack", context, heeds={"resident", "disk"})
+        held, began, count = memory.report().held, memory.report().bytes_copied, 0
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        beside = sum(t.nbytes for t in (*table.modulation, table.final, table.text, table.image, packed.context))
+        notes["planned"] = held + activations + beside
+
+        def step() -> Tensor:
+            nonlocal count
+            count += 1
+            return memory.attempt("step", velocity, heeds={"resident", "rows", "disk"})
+
+        def velocity(effort: Effort) -> Tensor:
+            with memory.lease("transformer") as module:
+                module.execution = Execution(rows=effort.rows or planned.rows)
                 return module(x, table.step(count % STEPS_OF_A_JOB), packed)
 
-            yield step
-            report = memory.report()
-            notes["copied"] = (report.bytes_copied - began) / max(count, 1)
-            notes["where"] = report.modules["transformer"].where
+        yield step
+        report, steps_down = memory.report(), memory.news()
+        where = report.modules["transformer"].where
+        notes.update(copied=(report.bytes_copied - began) / max(count, 1), whole=where == "on the device")
+        notes["note"] = where + (f"; out of memory {len(steps_down)} times" if steps_down else "")
 
-    @contextmanager
-    def beside_ballast(self, budget: int, notes: dict[str, Any]) -> Iterator[Step]:
-        """Our module on a card of which another process leaves `budget` bytes."""
-        torch.cuda.empty_cache()
-        command = [sys.executable, "-c", BALLAST, str(budget)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-            assert other.stdout is not None
-            other.stdout.readline()
-            try:
-                with self.ours(budget, notes, told=False) as step:
-                    yield step
-            finally:
-                other.communicate("")
-
-    def ways(self) -> dict[str, Callable[[dict[str, Any]], AbstractContextManager[Step]]]:
-        """All rows of the table."""
-        rows: dict[str, Callable[[dict[str, Any]], AbstractContextManager[Step]]] = {
-            "ours resident": lambda notes: self.ours(None, notes)
-        }
+    def ways(self) -> dict[str, tuple[float, Callable[[dict[str, Any]], AbstractContextManager[Step]]]]:
+        """All rows: how much of the device a way needs, or 0, and the way."""
+        rivals = Rivals(self.weights, self.config, self.size, self.device, roomy=available_ram() > 1.2 * self.bytes)
+        rows: dict[str, Any] = {RESIDENT: (0, lambda notes: self.ours(None, notes))}
         for budget in BUDGETS:
             limit = int(budget * GB * self.scale)
-            rows[f"ours {budget} GB"] = lambda notes, limit=limit: self.ours(limit, notes)
-        if self.cuda:
-            rows["ours 6 GB, ballast"] = lambda notes: self.beside_ballast(int(6 * GB * self.scale), notes)
-        for name, way in Rivals(self.weights, self.config, self.size, self.device).all().items():
-            rows[name] = lambda notes, way=way: way()
-        return rows
+            rows[f"step: ours, {budget} GB"] = (limit, lambda notes, limit=limit: self.ours(limit, notes))
+        ordered = list(rows.items())
+        for position, (name, need, way) in enumerate(rivals.all(self.bytes)):
+            ordered.insert(1 + 2 * position, (f"step: {name}", (need, lambda notes, way=way: way())))
+        return dict(ordered)
 
     def row(self, way: Callable[[dict[str, Any]], AbstractContextManager[Step]]) -> dict[str, Any]:
-        """One turn of one way: what it took, or why it did not run."""
+        """What one way took, or why it did not run."""
         notes: dict[str, Any] = {}
         gc.collect()  # offloading hooks of the row before hold its module in cycles
         if self.cuda:
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats(self.device)
         try:
             with way(notes) as step:
-                notes["seconds"] = self.seconds(step, self.steps)
-        except torch.OutOfMemoryError:
-            notes["failed"] = "out of memory"
+                notes["seconds"] = self.timed(step)
         except FAILURES as error:
-            notes["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:120]
-        notes["peak"] = torch.cuda.max_memory_allocated() if self.cuda else 0
-        notes["host"] = psutil.Process().memory_info().rss
+            notes["note"] = failure(error)
+        if self.cuda:
+            notes["peak"] = torch.cuda.max_memory_allocated(self.device)
         return notes
 
 
-def machine(bench: Bench) -> dict[str, Any]:
-    """What the device and its bus can do, and the size of the work."""
-    size, nbytes = (8192, 1 << 30) if bench.cuda else (512, 1 << 24)
-    left = torch.randn(size, size, device=bench.device, dtype=torch.bfloat16)
-    target = torch.empty(nbytes, dtype=torch.uint8, device=bench.device)
-    pageable = torch.ones(nbytes, dtype=torch.uint8)
-    pinned = pageable.pin_memory() if bench.cuda else pageable
-    return {
-        "device": torch.cuda.get_device_name(bench.device) if bench.cuda else platform.processor() or "cpu",
-        "versions": f"torch {torch.__version__}, CUDA {torch.version.cuda}, Python {platform.python_version()}",
-        "date": time.strftime("%Y-%m-%d"),
-        "size": f"{bench.size[0]}x{bench.size[1]}",
-        "weights": bench.scale * FULL_BYTES,
-        "activations": bench.costs[None],
-        "in rows": bench.costs[4096],
-        "gemm": 2 * size**3 / bench.seconds(lambda: left @ left, 10),
-        "pinned": nbytes / bench.seconds(lambda: target.copy_(pinned, non_blocking=True), 5),
-        "pageable": nbytes / bench.seconds(lambda: target.copy_(pageable), 3),
-    }
-
-
+@torch.no_grad()
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", choices=list(CONFIGS), default="full")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--size", default="544x704", help="height x width; a small one makes copying the limit")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=3)
+    parser = arguments(__doc__)
     parser.add_argument("--only", nargs="+", default=[""], help="rows whose name contains one of these")
-    parser.add_argument("--minutes", type=float, default=60, help="begin no row after this time")
-    parser.add_argument("--quick", action="store_true", help="one turn of the most telling rows in 8 minutes")
-    parser.add_argument("--save", type=Path, help="where the table goes too, with the numbers beside it as JSON")
     args = parser.parse_args()
-    if args.quick:
-        args.rounds, args.steps, args.minutes = 1, 2, min(args.minutes, 8)
-    deadline = time.monotonic() + 60 * args.minutes
-    bench = Bench(args)
-    facts = machine(bench)
-    print(f"{facts}, ready after {time.monotonic() + 60 * args.minutes - deadline:.0f} s", flush=True)
-    ways = {name: way for name, way in bench.ways().items() if any(part in name for part in args.only)}
-    if args.quick:
-        ways = {name: ways[name] for name in QUICK if name in ways}
-    turns: Turns = {name: [] for name in ways}
-    with torch.no_grad():
-        for turn in range(args.rounds):
-            for name, way in ways.items():
-                if time.monotonic() > deadline:
-                    print(f"turn {turn + 1}: {name}: left out, {args.minutes:g} minutes are over", flush=True)
-                    continue
-                turns[name].append(bench.row(way))
-                print(f"turn {turn + 1}: {name}: {turns[name][-1]}", flush=True)
-                save(args.save, facts, turns)
-    print("\n".join(table(facts, turns)))
+    rows = Rows(args.rows, args.seconds)
+    height, width = (int(part) for part in args.size.split("x"))
+    bench = Bench(device_of(args.device), args.scale, (height, width))
+    bench.machine(rows)
+    for name, (need, way) in bench.ways().items():
+        if not any(part in name for part in args.only):
+            continue
+        if bench.cuda and need > bench.total:
+            rows.add(name, note=f"left out: the card has {bench.total / GB:.1f} GB")
+        elif not rows.is_late(name):
+            began = time.monotonic()
+            rows.add(name, **bench.row(way))
+            rows.longest = max(rows.longest, time.monotonic() - began)
     return 0
 
 

@@ -14,21 +14,16 @@ from torch import Tensor, nn
 
 Step = Callable[[], Tensor]
 
-BALLAST = """
-import sys, torch
-free, _ = torch.cuda.mem_get_info()
-hold = torch.empty(max(0, free - int(sys.argv[1])), dtype=torch.uint8, device="cuda")
-print("ready", flush=True)
-sys.stdin.read()
-"""
-"""A second process that leaves so many bytes of the card, until its input ends."""
-
 
 class Rivals:
     """Builds diffusers' module on shared host weights and calls it with inputs of the same sizes as ours."""
 
-    def __init__(self, weights: dict[str, Tensor], config: Any, size: tuple[int, int], device: torch.device) -> None:
-        self.weights, self.config, self.size, self.device = weights, config, size, device
+    def __init__(
+        self, weights: dict[str, Tensor], config: Any, size: tuple[int, int], device: torch.device, *, roomy: bool
+    ) -> None:
+        """roomy: RAM holds a second copy of all weights, which is what diffusers makes to stream them."""
+        self.weights, self.config, self.size, self.device, self.roomy = weights, config, size, device, roomy
+        self.dtype = next(iter(weights.values())).dtype
 
     def module(self) -> Any:
         """A new module on the host, sharing the weights."""
@@ -44,7 +39,7 @@ class Rivals:
         draw = torch.Generator().manual_seed(4)
 
         def random(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=draw).to(self.device, torch.bfloat16)
+            return torch.randn(*shape, generator=draw).to(self.device, self.dtype)
 
         def latents(frames: int) -> Tensor:
             return random(1, config.in_channels, frames, height // 8, width // 8)
@@ -54,13 +49,13 @@ class Rivals:
 
         inputs = {
             "hidden_states": latents(WINDOW),
-            "timestep": torch.full((1,), 500.0, device=self.device, dtype=torch.bfloat16),
+            "timestep": torch.full((1,), 500.0, device=self.device, dtype=self.dtype),
             "encoder_hidden_states": random(1, 30, config.text_embed_dim),
             "encoder_attention_mask": torch.ones(1, 30, dtype=torch.bool, device=self.device),
             "pooled_projections": random(1, config.pooled_projection_dim),
             "image_embeds": random(1, 729, config.image_proj_dim),
             "indices_latents": at(*range(1, 1 + WINDOW)),
-            "guidance": torch.full((1,), 10000.0, device=self.device, dtype=torch.bfloat16),
+            "guidance": torch.full((1,), 10000.0, device=self.device, dtype=self.dtype),
             "latents_clean": latents(2),
             "indices_latents_clean": at(0, 10),
             "latents_history_2x": latents(2),
@@ -87,6 +82,7 @@ class Rivals:
             num_blocks_per_group=1 if level == "block" else None,
             use_stream=stream,
             record_stream=stream,
+            low_cpu_mem_usage=stream and not self.roomy,
         )
         yield self.step(module)
 
@@ -118,16 +114,16 @@ class Rivals:
             layer.register_forward_hook(leave)
         yield self.step(module)
 
-    def all(self) -> dict[str, Callable[[], AbstractContextManager[Step]]]:
-        """By the name in the table; streams only where there are any."""
-        ways: dict[str, Callable[[], AbstractContextManager[Step]]] = {
-            "diffusers resident": self.resident,
-            "diffusers group, block": lambda: self.group("block", stream=False),
-            "diffusers group, leaf": lambda: self.group("leaf", stream=False),
-            "diffusers sequential": self.sequential,
-            "per-access swapping": self.per_access,
-        }
-        if self.device.type == "cuda":
-            ways["diffusers group, block, stream"] = lambda: self.group("block", stream=True)
-            ways["diffusers group, leaf, stream"] = lambda: self.group("leaf", stream=True)
-        return ways
+    def all(self, weights: int) -> list[tuple[str, int, Callable[[], AbstractContextManager[Step]]]]:
+        """Name in the table, bytes of the device that it needs for sure, and the way; the best offloading first.
+
+        weights: bytes of all. Streams only where there are any.
+        """
+        cuda = self.device.type == "cuda"
+        label = "diffusers group, leaf" + (", stream" if cuda else "") + ("" if self.roomy else ", little RAM")
+        return [
+            ("diffusers resident", weights, self.resident),
+            (label, 0, lambda: self.group("leaf", stream=cuda)),
+            ("per-access swapping", 0, self.per_access),
+            ("diffusers sequential", 0, self.sequential),
+        ]

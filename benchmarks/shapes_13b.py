@@ -4,13 +4,15 @@ Weights are slices of one random pool (normal, 0.02), so that 25.75 GB take seco
 `small` keeps every kind of layer and is quick on any machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from framepack.memory.lanes import CudaLane, Lane, lane_for
+from framepack.models.attention import fuses_bfloat16
 from framepack.models.config import TransformerConfig
 from framepack.models.packing import ContextLatents
 from framepack.models.transformer import ConditionTable, PackedTokens
@@ -50,11 +52,55 @@ class Pool:
 
     def fill(self, module: nn.Module) -> None:
         """Give a module on the meta device weights on the CPU, in place."""
-        for name, parameter in list(module.named_parameters()):
-            parent, _, leaf = name.rpartition(".")
+        for part in module.modules():
+            self.fill_own(part)
+
+    def fill_own(self, part: nn.Module) -> None:
+        """The weights that are its own, not its submodules'."""
+        for name, parameter in list(part.named_parameters(recurse=False)):
             flat = torch.cat(list(self.runs(parameter.numel())))
-            weight = nn.Parameter(flat.reshape(parameter.shape), requires_grad=False)
-            setattr(module.get_submodule(parent), leaf, weight)
+            setattr(part, name, nn.Parameter(flat.reshape(parameter.shape), requires_grad=False))
+
+
+def fill_shared(module: nn.Module, *kinds: Iterable[nn.Module]) -> None:
+    """As `Pool.fill`, but blocks of one kind share memory: a host that could not hold all of them can use them all."""
+    for kind in kinds:
+        first, *others = kind
+        Pool(next(first.parameters()).dtype).fill(first)
+        for block in others:
+            for name, weight in list(first.named_parameters()):
+                parent, _, leaf = name.rpartition(".")
+                setattr(block.get_submodule(parent), leaf, nn.Parameter(weight.data, requires_grad=False))
+    pool = Pool(next(module.parameters()).dtype)
+    for part in module.modules():
+        if any(weight.is_meta for weight in part.parameters(recurse=False)):
+            pool.fill_own(part)
+
+
+class SharedHost(CudaLane):
+    """Page-locked buffers of one size are one: what is in them is the same, and its copies take as long."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.buffers: dict[int, Tensor] = {}
+
+    def host(self, nbytes: int) -> Tensor:
+        if nbytes not in self.buffers:
+            self.buffers[nbytes] = super().host(nbytes)
+        return self.buffers[nbytes]
+
+    def free_host(self, flat: Tensor) -> None:
+        pass
+
+
+def lane_of(device: torch.device) -> Lane:
+    """For modules whose blocks share memory."""
+    return SharedHost(device) if device.type == "cuda" else lane_for(device)
+
+
+def half_of(device: torch.device) -> torch.dtype:
+    """What the device multiplies fast: bfloat16, or float16 before Ampere."""
+    return torch.bfloat16 if fuses_bfloat16(device) else torch.float16
 
 
 def config_json(config: TransformerConfig) -> dict[str, Any]:
