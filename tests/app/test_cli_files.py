@@ -106,7 +106,7 @@ def test_on_the_command_line_options_take_the_place_of_what_the_file_says(tmp_pa
     (tmp_path / "a.png").unlink()
     assert run(monkeypatch, "plan", "--like", file) == 2
     assert "the picture a.png is not beside v.webm: put it there, or give its path" in capsys.readouterr().err
-    assert plan(other, "--end-frame", other).image == other
+    assert plan(other, "--end-frame", other).image.file == other
 
 
 def requested(folder: Path) -> GenerationRequest:
@@ -141,6 +141,20 @@ def test_every_field_comes_back_and_changes_take_its_place(tmp_path):
     assert framepack.request_like is request_like
 
 
+def test_a_picture_keeps_its_edits_and_another_model_has_its_own_length(tmp_path, monkeypatch):
+    edits = {"rotate": 90, "fit": "blur", "crop": (0.1, 0.0, 0.9, 1.0)}
+    request = GenerationRequest(image={"file": picture(tmp_path / "a.png"), **edits}, seconds=2.0, length="exact")
+    file, other = video(tmp_path / "v.mkv", request), picture(tmp_path / "in" / "b.png")
+    assert request_like(file).image == request.image
+    planned: list[GenerationRequest] = []
+    monkeypatch.setattr("framepack.app.cli_plan.run", lambda request, *_: planned.append(request) or 0)
+    assert run(monkeypatch, "plan", other, "--like", file) == 0
+    assert planned[0].image == request.image.model_copy(update={"file": other})
+    assert run(monkeypatch, "plan", f"{other}[flip=vertical]", "--like", file) == 0
+    assert (planned[1].image.flip, planned[1].image.rotate) == ("vertical", 0)
+    assert [request_like(file, model=name).length for name in ("mini", "framepack")] == ["exact", None]
+
+
 def test_pictures_are_found_beside_the_file_in_the_services_folders_here_or_where_they_are_said_to_be(
     tmp_path, monkeypatch
 ):
@@ -150,14 +164,14 @@ def test_pictures_are_found_beside_the_file_in_the_services_folders_here_or_wher
     with pytest.raises(ValueError, match=r"the picture a\.png is not beside v\.mkv: put it there, or give its path"):
         request_like(file)
     given = [tmp_path / "made" / name for name in names]
-    assert [request_like(file, *given).image, request_like(file, *given).loras[0].file] == [given[0], given[2]]
+    assert [request_like(file, *given).image.file, request_like(file, *given).loras[0].file] == [given[0], given[2]]
     uploads = tmp_path / "outputs" / ".framepack" / "uploads"
     uploads.mkdir(parents=True)
     for name in names[:2]:
         shutil.copy(tmp_path / "made" / name, uploads)
     monkeypatch.chdir(tmp_path / "made")
     found = request_like(file)
-    assert [found.image, found.frames[0].image] == [uploads / name for name in names[:2]]
+    assert [found.image.file, found.frames[0].image.file] == [uploads / name for name in names[:2]]
     assert found.loras[0].file.samefile(given[2])
 
 
@@ -168,7 +182,7 @@ def test_another_picture_of_the_same_name_is_refused_and_one_of_two_of_a_name_as
     with pytest.raises(ValueError, match=r"b\.png is not the picture that v\.mkv was made from: give the path of that"):
         request_like(file)
     right = picture(tmp_path / "right" / "b.png", 9)
-    assert request_like(file, right).frames[0].image == right
+    assert request_like(file, right).frames[0].image.file == right
     two = GenerationRequest(image=right, end_frame={"image": picture(tmp_path / "b.png", 500)})
     file = video(tmp_path / "two.mkv", two)
     with pytest.raises(ValueError, match=r"was made from 2 files that are called b\.png: give their paths"):

@@ -130,6 +130,7 @@ def test_no_picture_is_replaced_without_leave_and_mistakes_are_told(tmp_path, cl
         ({"every": 0}, "every must be 1"),
         ({"every": 2, "output": tmp_path / "a.png"}, "several frames need a folder"),
         ({"every": 2, "output": path}, "there is a file in its place"),
+        ({"which": 0, "output": path / "a.png"}, "there is a file in its place"),
         ({"which": 0, "output": tmp_path / "a.jpg"}, "saved as .png, got 'a.jpg'"),
         ({}, "say which frames"),
         ({"at": 0, "every": 1}, "say which frames"),

@@ -140,6 +140,7 @@ def extract_frames(
         frame = still(file, which=which, at=at)
         path = one_file(folder or file.parent, file.stem, frame.number)
         require_free([path], overwrite=overwrite)
+        make_folder(path.parent)
         return [save(path, frame)]
     if every < 1:
         raise ValueError(f"every must be 1 (all frames) or more, got {every}")

@@ -150,7 +150,7 @@ def _mark_webp(file: BinaryIO) -> None:
 def _xmp_of_mp4(file: BinaryIO) -> bytes:
     for kind, length in boxes(file):
         if kind == b"uuid" and file.read(16) == BOX_ID:
-            return file.read(min(length - 16, MAX_BYTES))
+            return file.read(min(length - 16, MAX_BYTES)) + _tags_of(file)
     return _tags_of(file)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from framepack.jobs.paths import Kind, change_paths
 from framepack.media.marks import request_in
 from framepack.media.metadata import read_metadata
+from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
 CONTENTS = "contents"
@@ -24,7 +25,7 @@ HERE = (".", ".framepack/uploads", ".framepack/loras")
 """Where files are looked for, from a video's folder: the last two are the job service's."""
 ALTERNATIVES = ({"width", "height"}, {"resolution"})
 """Settings of which a new one takes the place of the others."""
-FOLLOWS = {"cache": {"cache_threshold"}}
+FOLLOWS = {"cache": {"cache_threshold"}, "model": {"length"}}
 """Settings whose defaults follow from another one, which are those of a new one where that changes."""
 
 
@@ -76,16 +77,19 @@ def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     for given, others in (ALTERNATIVES, ALTERNATIVES[::-1]):
         if any(changes.get(name) is not None for name in given):
             merged |= {name: None for name in others if name not in changes}
-    for name in FOLLOWS.keys() & changes.keys():
-        merged |= {follower: None for follower in FOLLOWS[name] if follower not in changes}
+    for name, followers in FOLLOWS.items():
+        if merged.get(name) != request.get(name):
+            merged |= {follower: None for follower in followers if follower not in changes}
     before = request.get("output")
     output = {key: value for key, value in before.items() if key != "path"} if isinstance(before, dict) else {}
     wanted = dict(changes.get("output") or {})
     if wanted.get("path") and "format" not in wanted:
         output.pop("format", None)
-    image = request.get("image")
-    if "image" in changes and isinstance(image, dict) and isinstance(changes["image"], str | Path):
-        merged["image"] = {**image, "file": changes["image"]}
+    image, new = request.get("image"), changes.get("image")
+    if isinstance(new, Picture) and not new.edited:
+        new = new.file
+    if isinstance(image, dict) and isinstance(new, str | Path):
+        merged["image"] = {**image, "file": new}
     return {**merged, "output": output | wanted}
 
 
