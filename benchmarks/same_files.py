@@ -47,6 +47,7 @@ THREADS = (1, 2, 16, 24)
 WRITES, FRAMES = 5, 13
 HARBOUR = Path(__file__).parents[1] / "examples" / "harbour.jpg"
 Frames = np.ndarray
+Sizes = tuple[tuple[int, int], ...]
 
 
 def noise(width: int, height: int) -> Frames:
@@ -84,11 +85,11 @@ def write(name: str, frames: Frames, file: Path, threads: int | None = None) -> 
     return sha256(file.read_bytes()).hexdigest()
 
 
-def differing(name: str, threads: int | None, folder: Path) -> tuple[int, int]:
+def differing(name: str, threads: int | None, folder: Path, sizes: Sizes) -> tuple[int, int]:
     """How many files were written, and how many differ from the first of their kind."""
     written = other = 0
     cores = os.sched_getaffinity(0)
-    for size, content in itertools.product(SIZES, CONTENTS.values()):
+    for size, content in itertools.product(sizes, CONTENTS.values()):
         frames = content(*(size if FORMATS[name].even else ODD.get(size, size)))
         sums = []
         for turn in range(WRITES):
@@ -100,7 +101,7 @@ def differing(name: str, threads: int | None, folder: Path) -> tuple[int, int]:
     return written, other
 
 
-def matrix(names: list[str]) -> list[str]:
+def matrix(names: list[str], sizes: Sizes) -> list[str]:
     """One row a format and number of threads."""
     lines = ["| format | threads | files written | differing |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +109,7 @@ def matrix(names: list[str]) -> list[str]:
             sink = FORMATS[name].sink
             counts = (None, *THREADS) if isinstance(sink, Codec) and sink.threads > 1 else (None,)
             for threads in counts:
-                written, other = differing(name, threads, Path(folder))
+                written, other = differing(name, threads, Path(folder), sizes)
                 said = threads or f"its own ({sink.threads if isinstance(sink, Codec) else 1})"
                 lines.append(f"| {name} | {said} | {written} | {other} |")
                 print(lines[-1], flush=True)
@@ -157,10 +158,11 @@ def costs() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=list(FORMATS))
+    parser.add_argument("--sizes", type=int, nargs=2, default=(0, len(SIZES)), help="which of the sizes, from and to")
     parser.add_argument("--costs", action="store_true", help="processor time and size only")
     parser.add_argument("--save", type=Path, help="append the table to this file")
     arguments = parser.parse_args()
-    lines = costs() if arguments.costs else matrix(arguments.formats)
+    lines = costs() if arguments.costs else matrix(arguments.formats, SIZES[slice(*arguments.sizes)])
     if arguments.save:
         with arguments.save.open("a") as file:
             about = f"{os.cpu_count()} cores, {platform.machine()}, PyAV {av.__version__}, {date.today()}"

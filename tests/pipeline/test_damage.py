@@ -201,7 +201,7 @@ def test_a_video_with_other_frames_than_planned_is_not_published(
     finish = run_module.VideoOutput.finish
 
     def fewer(self):
-        self.settled = (*self.settled, range(37, 40))
+        self.settled, self.frames = (*self.settled, range(37, 40)), 40
         self.known = self.known.__class__(**{**vars(self.known), "path": self.grown(3)})
         shutil.copyfile(self.grown(2), self.grown(3))
         return finish(self)
