@@ -1,8 +1,8 @@
 """A generator that makes numbers instead of videos, keeps its sections as the real one does, and fails on demand.
 
-The request's prompt is a JSON object: `pause` seconds a step, `fail` what to do at `section` and `step` (section -1 is
-before the first event), at most `times` times over all attempts (counted in the work folder), `tell` to write down
-beside the video what it was told, `notice` a sentence to say.
+The request's prompt is a JSON object: `begin` seconds before the first event, `pause` seconds a step, `fail` what to do
+at `section` and `step` (section -1 is before the first event), at most `times` times over all attempts (counted in the
+work folder), `tell` to write down beside the video what it was told, `notice` a sentence to say.
 """
 
 import ctypes
@@ -52,6 +52,7 @@ class Fake:
         self, request: GenerationRequest, *, outputs: Path, work: Path, preserve: str | None = None
     ) -> Iterator[Event]:
         script = json.loads(request.prompt)
+        time.sleep(script.get("begin", 0.0))
         misbehave(script, -1, 0, work)
         if script.get("tell"):
             request.output.path.with_suffix(".told").write_text(str(preserve))
