@@ -204,7 +204,7 @@ def main() -> None:
         f"{len(rows)} damages with a known sum: verify found {found[True]}; `generate` was tried on "
         f"{refused.total()} and ended in a sentence {refused[True]} times; {time.monotonic() - began:.0f} s.",
         "",
-        "Without a known sum verify finds, of each kind (a file that is optional, or still reads, cannot be told):",
+        "Without a known sum verify finds, of each kind (numbers that still look like weights cannot be told):",
         *(
             f"- {name}: {blind[name, True]} of {blind[name, True] + blind[name, False]}"
             for name in dict.fromkeys(name for name, _, _ in rows)

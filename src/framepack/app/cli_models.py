@@ -78,6 +78,8 @@ def verify_command(model: str, source: ModelSource) -> int:
             said = "".join(f"\n    {escape(problem)}" for problem in verdict.problems)
             state = f"[red]not right[/]{said}" if said else f"[green]ok[/], {verdict.summary}"
             console.print(f"{verdict.part}: {state}")
+            for remark in verdict.remarks:
+                console.print(f"    [yellow]note:[/] {escape(remark)}")
     return 2 if problems else 0
 
 

@@ -108,7 +108,7 @@ def _shards(index: Path) -> list[Path]:
     if outside := [name for name in names if Path(name).name != name]:
         raise CheckpointError(f"{index} names a file outside its folder: {outside[0]}")
     if missing := [name for name in names if not (index.parent / name).is_file()]:
-        raise CheckpointError(f"{index.parent} lacks {len(missing)} of {len(names)} files: {_some(missing)}; {FIX}")
+        raise CheckpointError(f"{index.parent} lacks {len(missing)} of {len(names)} files: {some(missing)}; {FIX}")
     return [index.parent / name for name in names]
 
 
@@ -177,7 +177,7 @@ def check_weights(module: nn.Module, folder: Path, rules: NameRules = PLAIN) -> 
                 plan[path][stored] = name
     if mistyped:
         raise CheckpointError(
-            f"{folder} holds {len(mistyped)} weights in types that cannot be used ({_some(mistyped, 2)}): "
+            f"{folder} holds {len(mistyped)} weights in types that cannot be used ({some(mistyped, 2)}): "
             f"float32, float16 or bfloat16 is needed; {FIX}"
         )
     wrong_shape = {entry.split(" in ", 1)[0] for entry in misshapen}
@@ -189,18 +189,19 @@ def check_weights(module: nn.Module, folder: Path, rules: NameRules = PLAIN) -> 
 def _complain(folder: Path, *, missing: list[str], unexpected: list[str], misshapen: list[str]) -> None:
     problems = []
     if misshapen:
-        problems.append(f"{len(misshapen)} of another shape ({_some(misshapen)})")
+        problems.append(f"{len(misshapen)} of another shape ({some(misshapen)})")
     if missing:
-        problems.append(f"{len(missing)} missing ({_some(missing)})")
+        problems.append(f"{len(missing)} missing ({some(missing)})")
     if unexpected:
-        problems.append(f"{len(unexpected)} unexpected ({_some(unexpected)})")
+        problems.append(f"{len(unexpected)} unexpected ({some(unexpected)})")
     if problems:
         raise CheckpointError(
             f"{folder} does not fit the model, weights: {'; '.join(problems)}; is its config.json right?"
         )
 
 
-def _some(names: Sequence[str], most: int = 4) -> str:
+def some(names: Sequence[str], most: int = 4) -> str:
+    """The first ones, and how many more there are."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
 

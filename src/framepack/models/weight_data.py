@@ -6,6 +6,7 @@ like weights pass: only a checksum tells those.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -16,43 +17,51 @@ from framepack.models.checkpoint import CheckpointError, open_weights
 LARGEST = 1e5
 """Weights are rarely beyond 100; float16 ends at 65504. A flipped bit of the exponent makes 1e19 or more."""
 BLOCK = 2048
-"""Equal numbers in a row of a matrix, 4 or 8 kB, that no training leaves."""
+"""Equal numbers in a row of a matrix, 4 or 8 kB, that are told. Some models are made so: mini's VAE has zero matrices."""
 TOKEN_TABLES = ("embed_tokens.weight", "token_embedding.weight")
 """Their rows of tokens that no text has may all be equal."""
 
 
-def findings(path: Path, told: Callable[[int], None] | None = None) -> Iterator[str]:
-    """A phrase for each tensor of a file that looks damaged. CheckpointError where it cannot be read at all."""
+class Finding(NamedTuple):
+    """What looks damaged in a tensor."""
+
+    said: str
+    certain: bool
+    """No sound model has it. Blank blocks may be meant."""
+
+
+def findings(path: Path, told: Callable[[int], None] | None = None) -> Iterator[Finding]:
+    """Of each tensor of a file that looks damaged. CheckpointError where it cannot be read at all."""
     with open_weights(path) as file:
         for name in file.keys():  # noqa: SIM118  (not a dict)
             try:
                 tensor = file.get_tensor(name)
             except (SafetensorError, OSError) as error:
                 raise CheckpointError(f"{path} is damaged at {name} ({error})") from None
-            if tensor.numel() and (found := finding(name, tensor)):
-                yield f"{name} {found}"
+            if tensor.numel() and tensor.is_floating_point():
+                values = tensor.bfloat16() if tensor.itemsize == 1 else tensor
+                if wrong := impossible(values):
+                    yield Finding(f"{name} {wrong}", certain=True)
+                elif tensor.ndim > 1 and not name.endswith(TOKEN_TABLES) and (empty := blank(values)):
+                    yield Finding(f"{name} {empty}", certain=False)
             if told is not None:
                 told(tensor.nbytes)
 
 
-def finding(name: str, tensor: Tensor) -> str | None:
-    """What looks damaged in one tensor, None where nothing does."""
-    if not tensor.is_floating_point():
-        return None
-    if tensor.itemsize == 1:
-        tensor = tensor.bfloat16()
-    low, high = (value.item() for value in tensor.aminmax())
-    largest = max(abs(low), abs(high))
-    if not largest < float("inf"):
+def impossible(tensor: Tensor) -> str | None:
+    """Numbers that no weight is, None where there are none."""
+    ends = torch.stack(tensor.aminmax())  # both NaN where there is one
+    if not ends.isfinite().all():
         count = int((~tensor.isfinite()).sum())
         return f"has {count} numbers of {tensor.numel()} that are NaN or infinite"
-    if largest > LARGEST:
-        return f"has numbers up to {largest:.1e}"
-    if tensor.ndim < 2 or name.endswith(TOKEN_TABLES):
-        return None
-    if low == high and tensor.numel() >= BLOCK:
-        return f"is {low:g} throughout"
+    largest = ends.abs().max().item()
+    return f"has numbers up to {largest:.1e}" if largest > LARGEST else None
+
+
+def blank(tensor: Tensor) -> str | None:
+    """Blocks of one number in a matrix, None where there are none."""
     rows = tensor.flatten()[: tensor.numel() // BLOCK * BLOCK].view(-1, BLOCK)
-    if torch.any(blocks := (rows == rows[:, :1]).all(dim=1)):
-        return f"has {int(blocks.sum())} blocks of {BLOCK * tensor.element_size() // 1024} kB of one number"
-    return None
+    count = int((rows == rows[:, :1]).all(dim=1).sum())
+    if count and count == len(rows):
+        return f"is {rows[0, 0].item():g} throughout"
+    return f"has {count} blocks of {BLOCK * tensor.element_size() // 1024} kB of one number" if count else None

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from framepack.models.checkpoint import CheckpointError, check_weights, weight_files
+from framepack.models.checkpoint import CheckpointError, check_weights, some, weight_files
 from framepack.models.encoders import check_image_encoder, check_text_encoder
 from framepack.models.vae import check_vae
 from framepack.models.weight_data import findings
@@ -51,6 +51,8 @@ class Verdict:
     path: Path | None
     problems: list[str] = field(default_factory=list)
     """A sentence each; none: as far as can be told, all is well."""
+    remarks: list[str] = field(default_factory=list)
+    """What may be damage, and may be how the model was made."""
     right: int = 0
     """Files that are what their known checksum says."""
     unknown: int = 0
@@ -66,8 +68,8 @@ class Verdict:
             said.append(f"{self.unchanged} of unknown checksum are as they were when last verified")
         if new := self.unknown - self.unchanged:
             said.append(
-                f"no checksum is known of {new} files: names, shapes, types and sizes fit, no NaN and no blank block "
-                "is in them, but other numbers would not be noticed"
+                f"no checksum is known of {new} files: names, shapes, types and sizes fit and no NaN is in them, but "
+                "other numbers would not be noticed"
             )
         return "; ".join(said)
 
@@ -148,7 +150,11 @@ def _check_file(file: Path, verdict: Verdict, stamps: Stamps, told: Told | None)
                     "be failing; copy it again"
                 )
             verdict.unchanged += 1
-        if file.suffix == ".safetensors" and (found := list(findings(file, told))):
-            more = f", and {len(found) - 2} more" if len(found) > 2 else ""
-            raise CheckpointError(f"{file} looks damaged: {'; '.join(found[:2])}{more}; copy it again")
+        if file.suffix == ".safetensors":
+            found = list(findings(file, told))
+            if certain := [finding.said for finding in found if finding.certain]:
+                raise CheckpointError(f"{file} is damaged: {some(certain, 2)}; copy it again")
+            if found:
+                said = some([finding.said for finding in found], 2)
+                verdict.remarks.append(f"{file} has blank places: {said}; some models are made so, a failed copy too")
     return Stamp(size=now.st_size, mtime_ns=now.st_mtime_ns, sha256=digest, when=time.time())
