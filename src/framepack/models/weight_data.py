@@ -17,7 +17,7 @@ from framepack.models.checkpoint import CheckpointError, open_weights
 LARGEST = 1e5
 """Weights are rarely beyond 100; float16 ends at 65504. A flipped bit of the exponent makes 1e19 or more."""
 BLOCK = 2048
-"""Equal numbers in a row of a matrix, 4 or 8 kB, that are told. Some models are made so: mini's VAE has zero matrices."""
+"""Equal numbers in a row of a matrix, 4 or 8 kB, told. Some models are made so: mini's VAE has such matrices."""
 TOKEN_TABLES = ("embed_tokens.weight", "token_embedding.weight")
 """Their rows of tokens that no text has may all be equal."""
 
