@@ -27,6 +27,7 @@ from framepack.jobs import liveness
 from framepack.jobs.job import DEATHS_ALLOWED, ENDED
 from framepack.jobs.pool import Crew, Slot
 from framepack.jobs.worker import ProcessWorker
+from framepack.spec.picture import Picture
 
 TESTS = sys.path[0]
 MOMENTS = ("while it started", "before its first event", "after its first event")
@@ -72,7 +73,7 @@ def main() -> int:
         picture = Path(name) / "x.png"
         picture.write_bytes(b"x")
         requests = [ask(seed=seed, sections=4, steps=4, begin=0.3, pause=0.05) for seed in range(options.jobs)]
-        requests = [request.model_copy(update={"image": picture}) for request in requests]
+        requests = [request.model_copy(update={"image": Picture(file=picture)}) for request in requests]
         with Service(folders, Crew(target=TARGET, workers=[{}] * 4)) as service:
             with closing(sqlite3.connect(folders.queue, timeout=30)) as connection:
                 connection.executescript(LEDGER)

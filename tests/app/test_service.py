@@ -22,6 +22,7 @@ from framepack.jobs.pool import Crew
 from framepack.jobs.store import JobStore
 from framepack.media.sheet import GAP
 from framepack.media.video import VideoWriter
+from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
 
@@ -33,7 +34,7 @@ def folders(tmp_path: Path):
 def wish(folder: Path, **script) -> GenerationRequest:
     picture = folder / "x.png"
     picture.write_bytes(b"pixels")
-    return ask(**script).model_copy(update={"image": picture})
+    return ask(**script).model_copy(update={"image": Picture(file=picture)})
 
 
 def test_a_second_service_on_the_same_folders_is_refused(folders):
@@ -146,7 +147,7 @@ def test_old_uploads_that_no_job_uses_are_dropped_at_the_next_start(folders, tmp
     for name in ("used.png", "old.png", "young.png"):
         (folders.uploads / name).write_bytes(b"x")
     with Service(folders, Crew(target=TARGET, workers=[])) as service:
-        service.submit([wish(tmp_path).model_copy(update={"image": folders.uploads / "used.png"})])
+        service.submit([wish(tmp_path).model_copy(update={"image": Picture(file=folders.uploads / "used.png")})])
     long_ago = time.time() - UNUSED_AFTER - 10
     for name in ("used.png", "old.png"):
         os.utime(folders.uploads / name, (long_ago, long_ago))
@@ -251,7 +252,7 @@ def test_a_service_whose_folders_are_deleted_makes_them_again_and_goes_on(folder
         (first,) = service.submit([wish(tmp_path)])
         wait(service, first)
         folders.outputs.rename(tmp_path / "elsewhere")
-        (job,) = service.store.submit([ask(seed=2).model_copy(update={"image": picture})])
+        (job,) = service.store.submit([ask(seed=2).model_copy(update={"image": Picture(file=picture)})])
         assert wait(service, job).status == "done"
         assert service.get(first.id).status == "done"
         assert folders.uploads.is_dir()
