@@ -24,7 +24,7 @@ LOSSY: tuple[Format, ...] = ("mp4", "webm", "webp")
 """Formats whose files `crf` changes."""
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
 CacheName = Literal["none", "teacache", "first-block"]
-THRESHOLDS: dict[CacheName, float] = {"none": 0.15, "teacache": 0.15, "first-block": 0.07}
+THRESHOLDS: dict[str, float] = {"none": 0.15, "teacache": 0.15, "first-block": 0.07}
 """What each cache lets pass by default. TeaCache's is the public application's; with the first-block cache's the video
 is as near to the uncached one (`benchmarks/cache_thresholds.py`)."""
 
@@ -205,7 +205,7 @@ class GenerationRequest(Model):
     def _threshold_of_cache(cls, data: object) -> object:
         if not isinstance(data, dict) or data.get("cache_threshold") is not None:
             return data
-        return {**data, "cache_threshold": dict(THRESHOLDS).get(str(data.get("cache")), THRESHOLDS["none"])}
+        return {**data, "cache_threshold": THRESHOLDS.get(str(data.get("cache")), THRESHOLDS["none"])}
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
