@@ -13,11 +13,12 @@ from typing import Any, TypeGuard
 from pydantic import TypeAdapter
 
 from framepack.jobs.job import Job, Progress
+from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
 JOB = TypeAdapter(Job)
 COLUMNS = tuple(field.name for field in fields(Job) if field.name != "damaged")
-LOST = GenerationRequest(image=Path("lost"), prompt="").model_dump_json()
+LOST = GenerationRequest(image=Picture(file=Path("lost")), prompt="").model_dump_json()
 """Stands for a request that cannot be read."""
 KEPT = 20_000
 """Characters of a damaged row that are kept for whoever wants to look."""

@@ -231,8 +231,9 @@ def empty_siglip(folder: Path) -> tuple[SiglipVisionModel, NameRules]:
 
     def make() -> SiglipVisionModel:
         config = SiglipVisionConfig.from_dict(content)
-        if config.image_size > LARGEST_SIDE:
-            raise ValueError(f"image_size must be at most {LARGEST_SIDE}, got {config.image_size}")
+        side = config.image_size
+        if not isinstance(side, int) or side > LARGEST_SIDE:
+            raise ValueError(f"image_size must be at most {LARGEST_SIDE}, got {side}")
         return SiglipVisionModel(config)
 
     return on_meta(make, folder), SIGLIP_RULES
