@@ -35,7 +35,15 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request_of(picture: Path, output: Path, **fields: object) -> GenerationRequest:
-    settings = {"prompt": PROMPT, "steps": 2, "width": 64, "height": 64, "window": 3, "seconds": 1.2}
+    settings = {
+        "prompt": PROMPT,
+        "steps": 2,
+        "width": 64,
+        "height": 64,
+        "window": 3,
+        "seconds": 1.2,
+        "length": "sections",
+    }
     return GenerationRequest.model_validate({"image": picture, "output": {"path": output}, **settings, **fields})
 
 
