@@ -49,6 +49,15 @@ def test_threads_wait_without_spinning_unless_the_environment_says_otherwise(mon
     assert os.environ["OMP_WAIT_POLICY"] == used
 
 
+@pytest.mark.parametrize(("set_by_user", "used"), [(None, "ERROR"), ("INFO", "INFO")])
+def test_what_torchs_allocator_logs_stays_out_of_the_display_unless_asked_for(monkeypatch, set_by_user, used):
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", set_by_user or "")
+    if set_by_user is None:
+        monkeypatch.delenv("TORCH_CPP_LOG_LEVEL")
+    run_here(monkeypatch, "version")
+    assert os.environ["TORCH_CPP_LOG_LEVEL"] == used
+
+
 def test_a_run_ends_in_an_mp4_whose_frames_decode(picture: Path, tiny_models_dir: Path, tmp_path: Path):
     output = tmp_path / "out" / "v.mp4"
     arguments = ["generate", picture, "-p", "a walk", *SMALL, "--seconds", 0.8, "--models-dir", tiny_models_dir]

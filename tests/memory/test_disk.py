@@ -142,7 +142,7 @@ def test_a_failed_read_waits_for_the_copies_of_the_others(tmp_path, monkeypatch)
     files = mapped(tmp_path)[1]
     lane = RacyLane(0)
     monkeypatch.setattr("framepack.memory.disk.on_host", lambda target: False)
-    reader = DiskReader(lane, threads=1)
+    reader = DiskReader(lane, threads=1, chunk=4096)
     parts = [files["embed.weight"], replace(files["head.weight"], path=tmp_path / "gone"), files["head.bias"]]
     arrive = reader.read([(piece, 4096 * at) for at, piece in enumerate(parts)], lane.buffer(3 * 4096), lane.mark())
     with pytest.raises(FileNotFoundError, match="gone"):

@@ -25,27 +25,69 @@ def failing(times, error=None, seen=None):
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("times", range(len(LADDER)))
-def test_each_out_of_memory_frees_and_steps_down_one_rung(phase, times):
+@pytest.mark.parametrize("rung", range(len(LADDER)))
+def test_out_of_memory_frees_and_does_it_again_then_steps_down_one_rung_a_time(phase, rung):
     freed = []
     ladder = Ladder(freed.append)
-    assert ladder.climb(phase, failing(times), consent=True) == LADDER[times].rung
-    assert freed == list(LADDER[1 : times + 1])
+    assert ladder.climb(phase, failing(rung + 1), consent=True) == LADDER[rung].rung
+    assert freed == list(LADDER[: rung + 1])
     assert all(ladder.effort(other).rung == "as planned" for other in PHASES if other != phase)
 
 
-def test_a_rung_once_taken_is_kept_for_the_phase():
+def test_a_shortage_that_freeing_ends_gives_nothing_up_and_says_nothing():
+    ladder, seen = Ladder(lambda effort: None), []
+    for _ in range(9):
+        assert ladder.climb("step", failing(1, seen=seen)) == "as planned"
+    assert {effort.rung for effort in seen} == {"as planned"}
+    assert ladder.news() == []
+
+
+def test_a_rung_once_taken_is_kept_for_the_next_work_of_the_phase():
     ladder = Ladder(lambda effort: None)
-    ladder.climb("step", failing(2))
+    ladder.climb("step", failing(3))
     assert ladder.climb("step", failing(0)) == "chunked"
+
+
+def test_what_was_given_up_is_tried_again_once_the_work_has_gone_well_for_a_while():
+    ladder = Ladder(lambda effort: None)
+    ladder.climb("step", failing(3))
+    assert "Memory ran out in step" in ladder.news()[0]
+    rungs = [ladder.climb("step", failing(0)) for _ in range(12)]
+    assert sorted(set(rungs), key=rungs.index) == ["chunked", "fewer resident blocks", "as planned"]
+    assert ladder.news() == ["Memory suffices again: step goes on as planned."]
+
+
+def test_a_lasting_shortage_costs_ever_fewer_trials_and_is_told_once():
+    freed = []
+    ladder = Ladder(freed.append)
+    refused = []
+
+    def work(effort):
+        if effort.resident == 1:
+            refused.append(effort)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return effort.rung
+
+    assert [ladder.climb("step", work) for _ in range(200)] == ["fewer resident blocks"] * 200
+    assert len(refused) <= 2 + 7  # after 2, 4, 8 ... 128 successes
+    assert len(ladder.news()) == 1
+
+
+def test_a_trial_that_fails_goes_back_to_the_rung_that_is_known_to_do():
+    ladder, seen = Ladder(lambda effort: None), []
+    ladder.climb("step", failing(2))
+    ladder.climb("step", failing(0))
+    assert ladder.climb("step", failing(1, seen=seen)) == "fewer resident blocks"
+    assert [effort.rung for effort in seen] == ["as planned", "fewer resident blocks"]
 
 
 def test_the_picture_changes_only_with_consent():
     seen = []
     ladder = Ladder(lambda effort: None)
-    ladder.climb("decode", failing(4, seen=seen))
+    ladder.climb("decode", failing(5, seen=seen))
     assert not any(effort.tiled for effort in seen)
-    assert [effort.rung for effort in seen] == [rung.rung for rung in LADDER if rung.rung != "tiled"]
+    plain = [rung.rung for rung in LADDER if rung.rung != "tiled"]
+    assert [effort.rung for effort in seen] == ["as planned", *plain]
 
 
 def test_rungs_that_change_nothing_for_the_work_are_passed_over():
@@ -53,7 +95,7 @@ def test_rungs_that_change_nothing_for_the_work_are_passed_over():
     ladder = Ladder(lambda effort: None)
     with pytest.raises(MemoryExhaustedError):
         ladder.climb("decode", failing(9, seen=seen), heeds={"tiled"}, consent=True)
-    assert [effort.tiled for effort in seen] == [False, True]
+    assert [effort.tiled for effort in seen] == [False, False, True]
     assert all(effort.rows is None and effort.resident == 1 for effort in seen)
 
 

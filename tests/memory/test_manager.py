@@ -168,3 +168,17 @@ def test_small_changes_of_what_is_free_move_no_blocks(monkeypatch):
     monkeypatch.setattr(budget.Budget, "others", lambda self, weights: sum(BLOCKS) // 2)
     with memory.lease("net"):
         assert memory.report().held <= free - sum(BLOCKS) // 2
+
+
+def test_after_a_last_pass_nothing_is_fetched_for_another():
+    memory, (x, vector) = pretend(0), inputs()
+    add(memory, "net", net())
+    with memory.lease("net", once=True) as module:
+        table = module.condition(vector)
+    copied = memory.report().bytes_copied
+    for step in range(3):
+        with memory.lease("net", last=step == 2) as module:
+            x = module(x, table)
+    assert torch.equal(x, expected(net()))
+    assert memory.report().bytes_copied - copied == 3 * sum(BLOCKS)
+    memory.close()

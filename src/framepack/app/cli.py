@@ -273,6 +273,8 @@ LESS = (
 def main() -> None:
     """Entry point. A user's mistake is one sentence on stderr and exit code 2; never a traceback."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are many times slower beside other programs
+    # torch's allocator warns on stderr, through the progress display, whenever it has to free before it finds room
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # half a million objects come with the libraries: looking for garbage among them took a quarter of a short run
     gc.set_threshold(10_000)
     atexit.register(gc.freeze)

@@ -4,11 +4,12 @@ Boundary: asks the system and does the sums; moves nothing.
 """
 
 import re
+import sys
 from dataclasses import dataclass
 
 import torch
 
-from framepack.memory.probe import available_ram, device_memory, resident_ram, spare_ram
+from framepack.memory.probe import available_ram, device_memory, resident_ram, spare_ram, total_ram
 
 GB = 1_000_000_000
 HIGH_VRAM = 60 * GB
@@ -77,6 +78,13 @@ class Budget:
         """What a new placement leaves free, since what others hold changes; nothing where nobody else is."""
         pretended = self.device.type in ("cpu", "meta") and not self.in_ram
         return 0 if pretended else self.capacity() // 50
+
+    def lockable(self) -> int:
+        """Bytes of RAM that may be page-locked for a real device: the system can neither move nor swap them.
+
+        Windows allows about half of RAM, all programs together.
+        """
+        return 2 * total_ram() // 5 if self.device.type == "cuda" else sys.maxsize
 
     def host_room(self) -> int:
         """Bytes of RAM that weights may still take."""

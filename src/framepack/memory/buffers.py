@@ -29,6 +29,13 @@ class Piece:
         run = flat[self.offset : self.offset + self.nbytes]
         return run.view(self.dtype).as_strided(self.shape, self.stride)
 
+    def bytes_of(self, tensor: Tensor) -> Tensor:
+        """The bytes of a tensor that is to lie here, (nbytes,) uint8; no copy, unless it repeats elements."""
+        dense = tensor if tensor.stride() == self.stride else tensor.contiguous()
+        start = dense.storage_offset() * dense.element_size()
+        with torch.inference_mode(False):
+            return torch.empty(0, dtype=torch.uint8).set_(dense.untyped_storage(), start, (self.nbytes,), (1,))
+
 
 @dataclass(frozen=True)
 class Layout:

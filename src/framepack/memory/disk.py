@@ -1,12 +1,14 @@
-"""Reads weights from their files into device memory, by several threads, and keeps none of them on the host.
+"""Brings weights from their files, or from RAM that is not page-locked, into device memory, by several threads.
 
-It reads past the memory map, whose pages would count as the process's own, and casts what is to be used in another
-dtype than the file's. Boundary: byte ranges; what they mean is not its business.
+Each has a page-locked buffer that the device fetches from at full rate; nothing else is kept on the host. Files are
+read past their memory maps, whose pages would count as the process's own, and cast where they are to be used in
+another dtype. Boundary: byte ranges; what they mean is not its business.
 """
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,8 +20,9 @@ from framepack.memory.mapped import FileSlice
 CHUNK = 8 << 20
 THREADS = 4
 """Together they keep 32 MB in flight, enough to saturate an NVMe disk."""
-
-
+ALIGNED = 16
+Source = FileSlice | Tensor
+"""Of a file, or of host memory: flat, uint8."""
 Arrival = Callable[[], None]
 """Called before the bytes are used: lets the computation wait for them; raises what went wrong on the way."""
 
@@ -38,18 +41,14 @@ class DiskReader:
         self._files: list[BinaryIO] = []
         self._staging: list[Tensor] = []
 
-    def read(self, parts: Sequence[tuple[FileSlice, int]], target: Tensor, after: Mark) -> Arrival:
-        """Begin to fill `target` (uint8) once `after` is reached, each slice at the offset beside it."""
+    def read(self, sources: Sequence[tuple[Source, int]], target: Tensor, after: Mark) -> Arrival:
+        """Begin to fill `target` (uint8) once `after` is reached, each source at the offset beside it.
+
+        Bytes of the target that lie between two sources may be overwritten.
+        """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="weights")
-        futures: list[Future[Mark]] = []
-        for piece, at in parts:
-            narrow, wide = piece.stored.itemsize, piece.used.itemsize
-            most = self.chunk // max(narrow, wide) * narrow
-            for done in range(0, piece.nbytes, most):
-                count = min(most, piece.nbytes - done)
-                aim = target[at + done // narrow * wide : at + (done + count) // narrow * wide]
-                futures.append(self._pool.submit(self._read, piece, done, count, aim, after))
+        futures = [self._pool.submit(self._read, run, target, after) for run in runs(sources, self.chunk)]
 
         def arrive() -> None:
             wait(futures)
@@ -72,26 +71,32 @@ class DiskReader:
             self.lane.free_host(flat)
         self._pool, self._local, self._files, self._staging = None, threading.local(), [], []
 
-    def _read(self, piece: FileSlice, done: int, count: int, target: Tensor, after: Mark) -> Mark:
+    def _read(self, run: Sequence["Part"], target: Tensor, after: Mark) -> Mark:
         if target.is_meta:
             return None
         if on_host(target):
-            self._fill_cast(piece, done, count, target)
+            for part in run:
+                self._fill_cast(part, target[part.at : part.end])
             return self.lane.mark()
-        part = self._own_staging("sent")[: len(target)]
+        first, last = run[0].at, max(part.end for part in run)
+        sent = self._own_staging("sent")[: last - first]
         self.lane.finish(getattr(self._local, "mark", None))
-        self._fill_cast(piece, done, count, part)
-        self._local.mark = self.lane.copy(target, part, after)
+        for part in run:
+            self._fill_cast(part, sent[part.at - first : part.end - first])
+        self._local.mark = self.lane.copy(target[first:last], sent, after)
         return self._local.mark
 
-    def _fill_cast(self, piece: FileSlice, done: int, count: int, target: Tensor) -> None:
-        """Fill `target`, on the host, with `count` of the piece's bytes from `done` on, as what they are used as."""
-        if piece.stored == piece.used:
-            self._fill(piece.path, piece.offset + done, target)
-            return
-        part = self._own_staging("stored")[:count]
-        self._fill(piece.path, piece.offset + done, part)
-        target.view(piece.used).copy_(part.view(piece.stored))
+    def _fill_cast(self, part: "Part", target: Tensor) -> None:
+        """Fill `target`, on the host, with the part's bytes as what they are used as."""
+        piece = part.source
+        if isinstance(piece, Tensor):
+            target.copy_(piece[part.done : part.done + part.count])
+        elif piece.stored == piece.used:
+            self._fill(piece.path, piece.offset + part.done, target)
+        else:
+            stored = self._own_staging("stored")[: part.count]
+            self._fill(piece.path, piece.offset + part.done, stored)
+            target.view(piece.used).copy_(stored.view(piece.stored))
 
     def _fill(self, path: Path, offset: int, target: Tensor) -> None:
         file = self._own_file(path)
@@ -120,6 +125,39 @@ class DiskReader:
             with self._lock:
                 self._staging.append(flat)
         return self._local.__dict__[use]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Bytes of one source and where in the target they go."""
+
+    source: Source
+    done: int
+    """Where in the source they begin."""
+    count: int
+    at: int
+    end: int
+
+
+def runs(sources: Sequence[tuple[Source, int]], chunk: int) -> list[list[Part]]:
+    """Cut sources into parts, and join neighbours, so that each run spans at most `chunk` bytes of the target.
+
+    A block's many small tensors travel in one copy. A part begins at a multiple of ALIGNED bytes from its run's start.
+    """
+    joined: list[list[Part]] = []
+    for source, at in sorted(sources, key=lambda pair: pair[1]):
+        narrow, wide = (1, 1) if isinstance(source, Tensor) else (source.stored.itemsize, source.used.itemsize)
+        most = chunk // max(narrow, wide) * narrow
+        for done in range(0, source.nbytes, most):
+            count = min(most, source.nbytes - done)
+            first = at + done // narrow * wide
+            part = Part(source, done, count, first, first + count // narrow * wide)
+            start = joined[-1][0].at if joined else first
+            if joined and part.end - start <= chunk and (first - start) % ALIGNED == 0:
+                joined[-1].append(part)
+            else:
+                joined.append([part])
+    return joined
 
 
 def on_host(target: Tensor) -> bool:

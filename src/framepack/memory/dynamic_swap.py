@@ -1,8 +1,10 @@
 """Streams blocks through a few slots of device memory, each copied ahead of its use.
 
-The blocks run in a circle (step after step), so the circle is what is fetched ahead: across the borders of steps and
-sections alike. A block that runs out of turn (a cache skipped some) is fetched on the spot. Nothing waits on the host
-unless a disk is slower than the computation. Boundary: knows blocks only as modules that are called; inference only.
+The blocks run in a circle (step after step), so the circle is what is fetched ahead, across the borders of steps; in a
+last pass nothing is fetched for another, as what comes after it would take the slots away. A block that runs out of
+turn (a cache skipped some) is fetched on the spot. Nothing waits on the host unless a disk, or RAM that is not
+page-locked, is slower than the computation.
+Boundary: knows blocks only as modules that are called; inference only.
 """
 
 from collections.abc import Sequence
@@ -68,6 +70,7 @@ class DynamicSwapInstaller:
         self.units = tuple(units) if units is not None else self._own_units()
         self.slots: list[Slot] = []
         self.bytes_copied = 0
+        self.last_pass = False
         self._wanted_slots = min(slots, len(self.units))
         self._views: dict[tuple[int, int], list[Tensor]] = {}
         self._hooks: list[Any] = []
@@ -133,7 +136,8 @@ class DynamicSwapInstaller:
 
     def _prefetch(self, start: int, count: int) -> None:
         """See that the `count` blocks from `start` on, in the circle, are in slots or on their way."""
-        wanted = [(start + step) % len(self.units) for step in range(count)]
+        end = len(self.units) if self.last_pass else start + count
+        wanted = [index % len(self.units) for index in range(start, min(start + count, end))]
         spare = [slot for slot in self.slots if not slot.busy and slot.holds not in wanted]
         for index in wanted:
             if self._slot_with(index) is None and spare:

@@ -55,8 +55,8 @@ class Group:
         """Bytes brought to the device so far."""
         return self._copied + (self.swap.bytes_copied if self.swap else 0)
 
-    def settle(self, placement: Resident | Streamed, may_pin: Callable[[int], bool]) -> None:
-        """Bring it to `placement`; may_pin(bytes) says whether the host can hold that much more.
+    def settle(self, placement: Resident | Streamed, may_pin: Callable[[Unit], bool]) -> None:
+        """Bring it to `placement`; may_pin says which units that stream may have pinned buffers.
 
         An error on the way leaves it usable: somewhere between, to be settled again or shrunk.
         """
@@ -115,10 +115,10 @@ class Group:
                 unit.drop()
             raise
 
-    def _stream(self, streamed: Sequence[int], slots: int, may_pin: Callable[[int], bool]) -> None:
+    def _stream(self, streamed: Sequence[int], slots: int, may_pin: Callable[[Unit], bool]) -> None:
         units = [self.units[index] for index in streamed]
         for unit in units if self.pin else ():
-            if unit.host is None and (not unit.on_disk or may_pin(unit.nbytes)):
+            if unit.host is None and may_pin(unit):
                 unit.pin(self.lane, self.reader)
         modules = [self.modules[index] for index in streamed]
         self.swap = DynamicSwapInstaller(modules, self.lane, units=units, slots=slots, reader=self.reader)

@@ -1,14 +1,15 @@
-"""What to do when memory runs out: free, give up a little speed, and do the interrupted work again.
+"""What to do when memory runs out: free and do the interrupted work again; only then give up a little speed for it.
 
     latents = ladder.climb("step", lambda effort: denoise(x, step, rows=effort.rows))
 
 Every rung but `tiled` computes the same result, and that one is taken only with the caller's consent. A rung once taken
-is kept for the phase. Boundary: knows errors and rungs; the work is a closure that can be called again.
+is kept for the phase until the work has gone well there for a while; then what was given up is tried again.
+Boundary: knows errors and rungs; the work is a closure that can be called again.
 """
 
 import traceback
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -59,24 +60,43 @@ class MemoryExhaustedError(ValueError):
     """Memory ran out on the last rung; the message says where and what would help, so it is for the user to mend."""
 
 
+@dataclass
+class Footing:
+    """Where on the ladder a phase is, and how it came there."""
+
+    taken: list[int] = field(default_factory=lambda: [0])
+    """Rungs, down to the present one."""
+    patience: int = 1
+    """Successes on a lower rung before the one above is tried again; doubled whenever memory runs out."""
+    successes: int = 0
+
+    def is_due(self) -> bool:
+        """Whether the rung above is to be tried again."""
+        return len(self.taken) > 1 and self.successes >= self.patience
+
+    def go(self, taken: list[int]) -> None:
+        """Go to another rung, and count anew."""
+        self.taken, self.successes = taken, 0
+
+
 class Ladder:
     """The rung each phase of the work is on."""
 
     def __init__(self, free: Callable[[Effort], None]) -> None:
         """free: gives back what it can before a phase is tried again with an effort."""
         self._free = free
-        self._rungs: dict[str, int] = {}
+        self._phases: dict[str, Footing] = {}
         self.current = LADDER[0]
         """The effort of the phase that is being tried."""
         self._news: list[str] = []
 
     def effort(self, phase: str) -> Effort:
         """The rung a phase is on."""
-        return LADDER[self._rungs.get(phase, 0)]
+        return LADDER[self._at(phase).taken[-1]]
 
     def reset(self) -> None:
         """Back to the first rung in all phases."""
-        self._rungs.clear()
+        self._phases.clear()
         self._news.clear()
 
     def news(self) -> list[str]:
@@ -93,7 +113,7 @@ class Ladder:
         consent: bool = False,
         advice: str = "",
     ) -> T:
-        """Do the work; when memory runs out, free, step down and do it again.
+        """Do the work; when memory runs out, free and do it again; where that is not enough, step down first.
 
         heeds: the knobs that mean something to this work; rungs that turn no other are passed over. consent: the result
         may change (`tiled`). advice: what the user could do when nothing is left to try. Raises MemoryExhaustedError
@@ -102,25 +122,47 @@ class Ladder:
         knobs = set(heeds) if consent else set(heeds) - {"tiled"}
         if unknown := knobs - KNOBS:
             raise ValueError(f"knobs are {', '.join(sorted(KNOBS))}; got {', '.join(sorted(unknown))}")
-        while True:
-            before, self.current = self.current, _heeded(self.effort(phase), knobs)
-            try:
-                return work(self.current)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                traceback.clear_frames(error.__traceback__)  # their tensors are what must be freed
-                said = str(error)
-            finally:
-                self.current = before
-            self._step_down(phase, knobs, said, advice)
+        footing = self._at(phase)
+        known = footing.taken
+        if trial := footing.is_due():
+            footing.go(known[:-1])
+        freed = False
+        while (said := self._attempt(work, _heeded(self.effort(phase), knobs), done := [])) is not None:
+            if trial:
+                footing.go(known)
+                footing.patience *= 2
+            elif freed:
+                self._step_down(phase, knobs, said, advice)
+            trial, freed = False, True
             self._free(self.effort(phase))
+        footing.successes += 1
+        if trial and len(footing.taken) == 1:
+            self._news.append(f"Memory suffices again: {phase} goes on as planned.")
+        return done[0]
+
+    def _attempt(self, work: Callable[[Effort], T], effort: Effort, done: list[T]) -> str | None:
+        """Do the work into `done`; what the error said where memory ran out."""
+        before, self.current = self.current, effort
+        try:
+            done.append(work(effort))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # their tensors are what must be freed
+            return str(error)
+        finally:
+            self.current = before
+        return None
+
+    def _at(self, phase: str) -> Footing:
+        return self._phases.setdefault(phase, Footing())
 
     def _step_down(self, phase: str, knobs: set[str], said: str, advice: str) -> None:
-        now = self.effort(phase)
-        for index in range(self._rungs.get(phase, 0) + 1, len(LADDER)):
+        footing, now = self._at(phase), self.effort(phase)
+        for index in range(footing.taken[-1] + 1, len(LADDER)):
             if any(getattr(LADDER[index], knob) != getattr(now, knob) for knob in knobs):
-                self._rungs[phase] = index
+                footing.go([*footing.taken, index])
+                footing.patience *= 2
                 seams = LADDER[index].tiled and "tiled" in knobs
                 change = "the picture may change a little" if seams else "the result is the same"
                 self._news.append(

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from framepack.memory.allocator import tune_allocator
+
 PAGE = 4096
 PORTABLE = 1
 """cudaHostRegisterPortable: pinned for all GPUs of the process."""
@@ -21,13 +23,19 @@ class Lane(Protocol):
     """Copies to one device, ordered by marks."""
 
     device: torch.device
+    staged: bool
+    """Host memory that is not from `host` is slow to copy from, so what is large passes through some that is."""
 
     def buffer(self, nbytes: int) -> Tensor:
         """Uninitialised bytes on the device, (nbytes,) uint8."""
         ...
 
     def host(self, nbytes: int) -> Tensor:
-        """Uninitialised bytes on the host that the device can fetch at full rate, (nbytes,) uint8."""
+        """Uninitialised bytes on the host, (nbytes,) uint8, page-locked where the device copies faster from those."""
+        ...
+
+    def is_locked(self, flat: Tensor) -> bool:
+        """Whether the device fetches these bytes of `host` at full rate; systems limit how many may be page-locked."""
         ...
 
     def free_host(self, flat: Tensor) -> None:
@@ -66,6 +74,8 @@ def page_aligned(nbytes: int) -> Tensor:
 class HostLane:
     """CPU, MPS and meta: a copy is done when `copy` returns, so there is nothing to wait for."""
 
+    staged = False
+
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
 
@@ -77,6 +87,9 @@ class HostLane:
 
     def host(self, nbytes: int) -> Tensor:
         return self.buffer(nbytes) if self.device.type == "meta" else page_aligned(nbytes)
+
+    def is_locked(self, flat: Tensor) -> bool:
+        return True
 
     def free_host(self, flat: Tensor) -> None:
         pass
@@ -105,9 +118,12 @@ class CudaLane:
     (a 453 MB block would hold 512 MB).
     """
 
+    staged = True
+
     def __init__(self, device: torch.device | str) -> None:
         index = torch.device(device).index
         self.device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
+        tune_allocator(self.device)
         self.stream = torch.cuda.Stream(self.device)
         self.registered: dict[int, Tensor] = {}
         """By address; kept alive, since freed memory that is still registered could be taken for other bytes."""
@@ -127,6 +143,9 @@ class CudaLane:
             self._forget_error()
         return flat
 
+    def is_locked(self, flat: Tensor) -> bool:
+        return flat.data_ptr() in self.registered
+
     def _forget_error(self) -> None:
         """A refused registration (a limit on pinned memory) leaves its code to be raised by the next kernel."""
         try:
@@ -141,14 +160,14 @@ class CudaLane:
             del self.registered[flat.data_ptr()]
 
     def mark(self) -> Mark:
-        return torch.cuda.current_stream(self.device).record_event()
+        return _event(torch.cuda.current_stream(self.device))
 
     def copy(self, target: Tensor, source: Tensor, after: Mark) -> Mark:
         with torch.cuda.stream(self.stream):
             if after is not None:
                 self.stream.wait_event(after)
             target.copy_(source, non_blocking=True)
-            return self.stream.record_event()
+            return _event(self.stream)
 
     def wait(self, mark: Mark) -> None:
         if mark is not None:
@@ -160,6 +179,13 @@ class CudaLane:
 
     def trim(self) -> None:
         torch.cuda.empty_cache()
+
+
+def _event(stream: torch.cuda.Stream) -> torch.cuda.Event:
+    """The present end of a stream. A host that waits for it sleeps: spinning readers would take the cores of others."""
+    event = torch.cuda.Event(blocking=True)
+    event.record(stream)
+    return event
 
 
 def _unregister(registered: dict[int, Tensor], stream: torch.cuda.Stream) -> None:

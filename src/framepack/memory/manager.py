@@ -107,11 +107,12 @@ class MemoryManager:
         self._managed[name] = Managed(load, reloads, blocks, once, {} if files is None else files, pin)
 
     @contextmanager
-    def lease(self, name: str, *, once: bool = False, activations: int = 0) -> Iterator[Any]:
+    def lease(self, name: str, *, once: bool = False, activations: int = 0, last: bool = False) -> Iterator[Any]:
         """The module, ready to compute on the device until the `with` ends. Its weights are read-only.
 
         once: with its once-a-job modules instead of its blocks. activations: bytes the work itself will need, where
-        that is known; without it, the preserved amount is left free.
+        that is known; without it, the preserved amount is left free. last: other modules are next, so no block is
+        fetched for another pass over them.
         """
         managed = self._open(name)
         part = managed.groups["once" if once else "blocks"]
@@ -124,6 +125,8 @@ class MemoryManager:
         try:
             if not settled and any(group.units for group in self._groups()):
                 self._bring(groups, activations)
+            if part.swap is not None:
+                part.swap.last_pass = last
             yield managed.module
         finally:
             for group in groups:
@@ -243,8 +246,12 @@ class MemoryManager:
         lent = sum(group.held for group in every if group.in_use and group not in groups)
         return self.budget.capacity() - self.budget.others(weights) - self.budget.reserve(activations) - lent
 
-    def _may_pin(self, nbytes: int) -> bool:
-        return not self.ladder.current.disk and nbytes <= self.budget.host_room()
+    def _may_pin(self, unit: Unit) -> bool:
+        """What is in RAM already takes no more of it, but no more than some may be page-locked."""
+        locked = sum(group.host_bytes for group in self._groups())
+        if locked + unit.nbytes > self.budget.lockable():
+            return False
+        return not unit.on_disk or (not self.ladder.current.disk and unit.nbytes <= self.budget.host_room())
 
     def _evict(self, idle: Sequence[Group], nbytes: int) -> None:
         """Free bytes on the device, from the group that was used longest ago on."""

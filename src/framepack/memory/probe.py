@@ -121,6 +121,11 @@ def available_ram() -> int:
     return _ram()[1]
 
 
+def total_ram() -> int:
+    """Bytes of RAM, or of its container's limit."""
+    return _ram()[0]
+
+
 def spare_ram() -> int:
     """What of that large weights may take: a tenth, and a sixteenth of all RAM, is left to other programs."""
     total, available = _ram()

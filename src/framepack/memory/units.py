@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from framepack.memory.buffers import Layout
-from framepack.memory.disk import Arrival, DiskReader
+from framepack.memory.disk import Arrival, DiskReader, on_host
 from framepack.memory.lanes import Lane, Mark
 from framepack.memory.mapped import FileSlice
 
@@ -61,12 +61,13 @@ class Unit:
         if self.host is not None:
             mark = lane.copy(flat[: self.nbytes], self.host, after)
             return lambda: lane.wait(mark)
+        staged = not on_host(flat) and (lane.staged or any(self.files))
         reads, copies = [], []
         for view, piece, home, file in zip(
             self.layout.views(flat), self.layout.pieces, self.home, self.files, strict=True
         ):
-            if file is not None:
-                reads.append((file, piece.offset))
+            if file is not None or staged:
+                reads.append((file or piece.bytes_of(home), piece.offset))
             else:
                 copies.append((view, home))
         marks = [lane.copy(view, home, after) for view, home in copies]
@@ -103,10 +104,15 @@ class Unit:
         return self.nbytes
 
     def pin(self, lane: Lane, reader: DiskReader) -> None:
-        """Move its home into one flat pinned buffer, so that it travels in one copy, at full rate."""
+        """Move its home into one flat pinned buffer, so that it travels in one copy, at full rate.
+
+        Where the system refuses to lock that much it stays, and passes through the reader's buffers.
+        """
         if self.host is not None:
             return
         host = lane.host(self.nbytes)
+        if not lane.is_locked(host):
+            return
         self.fill(host, lane, reader, lane.mark())()
         self._settle(self.layout.views(host), host)
 

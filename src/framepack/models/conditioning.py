@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from framepack.models.config import TransformerConfig
 from framepack.models.layers import FREQUENCIES, EmbeddingMLP, sinusoids
+from framepack.models.transfer import to_device, to_host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +65,16 @@ class ConditionTable:
 
     def to(self, device: torch.device | str) -> Self:
         """Move every tensor."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return to_host(tensor) if torch.device(device).type == "cpu" else to_device(tensor, device)
+
         moved = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, value in moved.items():
             if isinstance(value, tuple):
-                moved[name] = tuple(tensor.to(device) for tensor in value)
+                moved[name] = tuple(move(tensor) for tensor in value)
             elif value is not None:
-                moved[name] = value.to(device)
+                moved[name] = move(value)
         return replace(self, **moved)
 
 

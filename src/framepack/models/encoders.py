@@ -34,6 +34,7 @@ from framepack.models.checkpoint import (
     read_config,
 )
 from framepack.models.preprocess import LARGEST_SIDE, load_preprocessor, preprocess
+from framepack.models.transfer import to_device
 
 TEMPLATE_PREFIX = (
     "<|start_header_id|>system<|end_header_id|>\n\nDescribe the video by detailing the following aspects: "
@@ -129,7 +130,7 @@ class ImageEncoder(nn.Module):
         """Features (1, N, I) float32 of an RGB picture, uint8 (H, W, 3), of any size and shape."""
         weight = self.siglip.embeddings.patch_embedding.weight
         pixels = torch.from_numpy(preprocess(image, self.preprocessor))[None]
-        return self.siglip(pixels.to(weight.device, weight.dtype)).last_hidden_state.float()
+        return self.siglip(to_device(pixels.to(weight.dtype), weight.device)).last_hidden_state.float()
 
 
 def tokenize(tokenizer: Tokenizer, text: str, limit: int) -> tuple[list[int], int]:

@@ -27,6 +27,7 @@ from framepack.models.checkpoint import (
     read_config,
     read_json,
 )
+from framepack.models.transfer import to_device, to_host
 from framepack.models.vae_rows import decode_in_rows
 from framepack.models.vae_tiles import TileMemo, TimeTiles, decode_in_time
 
@@ -79,8 +80,8 @@ class VideoVAE(nn.Module):
         """
         self._tile(spatial=spatial_tiling, framewise=not one_pass)
         weight = self.autoencoder.encoder.conv_in.conv.weight
-        pixels = rearrange(torch.tensor(frames), "T H W C -> 1 C T H W").to(weight.device)
-        pixels = (pixels.float() / 127.5 - 1).to(weight.dtype)
+        pixels = rearrange(torch.tensor(frames), "T H W C -> 1 C T H W")
+        pixels = (to_device(pixels, weight.device).float() / 127.5 - 1).to(weight.dtype)
         posterior: Any = self.autoencoder.encode(pixels)
         return posterior.latent_dist.mode().float() * self.scaling_factor
 
@@ -105,7 +106,7 @@ class VideoVAE(nn.Module):
         else:
             settled = decode_in_time(latents, lambda tile: self.decode_tile(tile, way), tiles, memo, way)
         for run in settled:
-            out[done : done + run.shape[2]] = rearrange(run[0], "C T H W -> T H W C")
+            out[done : done + run.shape[2]] = to_host(rearrange(run[0], "C T H W -> T H W C"))
             done += run.shape[2]
         assert done == frames
         return out
@@ -184,7 +185,7 @@ def _attend_to_the_past(attention: Any, x: Tensor) -> Tensor:
 
 def to_uint8(pixels: Tensor) -> np.ndarray:
     """-1..1 -> 0..255, truncated, as the public app writes its frames."""
-    return (pixels.float().clamp(-1, 1) * 127.5 + 127.5).to(torch.uint8).cpu().numpy()
+    return to_host((pixels.float().clamp(-1, 1) * 127.5 + 127.5).to(torch.uint8)).numpy()
 
 
 def fit_preview(vae: VideoVAE, clips: int = 12, size: int = 96) -> PreviewMap:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from framepack.models.transfer import to_device, to_host
+
 
 @dataclass(frozen=True, kw_only=True)
 class TimeTiles:
@@ -47,7 +49,7 @@ class TileMemo:
     def keep(self, way: str, at: range, latents: Tensor, frames: Tensor) -> None:
         """Note a tile, on the host, if it will come again."""
         if at.start >= self.repeats.start and at.stop <= self.repeats.stop:
-            host = frames.cpu()
+            host = to_host(frames)
             self._next.append((way, latents.clone(), host.clone() if host is frames else host))
 
     def turn(self) -> None:
@@ -68,7 +70,7 @@ def decode_in_time(
     """
     memo = memo or TileMemo()
     memo.drop()
-    host = z.cpu()
+    host = to_host(z)
     total, tail = z.shape[2], None
     for start in range(0, total, tiles.stride):
         at = range(start, min(start + tiles.length, total))
@@ -76,7 +78,7 @@ def decode_in_time(
             break  # its one frame is the tile before's
         latents = host[:, :, at.start : at.stop]
         known = memo.recall(way, latents)
-        frames = decode(z[:, :, at.start : at.stop]) if known is None else known.to(z.device)
+        frames = decode(z[:, :, at.start : at.stop]) if known is None else to_device(known, z.device)
         memo.keep(way, at, latents, frames)
         frames = frames[:, :, min(start, 1) :]
         if tail is not None:

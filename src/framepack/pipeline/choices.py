@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from framepack.memory import Effort
-from framepack.memory.placement import place
+from framepack.memory.placement import Resident, Streamed, place
 from framepack.memory.rehearsal import Cost
 from framepack.memory.units import Split
 from framepack.pipeline.costs import Costs, Size
@@ -98,17 +98,16 @@ def choose(first: Choices, units: Split, vae: int, room: int) -> Choices:
     """
     check_tiling(first.tiling)
     chosen = replace(first, rows=_rows(first, units, room))
-    return replace(chosen, encode=_encode(chosen, vae, room), decode=_decode(chosen, vae, room))
+    return replace(chosen, encode=_encode(chosen, vae, room), decode=_decode(chosen, units, vae, room))
 
 
 def _rows(choices: Choices, units: Split, room: int) -> int | None:
     """All tokens at once, unless fewer at a time leave the blocks so much room that a tenth less is streamed."""
-    sizes = [unit.nbytes for unit in units.blocks]
     best, least = None, None
     for rows in (None, *ROWS):
-        need = replace(choices, rows=rows).room("sample") + units.rest.nbytes
-        streamed = place(sizes, room - need).streamed_bytes
-        fits = need + 2 * max(sizes, default=0) <= room
+        need, placement = _sampling(replace(choices, rows=rows), units, room)
+        streamed = placement.streamed_bytes
+        fits = need + 2 * max((unit.nbytes for unit in units.blocks), default=0) <= room
         score = (not fits, streamed)
         if least is None or score < (least[0], 0.9 * least[1]):
             best, least = rows, score
@@ -122,8 +121,21 @@ def _encode(choices: Choices, vae: int, room: int) -> Way:
     return _first(choices, "encode", ("whole",), vae, room)
 
 
-def _decode(choices: Choices, vae: int, room: int) -> Way:
-    return _first(choices, "decode", ("whole", "rows"), vae, room)
+def _sampling(choices: Choices, units: Split, room: int) -> tuple[int, Resident | Streamed]:
+    """Bytes that a step takes beside its blocks, and where these are."""
+    need = choices.room("sample") + units.rest.nbytes
+    return need, place([unit.nbytes for unit in units.blocks], room - need)
+
+
+def _decode(choices: Choices, units: Split, vae: int, room: int) -> Way:
+    """Whole is a little faster, unless it drives blocks off the device that come back for each section."""
+    kept = _sampling(choices, units, room)[1].device_bytes + units.rest.nbytes
+
+    def again(way: Way) -> int:
+        return min(kept, max(0, kept + vae + _with(choices, "decode", way).room("decode") - room))
+
+    spared = again("whole") - again("rows") if choices.device in ACCELERATORS else 0
+    return _first(choices, "decode", ("rows",) if spared > kept // 10 else ("whole", "rows"), vae, room)
 
 
 def _first(choices: Choices, part: Literal["encode", "decode"], exact: tuple[Way, ...], vae: int, room: int) -> Way:

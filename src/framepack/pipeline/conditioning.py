@@ -16,6 +16,7 @@ from framepack.media.image import load_image
 from framepack.memory import Effort, MemoryManager
 from framepack.models.conditioning import ConditionTable
 from framepack.models.encoders import TextFeatures
+from framepack.models.transfer import to_device, to_host
 from framepack.pipeline.choices import Choices
 from framepack.sampling import needs_negative
 from framepack.spec.plan import SectionPlan
@@ -65,7 +66,7 @@ def encode_inputs(
 
     def look_at_pictures(effort: Effort) -> dict[str, Tensor]:
         with memory.lease("image", activations=choices.room("image")) as image_encoder:
-            return {key: image_encoder.encode(picture).cpu() for key, picture in pictures.items()}
+            return {key: to_host(image_encoder.encode(picture)) for key, picture in pictures.items()}
 
     def encode_pictures(effort: Effort) -> dict[str, Tensor]:
         tiled = choices.encode_at(effort) == "tiled"
@@ -82,7 +83,7 @@ def encode_inputs(
 
 def in_ram(features: TextFeatures) -> TextFeatures:
     """The same features, off the device."""
-    return replace(features, text=features.text.cpu(), pooled=features.pooled.cpu())
+    return replace(features, text=to_host(features.text), pooled=features.pooled.cpu())
 
 
 class Consent(TypedDict):
@@ -140,12 +141,12 @@ def make_tables(
         with memory.lease("transformer", once=True, activations=choices.room("prepare")) as transformer:
             by_prompt = {
                 prompt: transformer.condition(
-                    timesteps, scale, text.pooled.to(device), text.text.to(device), None, no_image
+                    timesteps, scale, text.pooled.to(device), to_device(text.text, device), None, no_image
                 ).to("cpu")
                 for prompt, text in inputs.texts.items()
             }
             by_mix = {
-                mix: transformer.project_image(mix_features(inputs.features, mix, device)).cpu()
+                mix: to_host(transformer.project_image(mix_features(inputs.features, mix, device)))
                 for mix in dict.fromkeys(section.image for section in sections)
             }
         return Tables(memory=memory, by_prompt=by_prompt, by_mix=by_mix)
@@ -156,5 +157,5 @@ def make_tables(
 def mix_features(features: dict[str, Tensor], mix: Mix, device: torch.device) -> Tensor:
     """Weighted mean of the pictures' features, on the device; a single picture's are passed on untouched."""
     if len(mix) == 1:
-        return features[mix[0][0]].to(device)
-    return torch.stack([features[key].to(device) * weight for key, weight in mix]).sum(0)
+        return to_device(features[mix[0][0]], device)
+    return torch.stack([to_device(features[key], device) * weight for key, weight in mix]).sum(0)

@@ -41,7 +41,8 @@ def make_denoiser(
     def denoise(x: Tensor, step: int) -> Tensor:
         def velocities(effort: Effort) -> list[Tensor]:
             caches = [copy(branch.cache) for branch in branches]
-            with memory.lease("transformer", activations=choices.room("sample", effort)) as transformer:
+            room, last = choices.room("sample", effort), step + 2 == len(levels)
+            with memory.lease("transformer", activations=room, last=last) as transformer:
                 transformer.execution = replace(transformer.execution, rows=choices.rows_at(effort))
                 made = [
                     transformer(x, branch.table.step(step), packed, cache)

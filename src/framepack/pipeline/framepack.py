@@ -98,11 +98,11 @@ class FramePack:
     def add_text(self) -> None:
         """Put the text encoders into the care of `memory`; as the transformer, they may stay in their files.
 
-        Then they are read anew for each job rather than held in pinned buffers: the transformer needs that RAM more.
+        They are passed through once a prompt, so no pinned buffers hold them: the transformer needs those more.
         """
         files: dict[str, FileSlice] | None = {} if "text" in self.mapped else None
         load = partial(self.loader.text, files)
-        self.memory.add("text", load, files=files, blocks=lambda text: text.blocks, pin=files is None)
+        self.memory.add("text", load, files=files, blocks=lambda text: text.blocks, pin=False)
 
     def add_transformer(self) -> None:
         """Put the transformer, with the LoRAs in use, into the care of `memory`; it is loaded when first needed.

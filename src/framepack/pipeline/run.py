@@ -9,6 +9,7 @@ from torch import Tensor
 from framepack.caching import CACHES
 from framepack.memory import Effort, MemoryManager
 from framepack.models.packing import ContextLatents, PackedTokens
+from framepack.models.transfer import to_device
 from framepack.models.vae import PreviewMap
 from framepack.models.vae_tiles import TileMemo
 from framepack.pipeline.choices import Choices
@@ -51,15 +52,16 @@ class Run:
         self.folder, self.video, self.choices = folder, video, choices
         self.memo = TileMemo()
         self.device = memory.device
-        self.bank = {key: latent.to(self.device) for key, latent in inputs.bank.items()}
+        self.bank = {key: to_device(latent, self.device) for key, latent in inputs.bank.items()}
         self.history = History(
             sections[0].grows, self.bank["start"], max(HISTORY, *(s.decode_latents for s in sections))
         )
         self.joiner = ClipJoiner(sections[0].grows)
         self.noise = torch.Generator("cpu").manual_seed(request.seed)
+        # while the VAE is still on the device
+        self.preview = memory.attempt("encode", self.preview_map, heeds={"resident", "disk"})
         self.sigmas = make_sigmas(request.steps, request.window * (height // 2) * (width // 2), request.shift)
         self.tables = make_tables(memory, inputs, sections, self.sigmas, request.guidance, choices)
-        self.preview = memory.attempt("encode", self.preview_map, heeds={"resident", "disk"})
 
     def preview_map(self, effort: Effort) -> PreviewMap:
         """How latents look at a glance."""
@@ -105,7 +107,7 @@ class Run:
         for section in self.sections[:whole]:
             self.begin(section)
             latents, _ = self.folder.load_section(section.index, self.shape(section))
-            self.remember(section, latents.to(self.device))
+            self.remember(section, to_device(latents, self.device))
             if lost:
                 yield StageStarted(stage="decode", message="decoding lost frames again", section=section.index)
                 self.show(section)
@@ -142,7 +144,7 @@ class Run:
 
     def begin(self, section: SectionPlan) -> Tensor:
         """Draw the section's noise and let what comes before it join the history."""
-        noise = draw_noise(self.noise, self.bank["start"], len(section.latents)).to(self.device)
+        noise = to_device(draw_noise(self.noise, self.bank["start"], len(section.latents)), self.device)
         for anchor in section.before:
             self.history.add(self.bank[anchor.source] * anchor.weight)
         return noise

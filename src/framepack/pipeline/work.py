@@ -25,6 +25,7 @@ from torch import Tensor
 from framepack.jobs.lock import take
 from framepack.media.atomic import atomic_write, make_folder
 from framepack.models.encoders import TextFeatures
+from framepack.models.transfer import to_host
 from framepack.pipeline.seal import DamagedError, UnsealedError, read_bytes, read_json, write_json
 from framepack.pipeline.work_files import (
     CONTENTS,
@@ -209,7 +210,7 @@ class WorkFolder:
 
     def save_tensors(self, name: str, tensors: dict[str, Tensor]) -> bytes:
         """Write a safetensors file, whole or not at all; return what is in it."""
-        data = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+        data = save({key: to_host(value.detach()).contiguous() for key, value in tensors.items()})
         with atomic_write(self.path / name) as temporary:
             temporary.write_bytes(data)
         return data
