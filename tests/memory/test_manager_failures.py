@@ -19,13 +19,13 @@ def test_out_of_memory_steps_down_and_computes_the_same_bits():
     def work(effort):
         seen.append((effort.rung, memory.report().held))
         result = run(memory, "net")
-        if len(seen) < 3:
+        if len(seen) < 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return result
 
     assert torch.equal(memory.attempt("step", work, heeds={"resident"}), expected(net()))
-    assert [rung for rung, _ in seen] == ["as planned", "fewer resident blocks", "streamed"]
-    assert [held for _, held in seen[1:]] == [0, 0]  # all that was idle was given back before the redo
+    assert [rung for rung, _ in seen] == ["as planned", "as planned", "fewer resident blocks", "streamed"]
+    assert [held for _, held in seen[1:]] == [0, 0, 0]  # all that was idle was given back before the redo
     assert memory.report().modules["net"].where.startswith("0 of 7 blocks")
     memory.free()
     run(memory, "net")
@@ -42,7 +42,7 @@ def test_the_disk_rung_gives_pinned_buffers_back(tmp_path):
 
     def work(effort):
         calls.append(1)
-        if len(calls) == 1:
+        if len(calls) <= 2:  # the first time it is tried again as it was
             raise MemoryError
         return run(memory, "net")
 
