@@ -51,6 +51,10 @@ class Pretended(TorchFunctionMode):
             return self.part(*args)
         if func is torch.Tensor.__setitem__:
             return torch.ops.aten.copy_(self.part(*args[:2]), args[2])
+        if func is torch.Tensor.pin_memory:  # RAM is RAM
+            return args[0]
+        if func is torch.empty:
+            kwargs = {name: value for name, value in (kwargs or {}).items() if name != "pin_memory"}
         if func is torch.Tensor.contiguous:
             return args[0].clone(memory_format=torch.contiguous_format)
         if func is torch.Tensor.tolist and not isinstance(args[0], FakeTensor):
