@@ -147,7 +147,7 @@ def test_a_table_that_finds_no_room_is_brought_once_others_have_made_some(framep
     monkeypatch.setattr(type(tables.by_prompt[""]), "to", short)
     assert len(tables.table("", section)) == 3
     assert len(calls) == 2
-    assert "Memory ran out in prepare" in memory.news()[0]
+    assert memory.news() == []  # freeing was enough: nothing was given up
 
 
 def test_features_wait_in_ram_and_the_pictures_latents_on_the_device():
