@@ -67,7 +67,7 @@ def test_a_run_ends_in_an_mp4_whose_frames_decode(picture: Path, tiny_models_dir
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(output)
     frames = list(read_video(output))
-    assert len(frames) == probe(output).frames == 25
+    assert len(frames) == probe(output).frames == 24
     assert frames[0].shape == (32, 32, 3)
     content = read_metadata(output)
     assert content is not None
@@ -124,7 +124,7 @@ def test_a_finished_file_is_not_replaced_without_a_word_and_that_is_told_before_
     assert not (tmp_path / "work").exists()
     assert output.read_text() == "a video"
     assert run_here(monkeypatch, *arguments, "--overwrite") == 0
-    assert probe(output).frames == 13
+    assert probe(output).frames == 12
 
 
 HELD = """
@@ -173,7 +173,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     assert not output.exists()
     again = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    assert probe(output).frames == 85
+    assert probe(output).frames == 84
     assert len(list(work.glob("section-*.safetensors"))) > finished
 
 
