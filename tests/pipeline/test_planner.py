@@ -130,8 +130,8 @@ class Recording(MemoryManager):
         self.seen: dict[str, set[int]] = {}
 
     @contextmanager
-    def lease(self, name, *, once=False, activations=0):
-        with super().lease(name, once=once, activations=activations) as module:
+    def lease(self, name, *, once=False, activations=0, last=False):
+        with super().lease(name, once=once, activations=activations, last=last) as module:
             held = self.report().held
             self.seen.setdefault(f"{name}{once}", set()).add(held)
             yield module
