@@ -39,7 +39,7 @@ def line_of(page) -> Callable[[int], None]:
 def picture_of(site, search: str) -> tuple[int, ...]:
     """A pixel of the picture that the one job with this prompt begins with."""
     (job,) = site[1].jobs(search=search)
-    with Image.open(job.request.image) as image:
+    with Image.open(job.request.image.file) as image:
         return image.convert("RGB").getpixel((5, 5))  # type: ignore[return-value]
 
 

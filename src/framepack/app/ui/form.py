@@ -18,6 +18,7 @@ from framepack.jobs.folders import Folders
 from framepack.spec.model import explain
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
+from framepack.spec.variants import VARIANTS
 
 NO_PICTURE = "Add a picture first: drop one into the frame, or paste it."
 OF_ONE_VIDEO = ("image", "frames", "end_frame", "prompt", "prompts", "seed")
@@ -161,6 +162,8 @@ def restored(
     except ValidationError as error:
         raise ValueError(f"These settings do not fit this FramePack: {explain(error)}") from error
     values = values_of(whole.model_dump(mode="json") | {"image": pictures})
+    if whole.length == VARIANTS[whole.model].length:
+        values["length"] = ""  # the model's own way, which follows when another is chosen
     values["image"] = here(pictures, folders, said) if pictures else None
     for field in ("frames", "end_frame"):
         values[field] = [row for row in values[field] if here(row["image"], folders, said)]
