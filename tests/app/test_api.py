@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -285,3 +286,15 @@ def test_health_models_and_openapi(client):
     assert models["mini"]["territories"] is None
     assert "does not apply in the European Union" in models["framepack"]["territories"]
     assert "GenerationRequest" in client.get("/api/openapi.json").json()["components"]["schemas"]
+
+
+def test_a_locked_queue_is_a_sentence_and_health_answers(client, service):
+    other = sqlite3.connect(service.folders.queue, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    answer = client.get("/api/jobs")
+    assert answer.status_code == 503
+    assert "another program holds queue.sqlite locked" in answer.json()["error"]
+    assert "another program holds" in client.get("/api/health").json()["queue"]["trouble"]
+    other.execute("ROLLBACK")
+    other.close()
+    assert client.get("/api/jobs").status_code == 200

@@ -242,3 +242,18 @@ def test_a_disk_that_damages_everything_is_not_filled_with_copies(store, file):
     with pytest.raises(QueueTrouble, match="look after its disk"):
         store.jobs()
     assert len(asides(file)) == 1
+
+
+@pytest.mark.parametrize("column", ["request_json", "progress", "id"])
+def test_a_damaged_row_of_a_job_that_ran_or_waits_for_space_is_in_nobodys_way(store, file, column):
+    runs, waits, well = store.submit([ask(seed=1), ask(seed=2), ask(seed=3)])
+    for job in (runs, waits):
+        assert store.claims.take("process-0").id == job.id
+    store.claims.settle(waits.id, store.get(waits.id).claim, "paused", waits_for="space")
+    for job in (runs, waits):
+        spoil_row(file, job.id, column, "" if column == "id" and job is runs else "{")
+    assert store.claims.recover() == []
+    assert store.room_again() == []
+    assert store.claims.take("process-0").id == well.id
+    store.check()
+    assert store.counts() == {"failed": 2, "running": 1}

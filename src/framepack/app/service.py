@@ -48,6 +48,7 @@ def open_queue(folders: Folders) -> JobStore:
     """The queue, for who holds its lock. Says so where its file is gone from folders that a service has used."""
     gone = not folders.queue.exists() or (folders.queue.is_file() and folders.queue.stat().st_size == 0)
     store = JobStore(folders.queue, owner=True)
+    store.check()
     if gone and (left := len(folders.unfinished())):
         store.say(f"there was no queue at {folders.queue}: a new one is begun; unfinished work of {left} jobs is kept")
     return store

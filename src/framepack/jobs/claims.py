@@ -115,6 +115,7 @@ class Claims:
                 at=job.heartbeat,
             )
             for job in running
+            if not job.damaged
         ]
 
 

@@ -243,7 +243,7 @@ class JobStore:
     def room_again(self) -> list[Job]:
         """Queue the jobs again that waited for disk space."""
         waiting = self._database.jobs("SELECT * FROM job WHERE status = 'paused' AND waits_for = 'space'")
-        return [self._database.change(job.id, has_room) for job in waiting]
+        return [self._database.change(job.id, has_room) for job in waiting if not job.damaged]
 
 
 def has_room(job: Job) -> dict[str, Any]:
