@@ -137,7 +137,7 @@ def main(limit: str | None, request: dict[str, Any], lora: bool, folder: Path) -
     if lora:
         wanted["loras"] = [{"file": lora_file(folder), "strength": 1}]
     notices, blocks = [], set()
-    for event in framepack.generate(GenerationRequest.model_validate(wanted)):
+    for event in framepack.generate(GenerationRequest.model_validate(wanted), work=folder / "work"):
         if isinstance(event, Notice):
             notices.append(event.message)
         if isinstance(event, StepDone):

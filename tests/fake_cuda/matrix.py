@@ -32,6 +32,8 @@ class Row:
     """Least of 60 that are on the card in every step."""
     copied: float = 42.0
     """Most GB of weights that travel to the card."""
+    pageable: int = 0
+    """Most copies over 1 MB that pass by page-locked memory; none, unless the system locks no more."""
     job: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -59,6 +61,7 @@ OTHERS = [
         limit="8GB",
         blocks=15,
         copied=91,
+        pageable=20,
         environment={"FAKE_LOCKABLE": "1000000000"},
     ),
 ]

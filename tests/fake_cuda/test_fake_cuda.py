@@ -31,7 +31,8 @@ print(memory["allocator_settings"]["PYTORCH_CUDA_ALLOC_CONF"], any(s["is_expanda
 def test_a_13b_job_holds_to_its_plan(row):
     took = matrix.run(HOME, row)
     assert took["notices"] == []
-    assert took["out of memory"] == took["races"] == matrix.pageable(took) == 0
+    assert took["out of memory"] == took["races"] == 0
+    assert matrix.pageable(took) <= row.pageable
     assert took["blocks"] >= row.blocks
     assert took["copied"] <= row.copied * 1e9
     assert "wait spinning" not in took["counts"]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from framepack.models.transfer import SMALL, to_device, to_host
+from framepack.models.transfer import SMALL, _locked, to_device, to_host
 
 
 def test_without_a_card_a_tensor_stays_the_one_it_is():
@@ -20,3 +20,12 @@ def test_what_goes_to_a_card_comes_back_the_same(shape):
     back = to_host(there.t() if len(shape) > 1 else there)
     assert torch.equal(back, tensor)
     assert not back.is_pinned()
+
+
+def test_where_the_system_locks_no_more_memory_there_is_none(monkeypatch):
+    def refused(*shape, **options):
+        raise RuntimeError("CUDA error: out of memory")
+
+    tensor = torch.zeros(SMALL)
+    monkeypatch.setattr(torch, "empty", refused)
+    assert _locked(tensor) is None

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from framepack.media.atomic import atomic_write
+from framepack.models.transfer import to_host
 
 KEY = "sha256"
 BLANK = 64 * "0"
@@ -51,7 +52,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def write_tensors(file: Path, tensors: dict[str, Tensor], notes: dict[str, str] | None = None) -> None:
     """Write a safetensors file with `notes` as its metadata, and its sum, whole or not at all."""
     with atomic_write(file) as temporary:
-        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        plain = {key: to_host(value.detach()).contiguous() for key, value in tensors.items()}
         temporary.write_bytes(sealed(save(plain, {**(notes or {}), KEY: BLANK})))
 
 

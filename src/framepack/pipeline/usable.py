@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from framepack.models.transfer import to_host
 from framepack.pipeline.conditioning import Inputs
 
 Component = Literal["text encoders", "image encoder", "VAE's encoder", "VAE"]
@@ -18,7 +19,7 @@ class UnusableError(ValueError):
 
 def require_usable(component: Component, output: Tensor, model: str) -> None:
     """UnusableError unless the output is finite and not one number throughout, as no sound model's is."""
-    low, high = (value.item() for value in output.cpu().aminmax())
+    low, high = (value.item() for value in to_host(output).aminmax())
     if not (abs(low) < float("inf") and abs(high) < float("inf")):
         raise UnusableError(
             f"the {component} made numbers that are not finite, so there would be nothing to see: look for damage with "
