@@ -327,7 +327,7 @@ def test_a_damaged_state_is_not_trained_on(framepack, data, tmp_path):
 @pytest.mark.parametrize("suffix", [".safetensors", ".png", ".done"])
 def test_a_damaged_clip_is_encoded_again_with_a_notice(suffix, framepack, data, tmp_path):
     made, heard = clips(framepack, data, tmp_path), []
-    before = made[0].load()
+    before = {name: tensor.clone() for name, tensor in made[0].load().items()}  # the file, mapped, is written over
     file = made[0].file.with_suffix(suffix)
     flip(file if suffix != ".done" else file.with_name(f"{file.stem.partition('-')[0]}.done"))
     again = cache_clips(framepack, find_items(data), tmp_path, base=64, window=2, sections=2, on_notice=heard.append)

@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint_is_told_in_a_sentence(tmp_path):
     save_state(tmp_path / "state", optimizer, 7, 70)
     (part,) = (tmp_path / "state").glob("part-*")
     part.write_bytes(part.read_bytes()[:20])
-    with pytest.raises(ValueError, match=r"part-00.safetensors is damaged .* delete .*state to begin anew"):
+    with pytest.raises(ValueError, match=r"part-00.safetensors is damaged .* delete that folder to begin anew"):
         load_state(tmp_path / "state", optimizer)
 
 

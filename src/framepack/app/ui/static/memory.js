@@ -23,10 +23,12 @@ FP.kept = () => JSON.stringify({ here: told("sessionStorage", FORM), before: tol
 FP.now = null;
 const steps = { back: [], forth: [], ...told("sessionStorage", PAST) };
 
+/* Only FP.apply begins and ends editing: what Gradio tells between two of its own updates can still have the old job. */
 const formed = (names, now) => {
-  const [lock, preserve, editing] = now.slice(names.length);
+  const [lock, preserve] = now.slice(names.length);
   const values = Object.fromEntries(names.map((name, index) => [name, FP.plain(now[index])]));
-  return { values, lock, preserve, editing: editing || "", draft: editing ? (FP.now || {}).draft : undefined };
+  const { editing, draft } = FP.now || { editing: "" };
+  return { values, lock, preserve, editing, draft };
 };
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 

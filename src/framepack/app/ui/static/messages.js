@@ -36,6 +36,7 @@ FP.kinds.notice = (root) => {
     watch = setInterval(tick, LOOK);
     tick();
     if (said.field) FP.point(said.field);
+    if (said.tone === "wrong") document.dispatchEvent(new Event("fp-wrong"));
   };
   FP.tell = show;
   FP.untell = (said) => shown === said && close();

@@ -46,9 +46,11 @@ FP.upload = (files, { field, progress = () => {}, address = "/api/uploads" }) =>
 
 addEventListener("beforeunload", (event) => FP.going.size && event.preventDefault());
 
-/* Generate: once for a double click, and not before all that was chosen has arrived. */
+/* Generate: once for a double click, and not before all that was chosen has arrived. What did not work can be tried
+   again at once. */
 const AGAIN = 800;
-let under = false, through = false;
+let under = false, through = false, free = () => {};
+document.addEventListener("fp-wrong", () => free());
 const pressed = () => {
   const button = document.querySelector("#fp-generate");
   return button.matches("button") ? button : button.querySelector("button");
@@ -94,7 +96,10 @@ FP.generate = async () => {
     through = true;
     pressed().click();
     fetch("/api/health").catch(() => FP.tell({ tone: "wrong", text: LOST }));
-    await new Promise((resolve) => setTimeout(resolve, AGAIN));
+    await new Promise((resolve) => {
+      free = resolve;
+      setTimeout(resolve, AGAIN);
+    });
   } finally {
     through = false;
     under = false;
