@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.training.amx import trust_convolutions
 from framepack.training.block_encoder import BlockEncoder
 from framepack.training.clips import ClipStream
 from framepack.training.curve import append_row, cut_rows, draw_curve, read_log
@@ -130,7 +131,7 @@ class Trainer:
         """`base` holds the folders `tokenizer` and `tokenizer_2`; compiler: a torch.compile backend for the blocks."""
         torch.manual_seed(recipe.seed)
         self.recipe, self.pool, self.replicas = recipe, pool, replicas or Replicas()
-        model = MiniModel(recipe, base).float()
+        model = trust_convolutions(MiniModel(recipe, base)).float()
         self.optimizer = Optimizer(model.to(device), model.matrices(), recipe.optimizer)
         self.model = model.bfloat16()
         if compiler:

@@ -20,6 +20,7 @@ from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import Autoencod
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from framepack.training.amx import trust_convolutions
 from framepack.training.block_encoder import BlockEncoder
 from framepack.training.clips import crops, draw_wishes, state_rates
 from framepack.training.curve import append_row, cut_rows
@@ -224,7 +225,7 @@ class _Run:
         on_progress: Callable[[VaeProgress], None],
     ) -> bool:
         """Train until the last step; returns False where `seconds` ended it before."""
-        recipe, fitted, pupil = self.recipe, BlockEncoder(vae), Pupil(vae, self.seed)
+        recipe, fitted, pupil = self.recipe, BlockEncoder(vae), trust_convolutions(Pupil(vae, self.seed))
         optimizer = optimizer_of(pupil, recipe)
         with replicas.first():
             first = load_state(self.state, optimizer)[0] if has_state(self.state) else 0
