@@ -6,16 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from framepack.app.cli_evaluate import expected_rows
 from framepack.training import evaluate_cases
-from framepack.training.evaluate import evaluate, nearest_motion
+from framepack.training.evaluate import evaluate
 from framepack.training.evaluate_cases import (
     Scene,
+    nearest_motion,
     photo_files,
     photo_scenes,
     procedural_scenes,
     sprite_scenes,
+    true_frames,
     true_video,
 )
 from framepack.training.evaluate_goals import goals
@@ -211,3 +215,40 @@ def test_a_scene_renders_each_truth_once():
     scene = Scene("grey", np.full((32, 32, 3), 90, np.uint8))
     assert scene.truth("zoom in", 5) is scene.truth("zoom in", 5)
     assert np.array_equal(scene.truth("zoom in", 5)[0], scene.picture)
+
+
+def steered(ask: Ask) -> np.ndarray:
+    """An ideal model whose controls do what they say."""
+    motion, held = ask.steering.get("motion", 0.0), ask.steering.get("consistency", 1.0)
+    made = true_frames(ask.picture, MOTION_OF[ask.prompt], torch.arange(frames_of(ask)), 1.4**motion)
+    noise = np.random.default_rng(3).normal(0, 6 - 2 * held, made.shape)
+    return (made + noise).clip(0, 255).astype(np.uint8)
+
+
+CONTROLS = replace(SMALL, parts=("controls",), models=("mini", "mini-f1"), steered=("pan left", "zoom in"))
+
+
+def test_controls_that_do_what_they_say_meet_their_goals(tmp_path):
+    evaluation = evaluate(CONTROLS, steered, exact)
+    assert len(evaluation.controls) == expected_rows(CONTROLS) == 40
+    of_motion = {row.value: row.amplitude for row in evaluation.controls if row.control == "motion"}
+    assert of_motion == pytest.approx({value: 1.4**value for value in (-1, -0.5, 0, 0.5, 1)}, rel=0.03)
+    found = {goal.goal: goal for goal in goals(evaluation)}
+    assert len(found) == 7
+    unmet = {name for name, goal in found.items() if not goal.met}
+    assert unmet == {"--motion: amplitude at 1 over that at -1"}
+    assert found.popitem()[1].reached < 0.04
+    (sheet, *_) = sorted(tmp_path / file for file in write_report(evaluation, tmp_path) if file.suffix == ".png")
+    assert sheet.name == "controls-mini-f1-procedural-0-pan left.png"
+    assert len(summary(evaluation)["controls"]) == 40
+
+
+def test_controls_that_do_nothing_meet_no_goal_about_them():
+    evaluation = evaluate(replace(CONTROLS, models=("mini",)), perfect, exact)
+    missed = {goal.goal for goal in goals(evaluation) if not goal.met}
+    assert missed == {
+        "--motion: amplitude rises, of all curves",
+        "--motion: amplitude at 1 over that at -1",
+        "--consistency: end nearer to the start, of all curves",
+        "--consistency: noise from frame to frame falls, of all curves",
+    }

@@ -14,10 +14,11 @@ from framepack.app.settings import Settings as Machine
 from framepack.spec.variants import VARIANTS
 from framepack.training.evaluate import evaluate
 from framepack.training.evaluate_cases import photo_files
+from framepack.training.evaluate_controls import SWEEPS
 from framepack.training.evaluate_goals import Goal, goals
 from framepack.training.evaluate_maker import pipeline_codec, pipeline_maker
 from framepack.training.evaluate_report import summary, write_report
-from framepack.training.evaluate_rows import PARTS, Evaluation, Followed, Row, Settings
+from framepack.training.evaluate_rows import PARTS, Controlled, Evaluation, Followed, Row, Settings
 from framepack.training.motions import SPRITE_MOTIONS
 
 TITLES = {
@@ -30,10 +31,12 @@ TITLES = {
     "slope": "change a section (least squares)",
     "nearness": "dB to the true video, section by section",
     "codec": "the VAE alone",
+    "controls": "what --motion and --consistency do",
 }
 CAPTIONS = {
     "following": "gain: dB over a video that stands still; sharpness: of the truth's, and of what the VAE keeps",
     "codec": "dB that encoding and decoding leave; sharpness: of the true clip's",
+    "controls": "amplitude: of the best-fitting true motion; psnr: dB to it; end to start: dB, the motion undone",
 }
 PIPED_WIDTH = 130
 """Columns of the tables where nobody says how wide the page is: none is cut."""
@@ -57,7 +60,8 @@ def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: st
         task = progress.add_task("evaluating", total=expected_rows(settings))
 
         def on_row(row: Row) -> None:
-            said = f"{row.motion} -> {row.nearest}" if isinstance(row, Followed) else type(row).__name__.lower()
+            followed = isinstance(row, Followed | Controlled)
+            said = f"{row.motion} -> {row.nearest}" if followed else type(row).__name__.lower()
             progress.update(task, advance=1, description=f"{row.kind}: {said}")
 
         try:
@@ -96,6 +100,7 @@ def expected_rows(settings: Settings) -> int:
         "sprites": settings.procedural * len(SPRITE_MOTIONS) * len(settings.models),
         "keyframes": 2 * scenes * len(settings.inverted),
         "drift": drifting * len(settings.drifting) * orders,
+        "controls": scenes * len(settings.models) * len(settings.steered) * sum(map(len, SWEEPS.values())),
     }
     return sum(counts[part] for part in settings.parts)
 

@@ -33,8 +33,8 @@ train_app = typer.Typer(
 )
 
 
-PART_OPTIONS = {"motion": "following", "sections": "drift", "drift_images": "drift"}
-"""Options of `eval` that one part alone heeds."""
+PART_OPTIONS = {"motion": ("following", "controls"), "sections": ("drift",), "drift_images": ("drift",)}
+"""Options of `eval` that some parts alone heed."""
 
 
 def evaluate(
@@ -48,8 +48,11 @@ def evaluate(
         list[str] | None, typer.Option(help="A motion to ask for, such as 'pan left'; repeatable.")
     ] = None,
     part: Annotated[
-        list[str] | None, typer.Option(help="following, sprites, keyframes, drift or codec; repeatable.")
+        list[str] | None, typer.Option(help="following, sprites, keyframes, drift, codec or controls; repeatable.")
     ] = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="What --motion and --consistency do: --part controls.")
+    ] = False,
     width: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 128,
     height: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 128,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps a section.")] = 8,
@@ -63,16 +66,18 @@ def evaluate(
     dtype: Dtype = "auto",
     models_dir: ModelsDir = None,
 ) -> None:
-    """Measure prompt following, key frames, sharpness and drift."""
+    """Measure prompt following, keyframes, sharpness, drift and what the controls do."""
     from framepack.app.cli_evaluate import evaluate_command
     from framepack.training.evaluate_rows import Settings
 
     defaults = Settings()
+    part = [*(part or ()), *(["controls"] if control else ())]
     settings = Settings(
         models=tuple(model or defaults.models),
         procedural=images,
         photos=photos,
         motions=tuple(motion or defaults.motions),
+        steered=tuple(motion or defaults.steered),
         parts=tuple(part or defaults.parts),
         size=(width, height),
         steps=steps,
@@ -80,10 +85,10 @@ def evaluate(
         drift_scenes=drift_images,
         seed=seed,
     )
-    for option in given(context, tuple(name for name, only in PART_OPTIONS.items() if only not in settings.parts)):
-        print(
-            f"note: {option} has no effect without --part {PART_OPTIONS[option[2:].replace('-', '_')]}", file=sys.stderr
-        )
+    unheeded = tuple(name for name, parts in PART_OPTIONS.items() if not set(parts) & set(settings.parts))
+    for option in given(context, unheeded):
+        parts = " or ".join(PART_OPTIONS[option[2:].replace("-", "_")])
+        print(f"note: {option} has no effect without --part {parts}", file=sys.stderr)
     evaluate_command(settings, output, device=device, dtype=dtype, models_dir=models_dir)
 
 

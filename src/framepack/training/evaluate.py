@@ -1,4 +1,4 @@
-"""How well a model does what it is asked: prompt following, nearness, sharpness, keyframe reach, drift.
+"""How well a model does what it is asked: prompt following, nearness, sharpness, keyframe reach, drift, controls.
 
 Everything is asked of a `Maker`, which for a model is its whole pipeline (`pipeline_maker`), so that what is measured
 is what a user gets; tests put known videos in its place. Boundary: measures and counts; shows and writes nothing.
@@ -15,17 +15,20 @@ from framepack.spec.shapes import TEMPORAL_STRIDE
 from framepack.spec.variants import VARIANTS
 from framepack.training.evaluate_cases import (
     Scene,
+    nearest_motion,
     photo_files,
     photo_scenes,
     procedural_scenes,
     prompt_for,
     sprite_scenes,
 )
+from framepack.training.evaluate_controls import controlled
 from framepack.training.evaluate_metrics import Video, drift, psnr, sharpness, ssim
 from framepack.training.evaluate_rows import (
     Ask,
     Codec,
     Coded,
+    Controlled,
     Drifted,
     Evaluation,
     Followed,
@@ -84,7 +87,7 @@ def evaluate(
     return result
 
 
-_LISTS = {Followed: "following", Reached: "keyframes", Drifted: "drift", Coded: "codec"}
+_LISTS = {Followed: "following", Reached: "keyframes", Drifted: "drift", Coded: "codec", Controlled: "controls"}
 
 
 def _rows(
@@ -99,13 +102,9 @@ def _rows(
             yield from _keyframes(settings, kind, index, scene, make)
         if "drift" in settings.parts and index < settings.drift_scenes:
             yield from _drifting(settings, kind, index, scene, make, samples)
+        if "controls" in settings.parts:
+            yield from controlled(settings, kind, index, scene, make, samples)
         scene.forget()
-
-
-def nearest_motion(video: Video, scene: Scene, motions: Sequence[str] = tuple(MOTIONS)) -> str:
-    """Of `motions` the one whose true video is nearest by PSNR; the start frame has no say."""
-    frames = len(video)
-    return max(motions, key=lambda motion: psnr(video[1:], scene.truth(motion, frames)[1:]))
 
 
 def _following(

@@ -4,6 +4,7 @@ Boundary: pictures and warps, no model. Photos are read from the scikit-image an
 installed; they serve as test pictures only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from framepack.media.image import bucket_crop, load_image
-from framepack.training.evaluate_metrics import Video
+from framepack.training.evaluate_metrics import Video, psnr
 from framepack.training.grammar import PHRASES, SPRITE_PHRASES
 from framepack.training.images import draw_image
 from framepack.training.motions import MOTIONS, SPRITE_MOTIONS, render, start_pictures, state_at
@@ -76,9 +77,22 @@ class Scene:
 
 def true_video(picture: Picture, motion: str, frames: int, cut_out: Layer | None = None) -> Video:
     """`picture` moved by `motion` (a key of MOTIONS or SPRITE_MOTIONS) at normal speed, (frames, H, W, 3) uint8."""
-    rates = (MOTIONS | SPRITE_MOTIONS)[motion].row()[None]
-    state = state_at(torch.arange(frames), rates, rates, torch.zeros(1))
+    return true_frames(picture, motion, torch.arange(frames), cut_out=cut_out)
+
+
+def true_frames(
+    picture: Picture, motion: str, at: torch.Tensor, factor: float = 1.0, cut_out: Layer | None = None
+) -> Video:
+    """`picture` moved by `factor` times a motion's normal speed, at these frames: (len(at), H, W, 3) uint8."""
+    rates = (MOTIONS | SPRITE_MOTIONS)[motion].row()[None] * factor
+    state = state_at(at, rates, rates, torch.zeros(1))
     return _frames(render(_tensor(picture), state, cut_out)[0].permute(1, 2, 3, 0))
+
+
+def nearest_motion(video: Video, scene: Scene, motions: Sequence[str] = tuple(MOTIONS)) -> str:
+    """Of `motions` the one whose true video is nearest by PSNR; the start frame has no say."""
+    frames = len(video)
+    return max(motions, key=lambda motion: psnr(video[1:], scene.truth(motion, frames)[1:]))
 
 
 def _tensor(picture: Picture) -> torch.Tensor:

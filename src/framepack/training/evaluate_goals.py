@@ -1,11 +1,12 @@
 """What the bundled model should reach, beside what an evaluation found. Reads an `Evaluation`; measures nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from framepack.training.evaluate_groups import grouped, mean
 from framepack.training.evaluate_metrics import MEASURES
-from framepack.training.evaluate_rows import Evaluation
+from framepack.training.evaluate_rows import Controlled, Evaluation
 
 FOLLOWING = {"procedural": 0.95, "photos": 0.85}
 """Share of single motions to follow, in the weaker order."""
@@ -17,6 +18,14 @@ KEY_FRAME = 3.0
 """dB that a key frame brings at its time."""
 SHARPNESS_LOSS = 0.10
 """Share of the sharpness that may go from the first 15% to the last, inverted order."""
+RANGE = 2.0
+"""Amplitude of --motion 1 over that of -1."""
+LOST = 1.0
+"""dB to the fitted true video that another --motion than 0 may cost."""
+STEERED = 0.95
+"""Share of prompts to follow whatever --motion is."""
+BESIDE = 0.15
+"""Share by which --consistency may change the amplitude."""
 ORDERS = ("inverted", "forward", "repetition")
 
 
@@ -37,7 +46,7 @@ class Goal:
 
 def goals(evaluation: Evaluation) -> list[Goal]:
     """All goals that the evaluation can speak to."""
-    found = (_following, _codec, _keyframes, _drift)
+    found = (_following, _codec, _keyframes, _drift, _motion, _consistency)
     return [goal for find in found for goal in find(evaluation)]
 
 
@@ -81,3 +90,48 @@ def _drift(evaluation: Evaluation) -> Iterator[Goal]:
         loss = mean(row.sharpness_loss for row in orders["inverted"])
         name = f"sharpness lost over {evaluation.settings.sections} sections, inverted"
         yield Goal(goal=name, wanted=SHARPNESS_LOSS, reached=loss, at_most=True)
+
+
+def _curves(rows: Iterable[Controlled], control: str) -> list[dict[float, list[Controlled]]]:
+    """For each model and motion: by the control's value, rising, the rows of all scenes."""
+    rows = [row for row in rows if row.control == control]
+    return [
+        {value: [row for row in part if row.value == value] for value in sorted({row.value for row in part})}
+        for _, part in grouped(rows, lambda row: (row.model, row.motion))
+    ]
+
+
+def _means(curve: dict[float, list[Controlled]], name: str) -> list[float]:
+    return [mean(getattr(row, name) for row in rows) for rows in curve.values()]
+
+
+def _rising(values: list[float]) -> bool:
+    return all(one < other for one, other in pairwise(values))
+
+
+def _motion(evaluation: Evaluation) -> Iterator[Goal]:
+    if not (curves := _curves(evaluation.controls, "motion")):
+        return
+    amplitudes = [_means(curve, "amplitude") for curve in curves]
+    lost = [mean(row.psnr for row in c[0.0]) - min(_means(c, "psnr")) for c in curves]
+    followed = mean(row.hit for row in evaluation.controls if row.control == "motion")
+    yield Goal(goal="--motion: amplitude rises, of all curves", wanted=1.0, reached=mean(map(_rising, amplitudes)))
+    yield Goal(
+        goal="--motion: amplitude at 1 over that at -1", wanted=RANGE, reached=min(a[-1] / a[0] for a in amplitudes)
+    )
+    yield Goal(goal="--motion: dB to the fitted motion it costs", wanted=LOST, reached=max(lost), at_most=True)
+    yield Goal(goal="--motion: prompts followed", wanted=STEERED, reached=followed)
+
+
+def _consistency(evaluation: Evaluation) -> Iterator[Goal]:
+    if not (curves := _curves(evaluation.controls, "consistency")):
+        return
+    moved = [
+        max(abs(a / mean(row.amplitude for row in curve[1.0]) - 1) for a in _means(curve, "amplitude"))
+        for curve in curves
+    ]
+    nearer = mean(_rising(_means(curve, "start")) for curve in curves)
+    calmer = mean(_rising(_means(curve, "roughness")[::-1]) for curve in curves)
+    yield Goal(goal="--consistency: end nearer to the start, of all curves", wanted=1.0, reached=nearer)
+    yield Goal(goal="--consistency: noise from frame to frame falls, of all curves", wanted=1.0, reached=calmer)
+    yield Goal(goal="--consistency: change of amplitude", wanted=BESIDE, reached=max(moved), at_most=True)

@@ -69,6 +69,7 @@ def request_of(ask: Ask, settings: Settings, folder: Path) -> GenerationRequest:
             GuideFrame(image=_save(picture, folder / f"key-{i}.png"), second=second)
             for i, (second, picture) in enumerate(ask.keyframes)
         ),
+        **ask.steering,  # pyright: ignore[reportArgumentType]
         output=OutputSettings(path=folder / "video.mkv", format="mkv", live=False),
     )
 

@@ -69,6 +69,21 @@ def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
             }
             for (kind,), rows in grouped(evaluation.codec, lambda row: (row.kind,))
         ],
+        "controls": [
+            {
+                "model": model,
+                "motion": motion,
+                "setting": f"{control} {value}",
+                "amplitude": mean(row.amplitude for row in rows),
+                "psnr": mean(row.psnr for row in rows),
+                "end to start": mean(row.start for row in rows),
+                "roughness": mean(row.roughness for row in rows),
+                "followed": mean(row.hit for row in rows),
+            }
+            for (model, motion, control, value), rows in grouped(
+                evaluation.controls, lambda row: (row.model, row.motion, row.control, f"{row.value:g}")
+            )
+        ],
     }
 
 

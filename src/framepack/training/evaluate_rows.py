@@ -3,7 +3,7 @@
 Boundary: data only; `evaluate` fills it, `evaluate_report` shows it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from framepack.spec.shapes import FPS, TEMPORAL_STRIDE
@@ -25,6 +25,8 @@ class Ask:
     keyframes: tuple[tuple[float, Picture], ...] = ()
     """Seconds and picture."""
     seed: int = 0
+    steering: Mapping[str, float] = field(default_factory=dict)
+    """Fields of the request: motion, consistency."""
 
 
 Maker = Callable[[Ask], Video]
@@ -32,7 +34,9 @@ Codec = Callable[[Video], Video]
 """What is left of a video after the VAE's encoder and decoder: the bound of what the model can show."""
 
 
-PARTS = ("following", "sprites", "keyframes", "drift", "codec")
+PARTS = ("following", "sprites", "keyframes", "drift", "codec", "controls")
+USUAL = PARTS[:-1]
+"""What is measured where nobody says; the controls take as long as all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +58,15 @@ class Settings:
     """Scenes of each kind that drift is measured on."""
     window: int = 9
     seed: int = 7
-    parts: tuple[str, ...] = PARTS
+    steered: tuple[str, ...] = ("pan left", "zoom in", "roll clockwise")
+    """Motions that the controls are measured on."""
+    parts: tuple[str, ...] = USUAL
 
     def __post_init__(self) -> None:
         """Raise ValueError for names that are not there."""
         checks = (
             ("model", self.models, tuple(VARIANTS)),
-            ("motion", (*self.motions, *self.drifting), tuple(MOTIONS)),
+            ("motion", (*self.motions, *self.drifting, *self.steered), tuple(MOTIONS)),
             ("part", self.parts, PARTS),
         )
         for what, names, known in checks:
@@ -162,6 +168,33 @@ class Coded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Controlled:
+    """One value of --motion or --consistency on one picture with one prompt."""
+
+    model: str
+    kind: str
+    scene: str
+    motion: str
+    control: str
+    """"motion" or "consistency"."""
+    value: float
+    amplitude: float
+    """Factor on the prompt's true motion whose video is nearest."""
+    psnr: float
+    """To that video, dB."""
+    start: float
+    """Of the last second to the start picture, the motion undone, dB."""
+    roughness: float
+    """How far a frame is from the mean of its neighbours, grey levels."""
+    nearest: str
+
+    @property
+    def hit(self) -> bool:
+        """Whether the prompt was followed."""
+        return self.nearest == self.motion
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """Frames to look at: a row of a contact sheet."""
 
@@ -171,7 +204,7 @@ class Sample:
     """One below each frame."""
 
 
-Row = Followed | FollowedSprite | Reached | Drifted | Coded
+Row = Followed | FollowedSprite | Reached | Drifted | Coded | Controlled
 
 
 @dataclass(kw_only=True)
@@ -185,4 +218,5 @@ class Evaluation:
     keyframes: list[Reached] = field(default_factory=list)
     drift: list[Drifted] = field(default_factory=list)
     codec: list[Coded] = field(default_factory=list)
+    controls: list[Controlled] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
