@@ -10,6 +10,7 @@ from framepack.app.display import Display, clock
 from framepack.app.runtime import open_framepack
 from framepack.app.settings import Settings
 from framepack.spec.events import Finished, SectionDone
+from framepack.spec.plan import delivery
 from framepack.spec.request import GenerationRequest
 
 INTERRUPTED = 130
@@ -22,6 +23,7 @@ def run(request: GenerationRequest, work: Path | None, machine: dict[str, Any]) 
     console = Console(stderr=True)
     so_far: SectionDone | None = None
     try:
+        console.print(delivery(request), style="dim", highlight=False, soft_wrap=True)
         with Display(console, request) as display:
             machine["models_dir"] = machine["models_dir"] or settings.models_dir
             framepack = open_framepack(request.model, **machine)

@@ -21,7 +21,7 @@ from framepack.pipeline.loader import choose_attention, choose_dtypes
 from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource, locate, passed_over, to_fetch
 from framepack.spec.events import Planned, PlannedStage
-from framepack.spec.plan import plan
+from framepack.spec.plan import delivery, plan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unheeded import unheeded
 
@@ -54,7 +54,6 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
         check_lora_room(budget, parts.sizes()["transformer"])
     height, width = picture_size(request)
     sections = plan(request)
-    counted = f"{len(sections)} section{'s' * (len(sections) > 1)}"
     _, planned = Foresight(parts, budget.device, here=not pretended).of(
         request,
         sections,
@@ -66,7 +65,7 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
     card = f"a GPU with {gigabytes(planned.capacity)}" if pretended else f"{device}, {gigabytes(planned.capacity)}"
     console = Console(highlight=False)
     console.print(
-        f"[bold]{request.model}[/] at {width} x {height}, {counted} of {request.steps} steps, on {card}",
+        f"[bold]{request.model}[/] at {width} x {height}: {delivery(request)}, {request.steps} steps each, on {card}",
         soft_wrap=True,
     )
     show(planned, console)

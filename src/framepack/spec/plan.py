@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from framepack.spec.request import GenerationRequest
-from framepack.spec.shapes import frames_of
+from framepack.spec.shapes import FPS, frames_of
 from framepack.spec.timeline import (
     guides_in,
     guides_of,
@@ -235,3 +235,10 @@ def settled_frames(sections: tuple[SectionPlan, ...]) -> list[range]:
         settled.append(range(first, first + count))
         edge += count
     return settled
+
+
+def delivery(request: GenerationRequest) -> str:
+    """What will be made, in a line: seconds, frames, sections."""
+    sections, frames = len(tiles_of(request)), request.frame_count
+    order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
+    return f"{round(frames / FPS, 2):g} s · {frames} frames · {sections} section{'s' * (sections > 1)}{order}"

@@ -1,7 +1,7 @@
 """What the API says of a job: plain JSON with names and addresses, never a path of this machine."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,7 @@ from framepack.jobs.feed import News
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job, Progress, Status, Wish
 from framepack.spec.events_json import to_json
+from framepack.spec.request import GenerationRequest
 
 
 class File(BaseModel):
@@ -35,6 +36,8 @@ class JobView(BaseModel):
     label: str
     batch: str | None
     request: dict[str, Any]
+    frames: int | None
+    """How many the video has when it is done; null where today's rules do not know the request."""
     progress: Progress
     wish: Wish | None
     waits_for: str | None
@@ -72,8 +75,10 @@ def job_view(job: Job, folders: Folders, *, traceback: bool = False) -> JobView:
     """A job as the API shows it."""
     files = files_views(file for file in job.outputs if file.parent == folders.outputs)
     shown = {name: getattr(job, name) for name in JobView.model_fields if name in Job.__dataclass_fields__}
+    request = json.loads(job.request_json)
     shown |= {
-        "request": for_client(json.loads(job.request_json)),
+        "request": for_client(request),
+        "frames": delivered(request),
         "outputs": files,
         "video": f"/api/jobs/{job.id}/video" if files else None,
         "picture": f"/api/jobs/{job.id}/picture",
@@ -81,6 +86,14 @@ def job_view(job: Job, folders: Folders, *, traceback: bool = False) -> JobView:
         "traceback": job.traceback if traceback else None,
     }
     return JobView(**shown)
+
+
+def delivered(request: Mapping[str, Any]) -> int | None:
+    """Frames of a stored request's video; nothing else of it is looked at."""
+    with suppress(ValueError):
+        asked = {name: request[name] for name in ("model", "seconds", "window", "length") if name in request}
+        return GenerationRequest.stored({"image": "-", **asked}).frame_count
+    return None
 
 
 def answer(views: BaseModel | Iterable[BaseModel], status: int = 200) -> Response:

@@ -12,6 +12,7 @@ from typing import Any
 from framepack.app.display import clock
 from framepack.jobs.job import Job, Progress
 from framepack.media.video import FORMATS
+from framepack.spec.plan import delivery
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS
 from framepack.spec.timeline import guides_of, is_backward, tiles_of
@@ -211,11 +212,8 @@ def timeline(request: GenerationRequest) -> View:
 
 
 def summary(request: GenerationRequest) -> str:
-    """What will be made, in a line for below the button."""
-    sections, frames = len(tiles_of(request)), request.frame_count
-    order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
-    line = f"{frames / FPS:.1f} s · {frames} frames · {sections} section{'s' * (sections > 1)}{order}"
-    doubts = unheeded(request)
+    """What will be made, and what of the request has no effect, for below the button."""
+    line, doubts = delivery(request), unheeded(request)
     return " ".join([f"{line}." if doubts else line, *map(sentence, doubts)])
 
 
