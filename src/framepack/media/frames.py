@@ -19,7 +19,8 @@ from framepack.media.errors import MediaError
 from framepack.media.image import ImageRGB
 from framepack.media.marks import is_made_by_ai
 from framepack.media.metadata import read_metadata
-from framepack.media.read import open_container, pending, pending_frames, reading, timed_frames
+from framepack.media.pixels import pending
+from framepack.media.read import open_container, pending_frames, reading, timed_frames
 from framepack.media.sheet import save_png
 from framepack.media.source import Source, name_of
 from framepack.media.tail import SEEKABLE

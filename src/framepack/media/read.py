@@ -4,7 +4,7 @@ One demuxer is named for each kind of file, so that no playlist or reference ins
 """
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,20 +14,16 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from framepack.media.errors import MediaError
 from framepack.media.image import load_image
 from framepack.media.metadata import AV_FORMATS, read_metadata
-from framepack.media.sinks import EXACT, Frame
+from framepack.media.pixels import MAX_FRAME_PIXELS, Pending, check_size, pending, turns_of
+from framepack.media.sinks import Frame
 from framepack.media.source import VIDEO_KINDS, Source, kind_of, name_of, open_source
 
 DEMUXERS = AV_FORMATS | {"gif": "gif"}
-MAX_FRAME_PIXELS = 40_000_000
-"""8K is 33 megapixels."""
-Pending = Callable[[], Frame]
-"""A frame that is decoded, or can be, and becomes RGB when it is called for: most of a long video's never are."""
 READABLE = "mp4, mov, mkv, webm, avi, gif, animated webp, or a zip of PNGs"
 
 
@@ -118,7 +114,7 @@ def open_container(file: BinaryIO) -> Iterator[tuple[InputContainer, Any]]:
         if not container.streams.video:
             raise MediaError("it has sound but no picture")
         stream = container.streams.video[0]
-        _check_size(stream.width, stream.height)
+        check_size(stream.width, stream.height)
         yield container, stream
 
 
@@ -134,11 +130,6 @@ def reading(source: Source) -> Iterator[tuple[BinaryIO, str]]:
             yield file, kind
         except Exception as error:  # a decoder fed a damaged file may raise anything
             raise MediaError(f"{name} is damaged or cannot be decoded ({error}): copy or download it again") from error
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_FRAME_PIXELS:
-        raise MediaError(f"frames of {width}x{height} are beyond {MAX_FRAME_PIXELS // 1_000_000} megapixels")
 
 
 def _whole_rate(fps: float) -> Fraction:
@@ -166,7 +157,7 @@ def _probe_container(file: BinaryIO) -> Probed:
     with open_container(file) as (container, stream):
         stream.codec_context.thread_count = 1  # threads would decode ahead
         picture = next(container.decode(stream))  # only a frame knows which way is up
-        upright = (picture.height, picture.width) if _turns(picture) % 2 else (picture.width, picture.height)
+        upright = (picture.height, picture.width) if turns_of(picture) % 2 else (picture.width, picture.height)
     return frames, duration, fixed, upright, codec
 
 
@@ -209,46 +200,10 @@ def _lacks_its_end(file: BinaryIO) -> bool:
     return file.read(1) != b";"
 
 
-def pending(picture: av.VideoFrame) -> Pending:
-    """The decoded frame as (H, W, 3), upright. Raises MediaError where it is too large."""
-    _check_size(picture.width, picture.height)
-    return partial(_rgb, picture)
-
-
-UNTAGGED = (0, 2, 3)
-"""Matrix codes that say nothing: RGB (impossible here), unspecified, reserved (ITU-T H.273)."""
-
-
-def _rgb(picture: av.VideoFrame) -> Frame:
-    """(H, W, 3), upright. An untagged file is BT.601 when small and BT.709 else, as players assume."""
-    untagged = Colorspace.ITU709 if picture.height >= 720 else Colorspace.ITU601
-    turns = _turns(picture)
-    is_yuv = not picture.format.is_rgb and picture.format.name != "pal8"
-    if is_yuv:
-        space = untagged if picture.colorspace in UNTAGGED else picture.colorspace
-        full = picture.color_range == ColorRange.JPEG or picture.format.name.startswith("yuvj")
-        picture = picture.reformat(
-            format="rgb24",
-            src_colorspace=space,
-            dst_colorspace=space,
-            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-            dst_color_range=ColorRange.JPEG,
-            interpolation=EXACT,
-            threads=1,
-        )
-    array: Any = picture.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(array, turns)) if turns else array
-
-
-def _turns(picture: av.VideoFrame) -> int:
-    """Quarter turns to the left that put a frame upright, as phones store them: 0..3."""
-    return round(picture.rotation / 90) % 4
-
-
 def _webp_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:
     start = 0.0
     with Image.open(file, formats=["WEBP"]) as image:
-        _check_size(*image.size)
+        check_size(*image.size)
         for index in range(getattr(image, "n_frames", 1)):
             image.seek(index)
             image.load()

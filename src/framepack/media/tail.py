@@ -9,7 +9,8 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from framepack.media.read import Pending, alike, open_container, pending, pending_frames, reading
+from framepack.media.pixels import Pending, pending
+from framepack.media.read import alike, open_container, pending_frames, reading
 from framepack.media.source import Source
 
 SEEKABLE = ("mp4", "mkv", "avi")
