@@ -329,6 +329,7 @@ def test_a_thread_can_do_the_work_too(bench):
     assert pool.ended(long)[0].status == "cancelled"
 
 
+@pytest.mark.proof
 def test_kill_9_at_20_random_moments_leaves_every_output_identical(bench):
     """A job that has lost two workers is left alone until it has finished a section: the third would set it aside."""
     pool = bench(workers=2)

@@ -51,6 +51,7 @@ def victims(bench) -> list[int]:
     return [worker.pid for worker, job in busy if bench.store.get(job).deaths + 1 < DEATHS_ALLOWED]
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(1500)
 def test_200_jobs_with_4_workers_and_20_kills_lose_nothing_and_do_nothing_twice(bench):
     pool = bench(workers=4)

@@ -34,6 +34,7 @@ def pictures() -> list[np.ndarray]:
     return [scene.picture for scene in procedural_scenes(9, (SIZE, SIZE))]
 
 
+@pytest.mark.proof
 def test_a_minute_of_training_teaches_the_bundled_model_something_new(pictures, tmp_path: Path):
     unseen, *seen = pictures
     data = tmp_path / "data"

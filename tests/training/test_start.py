@@ -47,6 +47,7 @@ def test_it_begins_with_all_weights_and_says_how_far_they_had_come(made):
         assert torch.equal(parameter, optimizer.master[name])
 
 
+@pytest.mark.proof
 def test_a_run_goes_on_where_the_model_stood_cut_or_whole(made, tmp_path):
     for name in ("whole", "cut"):
         if name == "cut":

@@ -60,6 +60,7 @@ def test_questions_are_asked_only_within(pupil):
     assert len(heard) == 3
 
 
+@pytest.mark.proof
 def test_a_decoder_that_is_asked_learns_to_tell_columns_apart(pupil):
     recipe = VaeRecipe(decoder_rate=3e-4, encoder_rate=0)
     optimizer = optimizer_of(pupil, recipe)

@@ -60,6 +60,7 @@ def request_of(ask: Ask, settings: Settings, folder: Path) -> GenerationRequest:
         seconds=settings.seconds * ask.sections,
         seed=ask.seed,
         steps=settings.steps,
+        sampler=settings.sampler,  # pyright: ignore[reportArgumentType]
         window=settings.window,
         length="sections",
         width=width,

@@ -51,6 +51,7 @@ class Settings:
     size: tuple[int, int] = (128, 128)
     """Width and height, multiples of 16."""
     steps: int = 8
+    sampler: str = "unipc"
     sections: int = 6
     """Length of the videos that drift is measured on."""
     drifting: tuple[str, ...] = ("pan left", "roll clockwise")

@@ -140,7 +140,7 @@ def test_pictures_on_the_way_stay_in_sight_with_a_model_that_takes_none(tab, sun
 def test_a_reload_loses_nothing_that_was_typed(tab, sun) -> None:
     page = tab()
     drop(page, sun, "image/png")
-    page.wait_for_selector("#c-image .fp-chosen")
+    page.wait_for_function("() => FP.now.values.image && FP.going.size === 0")  # else the browser asks before it leaves
     page.fill("#c-guidance .fp-head input", "3.5")
     page.press("#c-guidance .fp-head input", "Tab")
     page.locator("#fp-lock input").check()
