@@ -14,11 +14,12 @@ from framepack.app.service import Service
 from framepack.app.ui import form, views
 from framepack.app.ui.controls import Values
 from framepack.app.ui.kept import recalled
-from framepack.app.ui.presets import Presets
 from framepack.app.uploads import Incoming
 from framepack.jobs.job import ENDED, UNFINISHED, Job, UnknownJob
 from framepack.media.image import encode_image
 from framepack.media.sandbox import decode_untrusted_video
+from framepack.pipeline.preset_settings import OF_ONE_VIDEO, shared
+from framepack.pipeline.presets import Presets
 from framepack.spec.model import explain
 
 HISTORY = 60
@@ -170,10 +171,7 @@ class Desk:
             case "save":
                 if wrong := form.findings({**values, "prompts": [], "frames": [], "end_frame": [], "seed": ""}):
                     raise form.FieldError(*next(iter(wrong.items())))
-                settings = {key: v for key, v in form.json_of(values).items() if key not in form.OF_ONE_VIDEO}
-                self._restored(settings)
-                presets.save(name, settings)
-                return Outcome(said=[f"Saved as {name}."])
+                return Outcome(said=[f"Saved as {presets.save(name, shared(form.json_of(values)))}."])
             case "load":
                 return self.with_preset(name)
             case "rename":
@@ -183,7 +181,7 @@ class Desk:
             case "start":
                 presets.start_with(name or None)
             case "import":
-                names = presets.take_in(str(event.get("text") or ""), self._restored)
+                names = presets.take_in(str(event.get("text") or ""))
                 return Outcome(said=[f"Imported {', '.join(names)}."])
             case _:
                 raise ValueError(f"there is no button called {what!r}")
@@ -191,18 +189,15 @@ class Desk:
 
     def with_preset(self, name: str) -> Outcome:
         """The preset's settings; what makes one video, such as its picture and its sentence, stays as it is."""
-        new, said = self._restored(self.presets.load(name))
-        values = {field: value for field, value in new.items() if field not in form.OF_ONE_VIDEO}
+        new, said = form.restored(self.presets.load(name), self.service.folders)
+        values = {field: value for field, value in new.items() if field not in OF_ONE_VIDEO}
         return Outcome(values=values, said=[f"{name} is loaded.", *said])
 
     def presets_view(self) -> views.View:
         """What the list of presets shows."""
-        return {"names": self.presets.names(), "startup": self.presets.startup(), "all": self.presets.exported()}
-
-    def _restored(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """See `form.restored`; what a preset leaves out is as a new form has it."""
-        own = {key: value for key, value in settings.items() if key not in form.OF_ONE_VIDEO}
-        return form.restored(form.json_of(form.defaults()) | own, self.service.folders)
+        presets = self.presets
+        wrong = list(presets.damaged())
+        return {"names": presets.names(), "startup": presets.startup(), "all": presets.exported(), "damaged": wrong}
 
     def _reachable(self, jobs: Sequence[Job]) -> list[Job]:
         """Jobs with those of their videos that a page can fetch: others lie elsewhere, by a local request's wish."""

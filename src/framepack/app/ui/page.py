@@ -22,8 +22,8 @@ from framepack.app.ui.desk import Desk, Outcome, trouble
 from framepack.app.ui.kinds import Text
 from framepack.app.ui.layout import Layout
 from framepack.app.ui.pace import LOOK, Pace
-from framepack.app.ui.presets import Presets
 from framepack.app.ui.widgets import element_id
+from framepack.pipeline.presets import Presets
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 LEFT = Outcome(editing="", said=["What was in the form before is back."])
