@@ -134,7 +134,8 @@ def batch(
     is new in the batch, tries again what failed, and leaves what it has made.
     """
     from framepack.app.paths import adopt, check_files, check_output
-    from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put, read_batch
+    from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put
+    from framepack.jobs.batch_files import read_batch
     from framepack.jobs.rerun import find_rerun
     from framepack.spec.unheeded import unheeded
 
