@@ -30,6 +30,8 @@ MOST = 1000
 """Presets there may be."""
 FILE_MOST = 2**20
 """Bytes a preset may have."""
+EXPORT_MOST = 100 * FILE_MOST
+"""Bytes an exported file may have to be read."""
 NOT_PRESETS = "This is not a file of presets: choose one that was exported from FramePack."
 
 
@@ -180,7 +182,7 @@ class Presets:
         if not isinstance(name, str):
             raise ValueError(f"preset is the name of a preset, got {str(name)[:60]}")
         settings = self.load(name)
-        return applied(self._located(settings) if paths else settings, own)
+        return applied(self._located(settings) if paths and "loras" not in own else settings, own)
 
     def apply(self, name: str, **own: Any) -> GenerationRequest:
         """The request of a preset and of fields of one's own, such as `image` and `prompt`, which hold."""
@@ -206,7 +208,7 @@ class Presets:
         known = self._known(name)
         file = self._file(known)
         if file.exists() and not replace:
-            raise PresetExists(f"There is a preset called {known} already; choose another name, or replace it.")
+            raise PresetExists(f"There is a preset called {known} already; choose another name.")
         if not file.exists() and len(self.names()) >= MOST:
             raise ValueError(f"There may be {MOST} presets: delete some first.")
         with atomic_write(file) as temporary:
