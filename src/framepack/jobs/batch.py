@@ -189,7 +189,7 @@ def make_requests(
     requests, labels, files, total = [], [], set(), 0
     for item in items:
         for data, label in expand(item.data, grid):
-            row = f"{item.origin}, {label}" if label else item.origin
+            row = ", ".join(part for part in (item.origin, label) if part)
             try:
                 total += size_of(whole := resolve(data))
                 requests.append(make(whole))

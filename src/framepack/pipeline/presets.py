@@ -268,10 +268,8 @@ def plain(name: str) -> str:
 
 def parsed(text: str) -> dict[str, Any]:
     """A JSON object."""
-    try:
+    with suppress(ValueError, RecursionError):
         value = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("too deep") from error
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    return value
+        if isinstance(value, dict):
+            return value
+    raise ValueError("this is no JSON object")

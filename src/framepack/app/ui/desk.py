@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from framepack.app.batches import cancel_batch, newest_batches
 from framepack.app.machine import gigabytes_of, preserving
 from framepack.app.paths import for_client
 from framepack.app.service import Service
-from framepack.app.ui import form, views
+from framepack.app.ui import form, many, views
 from framepack.app.ui.controls import Values
 from framepack.app.ui.kept import recalled
 from framepack.app.uploads import Incoming
@@ -22,6 +23,8 @@ from framepack.pipeline.preset_settings import OF_ONE_VIDEO, shared
 from framepack.pipeline.presets import Presets
 from framepack.spec.model import explain
 
+BATCHES = 3
+"""Batches that are shown, the newest ones."""
 HISTORY = 60
 """Videos the history shows; older ones are found by searching."""
 WAITING = ("queued", "paused")
@@ -102,6 +105,18 @@ class Desk:
             return Outcome(said=["Queued. It begins when those before it are done."])
         return Outcome(job=job.id)
 
+    def make_many(self, values: Values, said: many.Many, shown: str, preserve: str) -> Outcome:
+        """Queue several videos at once; the tab stays with a job that still runs."""
+        machine = preserving(gigabytes_of(preserve), gpu=self.service.has_gpu)
+        jobs = many.make(self.service, values, said, machine)
+        told = [f"{len(jobs)} videos are queued." if len(jobs) > 1 else "1 video is queued."]
+        return Outcome(job=None if self._busy(shown) else jobs[0].id, said=told)
+
+    def batches(self) -> list[views.View]:
+        """The newest batches: those that are being made, and those with a contact sheet."""
+        found = newest_batches(self.service, BATCHES)
+        return [many.view(batch) for batch in found if batch.unfinished or batch.sheet]
+
     def editable(self, job: str) -> bool:
         """Whether the job is still there and has not begun."""
         try:
@@ -121,6 +136,8 @@ class Desk:
                 return Outcome(job=self.service.retry(job).id)
             case "up" | "down":
                 self._move(job, -1 if what == "up" else 1)
+            case "cancel all":
+                cancel_batch(self.service, job)
             case "delete":
                 self.service.delete(job, files=True)
             case "edit":
