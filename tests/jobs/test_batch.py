@@ -244,4 +244,7 @@ def test_what_a_name_stands_for_counts_too():
 
 def test_prompts_are_lines_and_notes_are_left_out():
     items = list(items_of_prompts("night falls\n\n# a note\n the sun rises \n", {"image": "x"}))
-    assert [(item.data["prompt"], item.origin) for item in items] == [("night falls", "line 1"), ("the sun rises", "line 4")]
+    assert [(item.data["prompt"], item.origin) for item in items] == [
+        ("night falls", "line 1"),
+        ("the sun rises", "line 4"),
+    ]

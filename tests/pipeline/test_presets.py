@@ -38,7 +38,7 @@ def test_a_request_is_made_of_a_preset_and_of_what_it_says_itself(presets: Prese
     assert (request.steps, request.resolution, request.prompt, request.seed) == (7, 512, "night falls", 5)
     assert (request.output.format, request.output.crf) == ("webm", 20)
     own = presets.apply("a", image="x.png", width=320, height=640, cache="first-block", output={"path": "v.mp4"})
-    assert (own.resolution, own.cache_threshold) == (None, 0.07), "what it says itself takes the place of what excludes it"
+    assert (own.resolution, own.cache_threshold) == (None, 0.07), "it takes the place of what excludes it"
     assert (own.output.format, own.output.crf) == ("mp4", 20)
     with pytest.raises(UnknownPreset, match="There is no preset called b"):
         presets.apply("b", image="x.png")

@@ -1,4 +1,4 @@
-"""Batches of a service, for the page and the HTTP API alike: queue many jobs at once, see how they are, end them all."""
+"""Batches of a service, for the page and the HTTP API: queue many jobs at once, see how they are, end them all."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -147,7 +147,7 @@ def generate(
     from framepack.media.image import load_image
     from framepack.media.source import open_source
 
-    planned = context.info_name == "plan"
+    planned = context.info_name == "plan"  # what the other options say, `request_of` reads: it knows which were given
     if image is None and like is None and not (planned and width and height):
         either = ", or --width and --height" if planned else ""
         raise typer.BadParameter(f"name the picture to start from{either}.")

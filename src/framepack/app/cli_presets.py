@@ -1,4 +1,4 @@
-"""`framepack presets ...`: named settings, the same that the page and the HTTP API have. `generate --preset` uses them."""
+"""`framepack presets ...`: named settings, the same that the page and the HTTP API have."""
 
 import json
 import sys

@@ -40,7 +40,7 @@ SENTENCES = "night falls\n\n# a note\nthe sun rises"
         ({"prompts": SENTENCES}, 2),
         ({"field": "seed", "values": "1..4"}, 4),
         ({"field": "guidance", "values": "5, 7.5,10,"}, 3),
-        ({"pictures": [{"id": "a"}, {"id": "b"}], "prompts": SENTENCES, "field": "cache", "values": "none, teacache"}, 8),
+        ({"pictures": [{"id": "a"}] * 2, "prompts": SENTENCES, "field": "cache", "values": "none, teacache"}, 8),
     ],
 )
 def test_the_page_says_how_many_before_they_are_made(said, number) -> None:

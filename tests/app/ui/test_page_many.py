@@ -25,7 +25,8 @@ def pictures(tmp_path: Path) -> list[Path]:
 def drop(page, files: list[Path], place: str = ".fp-drop") -> None:
     transfer = page.evaluate_handle(
         """(files) => { const data = new DataTransfer();
-        for (const [bytes, name] of files) data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+        for (const [bytes, name] of files)
+            data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
         return data; }""",
         [[list(file.read_bytes()), file.name] for file in files],
     )

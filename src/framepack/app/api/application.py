@@ -29,8 +29,14 @@ from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
 STATUS: dict[type[Exception], int] = {
-    UnknownJob: 404, UnknownPreset: 404, WrongState: 409, PresetExists: 409, TooLarge: 413, BatchMistake: 422, NoRoom: 507
-}  # fmt: skip
+    UnknownJob: 404,
+    UnknownPreset: 404,
+    WrongState: 409,
+    PresetExists: 409,
+    TooLarge: 413,
+    BatchMistake: 422,
+    NoRoom: 507,
+}
 PRESET_HELP = "Name of a preset: its settings hold where the request says nothing itself."
 
 

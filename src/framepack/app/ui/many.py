@@ -29,7 +29,7 @@ View = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Many:
-    """What makes the videos differ. `pictures` are (upload, name); `prompts` one sentence a line; nothing: the form's."""
+    """What makes the videos differ. `pictures` are (upload, name), `prompts` one sentence a line; none: the form's."""
 
     pictures: tuple[tuple[str, str], ...] = ()
     prompts: str = ""
