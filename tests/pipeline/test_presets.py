@@ -1,7 +1,8 @@
 """Named settings in a folder."""
 
 import json
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,31 +194,33 @@ def test_there_is_an_end_to_how_many_there_may_be(presets: Presets, monkeypatch)
         presets.save("c", {})
 
 
-def test_many_who_save_and_rename_at_once_lose_nothing(tmp_path: Path) -> None:
-    taken: list[str] = []
+WORK = """
+import sys
+from framepack.pipeline.presets import PresetExists, Presets, UnknownPreset
 
-    def work(number: int) -> None:
-        mine = Presets(tmp_path / "presets")
-        for turn in range(5):
-            mine.save(f"own {number} {turn}", {"steps": number + 1})
-            try:
-                mine.save("the one", {"steps": number + 1}, replace=False)
-                mine.rename("the one", f"won {number} {turn}")
-                taken.append(f"won {number} {turn}")
-            except (PresetExists, UnknownPreset):
-                pass
+presets, number = Presets(__import__("pathlib").Path(sys.argv[1])), sys.argv[2]
+for turn in range(8):
+    presets.save(f"own {number} {turn}", {"steps": int(number) + 1})
+    try:
+        presets.save("the one", {"steps": int(number) + 1}, replace=False)
+        presets.rename("the one", f"won {number} {turn}")
+        print(f"won {number} {turn}")
+    except (PresetExists, UnknownPreset):
+        pass
+"""
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+
+def test_processes_that_save_and_rename_at_once_lose_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WORK, str(tmp_path / "presets")]
+    started = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(3)]
+    won = [line for process in started for line in process.communicate()[0].splitlines()]
+    assert [process.returncode for process in started] == [0, 0, 0]
     presets = Presets(tmp_path / "presets")
-    assert [name for name in presets.names() if name.startswith("own")] == [
-        f"own {number} {turn}" for number in range(6) for turn in range(5)
-    ]
+    names = presets.names()
+    assert {f"own {number} {turn}" for number in range(3) for turn in range(8)} <= set(names)
+    assert set(won) <= set(names), "one that was renamed is not renamed again, nor replaced"
     assert presets.damaged() == {}
-    assert set(taken) <= set(presets.names())
+    assert [file.name for file in (tmp_path / "presets").glob(".*.part")] == []
 
 
 def test_output_of_a_request_is_shared_without_its_file(presets: Presets) -> None:
