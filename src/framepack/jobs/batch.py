@@ -164,7 +164,7 @@ def items_of_prompts(text: str, defaults: Mapping[str, Any], origin: str = "line
     """One item for each line that is a prompt; empty ones and those that begin with # are left out."""
     for number, line in lines_of(text):
         if not line.startswith("#"):
-            yield Item(data={**defaults, "prompt": line}, label=line[:60], origin=f"{origin} {number}")
+            yield Item(data={**defaults, "prompt": line}, label=line[:LABEL], origin=f"{origin} {number}")
 
 
 def lines_of(text: str) -> Iterator[tuple[int, str]]:
