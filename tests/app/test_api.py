@@ -15,7 +15,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import TARGET, ask, expected
 
-from framepack.app.api import jobs, make_app, submit
+from framepack.app.api import batches, jobs, make_app, submit
 from framepack.app.api.guard import Access
 from framepack.app.service import Service, folders_at
 from framepack.jobs.pool import Crew
@@ -127,7 +127,10 @@ def test_a_batch_is_a_grid_over_requests(client, picture, service):
     listed = client.get("/api/jobs", params={"batch": views[0]["batch"]}).json()
     assert {view["id"] for view in listed} == {view["id"] for view in views}
     bad = client.post("/api/batches", json={**batch, "grid": {"steps": [1, 0]}})
-    assert (bad.status_code, bad.json()["error"]) == (422, "steps must be 1..200, got 0")
+    assert (bad.status_code, bad.json()["error"]) == (
+        422,
+        "request 1, steps=0: steps must be 1..200, got 0",
+    )
     assert len(client.get("/api/jobs", params={"batch": views[0]["batch"]}).json()) == 4
 
 
@@ -216,7 +219,7 @@ def test_a_batch_has_a_limit_over_all_its_requests(client, picture, service):
 
 
 def test_a_batch_that_would_take_gigabytes_is_refused_before_it_unfolds(client, picture, service, monkeypatch):
-    monkeypatch.setattr(jobs, "expand", lambda *_: pytest.fail("it unfolds"))
+    monkeypatch.setattr("framepack.jobs.batch.expand", lambda *_: pytest.fail("it unfolds"))
     before = service.store.counts()
     long = {**asked(picture), "prompts": [{"second": 0.1, "text": "long " * 1000}] * 190}
     answer = client.post("/api/batches", json={"requests": [long], "grid": {"seed": list(range(10_000))}})
@@ -234,7 +237,7 @@ def test_bodies_are_checked_off_the_event_loop(client, picture, monkeypatch):
         seen.append(arguments)
         return check(*arguments)
 
-    for module in (submit, jobs):
+    for module in (submit, jobs, batches):
         monkeypatch.setattr(module, "validated", checking)
     waits = {**asked(picture, sections=1), "seed": 5}
     client.post("/api/jobs", json=asked(picture, sections=1000, pause=0.02))

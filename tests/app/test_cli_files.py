@@ -17,7 +17,7 @@ from fake_generator import ask
 
 import framepack
 from framepack.app import cli, cli_models
-from framepack.app.cli_files import OPTIONS
+from framepack.app.cli_request import OPTIONS
 from framepack.app.sheets import make_sheet
 from framepack.media.image import load_image
 from framepack.media.metadata import read_metadata

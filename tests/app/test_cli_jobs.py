@@ -218,6 +218,15 @@ def test_jobs_are_listed_shown_and_steered_by_the_beginning_of_their_id(store):
         assert store.get(first.id).status == status
 
 
+def test_a_batch_is_cancelled_as_a_whole(store):
+    mine = store.submit([ask(), ask()], batch="mine")
+    other = store.submit([ask()], batch="other")
+    answer = run("jobs", "cancel-batch", "mine")
+    assert answer.output.count("cancelled") == 2
+    assert [store.get(job.id).status for job in (*mine, *other)] == ["cancelled", "cancelled", "queued"]
+    assert "there is no batch called 'none'" in str(run("jobs", "cancel-batch", "none").exception)
+
+
 def test_a_job_is_deleted_with_its_work_and_its_video_only_when_asked(outputs, tmp_path, store):
     run("batch", batch_file(tmp_path, {"seed": 1}, {"seed": 2}))
     kept, gone = store.jobs()

@@ -16,6 +16,7 @@ from framepack.app.service import Service, folders_at
 from framepack.app.uploads import Incoming, TooLarge
 from framepack.jobs.pool import Crew
 from framepack.media.errors import MediaError
+from framepack.media.sheet import png_with
 from framepack.media.video import VideoWriter
 
 
@@ -83,6 +84,25 @@ def test_a_video_tells_the_settings_it_was_made_with_but_no_path(client, tmp_pat
     assert "/home/me" not in str(upload)
     (plain,) = send(client, video(tmp_path), "v.mp4").json()
     assert plain["request"] is None
+
+
+@pytest.mark.parametrize("kind", ["video", "picture"])
+def test_what_framepack_made_is_made_again_by_the_request_its_upload_answers_with(client, service, tmp_path, kind):
+    (mine,) = send(client, picture()).json()
+    asked = {"image": mine["id"], "prompt": "night falls", "steps": 9, "output": {"crf": 20}}
+    first = service.get(client.post("/api/jobs", json=asked).json()["id"]).request
+    metadata = json.dumps({"framepack": "0.1.0", "request": first.model_dump(mode="json")})
+    made = video(tmp_path, metadata) if kind == "video" else png_with(picture(), metadata)
+    (upload,) = send(client, made, "made").json()
+    again = client.post("/api/jobs", json={**upload["request"], "seed": 5})
+    assert again.status_code == 201, again.text
+    assert service.get(again.json()["id"]).request == first.model_copy(update={"seed": 5})
+    (other,) = send(client, picture()).json()
+    with_another = {**upload["request"], "image": other["id"]}
+    assert client.post("/api/jobs", json=with_another).json()["request"]["image"] == other["id"]
+    (service.folders.uploads / mine["id"]).unlink()
+    gone = client.post("/api/jobs", json=upload["request"])
+    assert (gone.status_code, "upload the file and give its id" in gone.json()["error"]) == (400, True)
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,18 @@ from pathlib import Path
 import pytest
 
 from framepack.jobs.batch import (
+    BatchMistake,
     Item,
     batch_name,
     check_batch,
     expand,
+    items_of_prompts,
     make_requests,
     parse_grid,
     parse_setting,
-    read_batch,
+    title_of,
 )
+from framepack.jobs.batch_files import read_batch
 
 
 def test_a_folder_gives_one_request_for_each_picture_with_the_text_beside_it(tmp_path: Path):
@@ -76,7 +79,7 @@ def test_no_two_jobs_of_a_batch_write_the_same_file(tmp_path: Path):
     with pytest.raises(ValueError, match=r"prompts\.txt, line 2: another job of the batch writes .*x\.mp4 too"):
         make_requests(items, [])
     grid = [("output.path", ["a.mp4", str(Path("a.mp4").absolute())])]
-    with pytest.raises(ValueError, match="line 1: another job"):
+    with pytest.raises(ValueError, match=r"line 1, output\.path=.*: another job"):
         make_requests(items[:1], grid)
     assert len(make_requests(items[:1], [("output.path", ["a.mp4", "b.mp4"])])[0]) == 2
 
@@ -157,6 +160,7 @@ def test_a_batch_name_is_a_file_name_and_unique():
     names = {batch_name("../../etc/my batch<script>") for _ in range(50)}
     assert len(names) == 50
     assert all(name.startswith("etc-my-batch-script") and "/" not in name for name in names)
+    assert {title_of(name) for name in names} == {"etc my batch script"}
 
 
 def test_a_grid_cannot_reach_into_a_plain_value():
@@ -223,3 +227,24 @@ def test_a_file_too_large_to_be_a_batch_is_not_read(tmp_path):
     (tmp_path / "a.txt").rename(text)
     with pytest.raises(ValueError, match="at most 1000000"):
         read_batch(text.parent, {})
+
+
+def test_a_mistake_names_its_row_of_the_grid(tmp_path):
+    items = [Item(data={"image": "x.png"}, label="x", origin="picture 3")]
+    with pytest.raises(BatchMistake, match=r"picture 3, steps=0: steps must be 1\.\.200, got 0"):
+        make_requests(items, [parse_grid("steps=3,0")])
+
+
+def test_what_a_name_stands_for_counts_too():
+    items = [Item(data={"image": "x.png"}, label="x", origin="x")] * 20
+    long = {"image": "x.png", "prompts": [{"second": 0.1, "text": "x" * 9000}] * 10}
+    with pytest.raises(ValueError, match="a batch may take 100 MB"):
+        make_requests(items, [("seed", list(range(100)))], resolve=lambda data: long)
+
+
+def test_prompts_are_lines_and_notes_are_left_out():
+    items = list(items_of_prompts("night falls\n\n# a note\n the sun rises \n", {"image": "x"}))
+    assert [(item.data["prompt"], item.origin) for item in items] == [
+        ("night falls", "line 1"),
+        ("the sun rises", "line 4"),
+    ]

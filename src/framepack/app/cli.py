@@ -12,9 +12,11 @@ import typer
 from typer.exceptions import TyperException
 
 from framepack import __version__
-from framepack.app.cli_files import extract, inspect, request_of
+from framepack.app.cli_files import extract, inspect
 from framepack.app.cli_jobs import jobs_app
-from framepack.app.cli_service import VRAM_LIMIT, batch, checked_limits, given, serve
+from framepack.app.cli_presets import presets_app, save
+from framepack.app.cli_request import request_of, sharing_options
+from framepack.app.cli_service import VRAM_LIMIT, Preset, batch, checked_limits, given, serve
 from framepack.app.cli_train import evaluate, train_app
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ app.command()(batch)
 app.command()(extract)
 app.command()(inspect)
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(presets_app, name="presets")
 app.add_typer(train_app, name="train")
 app.command("eval")(evaluate)
 
@@ -134,54 +137,23 @@ def generate(
     like: Annotated[
         Path | None, typer.Option(help="A FramePack video whose settings hold where no option says otherwise.")
     ] = None,
+    preset: Preset = None,
     models_dir: ModelsDir = None,
     revision: Revision = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the network.")] = False,
 ) -> None:
     """Make a video from IMAGE."""
-    from framepack.app import arguments
     from framepack.media.atomic import require_new
     from framepack.media.image import load_image
     from framepack.media.source import open_source
 
-    planned = context.info_name == "plan"
+    planned = context.info_name == "plan"  # what the other options say, `request_of` reads: it knows which were given
     if image is None and like is None and not (planned and width and height):
         either = ", or --width and --height" if planned else ""
         raise typer.BadParameter(f"name the picture to start from{either}.")
     if not (planned and vram_limit):  # a plan's limit describes a GPU where there is none
         checked_limits([device], vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
-    request = request_of(
-        {
-            "image": arguments.picture(image) if image else "picture",
-            "prompt": prompt,
-            "negative_prompt": negative,
-            "model": model,
-            "seconds": seconds,
-            "length": length,
-            "motion": motion,
-            "consistency": consistency,
-            "steps": steps,
-            "seed": seed,
-            "guidance": guidance,
-            "cfg": cfg,
-            "cfg_rescale": cfg_rescale,
-            "window": window,
-            "width": width,
-            "height": height,
-            "resolution": resolution,
-            "sampler": sampler,
-            "shift": shift,
-            "cache": cache,
-            "cache_threshold": cache_threshold,
-            "frames": [arguments.guide_frame(text) for text in frame or []],
-            "end_frame": arguments.end_frame(end_frame) if end_frame else None,
-            "prompts": [arguments.timed_prompt(text) for text in then or []],
-            "loras": [arguments.lora(text) for text in lora or []],
-            "output": arguments.output_settings(output, overwrite=overwrite, crf=crf, fps=fps, mark=mark),
-        },
-        like,
-        context,
-    )
+    request = request_of(context)
     machine = {
         "dtype": dtype,
         "device": device,
@@ -212,6 +184,9 @@ def generate(
         raise typer.Exit(130) from None
 
     raise typer.Exit(run(request, work, machine))
+
+
+presets_app.command("save")(sharing_options(generate)(save))
 
 
 @models_app.command("list")

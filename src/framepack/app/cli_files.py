@@ -1,19 +1,14 @@
-"""`framepack extract`, `framepack inspect`, and `--like` of `generate`: what can be had from a video that is there."""
+"""`framepack extract` and `framepack inspect`: what can be had from a video that is there."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from framepack.media.frames import Which
-    from framepack.spec.request import GenerationRequest
 
 File = Annotated[Path, typer.Argument(help="A video, of FramePack or any other.", show_default=False)]
-OPTIONS = {"negative_prompt": "negative", "frames": "frame", "prompts": "then", "loras": "lora"}
-"""Fields of a request whose option has another name."""
-OF_OUTPUT = {"path": "output", "format": "output"}
-"""The same for the output's settings."""
 
 
 def extract(
@@ -55,18 +50,3 @@ def inspect(
         print(json.dumps({"file": str(file), **asdict(found)}, indent=2))
     else:
         print(*lines_of(found, str(file)), sep="\n")
-
-
-def request_of(asked: dict[str, Any], like: Path | None, context: typer.Context) -> "GenerationRequest":
-    """The request of a command line's settings; with `like` those that nobody gave there are that video's."""
-    from framepack.pipeline.like import request_like
-    from framepack.spec.request import GenerationRequest
-
-    if like is None:
-        return GenerationRequest.model_validate(asked)
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
-    changes = {field: value for field, value in asked.items() if OPTIONS.get(field, field) in given}
-    output = asked["output"].model_dump()
-    changes["output"] = {key: value for key, value in output.items() if OF_OUTPUT.get(key, key) in given}
-    return request_like(like, **changes)

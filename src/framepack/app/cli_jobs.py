@@ -117,6 +117,20 @@ def cancel(job: JobId, outputs: Outputs = None) -> None:
         print(line(store.cancel(store.find(job).id)))
 
 
+@jobs_app.command("cancel-batch")
+def cancel_batch(
+    batch: Annotated[str, typer.Argument(help="The batch's name, as it was told when it was queued.")],
+    outputs: Outputs = None,
+) -> None:
+    """End all jobs of a batch that are not finished."""
+    with queue(outputs) as store:
+        if not store.jobs(batch=batch, limit=1):
+            raise ValueError(f"there is no batch called {batch[:80]!r}; `framepack batch` says the name")
+        store.cancel_batch(batch)
+        for job in store.jobs(batch=batch, limit=-1):
+            print(line(job))
+
+
 @jobs_app.command()
 def stop(job: JobId, outputs: Outputs = None) -> None:
     """End a running job after the section being made."""

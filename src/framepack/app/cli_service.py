@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +21,9 @@ ModelsDir = Annotated[Path | None, typer.Option("--models-dir", help="Folder wit
 InProcess = Annotated[bool, typer.Option("--in-process", help="Work in a thread: simpler, but a crash ends it all.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network.")]
+Preset = Annotated[
+    str | None, typer.Option(help="Name of a preset; its settings hold where nothing else says otherwise.")
+]
 Preserve = Annotated[str | None, typer.Option(help="GPU memory to leave free for the work itself, such as 6GB.")]
 Attention = Annotated[
     Literal["auto", "sdpa", "sdpa-chunked", "flash-attn", "sage", "xformers"],
@@ -113,6 +117,7 @@ def batch(
     source: Annotated[Path, typer.Argument(help="A folder of pictures, a .txt of prompts, a .jsonl or a .csv.")],
     setting: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE for all, such as steps=20.")] = None,
     grid: Annotated[list[str] | None, typer.Option(help="NAME=V,V,... or NAME=1..4: all combinations.")] = None,
+    preset: Preset = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check and list.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Make everything anew, whatever is there already.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Only queue; a service does the work.")] = False,
@@ -133,18 +138,21 @@ def batch(
     One Ctrl-C stops: `framepack serve`, or the same command again, goes on with the jobs. Run once more it makes what
     is new in the batch, tries again what failed, and leaves what it has made.
     """
+    from framepack.app.cli_request import presets_of
     from framepack.app.paths import adopt, check_files, check_output
-    from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put, read_batch
+    from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put
+    from framepack.jobs.batch_files import read_batch
     from framepack.jobs.rerun import find_rerun
     from framepack.spec.unheeded import unheeded
 
     own = given(context, OF_WORKERS)
     if detach and own:
         raise ValueError(f"leave out {', '.join(own)} with --detach: the service that does the work has its own")
-    defaults: dict[str, object] = {}
+    defaults: dict[str, object] = {"preset": preset} if preset else {}
     for text in setting or []:
         put(defaults, *parse_setting(text))
-    requests, labels = make_requests(read_batch(source, merge({}, defaults)), [parse_grid(text) for text in grid or []])
+    items, choices = read_batch(source, merge({}, defaults)), [parse_grid(text) for text in grid or []]
+    requests, labels = make_requests(items, choices, resolve=partial(presets_of(outputs).resolve, paths=True))
     for request in requests:
         check_files(request)
     if dry_run:

@@ -29,6 +29,7 @@ from framepack.jobs.store import NOTHING, JobStore
 from framepack.jobs.watch import Watch
 from framepack.media.marks import png_marked
 from framepack.media.video import FORMATS
+from framepack.pipeline.presets import Presets
 from framepack.spec.request import GenerationRequest
 
 TIDY_EVERY = 3600.0
@@ -60,6 +61,7 @@ class Service:
     def __init__(self, folders: Folders, crew: Crew, *, patience: float = 10.0) -> None:
         """Take the queue (Busy where another service has it) and start the workers."""
         self.folders = folders
+        self.presets = Presets(folders.home / "presets")
         self.feed = Feed()
         self.began = time.time()
         self.has_gpu = has_gpu([settings.get("device", "auto") for settings in crew.workers])

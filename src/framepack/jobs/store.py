@@ -102,6 +102,13 @@ class JobStore:
         self._counts = {row[0]: row[1] for row in found if row[0] in get_args(Status)}
         return self._counts
 
+    def batches(self, most: int) -> dict[str, dict[str, int]]:
+        """The newest batches, the newest one first, and how many jobs of each have which status."""
+        newest = "SELECT batch FROM job WHERE batch IS NOT NULL GROUP BY batch ORDER BY max(rowid) DESC LIMIT ?"
+        counts = "SELECT status, count(*) FROM job WHERE batch = ? GROUP BY status"
+        names = [row[0] for row in self._database.rows(newest, most)]
+        return {name: {row[0]: row[1] for row in self._database.rows(counts, name)} for name in names}
+
     def counts_known(self) -> tuple[dict[str, int], str]:
         """The same without waiting: the last known where the queue cannot be read now, and why that is."""
         try:
@@ -153,6 +160,19 @@ class JobStore:
     def cancel(self, job: str) -> Job:
         """End it: at once while it waits, within a step while it runs."""
         return self._ask(job, "cancel", WAITING, {"status": "cancelled", "finished": time.time(), "waits_for": None})
+
+    def cancel_batch(self, batch: str) -> None:
+        """End all jobs of a batch that have not ended: those that wait at once, those that run within a step."""
+
+        def end(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE job SET status = 'cancelled', finished = ?, waits_for = NULL "
+                "WHERE batch = ? AND status IN ('queued', 'paused')",
+                (time.time(), batch),
+            )
+            connection.execute("UPDATE job SET wish = 'cancel' WHERE batch = ? AND status = 'running'", (batch,))
+
+        self._database.transact(end)
 
     def pause(self, job: str) -> Job:
         """Hold it: at once while it waits, after the section being made while it runs."""

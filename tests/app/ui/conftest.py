@@ -58,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Servic
     folder = tmp_path_factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch, open_service(folder, pause=0.08) as service:
         patch.setenv("HF_HUB_CACHE", str(folder / "hub"))
-        app = mount_page(make_app(service, Access()), service, folder / "presets")
+        app = mount_page(make_app(service, Access()), service, service.folders.home / "presets")
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run)
         thread.start()

@@ -11,10 +11,11 @@ from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.service import Service, folders_at
 from framepack.app.ui.desk import Desk, trouble
-from framepack.app.ui.form import OF_ONE_VIDEO, FieldError, defaults
-from framepack.app.ui.presets import Presets
+from framepack.app.ui.form import FieldError, defaults
 from framepack.app.uploads import Incoming
 from framepack.jobs.pool import Crew
+from framepack.pipeline.preset_settings import OF_ONE_VIDEO
+from framepack.pipeline.presets import Presets
 from framepack.spec.request import GenerationRequest, Lora, OutputSettings
 
 
@@ -101,13 +102,14 @@ def test_memory_to_leave_free_goes_with_the_job_and_comes_back_with_its_settings
     assert ended(desk, job)["status"] == "done"
 
 
-def test_a_preset_is_a_look_and_leaves_alone_what_makes_one_video(desk: Desk, sun: Path) -> None:
+def test_a_preset_is_a_look_and_leaves_alone_what_makes_one_video(desk: Desk, sun: Path, tmp_path: Path) -> None:
     asked = values(desk, sun, guidance=3.5, prompt="mine", seed="5", prompts=[{"second": 1.2, "text": "and then"}])
     desk.preset("save", {"name": "mine"}, asked)
     kept = desk.presets.load("mine")
     assert {"image", "frames", "end_frame", "prompt", "prompts", "seed"}.isdisjoint(kept)
     assert (kept["guidance"], kept["negative_prompt"]) == (3.5, "")
-    desk.presets.save("old", kept | {"prompt": "of another version", "seed": 1})
+    old = kept | {"prompt": "of another version", "seed": 1}
+    (tmp_path / "presets" / "old.json").write_text(json.dumps(old))
     for name in ("mine", "old"):
         loaded = desk.preset("load", {"name": name}, defaults())
         assert loaded.values == {key: asked[key] for key in asked.keys() - set(OF_ONE_VIDEO)}

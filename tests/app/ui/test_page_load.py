@@ -10,7 +10,7 @@ pytest.importorskip("gradio")
 from framepack.app.ui import form
 from framepack.app.ui.desk import Desk
 from framepack.app.ui.page import Page
-from framepack.app.ui.presets import Presets
+from framepack.pipeline.presets import Presets
 
 
 @pytest.fixture
@@ -30,12 +30,13 @@ def opened(page: Page, kept: object) -> dict:
     return updates[page.tab.memory]
 
 
-def test_a_starred_preset_that_cannot_be_loaded_is_said_and_takes_nothing_along(page: Page) -> None:
-    page.desk.presets.save("wide", {"width": 512, "height": None})
+def test_a_starred_preset_that_cannot_be_loaded_is_said_and_takes_nothing_along(page: Page, tmp_path: Path) -> None:
+    page.desk.presets.save("wide", {})
     page.desk.presets.start_with("wide")
+    (tmp_path / "presets" / "wide.json").write_text('{"width": 512, "height": null}')
     updates = page._spoken(page._load)("a-job", "")
     assert updates[page.tab.job] == "a-job"
-    assert updates[page.tab.presets]["names"] == ["wide"]
+    assert updates[page.tab.presets]["damaged"] == ["wide"]
     assert "width and height go together" in updates[page.tab.notice]["text"]
     assert updates[page.tab.memory]["values"] == {}
 

@@ -115,3 +115,9 @@ def test_a_missing_model_is_told_with_its_size_and_how_to_get_it() -> None:
     assert few
     assert "A few files are missing" in few["text"]
     assert few["command"].endswith("--models-dir FOLDER")
+
+
+def test_a_label_does_not_say_the_sentence_once_more() -> None:
+    assert views.row(job(label="dawn <script>alert(1)</script> seed=1"), 0)["label"] == "dawn seed=1"
+    assert views.beside("dawn " + "x" * 60, "x" * 200) == "dawn"
+    assert views.beside("seed=1", "") == "seed=1"

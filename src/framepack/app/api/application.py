@@ -11,20 +11,33 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from framepack import __version__
+from framepack.app.api.batches import Batch, batch_routes
 from framepack.app.api.events import event_routes
 from framepack.app.api.files import file_routes
 from framepack.app.api.guard import Access, Guard
-from framepack.app.api.jobs import Batch, job_routes
+from framepack.app.api.jobs import job_routes
 from framepack.app.api.loras import lora_routes
+from framepack.app.api.presets import preset_routes
 from framepack.app.service import Service
 from framepack.app.uploads import NoRoom, TooLarge
+from framepack.jobs.batch import BatchMistake
 from framepack.jobs.job import UnknownJob, WrongState
 from framepack.jobs.run import disk_is_full
+from framepack.pipeline.presets import PresetExists, UnknownPreset
 from framepack.spec.model import explain
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
-STATUS: dict[type[Exception], int] = {UnknownJob: 404, WrongState: 409, TooLarge: 413, NoRoom: 507}
+STATUS: dict[type[Exception], int] = {
+    UnknownJob: 404,
+    UnknownPreset: 404,
+    WrongState: 409,
+    PresetExists: 409,
+    TooLarge: 413,
+    BatchMistake: 422,
+    NoRoom: 507,
+}
+PRESET_HELP = "Name of a preset: its settings hold where the request says nothing itself."
 
 
 class Application(FastAPI):
@@ -38,6 +51,9 @@ class Application(FastAPI):
             described = model.model_json_schema(ref_template="#/components/schemas/{model}")
             known = schema.setdefault("components", {}).setdefault("schemas", {})
             known |= {**described.pop("$defs", {}), model.__name__: described}
+        if first:
+            request = known["GenerationRequest"]["properties"]
+            request["preset"] = {"type": "string", "description": PRESET_HELP}
         return schema
 
 
@@ -47,7 +63,7 @@ def make_app(service: Service, access: Access) -> FastAPI:
         title="FramePack", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
     app.add_middleware(Guard, access=access)
-    for routes in (job_routes, event_routes, file_routes, lora_routes):
+    for routes in (job_routes, batch_routes, event_routes, file_routes, lora_routes, preset_routes):
         app.include_router(routes(service))
 
     @app.get("/api/health", tags=["service"])

@@ -1,4 +1,4 @@
-"""Routes of jobs and batches."""
+"""Routes of jobs. Many at once are `batches`."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,7 +12,6 @@ from framepack.app.api.submit import object_of, request_of, validated
 from framepack.app.api.views import JobView, answer, job_view
 from framepack.app.machine import preserving
 from framepack.app.service import Service
-from framepack.jobs.batch import Grid, batch_name, check_batch, expand
 from framepack.jobs.job import Job, Status
 from framepack.spec.request import GenerationRequest
 
@@ -55,16 +54,6 @@ class Move(BaseModel):
     place: Annotated[int, Field(ge=0)]
 
 
-class Batch(BaseModel):
-    """Requests, each of them made in all combinations of `grid`'s values: {"seed": [1, 2], "output.crf": [16, 20]}."""
-
-    model_config = ConfigDict(extra="forbid")
-    requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
-    grid: dict[str, list[Any]] = {}
-    preserve_gb: float | None = None
-    name: Annotated[str, Field(max_length=80)] = "batch"
-
-
 def job_routes(service: Service) -> APIRouter:
     """All of them. Errors are {"error": sentence}."""
     routes = APIRouter(prefix="/api", tags=["jobs"], route_class=LimitedRoute)
@@ -86,18 +75,13 @@ def asking(routes: APIRouter, service: Service) -> None:
     async def submit(request: Request, preserve_gb: Preserve = None) -> Response:
         """Queue a request: JSON that names uploads, or a form whose field `image` is the picture."""
         machine = preserving(preserve_gb, gpu=service.has_gpu)
-        wanted = await request_of(request, service.folders)
+        wanted = await request_of(request, service.folders, service.presets)
 
         def queue() -> Response:
             (job,) = service.submit([wanted], machine=machine)
             return answer(view(job), 201)
 
         return await run_in_threadpool(queue)
-
-    @routes.post("/batches", status_code=201, response_model=list[JobView], openapi_extra=body_of(Batch))
-    async def submit_batch(request: Request) -> Response:
-        """Queue many requests, all or none."""
-        return await run_in_threadpool(queue_batch, service, await text_of(request))
 
     @routes.put("/jobs/{job}", response_model=JobView, openapi_extra=body_of(GenerationRequest))
     async def edit(job: str, request: Request, preserve_gb: Preserve = None) -> Response:
@@ -106,24 +90,10 @@ def asking(routes: APIRouter, service: Service) -> None:
 
         def change() -> Response:
             own = [lora.file for lora in service.get(job).request.loras]
-            return answer(view(service.edit(job, validated(object_of(text), service.folders, own), machine)))
+            data = service.presets.resolve(object_of(text))
+            return answer(view(service.edit(job, validated(data, service.folders, own), machine)))
 
         return await run_in_threadpool(change)
-
-
-def queue_batch(service: Service, text: bytes) -> Response:
-    """Queue the batch in a body, and show its jobs."""
-    batch = Batch.model_validate(object_of(text))
-    grid: Grid = tuple(batch.grid.items())
-    machine = preserving(batch.preserve_gb, gpu=service.has_gpu)
-    check_batch(batch.requests, grid)
-    requests, labels = [], []
-    for data in batch.requests:
-        for variant, label in expand(data, grid):
-            requests.append(validated(variant, service.folders))
-            labels.append(label)
-    jobs = service.submit(requests, batch=batch_name(batch.name), labels=labels, machine=machine)
-    return answer((job_view(job, service.folders) for job in jobs), 201)
 
 
 def looking(routes: APIRouter, service: Service) -> None:

@@ -1,4 +1,7 @@
-"""From a request's body to a GenerationRequest: JSON with upload ids, or a form that brings the pictures along."""
+"""From a request's body to a GenerationRequest: JSON with upload ids, or a form that brings the pictures along.
+
+A body may name a preset beside the request's fields: its settings hold where the request says nothing itself.
+"""
 
 import json
 from collections.abc import Sequence
@@ -13,29 +16,30 @@ from framepack.app.paths import from_client
 from framepack.app.uploads import Incoming, Upload
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import change_paths
+from framepack.pipeline.presets import Presets
 from framepack.spec.request import GenerationRequest
 
 PART = "part:"
 """How a request inside a form names one of the form's files."""
 
 
-async def request_of(request: Request, folders: Folders) -> GenerationRequest:
+async def request_of(request: Request, folders: Folders, presets: Presets) -> GenerationRequest:
     """The request in a body of either kind; ValueError, ValidationError or TooLarge for what is none."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
-        return await run_in_threadpool(read, await text_of(request), folders)
+        return await run_in_threadpool(read, await text_of(request), folders, presets)
     form = await form_of(request, lambda name: Incoming(folders, name))
-    return await run_in_threadpool(read_form, form, folders)
+    return await run_in_threadpool(read_form, form, folders, presets)
 
 
-def read(text: bytes, folders: Folders) -> GenerationRequest:
+def read(text: bytes, folders: Folders, presets: Presets) -> GenerationRequest:
     """The request in a body of JSON."""
-    return validated(object_of(text), folders)
+    return validated(presets.resolve(object_of(text)), folders)
 
 
-def read_form(form: Form[Upload], folders: Folders) -> GenerationRequest:
+def read_form(form: Form[Upload], folders: Folders, presets: Presets) -> GenerationRequest:
     """The request in a form; the files of one that is refused are deleted."""
     try:
-        return validated(filled(form), folders)
+        return validated(presets.resolve(filled(form)), folders)
     except ValueError:
         drop(form, folders)
         raise

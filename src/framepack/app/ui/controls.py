@@ -39,7 +39,8 @@ CONTROLS: tuple[Control, ...] = (
     Control(
         field="image",
         label="Picture",
-        help="The video starts with this picture. Drop a FramePack video here and its settings come back.",
+        help="The video starts with this picture; several make several videos. Drop a FramePack video here and its "
+        "settings come back.",
         widget=Picture(),
         place="picture",
     ),

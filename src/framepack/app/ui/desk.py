@@ -8,19 +8,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from framepack.app.batches import cancel_batch, newest_batches
 from framepack.app.machine import gigabytes_of, preserving
 from framepack.app.paths import for_client
 from framepack.app.service import Service
-from framepack.app.ui import form, views
+from framepack.app.ui import form, many, views
 from framepack.app.ui.controls import Values
 from framepack.app.ui.kept import recalled
-from framepack.app.ui.presets import Presets
 from framepack.app.uploads import Incoming
 from framepack.jobs.job import ENDED, UNFINISHED, Job, UnknownJob
 from framepack.media.image import encode_image
 from framepack.media.sandbox import decode_untrusted_video
+from framepack.pipeline.preset_settings import OF_ONE_VIDEO, shared
+from framepack.pipeline.presets import Presets
 from framepack.spec.model import explain
 
+BATCHES = 3
+"""Batches that are shown, the newest ones."""
 HISTORY = 60
 """Videos the history shows; older ones are found by searching."""
 WAITING = ("queued", "paused")
@@ -101,6 +105,18 @@ class Desk:
             return Outcome(said=["Queued. It begins when those before it are done."])
         return Outcome(job=job.id)
 
+    def make_many(self, values: Values, said: many.Many, shown: str, preserve: str) -> Outcome:
+        """Queue several videos at once; the tab stays with a job that still runs."""
+        machine = preserving(gigabytes_of(preserve), gpu=self.service.has_gpu)
+        jobs = many.make(self.service, values, said, machine)
+        told = [f"{len(jobs)} videos are queued." if len(jobs) > 1 else "1 video is queued."]
+        return Outcome(job=None if self._busy(shown) else jobs[0].id, said=told)
+
+    def batches(self) -> list[views.View]:
+        """The newest batches: those that are being made, and those with a contact sheet."""
+        found = newest_batches(self.service, BATCHES)
+        return [many.view(batch) for batch in found if batch.unfinished or batch.sheet]
+
     def editable(self, job: str) -> bool:
         """Whether the job is still there and has not begun."""
         try:
@@ -120,6 +136,8 @@ class Desk:
                 return Outcome(job=self.service.retry(job).id)
             case "up" | "down":
                 self._move(job, -1 if what == "up" else 1)
+            case "cancel all":
+                cancel_batch(self.service, job)
             case "delete":
                 self.service.delete(job, files=True)
             case "edit":
@@ -170,10 +188,7 @@ class Desk:
             case "save":
                 if wrong := form.findings({**values, "prompts": [], "frames": [], "end_frame": [], "seed": ""}):
                     raise form.FieldError(*next(iter(wrong.items())))
-                settings = {key: v for key, v in form.json_of(values).items() if key not in form.OF_ONE_VIDEO}
-                self._restored(settings)
-                presets.save(name, settings)
-                return Outcome(said=[f"Saved as {name}."])
+                return Outcome(said=[f"Saved as {presets.save(name, shared(form.json_of(values)))}."])
             case "load":
                 return self.with_preset(name)
             case "rename":
@@ -183,7 +198,7 @@ class Desk:
             case "start":
                 presets.start_with(name or None)
             case "import":
-                names = presets.take_in(str(event.get("text") or ""), self._restored)
+                names = presets.take_in(str(event.get("text") or ""))
                 return Outcome(said=[f"Imported {', '.join(names)}."])
             case _:
                 raise ValueError(f"there is no button called {what!r}")
@@ -191,18 +206,15 @@ class Desk:
 
     def with_preset(self, name: str) -> Outcome:
         """The preset's settings; what makes one video, such as its picture and its sentence, stays as it is."""
-        new, said = self._restored(self.presets.load(name))
-        values = {field: value for field, value in new.items() if field not in form.OF_ONE_VIDEO}
+        new, said = form.restored(self.presets.load(name), self.service.folders)
+        values = {field: value for field, value in new.items() if field not in OF_ONE_VIDEO}
         return Outcome(values=values, said=[f"{name} is loaded.", *said])
 
     def presets_view(self) -> views.View:
         """What the list of presets shows."""
-        return {"names": self.presets.names(), "startup": self.presets.startup(), "all": self.presets.exported()}
-
-    def _restored(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """See `form.restored`; what a preset leaves out is as a new form has it."""
-        own = {key: value for key, value in settings.items() if key not in form.OF_ONE_VIDEO}
-        return form.restored(form.json_of(form.defaults()) | own, self.service.folders)
+        presets = self.presets
+        wrong = list(presets.damaged())
+        return {"names": presets.names(), "startup": presets.startup(), "all": presets.exported(), "damaged": wrong}
 
     def _reachable(self, jobs: Sequence[Job]) -> list[Job]:
         """Jobs with those of their videos that a page can fetch: others lie elsewhere, by a local request's wish."""

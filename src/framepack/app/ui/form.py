@@ -21,8 +21,6 @@ from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
 NO_PICTURE = "Add a picture first: drop one into the frame, or paste it."
-OF_ONE_VIDEO = ("image", "frames", "end_frame", "prompt", "prompts", "seed")
-"""Fields that make one video and no other: a preset neither keeps nor changes them."""
 LONG = 2**53
 """From here on a browser's numbers are no longer whole."""
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.components import Component
 
-from framepack.app.ui import shortcuts, views
+from framepack.app.ui import many, shortcuts, views
 from framepack.app.ui.controls import BY_FIELD, CONTROLS, Place
 from framepack.app.ui.form import defaults
 from framepack.app.ui.widgets import build, panel
 
-PRESERVE_HELP = "Empty: decided by the card's size. More leaves room for other programs and is slower."
+PRESERVE_HELP = (
+    "How much of the graphics card's memory to keep out of use, so that other programs have room and the card does not "
+    "run full. More is safer and slower. Empty: decided by the card's size."
+)
 MODE_HELP = "Moves steps and cache to settings that go well together."
 
 
@@ -42,6 +45,9 @@ class Tab:
     queue: gr.HTML
     history: gr.HTML
     presets: gr.HTML
+    many: gr.HTML
+    """What makes several videos at once, and how many."""
+    batches: gr.HTML
     generate: gr.Button
     leave: gr.Button
     dice: gr.Button
@@ -68,20 +74,25 @@ class Layout:
                 summary = panel("text", elem_id="fp-summary")
                 with gr.Accordion("Pictures and sentences on the way", open=False, elem_classes="fp-fold"):
                     self._place("along")
+                with gr.Accordion("Several videos at once", open=False, elem_classes="fp-fold", elem_id="fp-several"):
+                    several = panel("many", elem_id="fp-many", fields=many.choices())
                 with gr.Column(elem_classes="fp-group"):
                     advice, dice, lock = self._video()
+                    preserve = memory_to_leave_free(visible=has_gpu)
                 with gr.Accordion("Advanced", open=False, elem_classes="fp-fold"):
-                    mode, preserve = self._advanced(has_gpu)
+                    mode = self._advanced()
                 with gr.Accordion("Presets", open=False, elem_classes="fp-fold"):
                     presets = panel("presets", elem_id="fp-presets")
             with gr.Column(elem_id="fp-right", min_width=320, scale=7):
                 stage = panel("stage", views.stage(None), elem_id="fp-stage")
+                batches = panel("batches", [], elem_id="fp-batches")
                 queue = panel("queue", views.queue([], 0), elem_id="fp-queue")
         history = panel("history", [], elem_id="fp-history")
         self.tab = Tab(
             job=job, editing=editing, search=search, kept=kept, memory=memory, model=model, lock=lock, mode=mode,
             preserve=preserve, quick=quick, advice=advice, notice=notice, marks=marks, summary=summary, stage=stage,
             queue=queue, history=history, presets=presets, generate=generate, leave=leave, dice=dice,
+            many=several, batches=batches,
         )  # fmt: skip
 
     def _place(self, place: Place) -> None:
@@ -108,16 +119,25 @@ class Layout:
         self._place("video")
         return advice, dice, lock
 
-    def _advanced(self, has_gpu: bool) -> tuple[gr.Radio, gr.Textbox]:
+    def _advanced(self) -> gr.Radio:
         start = shortcuts.mode_of(defaults())
         modes = list(shortcuts.LABELS)
         mode = gr.Radio(modes, value=start, label="Quality mode", info=MODE_HELP, elem_id="fp-mode")
-        label = "GPU memory to leave free (GB)"
-        preserve = gr.Textbox(
-            "", label=label, info=PRESERVE_HELP, placeholder="auto", max_lines=1, visible=has_gpu, elem_id="fp-preserve"
-        )
         self._place("advanced")
-        return mode, preserve
+        return mode
+
+
+def memory_to_leave_free(*, visible: bool) -> gr.Textbox:
+    """In plain sight where there is a card: who shares it with other programs must not have to look for this."""
+    return gr.Textbox(
+        "",
+        label="GPU memory to leave free (GB)",
+        info=PRESERVE_HELP,
+        placeholder="auto",
+        max_lines=1,
+        visible=visible,
+        elem_id="fp-preserve",
+    )
 
 
 def hidden(name: str) -> gr.Textbox:

@@ -16,14 +16,14 @@ from fastapi import FastAPI
 
 from framepack.app.machine import preserved
 from framepack.app.service import Service
-from framepack.app.ui import form, shortcuts, theme, views
+from framepack.app.ui import form, many, shortcuts, theme, views
 from framepack.app.ui.controls import BY_FIELD, CONTROLS, always
 from framepack.app.ui.desk import Desk, Outcome, trouble
 from framepack.app.ui.kinds import Text
 from framepack.app.ui.layout import Layout
 from framepack.app.ui.pace import LOOK, Pace
-from framepack.app.ui.presets import Presets
 from framepack.app.ui.widgets import element_id
+from framepack.pipeline.presets import Presets
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 LEFT = Outcome(editing="", said=["What was in the form before is back."])
@@ -68,7 +68,7 @@ class Page:
 
     def _tie(self, blocks: gr.Blocks) -> None:
         tab, fields = self.tab, list(self.controls.values())
-        lists = [tab.stage, tab.queue, tab.history]
+        lists = [tab.stage, tab.queue, tab.history, tab.batches]
         changing = [tab.job, tab.search, tab.memory, tab.notice, tab.presets, self.controls["seed"], *lists]
         watched = [tab.job, tab.search, self.controls["model"]]
         timer = gr.Timer(LOOK)
@@ -78,9 +78,11 @@ class Page:
         asked = [*fields, tab.lock, tab.job, tab.editing, tab.search, tab.preserve]
         pressed = f"(...given) => FP.asked({json.dumps(list(self.controls))}, given)"
         tab.generate.click(self._spoken(self._submit), asked, changing, js=pressed, **QUIET)
-        for source in (tab.stage, tab.queue, tab.history):
+        for source in lists:
             source.act(self._spoken(self._act), [*fields, tab.job, tab.search], changing, **QUIET)
         tab.presets.act(self._spoken(self._preset), fields, changing, **QUIET)
+        begun = [*fields, tab.job, tab.search, tab.preserve]
+        tab.many.act(self._spoken(self._many), begun, [*changing, tab.many], **QUIET)
         self.controls["image"].act(self._spoken(self._hand_in), fields, changing, **QUIET)  # type: ignore[attr-defined]
         tab.leave.click(lambda: replacing(LEFT), None, [tab.memory], **QUIET)
         tab.dice.click(lambda: replacing(Outcome(values={"seed": new_seed()})), None, [tab.memory], **QUIET)
@@ -134,7 +136,7 @@ class Page:
 
     def _look(self, job: str, search: str, model: str, request: gr.Request) -> tuple[Any, ...]:
         again = self._pace.seconds(str(request.session_hash))
-        return *self.desk.look(job, search), self.desk.advice(model), gr.update(value=again)
+        return *self._looks(job, search).values(), self.desk.advice(model), gr.update(value=again)
 
     def _check(self, *given: Any) -> Updates:
         values = self._values(given)
@@ -168,6 +170,15 @@ class Page:
         outcome = self.desk.preset(str(event.get("do")), event, self._values(given))
         return {**self._updates(outcome), self.tab.presets: self.desk.presets_view()}
 
+    def _many(self, *given: Any, event: dict[str, Any]) -> Updates:
+        *values, job, search, preserve = given
+        if event.get("do") == "count":
+            return {self.tab.many: many.counted(event)}
+        outcome = self.desk.make_many(self._values(values), many.read(event), job, preserve)
+        shown = job if outcome.job is None else outcome.job
+        made = {self.tab.many: many.counted(event) | {"made": time.monotonic_ns()}}
+        return {**self._looks(shown, search), **self._updates(outcome), **made}
+
     def _hand_in(self, *given: Any, event: dict[str, Any]) -> Updates:
         if event.get("do") == "video":
             return self._updates(self.desk.video(str(event.get("id") or "")))
@@ -182,7 +193,8 @@ class Page:
         return [control.field for control in CONTROLS if control.shown is not always]
 
     def _looks(self, job: str, search: str) -> Updates:
-        return dict(zip((self.tab.stage, self.tab.queue, self.tab.history), self.desk.look(job, search), strict=True))
+        places = (self.tab.stage, self.tab.queue, self.tab.history, self.tab.batches)
+        return dict(zip(places, (*self.desk.look(job, search), self.desk.batches()), strict=True))
 
     def _checks(self) -> list[Any]:
         return [
@@ -201,7 +213,7 @@ class Page:
 
     def _spoken(self, handler: Callable[..., Updates]) -> Callable[..., Updates]:
         """The handler, with errors said on the page; the page stays alive whatever happens."""
-        wants_event = handler in (self._act, self._preset, self._hand_in)
+        wants_event = handler in (self._act, self._preset, self._many, self._hand_in)
 
         @wraps(handler)
         def speaking(*given: Any) -> Updates:

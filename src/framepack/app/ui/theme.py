@@ -10,8 +10,9 @@ from gradio.themes.utils.fonts import Font
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
     "core.js", "memory.js", "messages.js", "uploads.js", "numbers.js", "inputs.js", "around.js", "stage.js",
-    "lists.js",
+    "lists.js", "many.js",
 )  # fmt: skip
+STYLES = ("page.css", "many.css")
 SANS = ("Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Cantarell", "Noto Sans", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 EMBER = Color(
@@ -97,4 +98,4 @@ def head() -> str:
 
 def css() -> str:
     """The page's own style."""
-    return (STATIC / "page.css").read_text("utf-8")
+    return "\n".join((STATIC / name).read_text("utf-8") for name in STYLES)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from framepack.app.display import clock
+from framepack.jobs.batch import LABEL
 from framepack.jobs.job import Job, Progress
 from framepack.media.video import FORMATS
 from framepack.spec.plan import delivery
@@ -92,13 +93,18 @@ def row(job: Job, index: int) -> View:
         "percent": 100 if job.status == "done" else int(job.progress.fraction * 100),
         "where": left(job) if job.status == "running" else "",
         "prompt": asked["prompt"],
-        "label": job.label,
+        "label": beside(job.label, asked["prompt"]),
         "settings": asked["settings"],
         "picture": f"/api/jobs/{job.id}/picture",
         "when": time.strftime("%d %b, %H:%M", time.localtime(job.finished or job.created)),
         "actions": actions(job),
         **playing(job),
     }
+
+
+def beside(label: str, prompt: str) -> str:
+    """What a label says that does not stand beside it anyway: a batch's labels may have the sentence in them."""
+    return " ".join(label.replace(prompt[:LABEL], " ").split()) if prompt else label
 
 
 def actions(job: Job) -> list[str]:

@@ -51,10 +51,11 @@ FP.kinds.marks = () => ({
 FP.kinds.presets = (root, part) => {
   const name = FP.el("input", { type: "text", "aria-label": "Name of the preset", placeholder: "Name", maxlength: 60 });
   let known = [];
+  const same = (one, other) => one.normalize("NFC").toLowerCase() === other.normalize("NFC").toLowerCase();
   const replacing = (names) => !names.length || confirm(`Replace the preset${names.length > 1 ? "s" : ""} ${names.join(", ")}?`);
   const save = () => {
     const named = name.value.trim();
-    if (named && replacing(known.filter((one) => one === named))) part.act("save", { name: named });
+    if (named && replacing(known.filter((one) => same(one, named)))) part.act("save", { name: named });
   };
   const list = FP.el("ul", { class: "fp-list" });
   name.addEventListener("keydown", (event) => event.key === "Enter" && !event.ctrlKey && (event.preventDefault(), save()));
@@ -62,7 +63,7 @@ FP.kinds.presets = (root, part) => {
     const text = await file.text();
     let found = {};
     try { found = JSON.parse(text) || {}; } catch { /* the server says that it is no file of presets */ }
-    if (replacing(known.filter((one) => one in Object(found)))) part.act("import", { text });
+    if (replacing(known.filter((one) => Object.keys(found).some((other) => same(one, other))))) part.act("import", { text });
   };
   const keep = (all) => {
     const link = FP.el("a", { href: URL.createObjectURL(new Blob([JSON.stringify(all, null, 1)], { type: "application/json" })), download: "framepack-presets.json" });
@@ -77,12 +78,12 @@ FP.kinds.presets = (root, part) => {
   };
   return {
     draw: (value) => {
-      const { names, startup, all } = value || { names: [], startup: null, all: {} };
+      const { names, startup, all, damaged } = value || { names: [], startup: null, all: {}, damaged: [] };
       known = names;
       list.replaceChildren(
         ...names.map((one) =>
           FP.el("li", { class: "fp-row fp-preset" },
-            FP.el("button", { type: "button", class: "fp-name", onclick: () => part.act("load", { name: one }) }, one),
+            FP.el("button", { type: "button", class: "fp-name", onclick: () => part.act("load", { name: one }) }, FP.el("span", {}, one), damaged.includes(one) ? FP.el("small", {}, "Damaged: click to read what is wrong") : null),
             FP.el("div", { class: "fp-tools" },
               FP.button(one === startup ? `Begin with the defaults instead of ${one}` : `Begin with ${one}`, "star", () => part.act("start", { name: one === startup ? null : one }), { quiet: true, kind: one === startup ? "fp-on" : "" }),
               FP.button(`Rename ${one}`, "edit", () => renamed(one), { quiet: true }),

@@ -32,9 +32,10 @@ FP.kinds.picture = (root, part) => {
   };
   /* Of several chosen one after the other, the last counts. */
   const take = async (files) => {
+    if (files.length > 1) return FP.several(files);
     if (coming) coming.stop();
-    say.textContent = files.length > 1 ? "A video starts with one picture: the first was taken." : "";
-    const upload = FP.upload(files.slice(0, 1), { field: part.config.field, progress: (share) => box.style.setProperty("--share", share) });
+    say.textContent = "";
+    const upload = FP.upload(files, { field: part.config.field, progress: (share) => box.style.setProperty("--share", share) });
     const mine = (coming = { ...upload, url: URL.createObjectURL(files[0]), name: files[0].name });
     draw(value);
     try {
@@ -49,7 +50,7 @@ FP.kinds.picture = (root, part) => {
       FP.failed(say, error);
     }
   };
-  const choose = () => FP.pick(`${PICTURES},video/*`, false, take);
+  const choose = () => FP.pick(`${PICTURES},video/*`, true, take);
   const remove = () => {
     put(null);
     FP.tell({ text: "The picture is taken out.", undo: true });

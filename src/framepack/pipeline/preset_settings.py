@@ -1,0 +1,65 @@
+"""What a preset may hold: a request's own fields, in the JSON a client sends, without what makes one video. Pure."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from framepack.pipeline.like import merge
+from framepack.spec.model import explain
+from framepack.spec.request import GenerationRequest
+
+OF_ONE_VIDEO = ("image", "frames", "end_frame", "prompt", "prompts", "seed")
+"""Fields that make one video and no other: a preset neither keeps nor changes them."""
+OF_ONE_FILE = ("path", "overwrite")
+"""The same of the output's settings."""
+PRESET = "preset"
+"""The key beside a request's fields that names the preset it begins with."""
+
+
+def whole(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with nothing left out, so that they mean the same everywhere and to later versions.
+
+    ValueError, a sentence, for what does not fit.
+    """
+    output = settings.get("output")
+    named = [name for name in OF_ONE_VIDEO if name in settings]
+    named += [f"output.{name}" for name in OF_ONE_FILE if isinstance(output, Mapping) and name in output]
+    if named:
+        raise ValueError(f"a preset keeps what many videos share: leave out {', '.join(named)}")
+    try:
+        request = GenerationRequest.model_validate({**settings, "image": "-"})
+    except ValidationError as error:
+        raise ValueError(explain(error)) from error
+    for lora in request.loras:
+        if not is_bare(str(lora.file)):
+            raise ValueError(f"a preset names a LoRA by its file's name alone, got {str(lora.file)[:60]!r}")
+    return settings_of(request)
+
+
+def settings_of(request: GenerationRequest) -> dict[str, Any]:
+    """The settings a request shares with others; its LoRAs stay as they are named."""
+    return shared(request.model_dump(mode="json"))
+
+
+def shared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without what makes one video."""
+    kept = {field: value for field, value in settings.items() if field not in OF_ONE_VIDEO}
+    output = kept.get("output")
+    if isinstance(output, Mapping):
+        kept["output"] = {field: value for field, value in output.items() if field not in OF_ONE_FILE}
+    return kept
+
+
+def is_bare(name: str) -> bool:
+    """Whether it is a file's name without a folder, on every system."""
+    return name not in ("", ".", "..") and PurePosixPath(name).name == PureWindowsPath(name).name == name
+
+
+def applied(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's JSON of a preset's settings and of what the request says itself, which holds."""
+    output = own.get("output")
+    if output is None or isinstance(output, Mapping):
+        return merge(settings, dict(own))
+    return merge(settings, {**own, "output": {}}) | {"output": output}  # validation says what is wrong with it
