@@ -1,4 +1,4 @@
-"""A picture as a video will have it: decoded as a stranger's, edited, brought to the size the video gets. To look at."""
+"""A picture as a video will have it: decoded as a stranger's, edited, brought to the video's size. For looking at."""
 
 from functools import lru_cache
 

@@ -1,6 +1,5 @@
 """The route that shows a picture as a video will have it: its edits, and the size the video gets."""
 
-import json
 from typing import Annotated, Any
 
 from anyio import to_thread
