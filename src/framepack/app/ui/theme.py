@@ -9,8 +9,8 @@ from gradio.themes.utils.fonts import Font
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
-    "core.js", "pictures.js", "memory.js", "messages.js", "uploads.js", "numbers.js", "crop.js", "editor.js", "inputs.js",
-    "around.js", "frames.js", "stage.js", "lists.js",
+    "core.js", "pictures.js", "memory.js", "messages.js", "uploads.js", "numbers.js", "crop.js", "editor.js",
+    "inputs.js", "around.js", "frames.js", "stage.js", "lists.js",
 )  # fmt: skip
 STYLES = ("page.css", "editor.css")
 SANS = ("Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Cantarell", "Noto Sans", "sans-serif")
