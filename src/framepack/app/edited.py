@@ -29,7 +29,7 @@ def as_used(picture: Picture, video: GenerationRequest | None, longest: int | No
 
 def shape_of(picture: Picture) -> tuple[int, int]:
     """(height, width) of the edited picture; looked at once for each state of its file."""
-    return _shape(picture, picture.file.stat().st_mtime_ns)
+    return _shape(picture, picture.file.stat().st_mtime_ns)  # type: ignore[arg-type]  # frozen, so it has a hash
 
 
 @lru_cache(maxsize=500)

@@ -74,9 +74,6 @@ def test_edits_of_the_start_picture_and_of_one_on_the_way_reach_the_request(tab,
     assert size_told(page) == ("112", "144"), "the start picture decides"
     page.get_by_role("button", name="Done").click()
     page.wait_for_selector("#c-frames .fp-thumb[data-edited]")
-    page.reload()
-    page.wait_for_selector(".fp-chosen[data-edited]")
-    page.wait_for_function("() => FP.now.values.frames.length")
     page.fill("#c-prompt textarea", "edited beforehand")
     page.fill("#c-steps .fp-head input", "2")
     page.keyboard.press("Control+Enter")
@@ -184,6 +181,34 @@ def test_the_frame_on_screen_is_saved_and_becomes_a_picture(tab, site, sun) -> N
     for name in (guide["image"], end["image"], in_form(page, "image")):
         with Image.open(site[1].folders.uploads / name) as image:
             assert np.array_equal(np.asarray(image), frame)
+
+
+@pytest.mark.proof
+def test_an_edited_picture_comes_back_after_a_reload_and_with_the_settings_of_its_video(tab, site, sun) -> None:
+    page = tab()
+    drop(page, sun, "image/png")
+    open_editor(page)
+    page.get_by_role("button", name="Flip horizontally").click()
+    page.get_by_role("button", name="Done").click()
+    page.wait_for_selector(".fp-chosen[data-edited]")
+    edited_one = in_form(page, "image")
+    page.reload()
+    page.wait_for_selector(".fp-chosen[data-edited]")
+    assert in_form(page, "image") == edited_one
+    page.fill("#c-prompt textarea", "flipped for good")
+    page.fill("#c-steps .fp-head input", "2")
+    page.keyboard.press("Control+Enter")
+    stage(page, "done")
+    page.get_by_role("button", name="Remove the picture").click()
+    page.wait_for_selector(".fp-invite")
+    page.get_by_role("button", name="Reuse settings", exact=True).click()
+    page.wait_for_selector(".fp-chosen[data-edited]")
+    assert in_form(page, "image") == edited_one
+    with page.expect_response("**/edited?**512**") as answer:
+        page.fill("#c-width input", "320")
+        page.fill("#c-height input", "256")
+        page.press("#c-height input", "Tab")
+    assert answer.value.headers["x-size"] == "320x256", "what is shown follows the video's size"
 
 
 @pytest.mark.proof

@@ -40,9 +40,9 @@ FP.frames = (act) => {
     FP.button("Frame before", "left", () => step(-1), { quiet: true }), where, FP.button("Next frame", "right", () => step(1), { quiet: true }),
     chip("Save as PNG", save), Object.entries(USES).map(([name, [label]]) => chip(label, () => use(name))));
 
-  /* `video` is what plays now, or nothing of which one could take a frame. */
+  /* `video` is what plays now, maybe still another job's, or nothing of which one could take a frame. */
   const show = (next, video) => {
-    const able = video instanceof HTMLVideoElement && next.status !== "running" && Boolean(next.save);
+    const able = video instanceof HTMLVideoElement && video.dataset.of === next.video && next.status !== "running";
     root.hidden = !able;
     view = next;
     if (!able || video === film) return (film = able ? video : null);

@@ -94,6 +94,7 @@ FP.kinds.stage = (root, part) => {
     if (key === picture) return;
     picture = key;
     const next = view.show ? FP.film(view, { controls: view.status !== "running" }) : FP.el("img", { src: wanted, alt: "The picture the video starts with", class: "fp-start" });
+    next.dataset.of = wanted;
     const swap = () => {
       if (key !== picture) return;
       const [width, height] = [next.videoWidth || next.naturalWidth, next.videoHeight || next.naturalHeight];
