@@ -38,6 +38,36 @@ const turned = (canvas, image, { rotate, flip }) => {
   paper.drawImage(image, -width / 2, -height / 2, width, height);
 };
 
+/* A drag over `root` does what `begin` gives for its first point; one that goes nowhere is a tap. */
+const dragged = (root, at, begin, tap) =>
+  root.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    event.preventDefault();
+    const from = at(event), does = begin(event.target, from), over = new AbortController();
+    let far = false;
+    const move = (next) => {
+      far ||= Math.hypot(next.clientX - event.clientX, next.clientY - event.clientY) > CLICK;
+      if (far) does(at(next));
+    };
+    const end = (next) => {
+      over.abort();
+      if (!far && next.type === "pointerup") tap(event.target, from);
+    };
+    root.setPointerCapture(event.pointerId);
+    root.addEventListener("pointermove", move, over);
+    root.addEventListener("pointerup", end, over);
+    root.addEventListener("pointercancel", end, over);
+    if (event.target.matches("button")) event.target.focus({ preventScroll: true });
+  });
+
+const keys = (element, does) =>
+  element.addEventListener("keydown", (event) => {
+    const way = ARROWS[event.key];
+    if (!way) return;
+    event.preventDefault();
+    does(way.map((side) => side * (event.shiftKey ? FAR : STEP)));
+  });
+
 /* change({ crop } or { focus }): what someone did. `draw` shows edits, `show` has the picture. */
 FP.cropper = (change) => {
   const canvas = FP.el("canvas", { role: "img", "aria-label": "The whole picture" });
@@ -67,33 +97,8 @@ FP.cropper = (change) => {
     if (inside(from)) return (to) => put(moved(before, [to[0] - from[0], to[1] - from[1]]));
     return (to) => put(spanned(from, to));
   };
-  root.addEventListener("pointerdown", (event) => {
-    if (event.button || !edits) return;
-    event.preventDefault();
-    const from = at(event), does = drag(event.target, from, crop());
-    let far = event.target === dot;
-    const move = (next) => {
-      far ||= Math.hypot(next.clientX - event.clientX, next.clientY - event.clientY) > CLICK;
-      if (far) does(at(next));
-    };
-    const end = (next) => {
-      for (const name of ["pointermove", "pointerup", "pointercancel"]) root.removeEventListener(name, name === "pointermove" ? move : end);
-      if (!far && next.type === "pointerup" && edits.fit === "crop") aim(from);
-    };
-    root.setPointerCapture(event.pointerId);
-    root.addEventListener("pointermove", move);
-    root.addEventListener("pointerup", end);
-    root.addEventListener("pointercancel", end);
-    if (event.target.matches("button")) event.target.focus({ preventScroll: true });
-  });
-
-  const keys = (element, does) =>
-    element.addEventListener("keydown", (event) => {
-      const way = ARROWS[event.key];
-      if (!way) return;
-      event.preventDefault();
-      does(way.map((side) => side * (event.shiftKey ? FAR : STEP)));
-    });
+  const tap = (target, point) => edits.fit === "crop" && !target.matches(".fp-grip, .fp-focus") && aim(point);
+  dragged(root, at, (target, from) => drag(target, from, crop()), tap);
   keys(box, (by) => put(moved(crop(), by)));
   keys(dot, ([dx, dy]) => change({ focus: rounded([between(edits.focus[0] + dx), between(edits.focus[1] + dy)]) }));
   for (const [corner, [across, down]] of corners) keys(corner, ([dx, dy]) => put(resized(crop(), [across, down], [crop()[across] + dx, crop()[down] + dy])));
