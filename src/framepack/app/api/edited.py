@@ -35,10 +35,14 @@ def edited_routes(service: Service) -> APIRouter:
     @routes.get("/uploads/{name}/edited", response_class=Response)
     async def edited(name: str, edits: Edits = "{}", video: Video = None, longest: Longest = None) -> Response:
         """The picture with its edits, as PNG; with `video` as that will use it. X-Size: WIDTHxHEIGHT in the video."""
-        done = object_in("edits", edits)
-        picture = picture_of(name, done, folders)
-        wanted = None if video is None else video_of(object_in("video", video), {**done, "file": name}, folders)
-        return await to_thread.run_sync(shown, picture, wanted, longest, limiter=DECODING)
+
+        def drawn() -> Response:
+            done = object_in("edits", edits)
+            picture = picture_of(name, done, folders)
+            wanted = None if video is None else video_of(object_in("video", video), {**done, "file": name}, folders)
+            return shown(picture, wanted, longest)
+
+        return await to_thread.run_sync(drawn, limiter=DECODING)
 
     return routes
 

@@ -12,8 +12,8 @@ const percent = (value) => `${Math.round(value * 1000) / 10}%`;
 /* A crop with one corner at a point; the opposite one stays. */
 const resized = (crop, [across, down], [x, y]) => {
   const next = [...crop];
-  next[across] = across === 0 ? between(x, 0, crop[2] - LEAST) : between(x, crop[0] + LEAST, 1);
-  next[down] = down === 1 ? between(y, 0, crop[3] - LEAST) : between(y, crop[1] + LEAST, 1);
+  next[across] = across === 0 ? between(x, 0, Math.max(crop[2] - LEAST, 0)) : between(x, Math.min(crop[0] + LEAST, 1));
+  next[down] = down === 1 ? between(y, 0, Math.max(crop[3] - LEAST, 0)) : between(y, Math.min(crop[1] + LEAST, 1));
   return next;
 };
 const moved = ([left, top, right, bottom], [dx, dy]) => {
