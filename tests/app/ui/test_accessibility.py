@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hands import ask, stage, unfold
+from hands import ask, drop, stage, unfold
 
 AXE = Path(os.environ.get("AXE_CORE") or Path(__file__).parents[3] / "node_modules/axe-core/axe.min.js")
 
@@ -56,4 +56,17 @@ def test_axe_finds_nothing_serious_while_a_video_is_made_and_afterwards(tab, sit
     ask(page, sun, "explode", steps="2")
     stage(page, "failed")
     page.click(".fp-below summary")
+    looks_right(page)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_axe_finds_nothing_serious_in_the_editor_of_a_picture(tab, sun, size) -> None:
+    page = tab(**size)
+    drop(page, sun, "image/png")
+    page.get_by_role("button", name="Edit picture").click()
+    page.wait_for_selector(".fp-result img[data-of]")
+    looks_right(page)
+    page.get_by_role("button", name="Blur").click()
+    page.get_by_role("button", name="Crop, top left corner").press("Shift+ArrowRight")
     looks_right(page)

@@ -4,6 +4,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -14,6 +15,8 @@ from framepack.app.ui.desk import Desk, trouble
 from framepack.app.ui.form import FieldError, defaults
 from framepack.app.uploads import Incoming
 from framepack.jobs.pool import Crew
+from framepack.media.frames import still
+from framepack.media.image import load_image
 from framepack.pipeline.preset_settings import OF_ONE_VIDEO
 from framepack.pipeline.presets import Presets
 from framepack.spec.request import GenerationRequest, Lora, OutputSettings
@@ -53,6 +56,33 @@ def test_a_job_goes_from_the_form_to_a_video_and_back_to_the_form(desk: Desk, su
     desk.act("delete", job, 0, asked)
     assert desk.stage(job) == {"status": "empty"}
     assert list(desk.service.folders.outputs.glob("*.mp4")) == []
+
+
+def test_a_frame_of_a_video_becomes_any_picture_of_the_form(desk: Desk, sun: Path) -> None:
+    asked = values(desk, sun, frames=[{"image": "other.png", "second": 1, "strength": 0.5}])
+    job = desk.submit(asked | {"frames": []}, "", "").job
+    assert job
+    ended(desk, job)
+    video = desk.service.video(job)
+    assert video
+    frame = still(video, which=40)
+
+    def pixels(name: str) -> np.ndarray:
+        return load_image(desk.service.folders.uploads / name)
+
+    start = desk.act("start", job, 40, asked).values["image"]
+    ((end,),) = desk.act("end", job, 40, asked).values.values()
+    taken = desk.act("guide", job, 40, asked)
+    kept, guide = taken.values["frames"]
+    assert kept == asked["frames"][0]
+    assert (guide["second"], guide["strength"]) == (round(frame.second, 2), 1)
+    assert taken.said == [f"Frame 40 is a picture on the way now, at {frame.second:.2f} s."]
+    for name in (start, end["image"], guide["image"]):
+        assert np.array_equal(pixels(name), frame.pixels)
+    (first,) = desk.act("guide", job, 0, asked | {"frames": []}).values["frames"]
+    assert first["second"] == 0.1, "a picture on the way lies after the start"
+    with pytest.raises(ValueError, match="there is no frame 4000"):
+        desk.act("start", job, 4000, asked)
 
 
 def test_a_second_job_waits_is_edited_moved_and_cancelled(desk: Desk, sun: Path) -> None:
@@ -206,3 +236,19 @@ def test_errors_are_sentences_and_surprises_have_their_story() -> None:
 
 def test_an_unknown_job_in_an_address_is_an_empty_page(desk: Desk) -> None:
     assert desk.stage("../../etc") == {"status": "empty"}
+
+
+def test_edited_pictures_outlive_a_reload_and_edits_that_cannot_be_made_do_not(desk: Desk, sun: Path) -> None:
+    upload = values(desk, sun)["image"]
+    good = {"file": upload, "rotate": 90, "crop": [0, 0, 0.5, 1]}
+    row = {"image": good, "second": 1, "strength": 1}
+    form = values(desk, sun, image=good, frames=[row], end_frame=[{"image": good, "strength": 1}])
+
+    def reloaded(now: dict) -> dict:
+        kept = {"values": now, "lock": False, "preserve": "", "editing": ""}
+        return desk.begun(json.dumps({"here": kept})).values
+
+    assert reloaded(form) == form
+    for wrong in (good | {"rotate": 45}, {"rotate": 90}, good | {"file": "/etc/passwd"}, good | {"file": 3}, 7):
+        back = reloaded(form | {"image": wrong, "frames": [row | {"image": wrong}]})
+        assert (back["image"], back["frames"], back["end_frame"]) == (None, [], form["end_frame"])

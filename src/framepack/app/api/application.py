@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from framepack import __version__
 from framepack.app.api.batches import Batch, batch_routes
+from framepack.app.api.edited import edited_routes
 from framepack.app.api.events import event_routes
 from framepack.app.api.files import file_routes
 from framepack.app.api.guard import Access, Guard
@@ -63,7 +64,7 @@ def make_app(service: Service, access: Access) -> FastAPI:
         title="FramePack", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
     app.add_middleware(Guard, access=access)
-    for routes in (job_routes, batch_routes, event_routes, file_routes, lora_routes, preset_routes):
+    for routes in (job_routes, batch_routes, event_routes, file_routes, edited_routes, lora_routes, preset_routes):
         app.include_router(routes(service))
 
     @app.get("/api/health", tags=["service"])

@@ -15,10 +15,11 @@ from framepack.app.service import Service
 from framepack.app.ui import form, many, views
 from framepack.app.ui.controls import Values
 from framepack.app.ui.kept import recalled
-from framepack.app.uploads import Incoming
+from framepack.app.uploads import Incoming, checked
 from framepack.jobs.job import ENDED, UNFINISHED, Job, UnknownJob
+from framepack.media.frames import Which
 from framepack.media.image import encode_image
-from framepack.media.sandbox import decode_untrusted_video
+from framepack.media.sandbox import decode_untrusted_video, still_of_untrusted_video
 from framepack.pipeline.preset_settings import OF_ONE_VIDEO, shared
 from framepack.pipeline.presets import Presets
 from framepack.spec.model import explain
@@ -29,6 +30,14 @@ HISTORY = 60
 """Videos the history shows; older ones are found by searching."""
 WAITING = ("queued", "paused")
 LAST_FRAME = "The video's last frame is the picture now."
+FRAME_TAKEN = {
+    "start": "Frame {number} is the start picture now.",
+    "end": "Frame {number} is the last picture now.",
+    "guide": "Frame {number} is a picture on the way now, at {second:g} s.",
+}
+"""What a frame of a video can become in the form."""
+EARLIEST = 0.1
+"""Second that a video's first frame gets as a picture on the way: those lie after the start picture."""
 EDITED = "You edit a copy of this job's settings; what was in the form comes back afterwards."
 TOO_LATE = "The job that was edited has begun or is gone. The form has its settings still: Generate makes another one."
 Notice = dict[str, str]
@@ -145,7 +154,9 @@ class Desk:
             case "reuse":
                 return self._settings(job, "The settings of this video are in the form.")
             case "input":
-                return Outcome(values={"image": self._last_frame(self.service.get(job))}, said=[LAST_FRAME])
+                return Outcome(values={"image": self._kept_frame(job, "last")[0]}, said=[LAST_FRAME])
+            case "start" | "end" | "guide":
+                return self._frame(what, job, place, values)
             case _:
                 raise ValueError(f"there is no button called {what!r}")
         return Outcome()
@@ -239,11 +250,25 @@ class Desk:
         editing = job if edited else None
         return Outcome(values=values, said=[text, *said], machine=found.machine, editing=editing)
 
-    def _last_frame(self, job: Job) -> str:
-        file = self.service.video(job.id)
+    def _frame(self, what: str, job: str, number: int, values: Values) -> Outcome:
+        """A frame of a job's video as a picture of the form."""
+        picture, shown_at = self._kept_frame(job, number)
+        second = max(round(shown_at, 2), EARLIEST)
+        held = {"image": picture, "strength": 1}
+        new = {
+            "start": {"image": picture},
+            "end": {"end_frame": [held]},
+            "guide": {"frames": [*(values["frames"] or []), held | {"second": second}]},
+        }
+        return Outcome(values=new[what], said=[FRAME_TAKEN[what].format(number=number, second=second)])
+
+    def _kept_frame(self, job: str, which: Which) -> tuple[str, float]:
+        """A frame of a job's video, kept as an upload: its id, and the second it appears at."""
+        file = self.service.video(self.service.get(job).id)
         if file is None:
             raise ValueError("This job has no video; choose another one.")
-        return self._keep(encode_image(decode_untrusted_video(file, count=1, tail=True)[0], "png"))
+        shown, _ = checked(lambda video: still_of_untrusted_video(video, video.name, which=which), file)
+        return self._keep(encode_image(shown.pixels, "png")), shown.second
 
     def _keep(self, png: bytes) -> str:
         with Incoming(self.service.folders) as incoming:

@@ -1,6 +1,7 @@
 """Between the values of the controls and a request: both ways, without loss.
 
-Values name pictures by upload id (see `app.paths`), so nothing a browser sends can name another file.
+Values name pictures by upload id (see `app.paths`), some with edits beside it, so nothing a browser sends can name
+another file.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,10 +4,13 @@ import json
 from contextlib import suppress
 from typing import Any, NamedTuple, assert_never
 
+from pydantic import ValidationError
+
 from framepack.app.ui.controls import CONTROLS
 from framepack.app.ui.form import defaults, here, lora_here
 from framepack.app.ui.kinds import Choice, Column, Number, Picture, Rows, Slide, Switch, Text, Whole, Widget
 from framepack.jobs.folders import Folders
+from framepack.spec import picture as spec
 
 
 class Kept(NamedTuple):
@@ -52,7 +55,7 @@ def fits(widget: Widget, value: Any) -> bool:
     """Whether this control could have held this value."""
     match widget:
         case Picture():
-            return value is None or isinstance(value, str)
+            return value is None or is_picture(value)
         case Text() | Whole():
             return isinstance(value, str)
         case Number() | Slide():
@@ -71,11 +74,25 @@ def is_row(columns: tuple[Column, ...], row: Any) -> bool:
     return (
         isinstance(row, dict)
         and row.keys() == {column.key for column in columns}
-        and all(
-            is_number(row[column.key]) if column.kind == "number" else isinstance(row[column.key], str)
-            for column in columns
-        )
+        and all(holds(column, row[column.key]) for column in columns)
     )
+
+
+def holds(column: Column, cell: Any) -> bool:
+    """Whether a cell of that column could have held this."""
+    if column.kind == "number":
+        return is_number(cell)
+    return is_picture(cell) if column.kind == "picture" else isinstance(cell, str)
+
+
+def is_picture(value: Any) -> bool:
+    """An upload's id, or its file's with edits that can be made."""
+    if not isinstance(value, dict):
+        return isinstance(value, str)
+    with suppress(ValidationError):
+        spec.Picture.model_validate(value)
+        return isinstance(value["file"], str)
+    return False
 
 
 def is_number(value: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A drop zone for one picture; its value is an upload's id."""
+    """A drop zone for one picture; its value is an upload's id, or an object with edits beside the id as its file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Switch:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A cell of each of the rows: `picture` an upload's id, `lora` a file of the LoRA folder, else a number or text."""
+    """A cell of each of the rows: `picture` as `Picture`, `lora` a file of the LoRA folder, else a number or text."""
 
     key: str
     label: str

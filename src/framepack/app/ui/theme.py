@@ -9,10 +9,10 @@ from gradio.themes.utils.fonts import Font
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
-    "core.js", "memory.js", "messages.js", "uploads.js", "numbers.js", "inputs.js", "around.js", "stage.js",
-    "lists.js", "many.js",
+    "core.js", "pictures.js", "memory.js", "messages.js", "uploads.js", "numbers.js", "crop.js", "editor.js",
+    "inputs.js", "around.js", "frames.js", "stage.js", "lists.js", "many.js",
 )  # fmt: skip
-STYLES = ("page.css", "many.css")
+STYLES = ("page.css", "editor.css", "many.css")
 SANS = ("Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Cantarell", "Noto Sans", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 EMBER = Color(
@@ -97,5 +97,5 @@ def head() -> str:
 
 
 def css() -> str:
-    """The page's own style."""
+    """The page's own styles."""
     return "\n".join((STATIC / name).read_text("utf-8") for name in STYLES)

@@ -62,6 +62,7 @@ def stage(job: Job | None, preview: int = 0) -> View:
         "pins": asked["pins"],
         "seconds": asked["seconds"],
         "backward": asked["backward"],
+        "fps": asked["fps"],
         "prompt": asked["prompt"],
         "settings": asked["settings"],
         "picture": f"/api/jobs/{job.id}/picture",
@@ -192,6 +193,7 @@ def facts(request_json: str) -> View:
         "pins": [],
         "seconds": 0,
         "backward": False,
+        "fps": (asked.get("output") or {}).get("fps") or FPS,
     }
     try:
         return view | timeline(GenerationRequest.stored(asked))

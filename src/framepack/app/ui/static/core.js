@@ -44,6 +44,7 @@ const PATHS = {
   save: "M12 4v11m-5-5 5 5 5-5M4 20h16", picture: "M3 5h18v14H3zM3 16l5-5 5 5 3-3 5 5", camera: "M4 8h3l2-3h6l2 3h3v11H4zM12 17a4 4 0 1 0 0-8 4 4 0 0 0 0 8z",
   sliders: "M4 7h10m4 0h2M4 17h2m4 0h10M16 4v6M8 14v6", stop: "M7 7h10v10H7z", sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2v2m0 16v2M2 12h2m16 0h2M5 5l1.4 1.4m11.2 11.2L19 19M5 19l1.4-1.4M17.6 6.4 19 5",
   undo: "M8 5 3.5 9.5 8 14M4 9.5h10a5.5 5.5 0 0 1 0 11h-4", redo: "M16 5l4.5 4.5L16 14M20 9.5H10a5.5 5.5 0 0 0 0 11h4",
+  left: "M14 6l-6 6 6 6", right: "M10 6l6 6-6 6", turn: "M20 12a8 8 0 1 1-3-6.2M20 4v5h-5", flip: "M12 3v18M9 6v12H2zM15 6v12h7z", fall: "M3 12h18M6 9h12V2zM6 15h12v7z",
   search: "M10.5 17a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13zm5-1.5L21 21", film: "M4 5h16v14H4zM8 5v14M16 5v14M4 9h4m8 0h4M4 15h4m8 0h4",
 };
 
@@ -90,19 +91,6 @@ FP.pick = (accept, multiple, take) => {
   input.click();
 };
 
-/* A picture's address: what was just chosen is shown from memory, anything else as the server's small copy. */
-FP.local = new Map();
-FP.address = (id) => FP.local.get(id) || `/api/uploads/${encodeURIComponent(id)}/picture`;
-/* What this browser cannot draw itself (tiff, heic) it draws from the server's copy. */
-/* A picture is an upload's id, or an object with edits beside the id of its file. */
-FP.picture = (picture, attributes) => {
-  const id = picture.file ?? picture;
-  const copy = (event) => {
-    if (FP.local.delete(id)) event.target.src = FP.address(id);
-  };
-  return FP.el("img", { src: FP.address(id), onerror: copy, ...attributes });
-};
-
 /* As if typed: the browser's own undo takes it back. */
 FP.write = (selector, text) => {
   const field = document.querySelector(selector);
@@ -115,7 +103,7 @@ FP.write = (selector, text) => {
 };
 
 /* Brings what a button is about before someone's eyes. */
-const ABOUT = { show: "#fp-stage", retry: "#fp-stage", edit: "#c-prompt", reuse: "#c-prompt", input: "#c-image" };
+const ABOUT = { show: "#fp-stage", retry: "#fp-stage", edit: "#c-prompt", reuse: "#c-prompt", input: "#c-image", start: "#c-image", end: "#c-end-frame", guide: "#c-frames" };
 FP.bring = (name) => {
   const target = document.querySelector(ABOUT[name] || "none");
   const at = target && target.getBoundingClientRect();

@@ -14,12 +14,20 @@ FP.kinds.picture = (root, part) => {
   const box = FP.el("div", { class: "fp-drop" });
   root.append(FP.el("h2", { class: "fp-h" }, part.config.label), box, say, FP.el("p", { class: "fp-help" }, part.config.help));
 
-  const put = (id) => {
-    if (value) FP.before("another picture");
-    value = id;
-    draw(id);
-    part.set(id);
+  const put = (picture, told = "another picture") => {
+    if (value) FP.before(told);
+    value = picture;
+    draw(picture);
+    part.set(picture);
   };
+  const edit = () =>
+    FP.edit({
+      picture: value,
+      own: true,
+      named: "Edit picture",
+      done: (picture) => put(picture, "the picture's edits"),
+      back: () => box.querySelector(".fp-edit"),
+    });
   const arrived = (got, url) => {
     if (!got.request && got.kind !== "video") {
       FP.local.set(got.id, url);
@@ -61,15 +69,16 @@ FP.kinds.picture = (root, part) => {
       const named = FP.el("p", { class: "fp-name-coming" }, coming.name);
       return FP.el("img", { src: coming.url, alt: "The picture on its way", class: "fp-chosen", onerror: ({ target }) => target.replaceWith(named) });
     }
-    if (id) return FP.picture(id, { alt: "The picture the video starts with", class: "fp-chosen" });
+    if (id) return FP.picture(id, { alt: "The picture the video starts with", class: "fp-chosen" }, true);
     return FP.el("button", { type: "button", class: "fp-invite", onclick: choose },
       FP.icon("picture"), FP.el("strong", {}, "Drop a picture"), FP.el("span", {}, "or click to choose, or paste with Ctrl+V"));
   };
   const draw = (id) => {
-    if (coming && id !== value) coming.stop();
+    if (coming && JSON.stringify(id) !== JSON.stringify(value)) coming.stop();
     value = id;
     const tools = [FP.button("Webcam", "camera", () => FP.webcam(take), { quiet: true })];
-    if (id || coming) tools.unshift(FP.button("Choose another picture", "edit", choose, { quiet: true }));
+    if (id || coming) tools.unshift(FP.button("Choose another picture", "picture", choose, { quiet: true }));
+    if (id && !coming) tools.unshift(FP.button("Edit picture", "edit", edit, { kind: "fp-edit" }));
     if (coming) tools.push(FP.button("Stop this upload", "close", coming.stop, { quiet: true }));
     else if (id) tools.push(FP.button("Remove the picture", "close", remove, { quiet: true }));
     box.replaceChildren(face(id), FP.el("div", { class: "fp-tools" }, tools));
@@ -87,6 +96,7 @@ FP.drops = (box, take, say) => {
   const typed = (event) => event.target.closest && event.target.closest("input, textarea");
   const own = (event) => event.target.closest && event.target.closest(".fp-rows");
   const carries = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+  const away = () => document.querySelector("dialog[open]");
   document.addEventListener("dragover", (event) => {
     if (!carries(event) && typed(event)) return;
     event.preventDefault();
@@ -97,12 +107,12 @@ FP.drops = (box, take, say) => {
     box.classList.remove("fp-over");
     if (!carries(event) && typed(event)) return;
     event.preventDefault();
-    if (own(event)) return;
+    if (own(event) || away()) return;
     if (files(event).length) take(files(event));
     else say("Only files can be dropped here: save the picture first, then drop its file.");
   });
   document.addEventListener("paste", (event) => {
-    if (!files(event).length || (typed(event) && event.clipboardData.types.includes("text/plain"))) return;
+    if (away() || !files(event).length || (typed(event) && event.clipboardData.types.includes("text/plain"))) return;
     event.preventDefault();
     take(files(event));
   });
@@ -201,6 +211,14 @@ FP.kinds.rows = (root, part) => {
     else if (lora) chooseLora();
     else change([...rows, fresh()]);
   };
+  const edit = (index, column) =>
+    FP.edit({
+      picture: rows[index][column.key],
+      own: false,
+      named: `Edit picture, ${label} ${index + 1}`,
+      done: (picture) => change(rows.map((row, other) => (other === index ? { ...row, [column.key]: picture } : row)), `${label} ${index + 1}: edited.`),
+      back: () => list.children[index]?.querySelector(".fp-edit"),
+    });
   const swap = (index, other) => {
     const next = [...rows];
     [next[index], next[other]] = [next[other], next[index]];
@@ -233,6 +251,7 @@ FP.kinds.rows = (root, part) => {
         FP.el("li", { class: "fp-row" },
           columns.map((column) => cell(row, index, column)),
           FP.el("div", { class: "fp-tools" },
+            picture ? FP.button(`Edit picture, ${label} ${index + 1}`, "edit", () => edit(index, picture), { quiet: true, kind: "fp-edit" }) : null,
             index > 0 ? FP.button(`Move up, ${label} ${index + 1}`, "up", () => swap(index, index - 1), { quiet: true }) : null,
             index < rows.length - 1 ? FP.button(`Move down, ${label} ${index + 1}`, "down", () => swap(index, index + 1), { quiet: true }) : null,
             FP.button(`Remove, ${label} ${index + 1}`, "close", () => change(rows.filter((_, other) => other !== index), `${label} ${index + 1}: taken out.`), { quiet: true })))),

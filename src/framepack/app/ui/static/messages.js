@@ -51,7 +51,7 @@ FP.kinds.notice = (root) => {
 };
 
 /* Lays a box as far down as it can lie without covering a button one may want now, or the field one types in. */
-const WANTED = "#fp-generate, #fp-leave, .fp-stage .fp-line > *, .fp-formats";
+const WANTED = "#fp-generate, #fp-leave, .fp-stage .fp-line > *, .fp-formats, .fp-frames";
 FP.aside = (box) => {
   const { left, right, height } = box.getBoundingClientRect();
   const typed = document.activeElement && document.activeElement.matches("input, textarea, select") ? [document.activeElement] : [];
@@ -64,13 +64,18 @@ FP.aside = (box) => {
   box.style.bottom = `${innerHeight - (bottom - height > 4 ? bottom : innerHeight - 12)}px`;
 };
 
+/* Opens the fold a field lies in. */
+FP.unfold = (field) => {
+  const fold = field && field.closest(".fp-fold");
+  const opener = fold && fold.querySelector(".label-wrap");
+  if (opener && !opener.classList.contains("open") && !field.offsetParent) opener.click();
+};
+
 /* Brings a field before someone's eyes, out of a closed fold too, and the cursor into it. */
 FP.point = (id) => {
   const field = document.getElementById(id);
   if (!field) return;
-  const fold = field.closest(".fp-fold");
-  const opener = fold && fold.querySelector(".label-wrap");
-  if (opener && !opener.classList.contains("open") && !field.offsetParent) opener.click();
+  FP.unfold(field);
   const input = field.querySelector("input, textarea, select, button");
   field.scrollIntoView({ behavior: "smooth", block: "center" });
   if (input) input.focus({ preventScroll: true });

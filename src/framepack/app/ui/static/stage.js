@@ -70,10 +70,11 @@ FP.kinds.stage = (root, part) => {
   const actions = FP.el("div", { class: "fp-line" });
   const story = FP.el("pre", { tabindex: 0, "aria-label": "Technical details" });
   const details = FP.el("details", { class: "fp-story" }, FP.el("summary", {}, "Technical details, for a report"), story);
-  const below = FP.el("div", { class: "fp-below" }, cells, ruler, bar, title, text, notes, numbers, asked, actions, details);
+  const frames = FP.frames(part.act);
+  const below = FP.el("div", { class: "fp-below" }, frames.root, cells, ruler, bar, title, text, notes, numbers, asked, actions, details);
   root.classList.add("fp-stage");
   root.append(screen, below);
-  let picture = "", preview = "", drawn = "";
+  let picture = "", preview = "", drawn = "", shown = null;
 
   const empty = () =>
     screen.replaceChildren(
@@ -93,11 +94,13 @@ FP.kinds.stage = (root, part) => {
     if (key === picture) return;
     picture = key;
     const next = view.show ? FP.film(view, { controls: view.status !== "running" }) : FP.el("img", { src: wanted, alt: "The picture the video starts with", class: "fp-start" });
+    next.dataset.of = wanted;
     const swap = () => {
       if (key !== picture) return;
       const [width, height] = [next.videoWidth || next.naturalWidth, next.videoHeight || next.naturalHeight];
       if (width) screen.style.setProperty("--shape", Math.max(width / height, 0.8));
       screen.replaceChildren(next, latent);
+      frames.show(shown, next);
     };
     next.addEventListener("error", () => key === picture && view.show && still(view));
     next.addEventListener(view.show === "video" ? "loadeddata" : "load", swap, { once: true });
@@ -161,10 +164,12 @@ FP.kinds.stage = (root, part) => {
         screen.style.removeProperty("--shape");
         return empty();
       }
+      shown = view;
       if (!screen.contains(latent)) screen.replaceChildren(latent);
       project(view);
       roll(view);
       timeline(view);
+      frames.show(view, screen.querySelector("video"));
       bar.hidden = !["running", "paused"].includes(view.status);
       bar.setAttribute("aria-valuenow", view.percent);
       fill.style.width = `${view.percent}%`;
