@@ -6,6 +6,8 @@ middle half, where nothing was uncovered. Boundary: asks a `Maker` and measures;
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +45,7 @@ def controlled(
                     if value == NEUTRAL[control]:
                         video, numbers = neutral
                     else:
-                        ask = Ask(**vars(plain) | {"steering": {control: value}})
+                        ask = replace(plain, steering={control: value})
                         video, numbers = measured(ask, make(ask), scene, motion, kind)
                     frames = tuple(video[at] for at in np.linspace(0, len(video) - 1, 5).round().astype(int))
                     labels = (f"{control} {value:g}", *(f"{at:.0%}" for at in (0.25, 0.5, 0.75, 1)))
@@ -53,7 +55,7 @@ def controlled(
                     yield Controlled(control=control, value=value, **numbers)
 
 
-def measured(ask: Ask, video: Video, scene: Scene, motion: str, kind: str) -> tuple[Video, dict]:
+def measured(ask: Ask, video: Video, scene: Scene, motion: str, kind: str) -> tuple[Video, dict[str, Any]]:
     """The video, and what a row holds of it."""
     amplitude, near = fit(video, scene.picture, motion)
     return video, {

@@ -77,7 +77,7 @@ def test_a_reload_finds_the_job_and_another_tab_has_its_own(tab, sun) -> None:
     stage(first, "cancelled")
     stage(second, "done")
     assert "the second one" in second.inner_text(".fp-asked")
-    second.fill("#fp-history input[type=search]", "the first")
+    second.fill("#fp-history input[type=search]", "the first one, until")
     second.wait_for_function("() => document.querySelectorAll('#fp-history .fp-card').length === 1")
 
 
