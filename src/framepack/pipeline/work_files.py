@@ -42,7 +42,7 @@ class Record:
 
 def require_ours(folder: Path) -> None:
     """ValueError for a folder that has others' things in it and no request: dozens of files would come among them."""
-    if not (folder / REQUEST).exists():
+    if not os.path.lexists(folder / REQUEST):  # a link that leads nowhere is a damaged one
         names = {file.name for file in folder.iterdir() if not file.name.startswith(".")} - {LOCK}
         others = sorted(name for name in names - {NAME} if not OURS.fullmatch(name))
         if others or names == {NAME}:
