@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from framepack.media import read, tail
+from framepack.media import pixels, tail
 from framepack.media.join import join_segments
 from framepack.media.read import read_video
 from framepack.media.tail import read_tail
@@ -31,13 +31,13 @@ def made(tmp_path, clip):
 @pytest.fixture
 def converted(monkeypatch):
     """The frames that became RGB."""
-    found, rgb = [], read._rgb
+    found, rgb = [], pixels._rgb
 
     def counted(picture):
         found.append(picture)
         return rgb(picture)
 
-    monkeypatch.setattr(read, "_rgb", counted)
+    monkeypatch.setattr(pixels, "_rgb", counted)
     return found
 
 
