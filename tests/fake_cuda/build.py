@@ -28,7 +28,8 @@ def fetch(requirements: tuple[str, ...], folder: Path) -> None:
     if folder.exists():
         return
     with tempfile.TemporaryDirectory(dir=folder.parent) as wheels:
-        options = ["--no-deps", "--platform", "manylinux_2_28_x86_64", "--only-binary", ":all:", "--dest", wheels]
+        options = ["--no-deps", "--only-binary", ":all:", "--dest", wheels]
+        options += [f"--platform={kind}_x86_64" for kind in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
         subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", *options, *requirements], check=True)
         for wheel in Path(wheels).glob("*.whl"):
             ZipFile(wheel).extractall(folder)
