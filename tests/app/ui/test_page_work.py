@@ -213,7 +213,7 @@ def test_a_picture_that_does_not_arrive_begins_no_video_and_an_upload_can_be_sto
     page.wait_for_selector("#fp-generate[data-wait]")
     asked[0].abort()
     page.wait_for_selector("#c-image .fp-error:not(:empty)")
-    assert "no video was begun" in page.inner_text(NOTICE)
+    page.wait_for_selector(f"{NOTICE}.fp-wrong:has-text('no video was begun')")
     choose(page, "Choose another picture", moon)
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#fp-generate[data-wait]")
