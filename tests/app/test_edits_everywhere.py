@@ -10,7 +10,10 @@ from framepack.app import arguments
 from framepack.app.api.submit import validated
 from framepack.app.paths import for_client
 from framepack.app.ui.form import request_of, restored
+from framepack.jobs.batch import make_requests
+from framepack.jobs.batch_files import read_batch
 from framepack.jobs.folders import Folders
+from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
 EDITS = [
@@ -54,3 +57,11 @@ def test_python_commands_http_and_page_agree(typed: str, meant: dict | None, pla
     assert commanded == posted == asked
     assert request_of(values, folders).model_copy(update={"length": None}) == asked
     assert asked.pictures[{"start": "start", "on the way": "frame:0", "end": "end"}[place]].edited
+
+
+def test_a_table_names_edits_as_columns(tmp_path: Path) -> None:
+    table = tmp_path / "b.csv"
+    table.write_text("image.file,image.rotate,image.exposure,prompt\nball.jpg,180,0.5,still\n", encoding="utf-8")
+    (item,) = read_batch(table, {})
+    (request,), _ = make_requests([item], ())
+    assert request.image == Picture(file=tmp_path / "ball.jpg", rotate=180, exposure=0.5)

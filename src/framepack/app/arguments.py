@@ -24,7 +24,7 @@ def picture(text: str) -> Picture:
         if not equals or name == "file" or name not in Picture.model_fields:
             known = ", ".join(field for field in Picture.model_fields if field != "file")
             raise ValueError(f"there is no edit {edit.strip()!r} of a picture in {text!r}: use NAME=VALUE with {known}")
-        edits[name] = value.split("/") if name in ("crop", "focus") else int(value) if value.isdecimal() else value
+        edits[name] = value.split("/") if name in ("crop", "focus") else value
     return Picture.model_validate({**edits, "file": found["file"]})
 
 

@@ -143,6 +143,7 @@ def batch(
     from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put
     from framepack.jobs.batch_files import read_batch
     from framepack.jobs.rerun import find_rerun
+    from framepack.spec.plan import delivery
     from framepack.spec.unheeded import unheeded
 
     own = given(context, OF_WORKERS)
@@ -158,7 +159,8 @@ def batch(
     if dry_run:
         for label, request in zip(labels, requests, strict=True):
             check_output(request)
-            print(f"{label}: {request.model}, {request.seconds:g} s, seed {request.seed}, {request.prompt[:60]!r}")
+            told = f"{request.model}, {delivery(request)}, seed {request.seed}, {request.prompt[:60]!r}"
+            print(f"{label or source.name}: {told}")
             for note in unheeded(request):
                 print(f"{label}  note: {note}")
         if others := given(context, (*OF_WORKERS, "preserve", "again", "detach")):

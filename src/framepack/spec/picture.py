@@ -15,11 +15,16 @@ Share = Annotated[float, within(0, 1)]
 Fit = Literal["crop", "pad", "blur"]
 
 
+def as_degrees(value: object) -> object:
+    """Digits as a number, as command lines and tables have them; anything else is left to validation."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
 class Picture(Model):
     """A file and its edits, in the order they are made: rotate, flip, crop, light and colour, fit to the video."""
 
     file: File
-    rotate: Literal[0, 90, 180, 270] = 0
+    rotate: Annotated[Literal[0, 90, 180, 270], BeforeValidator(as_degrees)] = 0
     """Degrees clockwise."""
     flip: Literal["none", "horizontal", "vertical"] = "none"
     """horizontal swaps left and right."""
