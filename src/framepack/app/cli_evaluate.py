@@ -18,7 +18,7 @@ from framepack.training.evaluate_controls import SWEEPS
 from framepack.training.evaluate_goals import Goal, goals
 from framepack.training.evaluate_maker import pipeline_codec, pipeline_maker
 from framepack.training.evaluate_report import summary, write_report
-from framepack.training.evaluate_rows import PARTS, Controlled, Evaluation, Followed, Row, Settings
+from framepack.training.evaluate_rows import PARTS, Evaluation, Judged, Row, Settings
 from framepack.training.motions import SPRITE_MOTIONS
 
 TITLES = {
@@ -60,8 +60,7 @@ def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: st
         task = progress.add_task("evaluating", total=expected_rows(settings))
 
         def on_row(row: Row) -> None:
-            followed = isinstance(row, Followed | Controlled)
-            said = f"{row.motion} -> {row.nearest}" if followed else type(row).__name__.lower()
+            said = f"{row.motion} -> {row.nearest}" if isinstance(row, Judged) else type(row).__name__.lower()
             progress.update(task, advance=1, description=f"{row.kind}: {said}")
 
         try:

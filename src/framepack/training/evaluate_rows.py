@@ -88,26 +88,34 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Followed:
-    """One prompt on one picture."""
+class Judged:
+    """One video of a prompt on a picture."""
 
     model: str
     kind: str
     scene: str
     motion: str
-    prompt: str
     nearest: str
+    """The motion whose true video is nearest."""
     psnr: float
-    ssim: float
-    still_psnr: float
-    """Of a video that does not move."""
-    sharpness: float
-    """Over the sharpness of the true video."""
+    """To a true video, dB."""
 
     @property
     def hit(self) -> bool:
         """Whether the prompt was followed."""
         return self.nearest == self.motion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed(Judged):
+    """One prompt on one picture."""
+
+    prompt: str
+    ssim: float
+    still_psnr: float
+    """Of a video that does not move."""
+    sharpness: float
+    """Over the sharpness of the true video."""
 
     @property
     def gain(self) -> float:
@@ -169,30 +177,18 @@ class Coded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Controlled:
-    """One value of --motion or --consistency on one picture with one prompt."""
+class Controlled(Judged):
+    """One value of --motion or --consistency on one picture with one prompt; `psnr` is to the fitted true video."""
 
-    model: str
-    kind: str
-    scene: str
-    motion: str
     control: str
     """"motion" or "consistency"."""
     value: float
     amplitude: float
     """Factor on the prompt's true motion whose video is nearest."""
-    psnr: float
-    """To that video, dB."""
     start: float
     """Of the last second to the start picture, the motion undone, dB."""
     roughness: float
     """How far a frame is from the mean of its neighbours, grey levels."""
-    nearest: str
-
-    @property
-    def hit(self) -> bool:
-        """Whether the prompt was followed."""
-        return self.nearest == self.motion
 
 
 @dataclass(frozen=True, kw_only=True)
