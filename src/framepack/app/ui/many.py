@@ -140,8 +140,8 @@ def make(service: Service, values: Values, many: Many, machine: Mapping[str, Any
     def request(data: dict[str, Any]) -> GenerationRequest:
         return GenerationRequest.model_validate(from_client(data, folders))
 
-    first = next((line for _, line in lines_of(many.prompts)), str(base.get("prompt") or ""))
-    return queue_batch(service, first or "batch", items_of(base, many), grid_of(many), request, machine)
+    items = items_of(base, many)
+    return queue_batch(service, items[0].data["prompt"] or "batch", items, grid_of(many), request, machine)
 
 
 def view(batch: BatchView) -> View:
