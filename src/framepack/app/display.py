@@ -60,7 +60,7 @@ class Display:
         )
         if isinstance(event, Notice):
             self.console.print(f"[yellow]note:[/] {escape(event.message)}", highlight=False)
-        if isinstance(event, SectionDone) and event.section + 1 < event.sections:
+        if isinstance(event, SectionDone) and event.file and event.section + 1 < event.sections:
             self.console.print(
                 f"{event.frames} frames so far: {escape(str(event.file))}", highlight=False, soft_wrap=True
             )
