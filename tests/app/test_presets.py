@@ -151,15 +151,26 @@ def test_the_command_shows_renames_exports_imports_and_deletes(outputs, tmp_path
     (outputs / ".framepack" / "presets" / "bad.json").write_text("{")
     framepack.presets(outputs).start_with("b")
     assert told("list") == "* b\n  bad  (damaged)"
-    assert told("export", tmp_path / "all.json") == f"1 presets are in {tmp_path / 'all.json'}"
-    assert "is there already" in told("export", tmp_path / "all.json", code=2)
+    assert "left out: The preset bad is damaged" in told("export", tmp_path / "all.json", code=1)
+    assert list(json.loads((tmp_path / "all.json").read_text())) == ["b"]
+    assert told("export", tmp_path / "all.json", code=2).startswith(f"framepack: {tmp_path / 'all.json'} is there")
+    assert told("rename", "bad", "worse") == "bad is called worse now"
+    assert told("delete", "worse") == "worse is deleted"
     assert list(json.loads(told("export", "-"))) == ["b"]
+    assert told("export", tmp_path / "all.json", "--overwrite") == f"1 preset in {tmp_path / 'all.json'}"
     assert "--overwrite" in told("import", tmp_path / "all.json", code=2)
     assert told("import", tmp_path / "all.json", "--overwrite") == "imported b"
     assert told("import", tmp_path / "all.json", "--outputs", tmp_path / "other") == "imported b"
     assert told("show", "b", "--outputs", tmp_path / "other") == json.dumps(shown, indent=1)
     assert told("delete", "b") == "b is deleted"
-    assert told("delete", "b", code=2) == "framepack: There is no preset called b."
+    assert told("delete", "b", code=2) == "framepack: There is no preset called b: none is saved yet."
+    (tmp_path / "old.json").write_text('{"c": {"steps": 3, "prompt": "rain", "seed": 1}}')
+    assert run(monkeypatch, "presets", "import", tmp_path / "old.json") == 0
+    assert capsys.readouterr().err == "note: prompt, seed left out: a preset has none\n"
+    for content, says in {b'{"c": {}, "c": {}}': "'c' is said twice", b"\xff\xfe{": "is not text in UTF-8"}.items():
+        (tmp_path / "old.json").write_bytes(content)
+        assert says in told("import", tmp_path / "old.json", code=2)
+    assert f"there is no file {tmp_path / 'no.json'}" in told("import", tmp_path / "no.json", code=2)
     assert "steps must be 1..200, got 0" in told("save", "c", "--steps", 0, code=2)
     assert "copy it there" in told("save", "c", "--lora", "elsewhere.safetensors", code=2)
 
@@ -198,24 +209,25 @@ def test_presets_over_http(client, service, outputs) -> None:
     exported = client.get("/api/export/presets").json()
     assert list(exported) == ["other", "soft light"]
     assert client.delete("/api/presets/other").status_code == 204
-    assert client.post("/api/import/presets", json=exported).json() == ["other", "soft light"]
+    taken = client.post("/api/import/presets", json=exported).json()
+    assert taken == {"names": ["other", "soft light"], "left_out": []}
     assert client.get("/api/presets/other").json() == shown
 
 
 @pytest.mark.parametrize(
     ("method", "address", "body", "status", "says"),
     [
-        ("GET", "/api/presets/none", None, 404, "There is no preset called none."),
-        ("DELETE", "/api/presets/none", None, 404, "There is no preset called none."),
-        ("GET", "/api/presets/a%5Cb", None, 400, "name has up to 60"),
+        ("GET", "/api/presets/none", None, 404, "There is no preset called none"),
+        ("DELETE", "/api/presets/none", None, 404, "There is no preset called none"),
+        ("GET", "/api/presets/a%5Cb", None, 400, "name begins with a letter"),
         ("PUT", "/api/presets/..", {}, 404, ""),
         ("PUT", "/api/presets/x", {"steps": 0}, 400, "steps must be 1..200, got 0"),
         ("PUT", "/api/presets/x", {"prompt": "a"}, 400, "leave out prompt"),
         ("PUT", "/api/presets/x", [1], 400, "no object"),
         ("POST", "/api/presets/a/rename", {"name": "B"}, 409, "There is a preset called b already"),
-        ("POST", "/api/presets/a/rename", {"name": "../b"}, 400, "name has up to 60"),
+        ("POST", "/api/presets/a/rename", {"name": "../b"}, 400, "name begins with a letter"),
         ("POST", "/api/import/presets", {"x": {"steps": 0}}, 400, "The preset x cannot be imported"),
-        ("POST", "/api/jobs", {"image": "x.png", "preset": "none"}, 404, "There is no preset called none."),
+        ("POST", "/api/jobs", {"image": "x.png", "preset": "none"}, 404, "There is no preset called none"),
         ("POST", "/api/jobs", {"image": "x.png", "preset": 3}, 400, "preset is the name of a preset, got 3"),
         ("POST", "/api/jobs", {"image": "x.png", "preset": "lora"}, 400, "there is no LoRA called 'gone.safetensors'"),
     ],

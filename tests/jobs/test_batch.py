@@ -13,9 +13,12 @@ from framepack.jobs.batch import (
     make_requests,
     parse_grid,
     parse_setting,
+    put,
     title_of,
 )
-from framepack.jobs.batch_files import read_batch
+from framepack.jobs.batch_files import read_batch, unused
+from framepack.spec.picture import Picture
+from framepack.spec.request import GenerationRequest
 
 
 def test_a_folder_gives_one_request_for_each_picture_with_the_text_beside_it(tmp_path: Path):
@@ -138,7 +141,7 @@ def test_a_grid_that_is_none_is_refused(text):
 
 
 def test_a_grid_cannot_grow_beyond_all_bounds():
-    many = [("seed", list(range(100)))] * 5
+    many = [(name, list(range(100))) for name in ("seed", "steps", "cfg", "seconds", "window")]
     with pytest.raises(ValueError, match="combinations"):
         expand({}, many)
     with pytest.raises(ValueError, match="combinations"):
@@ -248,3 +251,78 @@ def test_prompts_are_lines_and_notes_are_left_out():
         ("night falls", "line 1"),
         ("the sun rises", "line 4"),
     ]
+
+
+def one_of(file: Path, text: str, settings: tuple[str, ...] = (), grid: tuple[str, ...] = ()) -> GenerationRequest:
+    """The first request of a batch file and of settings for all."""
+    file.write_text(text, encoding="utf-8")
+    defaults: dict = {}
+    for setting in settings:
+        put(defaults, *parse_setting(setting))
+    return make_requests(read_batch(file, defaults), [parse_grid(one) for one in grid])[0][0]
+
+
+EDITED = {"rotate": 90, "crop": (0.1, 0.0, 0.9, 1.0), "focus": (0.2, 0.8)}
+TYPED = "rotate=90,crop=0.1/0/0.9/1,focus=0.2/0.8"
+IN_FILES = [
+    ("b.csv", f'image\n"ball.jpg[{TYPED}]"\n', (), ()),
+    ("b.csv", "image,image.rotate,image.crop,image.focus\nball.jpg,90,0.1/0/0.9/1,0.2/0.8\n", (), ()),
+    ("b.csv", 'image.rotate,image.focus,image.crop,image\n90,"[0.2, 0.8]","[0.1, 0, 0.9, 1]",ball.jpg\n', (), ()),
+    ("b.csv", 'image,image.rotate\n"ball.jpg[crop=0.1/0/0.9/1,focus=0.2/0.8]",90\n', (), ()),
+    ("b.csv", "image\nball.jpg\n", ("image.rotate=90", "image.crop=0.1/0/0.9/1", "image.focus=[0.2,0.8]"), ()),
+    ("b.csv", "image\nball.jpg\n", ("image.rotate=90",), ("image.crop=0.1/0/0.9/1,[0,0,1,1]", "image.focus=0.2/0.8")),
+    ("b.jsonl", f'{{"image": "ball.jpg[{TYPED}]"}}', (), ()),
+    ("b.jsonl", '{"image": {"file": "ball.jpg", "rotate": 90, "crop": "0.1/0/0.9/1"}}', ("image.focus=0.2/0.8",), ()),
+    ("b.txt", "still", ("image=FOLDER/ball.jpg[crop=0.1/0/0.9/1,focus=0.2/0.8]", "image.rotate=90"), ()),
+    ("b.txt", "still", (f"image=FOLDER/x.jpg[{TYPED}]",), ("image=FOLDER/ball.jpg,FOLDER/x.jpg",)),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "settings", "grid"), IN_FILES)
+def test_edits_of_a_picture_may_be_written_anywhere(tmp_path: Path, name, text, settings, grid):
+    at = [tuple(one.replace("FOLDER", str(tmp_path)) for one in some) for some in (settings, grid)]
+    (tmp_path / "ball.jpg").touch()
+    assert one_of(tmp_path / name, text, *at).image == Picture(file=tmp_path / "ball.jpg", **EDITED)
+
+
+def test_edits_for_all_pictures_of_a_folder(tmp_path: Path):
+    (tmp_path / "a.png").touch()
+    (item,) = read_batch(tmp_path, {"image": {"flip": "vertical"}})
+    assert item.data == {"image": {"flip": "vertical", "file": str(tmp_path / "a.png")}}
+
+
+def test_what_each_item_says_itself_makes_a_setting_for_all_void(tmp_path: Path):
+    (tmp_path / "a.png").touch()
+    settings = {"image": {"file": "x.png", "rotate": 90}, "steps": 3, "prompt": "rain"}
+    assert unused(settings, read_batch(tmp_path, settings)) == ["image.file"]
+    (tmp_path / "b.csv").write_text("image,steps\na.png,2\na.png,\n")
+    assert unused(settings, read_batch(tmp_path / "b.csv", settings)) == ["image.file"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("image,steps, steps\na.png,1,2\n", "line 1: there are two columns called 'steps'"),
+        ("image.rotate\n90\n", "line 2: image.file is missing"),
+        ("image,end_frame.file\na.png,b.png\n", "line 2: there is no setting called end_frame.file"),
+        ("image,image.file\na.png,b.png\n", "line 2: image.file is given twice"),
+        ("image\na.png[rotate=90\n", "line 2: the edits of a.png end with a bracket"),
+        ("image\na.png[]\n", "line 2: there is no edit ''"),
+        ('image\n"a.png[crop=0,0,1,1]"\n', "line 2: crop has / between its numbers"),
+        ('image\n"a.png[flip=vertical,flip=none]"\n', "line 2: flip is given twice"),
+        ("image,image.focus\na.png,0.5\n", r"line 2: focus is X/Y, such as 0.5/0.3, got '0.5'"),
+    ],
+)
+def test_a_mistake_in_a_table_names_the_line_and_the_way_out(tmp_path: Path, text: str, says: str):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(ValueError, match=f"b.csv, {says}"):
+        one_of(tmp_path / "b.csv", text)
+
+
+def test_a_setting_or_a_parameter_given_twice_is_refused():
+    data: dict = {}
+    put(data, "output.fps", 24)
+    with pytest.raises(ValueError, match=r"output.fps is given twice"):
+        put(data, "output.fps", 25)
+    with pytest.raises(ValueError, match="names a parameter twice"):
+        expand({}, [("seed", [1]), ("seed", [2])])

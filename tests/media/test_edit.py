@@ -89,3 +89,9 @@ def test_no_picture_is_too_thin_for_any_edit(size):
     picture = Picture(file="a.png", crop=(0.4, 0.4, 0.41, 0.41), rotate=90)
     for fit in ("crop", "pad", "blur"):
         assert fitted(edited(thin, picture), picture.model_copy(update={"fit": fit}), 64, 32).shape == (32, 64, 3)
+
+
+def test_a_crop_that_keeps_nothing_is_refused() -> None:
+    image = np.zeros((100, 200, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"keeps nothing of a.png, which has 200 x 100 pixels"):
+        edited(image, Picture(file="a.png", crop=(0.5, 0, 0.5001, 1)))

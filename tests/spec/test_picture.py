@@ -39,7 +39,8 @@ def test_edits_survive_as_json_on_every_picture():
     ("edits", "words"),
     [
         ({"rotate": 45}, "rotate"),
-        ({"crop": [0.5, 0, 0.5, 1]}, "left < right"),
+        ({"crop": [0.5, 0, 0.5, 1]}, "LEFT < RIGHT"),
+        ({"crop": "0/0/1"}, "such as 0.1/0/0.9/1, got '0/0/1'"),
         ({"crop": [0, 0, 2, 1]}, "must be 0..1, got 2"),
         ({"exposure": 9}, "exposure must be -4..4, got 9"),
         ({"saturation": float("nan")}, "saturation must be 0..4, got nan"),

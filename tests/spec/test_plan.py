@@ -5,8 +5,8 @@ from drawn import MODELS, requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepack.spec.plan import HISTORY, SectionPlan, plan, settled_frames, spacing
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
+from framepack.spec.plan import HISTORY, SectionPlan, delivery, plan, settled_frames, spacing
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings, TimedPrompt
 from framepack.spec.shapes import FPS, frames_of
 from framepack.spec.timeline import unseen_guides, unused_prompts
 
@@ -231,3 +231,12 @@ def test_every_frame_of_the_video_settles_exactly_once(request_: GenerationReque
     total = request_.latent_count
     frames = [f for settled in settled_frames(sections) for f in settled]
     assert sorted(frames) == list(range(4 * total + 1))
+
+
+def test_what_is_told_beforehand_counts_the_files_own_frames() -> None:
+    request = GenerationRequest(image="a.png", seconds=0.4, output={"fps": 24})
+    assert delivery(request) == "0.42 s · 10 frames at 24 a second · 1 section"
+    assert (
+        delivery(request.model_copy(update={"seconds": 0.03, "output": OutputSettings()}))
+        == "0.03 s · 1 frame · 1 section"
+    )

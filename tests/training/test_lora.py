@@ -171,7 +171,7 @@ def test_what_was_cached_is_not_encoded_again_until_its_caption_changes(framepac
 
 def test_a_caption_in_another_encoding_is_named(data):
     (data / "slide.txt").write_bytes("ein h\xfcbsches Bild".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"slide\.txt is not UTF-8 text"):
+    with pytest.raises(ValueError, match=r"slide\.txt is not text in UTF-8"):
         find_items(data)
 
 

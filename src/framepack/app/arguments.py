@@ -4,32 +4,22 @@ import re
 from pathlib import Path
 
 from framepack.media.video import format_of
-from framepack.spec.picture import Picture
+from framepack.spec.picture import Picture, typed
 from framepack.spec.request import EndFrame, GuideFrame, Lora, OutputSettings, TimedPrompt
 
-EDITS = re.compile(r"(?P<file>.+)\[(?P<edits>[^\[\]=]+=[^\[\]]*)\]")
+NUMBER = r"[+-]?\d*\.?\d+"
+EDITS_LAST = re.compile(rf"(?P<file>.+?)(?P<rest>@{NUMBER}(:{NUMBER})?|:{NUMBER})(?P<edits>\[[^\[\]]*\])")
 
 
 def picture(text: str) -> Picture:
-    """FILE or FILE[EDITS], for example `door.png[rotate=90,crop=0.1/0/0.9/1,fit=blur]`.
-
-    A file that has just this name is that file. ValueError for an edit there is not, and for values that are none.
-    """
-    found = EDITS.fullmatch(text)
-    if found is None or Path(text).exists():
-        return Picture(file=Path(text))
-    edits: dict[str, object] = {}
-    for edit in found["edits"].split(","):
-        name, equals, value = (part.strip() for part in edit.partition("="))
-        if not equals or name == "file" or name not in Picture.model_fields:
-            known = ", ".join(field for field in Picture.model_fields if field != "file")
-            raise ValueError(f"there is no edit {edit.strip()!r} of a picture in {text!r}: use NAME=VALUE with {known}")
-        edits[name] = value.split("/") if name in ("crop", "focus") else value
-    return Picture.model_validate({**edits, "file": found["file"]})
+    """FILE or FILE[EDITS], see `typed`. ValueError for an edit there is not, and for values that are none."""
+    found = typed(text)
+    return Picture.model_validate({"file": found} if isinstance(found, str) else found)
 
 
 def guide_frame(text: str) -> GuideFrame:
     """FILE@SECONDS[:STRENGTH], for example `door.png@1.5:0.8`; the file's own name may contain @ and colons."""
+    check_order(text)
     file, at, rest = text.rpartition("@")
     seconds, _, strength = rest.partition(":")
     if not file or not at:
@@ -41,16 +31,23 @@ def guide_frame(text: str) -> GuideFrame:
 
 def end_frame(text: str) -> EndFrame:
     """FILE[:STRENGTH]; a trailing number after a colon is the strength."""
+    check_order(text)
     file, colon, strength = text.rpartition(":")
-    if colon and file and strength.replace(".", "", 1).isdigit():
+    if colon and file and re.fullmatch(NUMBER, strength):
         return EndFrame(image=picture(file), strength=float(strength))
     return EndFrame(image=picture(text))
+
+
+def check_order(text: str) -> None:
+    """ValueError where the edits of a picture stand behind what else is said of it."""
+    if (found := EDITS_LAST.fullmatch(text)) and not Path(text).exists():
+        raise ValueError(f"edits follow the file's name: write {found['file']}{found['edits']}{found['rest']}")
 
 
 def lora(text: str) -> Lora:
     """FILE[:STRENGTH]; a trailing number after a colon is the strength."""
     file, colon, strength = text.rpartition(":")
-    if colon and file and re.fullmatch(r"[+-]?\d*\.?\d+", strength):
+    if colon and file and re.fullmatch(NUMBER, strength):
         return Lora(file=Path(file), strength=float(strength))
     return Lora(file=Path(text))
 

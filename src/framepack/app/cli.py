@@ -15,7 +15,7 @@ from framepack import __version__
 from framepack.app.cli_files import extract, inspect
 from framepack.app.cli_jobs import jobs_app
 from framepack.app.cli_presets import presets_app, save
-from framepack.app.cli_request import request_of, sharing_options
+from framepack.app.cli_request import EDITS, request_of, sharing_options
 from framepack.app.cli_service import VRAM_LIMIT, Preset, batch, checked_limits, given, serve
 from framepack.app.cli_train import evaluate, train_app
 
@@ -60,13 +60,13 @@ NOT_PLANNED = (
 PLAN = "Tell how `generate` with the same options would do it, and what it would take; nothing is loaded or downloaded."
 
 
-@app.command("plan", help=PLAN)
-@app.command()
+@app.command("plan", help=PLAN, epilog=EDITS)
+@app.command(epilog=EDITS)
 def generate(
     context: typer.Context,
     image: Annotated[
         str | None,
-        typer.Argument(help="The picture to start from: FILE or FILE[EDITS], see below.", show_default=False),
+        typer.Argument(help="The picture to start from: FILE or FILE[EDITS], see the end.", show_default=False),
     ] = None,
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="What should happen.")] = "",
     negative: Annotated[str, typer.Option(help="What should not; used where --cfg is not 1.")] = "",
@@ -135,7 +135,8 @@ def generate(
         Path | None, typer.Option(help="Keep the work in this folder; the same command goes on from there.")
     ] = None,
     like: Annotated[
-        Path | None, typer.Option(help="A FramePack video whose settings hold where no option says otherwise.")
+        Path | None,
+        typer.Option(help="A FramePack video whose settings hold where no option, and no --preset, says otherwise."),
     ] = None,
     preset: Preset = None,
     models_dir: ModelsDir = None,
@@ -144,6 +145,7 @@ def generate(
 ) -> None:
     """Make a video from IMAGE."""
     from framepack.media.atomic import require_new
+    from framepack.media.edit import edited
     from framepack.media.image import load_image
     from framepack.media.source import open_source
 
@@ -171,7 +173,7 @@ def generate(
 
         raise typer.Exit(tell(request, machine, given(context, NOT_PLANNED)))
     for picture in request.pictures.values():
-        load_image(picture.file)  # a wrong one is told at once: torch takes seconds to load
+        edited(load_image(picture.file), picture)  # a wrong one is told at once: torch takes seconds to load
     for wanted in request.loras:
         with open_source(wanted.file):
             pass

@@ -91,7 +91,10 @@ def rename(
     outputs: Outputs = None,
 ) -> None:
     """Give one another name that is free."""
-    print(f"{name} is called {presets_of(outputs).rename(name, new)} now")
+    presets = presets_of(outputs)
+    print(f"{name} is called {(named := presets.rename(name, new))} now")
+    if sentence := presets.damaged().get(named):
+        print(f"framepack: {sentence}", file=sys.stderr)
 
 
 @presets_app.command()
@@ -103,18 +106,22 @@ def export(
     """Write all presets into one file, which `import` takes, here or elsewhere."""
     from framepack.media.atomic import atomic_write
 
+    printed = str(file) == "-"
+    if not printed and file.exists() and not overwrite:
+        raise ValueError(f"{file} is there already: give another name, or use --overwrite to replace it")
     presets = presets_of(outputs)
-    for sentence in presets.damaged().values():
+    damaged = presets.damaged()
+    for sentence in damaged.values():
         print(f"framepack: left out: {sentence}", file=sys.stderr)
     text = json.dumps(found := presets.exported(), indent=1, ensure_ascii=False)
-    if str(file) == "-":
+    if printed:
         print(text)
-        return
-    if file.exists() and not overwrite:
-        raise ValueError(f"{file} is there already: give another name, or use --overwrite to replace it")
-    with atomic_write(file) as temporary:
-        temporary.write_text(text, "utf-8")
-    print(f"{len(found)} presets are in {file}")
+    else:
+        with atomic_write(file) as temporary:
+            temporary.write_text(text, "utf-8")
+        print(f"{len(found)} preset{'s' * (len(found) != 1)} in {file}")
+    if damaged:
+        raise typer.Exit(1)
 
 
 @presets_app.command("import")
@@ -124,12 +131,14 @@ def take_in(
     overwrite: Overwrite = False,
 ) -> None:
     """Take in the presets of a file, all or none."""
+    from framepack.files.text import text_of_file
     from framepack.pipeline.presets import EXPORT_MOST
 
-    if file.stat().st_size > EXPORT_MOST:
-        raise ValueError(f"{file} has {file.stat().st_size} bytes, a file of presets has at most {EXPORT_MOST}")
     with telling_overwrite():
-        print(f"imported {', '.join(presets_of(outputs).take_in(file.read_text('utf-8-sig'), replace=overwrite))}")
+        taken = presets_of(outputs).take_in(text_of_file(file, EXPORT_MOST), replace=overwrite)
+    print(f"imported {', '.join(taken.names)}")
+    if taken.left_out:
+        print(f"note: {', '.join(taken.left_out)} left out: a preset has none", file=sys.stderr)
 
 
 @contextmanager

@@ -4,6 +4,7 @@
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,12 @@ OPTIONS = {"negative_prompt": "negative", "frames": "frame", "prompts": "then", 
 """Fields of a request whose option has another name."""
 OF_OUTPUT = {"path": "output", "format": "output"}
 """The same for the output's settings."""
+EDITS = (
+    "EDITS of a picture, --frame's and --end-frame's too, are one or several of rotate=90|180|270, flip=horizontal|"
+    "vertical, crop=LEFT/TOP/RIGHT/BOTTOM (shares, 0..1), exposure=STOPS, contrast=1.2, saturation=0.8, fit=crop|pad|"
+    "blur and focus=X/Y (what fit crop keeps), such as 'door.png[rotate=90,fit=blur]', in quotes."
+)
+"""The end of `generate`'s help."""
 OF_ONE_RUN = (
     *("context", "image", "prompt", "seed", "frame", "end_frame", "then", "output", "overwrite"),
     *("work", "like", "preset", "dtype", "device", "attention", "vram_limit", "ram_limit", "preserve", "vae_tiling"),
@@ -47,6 +54,7 @@ def request_of(context: typer.Context) -> "GenerationRequest":
     if like is None:
         return presets_of().apply(preset, **{"image": asked["image"], **changes})
     if preset is not None:
+        print(f"pictures, prompts and seed are those of {like}, all else is preset {preset}'s", file=sys.stderr)
         changes = presets_of().resolve({**changes, "preset": preset}, paths=True)
     return request_like(Path(like), **changes)
 

@@ -1,6 +1,7 @@
 """`framepack serve` and `framepack batch`: commands that work on the queue, or leave it to the service that does."""
 
 import math
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -140,8 +141,8 @@ def batch(
     """
     from framepack.app.cli_request import presets_of
     from framepack.app.paths import adopt, check_files, check_output
-    from framepack.jobs.batch import batch_name, make_requests, merge, parse_grid, parse_setting, put
-    from framepack.jobs.batch_files import read_batch
+    from framepack.jobs.batch import batch_name, leaves, make_requests, merge, parse_grid, parse_setting, put
+    from framepack.jobs.batch_files import read_batch, unused
     from framepack.jobs.rerun import find_rerun
     from framepack.spec.plan import delivery
     from framepack.spec.unheeded import unheeded
@@ -149,10 +150,15 @@ def batch(
     own = given(context, OF_WORKERS)
     if detach and own:
         raise ValueError(f"leave out {', '.join(own)} with --detach: the service that does the work has its own")
-    defaults: dict[str, object] = {"preset": preset} if preset else {}
+    defaults: dict[str, object] = {}
     for text in setting or []:
         put(defaults, *parse_setting(text))
-    items, choices = read_batch(source, merge({}, defaults)), [parse_grid(text) for text in grid or []]
+    choices = [parse_grid(text) for text in grid or []]
+    if both := sorted({name for name, _ in choices}.intersection(leaves(defaults))):
+        raise ValueError(f"{both[0]} is in --set and in --grid: keep one of the two")
+    items = read_batch(source, merge(defaults, {"preset": preset} if preset else {}))
+    if ignored := unused(defaults, items):
+        print(f"note: {', '.join(ignored)} of --set has no effect: each item of {source} has its own", file=sys.stderr)
     requests, labels = make_requests(items, choices, resolve=partial(presets_of(outputs).resolve, paths=True))
     for request in requests:
         check_files(request)

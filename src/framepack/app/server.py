@@ -17,9 +17,12 @@ from framepack.app.api import make_app
 from framepack.app.api.guard import Access, is_loopback
 from framepack.app.service import Service
 from framepack.app.ui import mount_page
+from framepack.files.text import text_of_file
 from framepack.jobs.folders import Folders
 from framepack.jobs.pool import Crew
 
+LOGIN_MOST = 10_000
+"""Bytes of a file with a login."""
 GRACE = 2
 """Seconds open connections, such as downloads, have when the server ends."""
 LOOK = 0.5
@@ -59,7 +62,7 @@ def access_of(address: Address) -> Access:
 
 def login_of(auth: str) -> str:
     """USER:PASSWORD as given, or from a file."""
-    login = Path(auth[1:]).read_text(encoding="utf-8").strip() if auth.startswith("@") else auth
+    login = text_of_file(Path(auth[1:]), LOGIN_MOST).strip() if auth.startswith("@") else auth
     user, colon, password = login.partition(":")
     if not user or not colon or not password:
         raise ValueError("--auth is USER:PASSWORD, or @FILE with that in it")

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from framepack.files.text import TwiceSaid, json_of
 from framepack.spec.model import explain
+from framepack.spec.picture import typed
 from framepack.spec.request import GenerationRequest
 from framepack.spec.rules import shortened
 
@@ -28,6 +31,11 @@ BYTES_MOST = 100_000_000
 """Bytes its jobs may take together, by what they say; a grid can multiply one long request by ten thousand."""
 OBJECT = 1000
 """Bytes of memory that an object in a request counts with, however short it is."""
+PICTURE = "image"
+"""What a request, and each of its further pictures, calls its picture: a path, or an object with edits."""
+TEXTS = ("prompt", "negative_prompt", "text")
+"""Fields that are text, whatever they look like."""
+HERE = Path()
 NAME_MOST, GRID_MOST = 100, 20
 """Characters of a parameter's name, and parameters of a grid."""
 LABEL = 60
@@ -40,30 +48,64 @@ class BatchMistake(ValueError):  # noqa: N818 - reads as the sentence it is
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One request of a batch, what tells it from the others, and where it was read."""
+    """One request of a batch, what tells it from the others, where it was read, and the names it gives itself."""
 
     data: dict[str, Any]
     label: str
     origin: str
+    own: frozenset[str] = frozenset()
 
 
 def put(data: dict[str, Any], name: str, value: Any) -> None:
-    """Set `value` under a dotted name."""
+    """Set `value` under a dotted name. ValueError where something is there already."""
     *parents, last = name.split(".")
     for parent in parents:
-        data = data.setdefault(parent, {})
-        if not isinstance(data, dict):
-            raise ValueError(f"{name} names something inside {parent}, which has a value of its own")
-    data[last] = value
+        below = inside(name, parent, data.get(parent, {}))
+        data[parent] = below
+        data = below
+    placed = with_edits(last, data.get(last), value)
+    if last in data and (placed is value or "file" in data[last]):
+        raise ValueError(f"{name} is given twice: keep one of the two")
+    data[last] = placed
+
+
+def with_edits(name: str, before: Any, value: Any) -> Any:
+    """The value; where it is a picture's path, with the edits that stand in its place."""
+    if name == PICTURE and isinstance(before, dict) and isinstance(value, str):
+        return {**before, "file": value}
+    return value
+
+
+def inside(name: str, parent: str, value: Any) -> dict[str, Any]:
+    """A copy of what `parent` is, for `name` to be put into: a picture that is a path is its object."""
+    if parent == PICTURE and isinstance(value, str):
+        return {"file": value}
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} names something inside {parent}, which has a value of its own")
+    return dict(value)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with what `over` says, object by object."""
+    """`base` with what `over` says, object by object; another picture keeps the edits it says nothing of."""
     merged = dict(base)
     for name, value in over.items():
         below = merged.get(name)
-        merged[name] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        if name == PICTURE and isinstance(below, str) and isinstance(value, dict):
+            below = {"file": below}
+        if isinstance(below, dict) and isinstance(value, dict):
+            merged[name] = merge(below, value)
+        else:
+            merged[name] = with_edits(name, below, value)
     return merged
+
+
+def leaves(data: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The dotted names of all settings in a request's JSON; a picture that is a path is its `file`."""
+    for name, value in data.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}.file" if name == PICTURE and isinstance(value, str) else f"{above}{name}"
 
 
 def expand(data: Mapping[str, Any], grid: Grid) -> Iterator[tuple[dict[str, Any], str]]:
@@ -89,10 +131,8 @@ def with_value(data: Mapping[str, Any], name: tuple[str, ...], value: Any) -> di
     """A copy of `data`, no deeper than it must be, with `value` under a name of several parts."""
     first, *inner = name
     if not inner:
-        return {**data, first: value}
-    below = data.get(first, {})
-    if not isinstance(below, dict):
-        raise ValueError(f"{'.'.join(name)} names something inside {first}, which has a value of its own")
+        return {**data, first: with_edits(first, data.get(first), value)}
+    below = inside(".".join(name), first, data.get(first, {}))
     return {**data, first: with_value(below, tuple(inner), value)}
 
 
@@ -104,6 +144,8 @@ def check_batch(requests: Sequence[Mapping[str, Any]], grid: Grid) -> None:
             f"a grid may have {GRID_MOST} parameters with names of {NAME_MOST} characters, "
             f"got {len(grid)}{f' and {shortened(long)}' if long else ''}"
         )
+    if len({name for name, _ in grid}) < len(grid):
+        raise ValueError("a grid names a parameter twice: give all its values at once")
     combinations = prod(len(choices) for _, choices in grid)
     if not 1 <= combinations <= MOST:
         raise ValueError(f"a grid must have 1..{MOST} combinations; give each parameter fewer values, but at least one")
@@ -141,7 +183,7 @@ def parse_grid(text: str) -> tuple[str, list[Any]]:
         if not 0 <= last - first < MOST:
             raise ValueError(f"a grid's range goes up and has at most {MOST} values, got {text!r}")
         return name, list(range(first, last + 1))
-    return name, [parse_value(value) for value in values.split(",")]
+    return name, [parse_value(name, value) for value in re.split(r",(?![^\[\]]*\])", values)]
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -149,14 +191,24 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ValueError(f"a setting is NAME=VALUE, got {text!r}")
-    return name, parse_value(value)
+    return name, parse_value(name, value)
 
 
-def parse_value(text: str) -> Any:
-    """JSON where it is some, else the text itself."""
+def parse_value(name: str, text: str, folder: Path = HERE) -> Any:
+    """JSON where it is some, else the text itself; a picture's edits as an object, a prompt as it is.
+
+    folder: where paths begin. ValueError for what is no edit, and for JSON that says a name twice.
+    """
+    last = name.rpartition(".")[2]
+    if last == PICTURE:
+        return typed(text, folder)
+    if last in TEXTS:
+        return text
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return json_of(text)
+    except TwiceSaid:
+        raise
+    except ValueError:
         return text
 
 
@@ -164,7 +216,8 @@ def items_of_prompts(text: str, defaults: Mapping[str, Any], origin: str = "line
     """One item for each line that is a prompt; empty ones and those that begin with # are left out."""
     for number, line in lines_of(text):
         if not line.startswith("#"):
-            yield Item(data={**defaults, "prompt": line}, label=line[:LABEL], origin=f"{origin} {number}")
+            data, own = {**defaults, "prompt": line}, frozenset({"prompt"})
+            yield Item(data=data, label=line[:LABEL], origin=f"{origin} {number}", own=own)
 
 
 def lines_of(text: str) -> Iterator[tuple[int, str]]:

@@ -4,14 +4,17 @@ A mistake is told with its line. Reads text, never a picture. What becomes of it
 """
 
 import csv
-import json
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from framepack.jobs.batch import MOST, Item, items_of_prompts, lines_of, merge, put
-from framepack.jobs.paths import Kind, change_paths
+from framepack.files.text import TwiceSaid, json_of, text_of_file
+from framepack.jobs.batch import MOST, PICTURE, Item, items_of_prompts, leaves, lines_of, merge, parse_value, put
+from framepack.jobs.paths import Kind, change_paths, pictures_read
+from framepack.spec.rules import shortened
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
 FILE_MOST = 100_000_000
@@ -29,8 +32,7 @@ def read_batch(source: Path, defaults: Mapping[str, Any]) -> list[Item]:
     if source.is_dir():
         found = read_folder(source, defaults)
     elif source.suffix.lower() in readers:
-        check_size(source, FILE_MOST)
-        found = readers[source.suffix.lower()](source, defaults)
+        found = readers[source.suffix.lower()](source, text_of_file(source, FILE_MOST), defaults)
     else:
         raise ValueError(f"a batch is a folder of pictures, a .txt, a .jsonl or a .csv, got {str(source)!r}")
     items = list(islice(found, MOST + 1))
@@ -41,12 +43,14 @@ def read_batch(source: Path, defaults: Mapping[str, Any]) -> list[Item]:
     return items
 
 
-def check_size(file: Path, most: int) -> None:
-    """ValueError for a file that is not there, or larger than anything of its kind."""
-    if not file.is_file():
-        raise ValueError(f"there is no file {file}; check its name")
-    if file.stat().st_size > most:
-        raise ValueError(f"{file} has {file.stat().st_size} bytes, at most {most} can be read: make several of it")
+def item_of(own: dict[str, Any], defaults: Mapping[str, Any], label: str, origin: str) -> Item:
+    """An item of what a file says, and of the defaults where it says nothing."""
+    return Item(data=merge(defaults, own), label=label, origin=origin, own=frozenset(leaves(own)))
+
+
+def unused(settings: Mapping[str, Any], items: Sequence[Item]) -> list[str]:
+    """The settings for all that no item takes, as each has its own."""
+    return [name for name in leaves(settings) if all(name in item.own for item in items)]
 
 
 def read_folder(folder: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
@@ -54,59 +58,72 @@ def read_folder(folder: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
     for picture in sorted(folder.iterdir()):
         if picture.suffix.lower() in PICTURES and picture.is_file():
             text = picture.with_suffix(".txt")
-            if text.is_file():
-                check_size(text, PROMPT_MOST)
-            prompt = {"prompt": text.read_text(encoding="utf-8-sig").strip()} if text.is_file() else {}
-            data = {**defaults, "image": str(picture), **prompt}
-            yield Item(data=data, label=picture.stem, origin=str(picture))
+            prompt = {"prompt": text_of_file(text, PROMPT_MOST).strip()} if text.is_file() else {}
+            yield item_of({"image": str(picture), **prompt}, defaults, picture.stem, str(picture))
 
 
-def read_prompts(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
+def read_prompts(file: Path, text: str, defaults: Mapping[str, Any]) -> Iterator[Item]:
     """One item for each line that is a prompt; empty ones and those that begin with # are left out."""
-    if "image" not in defaults:
+    if "image.file" not in leaves(defaults):
         raise ValueError("a list of prompts needs a picture; add --set image=FILE")
-    text = file.read_text(encoding="utf-8-sig")
     yield from items_of_prompts(text, defaults, f"{file}, line")
 
 
-def read_jsonl(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
+def read_jsonl(file: Path, text: str, defaults: Mapping[str, Any]) -> Iterator[Item]:
     """One item for each line that is a JSON object of request fields."""
-    for number, line in lines_of(file.read_text(encoding="utf-8-sig")):
+    for number, line in lines_of(text):
         origin = f"{file}, line {number}"
         try:
-            data = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            data = json_of(line)
+        except TwiceSaid as error:
+            raise ValueError(f"{origin}: {error}") from error
+        except ValueError as error:
             raise ValueError(f"{origin}: this is not JSON ({error})") from error
         if not isinstance(data, dict):
             raise ValueError(f"{origin}: a request is a JSON object, got {line[:60]}")
-        yield Item(data=merge(defaults, at_home(data, file.parent)), label=f"line {number}", origin=origin)
+        with at(origin):
+            own = at_home(data, file.parent)
+        yield item_of(own, defaults, f"line {number}", origin)
 
 
-def read_csv(file: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
+def read_csv(file: Path, text: str, defaults: Mapping[str, Any]) -> Iterator[Item]:
     """One item for each row. The first row names the fields, `output.crf` one inside another.
 
-    An empty cell says nothing.
+    An empty cell says nothing. A cell that begins with [ or { is JSON.
     """
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        reader = csv.DictReader(text)
-        for row in rows_of(reader, file):
-            origin = f"{file}, line {reader.line_num}"
-            if None in row:
-                raise ValueError(f"{origin}: there are more cells than the first row has names")
-            data: dict[str, Any] = {}
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    for row in rows_of(reader, file):
+        origin = f"{file}, line {reader.line_num}"
+        if None in row:
+            raise ValueError(f"{origin}: there are more cells than the first row has names")
+        data: dict[str, Any] = {}
+        with at(origin):
             for name, cell in row.items():
                 if cell:
-                    put(data, name.strip(), cell)
-            merged = merge(defaults, at_home(data, file.parent))
-            yield Item(data=merged, label=f"line {reader.line_num}", origin=origin)
+                    told = cell[0] in "[{" or name.strip().endswith(PICTURE)
+                    put(data, name.strip(), parse_value(name.strip(), cell, file.parent) if told else cell)
+            own = at_home(data, file.parent)
+        yield item_of(own, defaults, f"line {reader.line_num}", origin)
 
 
 def rows_of(reader: "csv.DictReader[str]", file: Path) -> Iterator[dict[str, str]]:
     """Its rows; ValueError where the file is no table."""
     try:
+        names = [name.strip() for name in reader.fieldnames or ()]
+        if twice := [name for name in names if name and names.count(name) > 1]:
+            raise ValueError(f"{file}, line 1: there are two columns called {shortened(twice[0])}: keep one of them")
         yield from reader
     except csv.Error as error:
         raise ValueError(f"{file}, line {reader.line_num}: this is no row of a table ({error})") from error
+
+
+@contextmanager
+def at(origin: str) -> Iterator[None]:
+    """Mistakes are told with their row."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}") from error
 
 
 def at_home(data: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -115,4 +132,4 @@ def at_home(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     def locate(kind: Kind, path: str) -> str:
         return path if kind == "output" else str(folder / path)
 
-    return change_paths(data, locate)
+    return change_paths(pictures_read(data, folder), locate)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from framepack.spec.picture import typed
+
 Kind = Literal["picture", "lora", "output"]
 PATHS: dict[tuple[str, ...], Kind] = {
     ("image",): "picture",
@@ -28,6 +30,20 @@ def change_paths(request: dict[str, Any], change: Callable[[Kind, str], str | No
         if isinstance(value, list):
             return [walk(inner, (*at, "*")) for inner in value]
         return change(PATHS[at], value) if at in PATHS and isinstance(value, str) else value
+
+    return walk(request, ())
+
+
+def pictures_read(request: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A copy of a request's JSON in which pictures with edits that are written FILE[EDITS] are objects."""
+
+    def walk(value: Any, at: tuple[str, ...]) -> Any:
+        if isinstance(value, dict):
+            return {key: walk(inner, (*at, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [walk(inner, (*at, "*")) for inner in value]
+        picture = PATHS.get(at) == "picture" and (*at, "file") in PATHS
+        return typed(value, folder) if picture and isinstance(value, str) else value
 
     return walk(request, ())
 

@@ -26,7 +26,7 @@ def edited(image: ImageRGB, picture: Picture) -> ImageRGB:
     if picture.flip != "none":
         result = result.transpose(FLIPS[picture.flip])
     if picture.crop is not None:
-        result = result.crop(box_of(picture.crop, result.size))
+        result = result.crop(box_of(picture, result.size))
     factors = {
         ImageEnhance.Brightness: 2.0**picture.exposure,
         ImageEnhance.Contrast: picture.contrast,
@@ -38,11 +38,16 @@ def edited(image: ImageRGB, picture: Picture) -> ImageRGB:
     return np.asarray(result)
 
 
-def box_of(crop: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Shares of width and height as whole pixels, at least one each way."""
+def box_of(picture: Picture, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The crop as whole pixels, at least one each way; ValueError where it keeps less than half a pixel of several."""
+    assert picture.crop is not None
     width, height = size
-    left, top = (min(round(share * side), side - 1) for share, side in zip(crop[:2], size, strict=True))
-    right, bottom = round(crop[2] * width), round(crop[3] * height)
+    left, top = (min(round(share * side), side - 1) for share, side in zip(picture.crop[:2], size, strict=True))
+    right, bottom = round(picture.crop[2] * width), round(picture.crop[3] * height)
+    spans = (picture.crop[2] - picture.crop[0], picture.crop[3] - picture.crop[1])
+    if any(side > 1 and span * side < 0.5 for span, side in zip(spans, size, strict=True)):
+        shape = f"{width} x {height} pixels"
+        raise ValueError(f"the crop keeps nothing of {picture.file.name}, which has {shape}: keep more of it")
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 

@@ -82,7 +82,7 @@ def png_chunk(text: str) -> bytes:
 def _read_text(file: BinaryIO, name: str) -> str | None:
     kind = kind_of(file)
     if kind == "unknown":
-        raise MediaError(f"{name} is neither a video nor an image that can be read: drop one of FramePack's own files")
+        raise MediaError(f"{name} is neither a video nor an image that can be read: give one of FramePack's own")
     reader: Callable[[BinaryIO], bytes | str | None] | None = READERS.get(kind)
     if reader is None:
         return None

@@ -7,6 +7,8 @@ from math import ceil, floor
 import numpy as np
 from numpy.typing import NDArray
 
+from framepack.spec.shapes import exact_rate
+
 
 def resample_fps(
     frames: Iterable[NDArray[np.uint8]],
@@ -20,7 +22,7 @@ def resample_fps(
     `start` is the number of the first frame in its whole video: parts of a video resampled each with its own start are,
     put together, the whole resampled. Frames are repeated or left out, never mixed, which would show ghosts.
     """
-    step = _check(fps_in) / _check(fps_out)
+    step = exact_rate(fps_in) / exact_rate(fps_out)
     if step == 1:
         yield from frames
     else:
@@ -29,15 +31,3 @@ def resample_fps(
             while floor(index * step) == number:
                 yield frame
                 index += 1
-
-
-def resampled_count(frames: int, fps_in: Fraction | float, fps_out: Fraction | float, *, start: int = 0) -> int:
-    """How many frames `resample_fps` makes of `frames`."""
-    step = _check(fps_in) / _check(fps_out)
-    return ceil((start + frames) / step) - ceil(start / step)
-
-
-def _check(fps: Fraction | float) -> Fraction:
-    if not 0 < fps < float("inf"):  # false for NaN too
-        raise ValueError(f"fps must be above 0, got {fps}")
-    return Fraction(fps).limit_denominator(1001)

@@ -20,14 +20,14 @@ from framepack.media.errors import MediaError
 from framepack.media.join import Segment, join_segments, scan_segment
 from framepack.media.marks import is_marked, wanted
 from framepack.media.metadata import read_metadata
-from framepack.media.timing import resample_fps, resampled_count
+from framepack.media.timing import resample_fps
 from framepack.media.video import FORMATS, VideoWriter
 from framepack.pipeline.like import CONTENTS, fingerprints
 from framepack.pipeline.seal import DamagedError, sum_of
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.plan import SectionPlan, settled_frames
 from framepack.spec.request import SUFFIXES, GenerationRequest
-from framepack.spec.shapes import FPS
+from framepack.spec.shapes import FPS, resampled_count
 
 AGAIN = "with a work folder (--work), the same job makes it again from the finished sections"
 LEAST_FREE = 16 * 1024**2

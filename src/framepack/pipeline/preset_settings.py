@@ -23,10 +23,7 @@ def whole(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     ValueError, a sentence, for what does not fit.
     """
-    output = settings.get("output")
-    named = [name for name in OF_ONE_VIDEO if name in settings]
-    named += [f"output.{name}" for name in OF_ONE_FILE if isinstance(output, Mapping) and name in output]
-    if named:
+    if named := unshared(settings):
         raise ValueError(f"a preset keeps what many videos share: leave out {', '.join(named)}")
     try:
         request = GenerationRequest.model_validate({**settings, "image": "-"})
@@ -50,6 +47,13 @@ def shared(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(output, Mapping):
         kept["output"] = {field: value for field, value in output.items() if field not in OF_ONE_FILE}
     return kept
+
+
+def unshared(settings: Mapping[str, Any]) -> list[str]:
+    """The names of those settings that make one video."""
+    output = settings.get("output")
+    named = [name for name in OF_ONE_VIDEO if name in settings]
+    return named + [f"output.{name}" for name in OF_ONE_FILE if isinstance(output, Mapping) and name in output]
 
 
 def is_bare(name: str) -> bool:

@@ -5,20 +5,22 @@ What a preset may hold is `preset_settings`. A service's presets lie in its home
 
 import json
 import os
-import re
 import time
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from framepack.files.text import TwiceSaid, json_of
 from framepack.jobs.lock import take
 from framepack.media.atomic import atomic_write, make_folder
-from framepack.pipeline.preset_settings import PRESET, applied, settings_of, shared, whole
+from framepack.pipeline.preset_names import checked_name, composed, is_name, plain
+from framepack.pipeline.preset_settings import PRESET, applied, settings_of, shared, unshared, whole
 from framepack.spec.request import GenerationRequest
 
-NAME = re.compile(r"\w[\w .,()+-]{0,59}")
+SHOWN = 5
+"""Presets that a message names."""
 BYTES_OF_NAME = 230
 """What a file system takes, less what is put around a name."""
 STARTUP = ".start"
@@ -43,6 +45,14 @@ class PresetExists(ValueError):  # noqa: N818 - reads as the sentence it is
     """The name is taken."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """Presets that were taken in, by their names, and what of the file was left out, as it makes one video only."""
+
+    names: list[str]
+    left_out: list[str]
+
+
 def presets(outputs: Path | str = "outputs") -> "Presets":
     """The presets of an outputs folder, which its page, the command line and the HTTP API use too."""
     return Presets(Path(outputs) / ".framepack" / "presets")
@@ -62,14 +72,14 @@ class Presets:
     def names(self) -> list[str]:
         """All presets, damaged ones too, in alphabetical order."""
         files = (composed(file.stem) for file in self._folder.glob("*.json") if file.is_file())
-        return sorted((name for name in files if NAME.fullmatch(name)), key=str.casefold)
+        return sorted((name for name in files if is_name(name)), key=str.casefold)
 
     def load(self, name: str) -> dict[str, Any]:
         """The settings called `name`, whole. UnknownPreset where there are none, ValueError where they are damaged."""
         known = self._known(name)
         file = self._file(known)
         if not file.is_file():
-            raise UnknownPreset(f"There is no preset called {name}.")
+            raise self._unknown(name)
         try:
             if file.stat().st_size > FILE_MOST:
                 raise ValueError(f"a preset may have {FILE_MOST} bytes")
@@ -94,7 +104,7 @@ class Presets:
         with self._alone():
             old, target = self._known(name), self._file(new)
             if not self._file(old).is_file():
-                raise UnknownPreset(f"There is no preset called {name}.")
+                raise self._unknown(name)
             if self._known(new) != old and self._file(self._known(new)).exists():
                 raise PresetExists(f"There is a preset called {self._known(new)} already; choose another name.")
             starred = self.startup() == old
@@ -108,7 +118,7 @@ class Presets:
         with self._alone():
             known = self._known(name)
             if not self._file(known).is_file():
-                raise UnknownPreset(f"There is no preset called {name}.")
+                raise self._unknown(name)
             if self.startup() == known:
                 self._star(None)
             self._file(known).unlink(missing_ok=True)
@@ -144,13 +154,12 @@ class Presets:
                 wrong[name] = str(error)
         return wrong
 
-    def take_in(self, text: str, *, replace: bool = True) -> list[str]:
-        """Save the presets of an exported file, all or none; the names they have now.
-
-        What an older version's presets say of one video is left out.
-        """
+    def take_in(self, text: str, *, replace: bool = True) -> Imported:
+        """Save the presets of an exported file, all or none. What they say of one video is left out."""
         try:
             found = parsed(text)
+        except TwiceSaid as error:
+            raise ValueError(f"In the file {error}.") from error
         except ValueError as error:
             raise ValueError(NOT_PRESETS) from error
         if not found or not all(isinstance(settings, dict) for settings in found.values()):
@@ -168,7 +177,10 @@ class Presets:
             taken = [self._known(name) for name in kept if self._file(self._known(name)).exists()]
             if taken and not replace:
                 raise PresetExists(f"There are presets called {', '.join(taken)} already; nothing was imported.")
-            return [self._write(name, settings, replace=True) for name, settings in kept.items()]
+            names = [self._write(name, settings, replace=True) for name, settings in kept.items()]
+        return Imported(
+            names=names, left_out=sorted({one for settings in found.values() for one in unshared(settings)})
+        )
 
     def resolve(self, data: Mapping[str, Any], *, paths: bool = False) -> dict[str, Any]:
         """A request's JSON with the settings of the preset it names as `preset` in its place; its own settings hold.
@@ -191,12 +203,13 @@ class Presets:
     # Inside
 
     def _file(self, name: str) -> Path:
-        name = composed(name)
-        if not NAME.fullmatch(name) or name.endswith((".", " ")) or len(name.encode()) > BYTES_OF_NAME:
-            raise ValueError(
-                f"A preset's name has up to 60 letters, digits, spaces and . , ( ) + -, not {name[:60]!r}."
-            )
-        return self._folder / f"{name}.json"
+        return self._folder / f"{checked_name(name)}.json"
+
+    def _unknown(self, name: str) -> UnknownPreset:
+        names = self.names()
+        more = ", ..." if len(names) > SHOWN else ""
+        there = f"there are {', '.join(names[:SHOWN])}{more}" if names else "none is saved yet"
+        return UnknownPreset(f"There is no preset called {name}: {there}.")
 
     def _known(self, name: str) -> str:
         """The preset that `name` means: of just this name, else of one that differs in upper and lower case."""
@@ -256,20 +269,9 @@ class Presets:
         return {**settings, "loras": found}
 
 
-def composed(name: str) -> str:
-    """A name whose accents are part of their letters: some disks write them apart."""
-    return unicodedata.normalize("NFC", name)
-
-
-def plain(name: str) -> str:
-    """A name as disks compare it that take no notice of case."""
-    return composed(name).casefold()
-
-
 def parsed(text: str) -> dict[str, Any]:
     """A JSON object."""
-    with suppress(ValueError, RecursionError):
-        value = json.loads(text)
-        if isinstance(value, dict):
-            return value
-    raise ValueError("this is no JSON object")
+    value = json_of(text)
+    if not isinstance(value, dict):
+        raise ValueError("this is no JSON object")
+    return value

@@ -1,14 +1,18 @@
 """What every part of a request is made of: frozen models without unknown fields, and their errors as sentences."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from framepack.spec.rules import SHOWN, path_length, shortened
 
 UNKNOWN_MOST = 10
-"""Unknown settings an object may have for each of them to be looked at."""
+"""Unknown settings an object may have to be told by name."""
+FEW = 10
+"""Settings of an object that a message lists."""
 
 
 class Model(BaseModel):
@@ -19,13 +23,18 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few_enough(cls, data: object) -> object:
-        if isinstance(data, dict) and len(data) > len(cls.model_fields) + UNKNOWN_MOST:
-            unknown = next((name for name in data if name not in cls.model_fields), "")
+        """Looked at before anything is, so that what is far too much costs nothing."""
+        unknown = [name for name in data if name not in cls.model_fields] if isinstance(data, dict) else []
+        if not unknown:
+            return data
+        if len(unknown) > UNKNOWN_MOST:
             raise ValueError(
-                f"there are {len(data)} settings in one place, which has {len(cls.model_fields)}: "
-                f"remove the unknown ones, such as {shortened(unknown)}"
+                f"there are {len(unknown)} unknown settings in one place: remove them, such as {shortened(unknown[0])}"
             )
-        return data
+        near = get_close_matches(str(unknown[0])[:SHOWN], cls.model_fields, 1)
+        known = ", ".join(cls.model_fields) if len(cls.model_fields) <= FEW else ""
+        way = f": did you mean {near[0]}?" if near else f": there are {known}" if known else ""
+        raise PydanticCustomError("unknown_setting", "{way}", {"name": str(unknown[0]), "way": way})
 
     def without_folders(self) -> Self:
         """The same with bare file names, here and in all parts: what may go into a file that others get."""
@@ -50,6 +59,9 @@ def explain(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return message
     where = ".".join(str(part) for part in first["loc"])[:SHOWN]
-    if first["type"] == "extra_forbidden":
-        return f"there is no setting called {where}"
+    if first["type"] == "unknown_setting":
+        name = first.get("ctx", {}).get("name", "")
+        return f"there is no setting called {(f'{where}.{name}' if where else name)[:SHOWN]}{message}"
+    if first["type"] == "missing":
+        return f"{where} is missing: say which it is"
     return f"{where}: {message[0].lower()}{message[1:]}, got {shortened(first['input'])}"

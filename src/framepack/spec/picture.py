@@ -1,15 +1,23 @@
 """A picture of a request: a file, and what is done to it before it is used.
 
 Pure data: `media.edit` does it. A plain path is a picture that nothing is done to, in Python and in JSON alike.
+Command lines and tables write FILE[EDITS], which `typed` reads.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
 from framepack.spec.model import File, Model
-from framepack.spec.rules import within
+from framepack.spec.rules import shortened, within
 
 Share = Annotated[float, within(0, 1)]
 Fit = Literal["crop", "pad", "blur"]
@@ -20,6 +28,19 @@ def as_degrees(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
+def separated(names: str, example: str) -> BeforeValidator:
+    """Numbers in a list, or in a text with / between them; the message says how many there are, and what they mean."""
+
+    def check(value: object, info: ValidationInfo) -> object:
+        parts = value.split("/") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or len(parts) != len(names.split("/")):
+            got = "/".join(map(str, parts)) if isinstance(parts, list | tuple) else str(value)
+            raise ValueError(f"{info.field_name} is {names}, such as {example}, got {shortened(got)}")
+        return parts
+
+    return BeforeValidator(check)
+
+
 class Picture(Model):
     """A file and its edits, in the order they are made: rotate, flip, crop, light and colour, fit to the video."""
 
@@ -28,7 +49,7 @@ class Picture(Model):
     """Degrees clockwise."""
     flip: Literal["none", "horizontal", "vertical"] = "none"
     """horizontal swaps left and right."""
-    crop: tuple[Share, Share, Share, Share] | None = None
+    crop: Annotated[tuple[Share, Share, Share, Share], separated("LEFT/TOP/RIGHT/BOTTOM", "0.1/0/0.9/1")] | None = None
     """left, top, right and bottom edge of the part that is kept, as shares of the turned picture's width and height."""
     exposure: Annotated[float, within(-4, 4)] = 0.0
     """Stops: 1 doubles all levels, -1 halves them."""
@@ -39,7 +60,7 @@ class Picture(Model):
     fit: Fit = "crop"
     """What becomes of another shape than the video's. crop: the middle, or the focus, fills it. pad: all of it, black
     beside. blur: all of it, its own blurred enlargement beside."""
-    focus: tuple[Share, Share] = (0.5, 0.5)
+    focus: Annotated[tuple[Share, Share], separated("X/Y", "0.5/0.3")] = (0.5, 0.5)
     """For fit crop: the point, as shares of width and height, that lies as near the video's middle as it can."""
 
     @property
@@ -52,9 +73,8 @@ class Picture(Model):
         if self.crop is not None:
             left, top, right, bottom = self.crop
             if left >= right or top >= bottom:
-                raise ValueError(
-                    f"crop is left, top, right, bottom with left < right and top < bottom, got {self.crop}"
-                )
+                got = "/".join(f"{share:g}" for share in self.crop)
+                raise ValueError(f"crop is LEFT/TOP/RIGHT/BOTTOM with LEFT < RIGHT and TOP < BOTTOM, got {got}")
         return self
 
     @model_serializer(mode="wrap")
@@ -77,3 +97,34 @@ def as_picture(value: object) -> object:
 
 PictureFile = Annotated[Picture, BeforeValidator(as_picture, json_schema_input_type=Path | Picture)]
 """What a request's fields hold: a path, or a Picture."""
+
+
+TYPED = re.compile(r"(?P<file>[^\[]+|.+)\[(?P<edits>[^\[\]]*)\]?")
+EXAMPLE = "rotate=90,crop=0.1/0/0.9/1,fit=blur"
+HERE = Path()
+KNOWN = ", ".join(name for name in Picture.model_fields if name != "file")
+
+
+def typed(text: str, folder: Path = HERE) -> str | dict[str, Any]:
+    """FILE as it is, FILE[EDITS], such as `door.png[rotate=90,crop=0.1/0/0.9/1]`, as an object; values unchecked.
+
+    A file that has just this name is that file. folder: where its path begins. ValueError for what looks like edits and
+    is none.
+    """
+    found = TYPED.fullmatch(text)
+    if found is None or (folder / text).exists() or not ("=" in found["edits"] or (folder / found["file"]).exists()):
+        return text
+    file, wanted = found["file"], found["edits"]
+    if not text.endswith("]"):
+        raise ValueError(f"the edits of {file} end with a bracket, such as [{EXAMPLE}], got {shortened(text)}")
+    edits: dict[str, Any] = {}
+    for edit in wanted.split(","):
+        name, equals, value = (part.strip() for part in edit.partition("="))
+        if not equals and edits and list(edits)[-1] in ("crop", "focus"):
+            raise ValueError(f"{list(edits)[-1]} has / between its numbers, such as [{EXAMPLE}], got {shortened(text)}")
+        if not equals or name == "file" or name not in Picture.model_fields:
+            raise ValueError(f"there is no edit {edit.strip()!r} of a picture in {text!r}: use NAME=VALUE with {KNOWN}")
+        if name in edits:
+            raise ValueError(f"{name} is given twice in {shortened(text)}: keep one of the two")
+        edits[name] = value
+    return {**edits, "file": file}

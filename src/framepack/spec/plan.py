@@ -238,7 +238,9 @@ def settled_frames(sections: tuple[SectionPlan, ...]) -> list[range]:
 
 
 def delivery(request: GenerationRequest) -> str:
-    """What will be made, in a line: seconds, frames, sections."""
-    sections, frames = len(tiles_of(request)), request.frame_count
+    """What will be made, in a line: seconds, frames and sections of the file."""
+    sections, frames, rate = len(tiles_of(request)), request.delivered_frames, request.output.fps
     order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
-    return f"{round(frames / FPS, 2):g} s · {frames} frames · {sections} section{'s' * (sections > 1)}{order}"
+    each = "" if rate == FPS else f" at {rate:.5g} a second"
+    shown = f"{round(frames / rate, 2):g} s · {frames} frame{'s' * (frames > 1)}{each}"
+    return f"{shown} · {sections} section{'s' * (sections > 1)}{order}"

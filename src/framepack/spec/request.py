@@ -14,7 +14,16 @@ from framepack.spec.buckets import find_bucket
 from framepack.spec.model import File, Model
 from framepack.spec.picture import Picture, PictureFile
 from framepack.spec.rules import at_most, base_multiple, one_of, shortened, size_multiple, within
-from framepack.spec.shapes import FPS, GIF_FPS, exact_frames, frames_of, guide_latent, latent_of_frame, section_count
+from framepack.spec.shapes import (
+    FPS,
+    GIF_FPS,
+    exact_frames,
+    frames_of,
+    guide_latent,
+    latent_of_frame,
+    resampled_count,
+    section_count,
+)
 from framepack.spec.variants import VARIANTS, Length
 
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
@@ -187,8 +196,13 @@ class GenerationRequest(Model):
 
     @property
     def frame_count(self) -> int:
-        """Frames that are delivered, at the model's 30 a second; at most three more are made and dropped at the end."""
+        """Frames of the video at the model's 30 a second; at most three more are made and dropped at the end."""
         return exact_frames(self.seconds) if self.exact else frames_of(self.latent_count + 1)
+
+    @property
+    def delivered_frames(self) -> int:
+        """Frames of the file, at its own rate."""
+        return resampled_count(self.frame_count, FPS, self.output.fps)
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -80,6 +80,8 @@ def shortened(value: Any) -> str:
     """A wrong value as a message repeats it: no longer than someone reads."""
     if isinstance(value, str):
         return repr(value if len(value) <= SHOWN else f"{value[:SHOWN]}…")
-    if isinstance(value, list | tuple | dict):
-        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return f"an object of {len(value)}"
     return repr(value)[:SHOWN]

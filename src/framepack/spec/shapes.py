@@ -5,6 +5,7 @@ Source: the HunyuanVideo VAE (arXiv 2412.03603) and the FramePack paper (arXiv 2
 """
 
 import math
+from fractions import Fraction
 
 FPS = 30
 """Frames a second of the model itself; another rate is resampling of its output."""
@@ -45,3 +46,16 @@ def guide_latent(second: float, total: int, *, before_end: bool) -> int:
 def exact_frames(seconds: float) -> int:
     """Frames nearest to `seconds`, at least one."""
     return max(round(seconds * FPS), 1)
+
+
+def resampled_count(frames: int, fps_in: Fraction | float, fps_out: Fraction | float, *, start: int = 0) -> int:
+    """How many of `frames`, the first of them number `start`, there are at another rate over the same time."""
+    step = exact_rate(fps_in) / exact_rate(fps_out)
+    return math.ceil((start + frames) / step) - math.ceil(start / step)
+
+
+def exact_rate(fps: Fraction | float) -> Fraction:
+    """Frames a second as a fraction; ValueError for what is no rate."""
+    if not 0 < fps < float("inf"):  # false for NaN too
+        raise ValueError(f"fps must be above 0, got {fps}")
+    return Fraction(fps).limit_denominator(1001)

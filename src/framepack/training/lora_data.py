@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from framepack.files.text import text_of_file
 from framepack.media.image import bucket_crop, load_image
 from framepack.media.read import read_video
 from framepack.spec.buckets import find_bucket
 from framepack.spec.shapes import FPS, TEMPORAL_STRIDE
 
+CAPTION_MOST = 1_000_000
+"""Bytes of a text beside a picture or video."""
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif")
 VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".gif", ".m4v")
 Frames = NDArray[np.uint8]
@@ -54,10 +57,7 @@ def find_items(folder: Path) -> list[Item]:
 
 
 def _caption(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise ValueError(f"{file} is not UTF-8 text: save it as UTF-8") from None
+    return text_of_file(file, CAPTION_MOST).strip()
 
 
 def clips_of(item: Item, base: int, window: int, sections: int) -> Iterator[Frames]:

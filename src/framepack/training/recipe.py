@@ -6,6 +6,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from framepack.files.text import text_of_file
 from framepack.models.config import TransformerConfig
 from framepack.training.clip_recipe import ClipRecipe, check_sizes
 from framepack.training.loss import FlowRecipe
@@ -16,6 +17,8 @@ from framepack.training.sections import SectionRecipe
 from framepack.training.towers import TowerConfig
 from framepack.training.vae_recipe import VaeRecipe
 
+RECIPE_MOST = 1_000_000
+"""Bytes of a recipe."""
 T = TypeVar("T")
 TABLES = ("model", "towers", "vae", "pool", "optimizer", "schedule", "samples", "clips", "sections", "flow", "phases")
 PHASE_PARTS: dict[str, type] = {"clips": ClipRecipe, "sections": SectionRecipe, "flow": FlowRecipe}
@@ -84,7 +87,7 @@ class Recipe:
     @classmethod
     def read(cls, path: Path) -> Self:
         """From TOML. Raises ValueError that names the entry that is unknown, missing or wrong."""
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = _table(path)
         if missing := [name for name in ("seed", "model", "phases") if name not in table]:
             raise ValueError(f"the recipe {path} lacks {', '.join(missing)}")
         if not isinstance(table["phases"], list):
@@ -119,6 +122,13 @@ def _vae(table: Mapping[str, Any]) -> VaeRecipe:
 def _phase(table: Mapping[str, Any], base: Mapping[str, Mapping[str, Any]]) -> Phase:
     parts = {name: _build(kind, {**base[name], **table.get(name, {})}, name) for name, kind in PHASE_PARTS.items()}
     return _build(Phase, {**table, **parts}, "phases")
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text_of_file(path, RECIPE_MOST))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"the recipe {path} is no TOML: {error}") from error
 
 
 def _build(kind: type[T], table: Mapping[str, Any], where: str) -> T:

@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.receive import LimitedRoute, text_of
-from framepack.app.api.submit import object_of
+from framepack.app.api.submit import object_of, text_in
 from framepack.app.service import Service
+from framepack.pipeline.presets import Imported
 
 JSON_BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
@@ -81,10 +82,10 @@ def all_presets(routes: APIRouter, service: Service) -> None:
         return presets.exported()
 
     @routes.post("/import/presets", openapi_extra=JSON_BODY)
-    async def take_in(request: Request) -> list[str]:
-        """Save the presets of an export, all or none; those of the same names are replaced. Answers with the names."""
+    async def take_in(request: Request) -> Imported:
+        """Save the presets of an export, all or none; those of the same names are replaced."""
         text = await text_of(request)
-        return await run_in_threadpool(lambda: presets.take_in(text.decode(errors="replace")))
+        return await run_in_threadpool(lambda: presets.take_in(text_in(text)))
 
 
 def view_of(service: Service, name: str) -> PresetView:

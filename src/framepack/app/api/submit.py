@@ -3,7 +3,6 @@
 A body may name a preset beside the request's fields: its settings hold where the request says nothing itself.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from framepack.app.api.receive import Form, form_of, text_of
 from framepack.app.paths import from_client
 from framepack.app.uploads import Incoming, Upload
+from framepack.files.text import TwiceSaid, json_of
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import change_paths
 from framepack.pipeline.presets import Presets
@@ -60,12 +60,22 @@ def validated(data: dict[str, Any], folders: Folders, own: Sequence[Path] = ()) 
 def object_of(text: bytes) -> dict[str, Any]:
     """A JSON object; ValueError for anything else."""
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = json_of(text_in(text))
+    except TwiceSaid as error:
+        raise ValueError(f"the body is JSON in which {error}") from error
+    except ValueError as error:
         raise ValueError("the body is not JSON; send the request as a JSON object") from error
     if not isinstance(data, dict):
         raise ValueError("the body is JSON but no object; send the request as a JSON object")
     return data
+
+
+def text_in(body: bytes) -> str:
+    """A body as text; ValueError where it is none in UTF-8."""
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("the body is not text in UTF-8: send it as UTF-8") from None
 
 
 def filled(form: Form[Upload]) -> dict[str, Any]:

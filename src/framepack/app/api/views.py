@@ -91,8 +91,8 @@ def job_view(job: Job, folders: Folders, *, traceback: bool = False) -> JobView:
 def delivered(request: Mapping[str, Any]) -> int | None:
     """Frames of a stored request's video; nothing else of it is looked at."""
     with suppress(ValueError):
-        asked = {name: request[name] for name in ("model", "seconds", "window", "length") if name in request}
-        return GenerationRequest.stored({"image": "-", **asked}).frame_count
+        asked = {name: request[name] for name in ("model", "seconds", "window", "length", "output") if name in request}
+        return GenerationRequest.stored({"image": "-", **asked}).delivered_frames
     return None
 
 

@@ -209,8 +209,9 @@ class Desk:
             case "start":
                 presets.start_with(name or None)
             case "import":
-                names = presets.take_in(str(event.get("text") or ""))
-                return Outcome(said=[f"Imported {', '.join(names)}."])
+                taken = presets.take_in(str(event.get("text") or ""))
+                without = [f"{', '.join(taken.left_out)} left out: a preset has none."] if taken.left_out else []
+                return Outcome(said=[f"Imported {', '.join(taken.names)}.", *without])
             case _:
                 raise ValueError(f"there is no button called {what!r}")
         return Outcome()
