@@ -19,6 +19,7 @@ from framepack.training.evaluate_goals import Goal, goals
 from framepack.training.evaluate_maker import pipeline_codec, pipeline_maker
 from framepack.training.evaluate_report import summary, write_report
 from framepack.training.evaluate_rows import PARTS, Evaluation, Judged, Row, Settings
+from framepack.training.evaluate_words import PARAPHRASES, UNKNOWN
 from framepack.training.motions import SPRITE_MOTIONS
 
 TITLES = {
@@ -32,9 +33,13 @@ TITLES = {
     "nearness": "dB to the true video, section by section",
     "codec": "the VAE alone",
     "controls": "what --motion and --consistency do",
+    "sizes": "by size and steps",
+    "words": "paraphrases",
+    "unknown": "sentences that ask for nothing known",
 }
 CAPTIONS = {
     "following": "gain: dB over a video that stands still; sharpness: of the truth's, and of what the VAE keeps",
+    "unknown": "followed: whole, the last frame within 26 dB of the start, a gain and an offset for each colour aside",
     "codec": "dB that encoding and decoding leave; sharpness: of the true clip's",
     "controls": "amplitude: of the best-fitting true motion; psnr: dB to it; end to start: dB, the motion undone",
 }
@@ -92,14 +97,18 @@ def expected_rows(settings: Settings) -> int:
     """Results to come, where all photos are there."""
     scenes = settings.procedural + settings.photos
     drifting = min(settings.procedural, settings.drift_scenes) + min(settings.photos, settings.drift_scenes)
+    asked = len(settings.motions) * len(settings.models)
     orders = len({VARIANTS[model].planner for model in settings.models}) + 2
     counts = {
         "codec": settings.procedural + (len(photo_files()) if settings.photos else 0),
-        "following": scenes * len(settings.motions) * len(settings.models),
+        "following": scenes * asked,
         "sprites": settings.procedural * len(SPRITE_MOTIONS) * len(settings.models),
         "keyframes": 2 * scenes * len(settings.inverted),
         "drift": drifting * len(settings.drifting) * orders,
         "controls": scenes * len(settings.models) * len(settings.steered) * sum(map(len, SWEEPS.values())),
+        "words": len(settings.models) * sum(map(len, PARAPHRASES.values())),
+        "unknown": len(settings.models) * len(UNKNOWN),
+        "sizes": settings.photos * asked * len(settings.sides) * len(settings.step_counts),
     }
     return sum(counts[part] for part in settings.parts)
 

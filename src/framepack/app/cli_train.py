@@ -33,7 +33,7 @@ train_app = typer.Typer(
 )
 
 
-PART_OPTIONS = {"motion": ("following", "controls"), "sections": ("drift",), "drift_images": ("drift",)}
+PART_OPTIONS = {"motion": ("following", "controls", "sizes"), "sections": ("drift",), "drift_images": ("drift",)}
 """Options of `eval` that some parts alone heed."""
 
 
@@ -48,7 +48,10 @@ def evaluate(
         list[str] | None, typer.Option(help="A motion to ask for, such as 'pan left'; repeatable.")
     ] = None,
     part: Annotated[
-        list[str] | None, typer.Option(help="following, sprites, keyframes, drift, codec or controls; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="following, sprites, keyframes, drift, codec, controls, sizes, words or unknown; repeatable."
+        ),
     ] = None,
     control: Annotated[
         bool, typer.Option("--control", help="What --motion and --consistency do: --part controls.")

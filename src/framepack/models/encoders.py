@@ -35,6 +35,7 @@ from framepack.models.checkpoint import (
 )
 from framepack.models.preprocess import LARGEST_SIDE, load_preprocessor, preprocess
 from framepack.models.transfer import to_device
+from framepack.models.words import Words
 
 TEMPLATE_PREFIX = (
     "<|start_header_id|>system<|end_header_id|>\n\nDescribe the video by detailing the following aspects: "
@@ -68,6 +69,8 @@ class TextFeatures:
     """Tokens at the prompt's end that Llama did not read."""
     pooled_cut: int
     """Tokens at the prompt's end that CLIP did not read."""
+    unknown: str | None = None
+    """A sentence where a model of few words knows nothing of the prompt."""
 
     def notice(self) -> str | None:
         """One sentence for the user when the prompt was too long, else None."""
@@ -85,10 +88,21 @@ class TextFeatures:
 
 
 class TextEncoder(nn.Module):
-    """Llama (without the layers nobody reads) and CLIP's text tower, with their tokenizers."""
+    """Llama (without the layers nobody reads) and CLIP's text tower, with their tokenizers.
 
-    def __init__(self, llama: LlamaModel, clip: CLIPTextModel, tokenizer: Tokenizer, tokenizer_2: Tokenizer) -> None:
+    words: how a model of few words hears free text; None for one that reads any.
+    """
+
+    def __init__(
+        self,
+        llama: LlamaModel,
+        clip: CLIPTextModel,
+        tokenizer: Tokenizer,
+        tokenizer_2: Tokenizer,
+        words: Words | None = None,
+    ) -> None:
         super().__init__()
+        self.words = words
         self.llama = llama
         self.clip = clip
         self.tokenizer = tokenizer
@@ -102,6 +116,8 @@ class TextEncoder(nn.Module):
     @torch.no_grad()
     def encode(self, prompt: str) -> TextFeatures:
         """Features of one prompt, without padding (masked later anyway). An empty prompt is a prompt."""
+        unknown = None if self.words is None else self.words.notice(prompt)
+        prompt = prompt if self.words is None else self.words.hear(prompt).text
         llama_ids, text_cut = tokenize(
             self.tokenizer, TEMPLATE_PREFIX + prompt + TEMPLATE_SUFFIX, PREFIX_TOKENS + PROMPT_TOKENS
         )
@@ -110,7 +126,9 @@ class TextEncoder(nn.Module):
         require_known("tokenizer_2", clip_ids, self.clip.config.vocab_size)
         text = self.llama(self._ids(llama_ids), use_cache=False).last_hidden_state[:, PREFIX_TOKENS:]
         pooled = self.clip(self._ids(clip_ids)).pooler_output
-        return TextFeatures(text=text.float(), pooled=pooled.float(), text_cut=text_cut, pooled_cut=pooled_cut)
+        return TextFeatures(
+            text=text.float(), pooled=pooled.float(), text_cut=text_cut, pooled_cut=pooled_cut, unknown=unknown
+        )
 
     def _ids(self, ids: list[int]) -> Tensor:
         embeddings: Any = self.llama.get_input_embeddings()
@@ -167,8 +185,11 @@ class Fill(Protocol):
 def load_text_encoder(base: Path, dtype: torch.dtype | None = None, fill: Fill = load_weights) -> TextEncoder:
     """Both text towers from the folder that holds `text_encoder`, `text_encoder_2`, `tokenizer` and `tokenizer_2`.
 
+    A table of words beside them is heeded.
+
     Tokenizers first: they are small, and a wrong one is found before gigabytes are read. fill: how weights get in.
     """
+    words = Words.read(base)
     tokenizer, tokenizer_2 = load_tokenizers(base)
     llama, rules = empty_llama(base / "text_encoder")
     rotary = type(llama.rotary_emb)(llama.config)
@@ -176,7 +197,7 @@ def load_text_encoder(base: Path, dtype: torch.dtype | None = None, fill: Fill =
     fill(llama, base / "text_encoder", dtype, rules, frequencies)
     clip, rules = empty_clip(base / "text_encoder_2")
     fill(clip, base / "text_encoder_2", dtype, rules, _position_ids(clip))
-    return TextEncoder(llama, clip, tokenizer, tokenizer_2).eval()
+    return TextEncoder(llama, clip, tokenizer, tokenizer_2, words).eval()
 
 
 def load_image_encoder(vision: Path, dtype: torch.dtype | None = None) -> ImageEncoder:
@@ -189,6 +210,7 @@ def load_image_encoder(vision: Path, dtype: torch.dtype | None = None) -> ImageE
 
 def check_text_encoder(base: Path) -> None:
     """Opens tokenizers and all weight files' headers; CheckpointError when anything is missing or does not fit."""
+    Words.read(base)
     load_tokenizers(base)
     for folder, empty in ((base / "text_encoder", empty_llama), (base / "text_encoder_2", empty_clip)):
         module, rules = empty(folder)

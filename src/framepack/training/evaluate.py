@@ -39,6 +39,8 @@ from framepack.training.evaluate_rows import (
     Sample,
     Settings,
 )
+from framepack.training.evaluate_sizes import sized
+from framepack.training.evaluate_words import unknown, worded
 from framepack.training.motions import MOTIONS, SPRITE_MOTIONS
 
 REPETITION = "repetition"
@@ -78,6 +80,15 @@ def evaluate(
     for kind, scenes in kinds.items():
         for row in _rows(settings, kind, scenes, make, code, result.samples):
             getattr(result, _LISTS[type(row)]).append(row)
+            on_row(row)
+    more: dict[str, Iterator[Row]] = {
+        "sizes": sized(settings, make),
+        "words": worded(settings, make, result.samples),
+        "unknown": unknown(settings, make, result.samples),
+    }
+    for part, rows in more.items():
+        for row in rows if part in settings.parts else ():
+            getattr(result, part).append(row)
             on_row(row)
     if "sprites" in settings.parts:
         for index, scene in enumerate(sprite_scenes(settings.procedural, settings.size)):

@@ -52,14 +52,14 @@ def pipeline_codec(framepack: FramePack) -> Codec:
 
 def request_of(ask: Ask, settings: Settings, folder: Path) -> GenerationRequest:
     """The request of an `Ask`; its pictures and its video go into `folder`."""
-    width, height = settings.size
+    width, height = (ask.side, ask.side) if ask.side else settings.size
     return GenerationRequest(
         image=_save(ask.picture, folder / "start.png"),
         prompt=ask.prompt,
         model=ask.model,
         seconds=settings.seconds * ask.sections,
         seed=ask.seed,
-        steps=settings.steps,
+        steps=ask.steps or settings.steps,
         sampler=settings.sampler,  # pyright: ignore[reportArgumentType]
         window=settings.window,
         length="sections",

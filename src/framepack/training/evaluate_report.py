@@ -18,6 +18,7 @@ from framepack.training.evaluate_groups import grouped, mean
 from framepack.training.evaluate_metrics import MEASURES, Drift
 from framepack.training.evaluate_plots import write_plots
 from framepack.training.evaluate_rows import PARTS, Drifted, Evaluation, Followed
+from framepack.training.evaluate_words import WHOLE
 
 
 def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
@@ -82,6 +83,40 @@ def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
             }
             for (model, motion, control, value), rows in grouped(
                 evaluation.controls, lambda row: (row.model, row.motion, row.control, f"{row.value:g}")
+            )
+        ],
+        "words": [
+            {
+                "model": model,
+                "motion": motion,
+                "paraphrases": len(rows),
+                "followed": mean(row.hit for row in rows),
+                "psnr": mean(row.psnr for row in rows),
+            }
+            for (model, motion), rows in grouped(evaluation.words, lambda row: (row.model, row.motion))
+        ],
+        "unknown": [
+            {
+                "model": model,
+                "sentences": len(rows),
+                "followed": mean(row.psnr >= WHOLE for row in rows),
+                "psnr": mean(row.psnr for row in rows),
+                "worst": min(row.psnr for row in rows),
+            }
+            for (model,), rows in grouped(evaluation.unknown, lambda row: (row.model,))
+        ],
+        "sizes": [
+            {
+                "model": model,
+                "motions": motions,
+                "side": side,
+                "steps": steps,
+                "psnr": mean(row.psnr for row in rows),
+                "sharpness": mean(row.sharpness for row in rows),
+                "followed": mean(row.hit for row in rows),
+            }
+            for (model, motions, side, steps), rows in grouped(
+                evaluation.sizes, lambda row: (row.model, row.motion.split()[0], str(row.side), str(row.steps))
             )
         ],
     }

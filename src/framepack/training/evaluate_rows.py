@@ -27,6 +27,10 @@ class Ask:
     seed: int = 0
     steering: Mapping[str, float] = field(default_factory=dict)
     """Fields of the request: motion, consistency."""
+    side: int | None = None
+    """Pixels of a square picture; None for the evaluation's size."""
+    steps: int | None = None
+    """None for the evaluation's."""
 
 
 Maker = Callable[[Ask], Video]
@@ -34,9 +38,9 @@ Codec = Callable[[Video], Video]
 """What is left of a video after the VAE's encoder and decoder: the bound of what the model can show."""
 
 
-PARTS = ("following", "sprites", "keyframes", "drift", "codec", "controls")
-USUAL = PARTS[:-1]
-"""What is measured where nobody says; the controls take as long as all of it."""
+PARTS = ("following", "sprites", "keyframes", "drift", "codec", "controls", "sizes", "words", "unknown")
+USUAL = PARTS[:5]
+"""What is measured where nobody says; the others take as long as all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,10 @@ class Settings:
     seed: int = 7
     steered: tuple[str, ...] = ("pan left", "zoom in", "roll clockwise")
     """Motions that the controls are measured on."""
+    sides: tuple[int, ...] = (128, 160, 192, 224)
+    """Squares that sizes are compared of, pixels."""
+    step_counts: tuple[int, ...] = (2, 3, 4, 25)
+    """Numbers of steps that are compared at each size."""
     parts: tuple[str, ...] = USUAL
 
     def __post_init__(self) -> None:
@@ -192,6 +200,35 @@ class Controlled(Judged):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sized(Judged):
+    """One prompt on one picture at one size in so many steps."""
+
+    side: int
+    steps: int
+    sharpness: float
+    """Over the sharpness of the true video."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worded(Judged):
+    """One paraphrase on one picture."""
+
+    prompt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """One sentence that asks for nothing known, on one picture."""
+
+    model: str
+    kind: str
+    scene: str
+    prompt: str
+    psnr: float
+    """Of the last frame to the start, a gain and an offset for each colour aside, dB."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """Frames to look at: a row of a contact sheet."""
 
@@ -201,7 +238,7 @@ class Sample:
     """One below each frame."""
 
 
-Row = Followed | FollowedSprite | Reached | Drifted | Coded | Controlled
+Row = Followed | FollowedSprite | Reached | Drifted | Coded | Controlled | Sized | Worded | Whole
 
 
 @dataclass(kw_only=True)
@@ -216,4 +253,7 @@ class Evaluation:
     drift: list[Drifted] = field(default_factory=list)
     codec: list[Coded] = field(default_factory=list)
     controls: list[Controlled] = field(default_factory=list)
+    sizes: list[Sized] = field(default_factory=list)
+    words: list[Worded] = field(default_factory=list)
+    unknown: list[Whole] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)

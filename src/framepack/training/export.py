@@ -17,9 +17,11 @@ from transformers import LlamaModel
 
 from framepack.models.encoders import TEMPLATE_PREFIX, TEMPLATE_SUFFIX
 from framepack.models.vae import fit_preview, load_vae
+from framepack.models.words import FILE
 from framepack.pipeline.sums import SUMS, write_sums
 from framepack.spec.variants import VARIANTS
 from framepack.training.recipe import Recipe
+from framepack.training.synonyms import table
 from framepack.training.tokenizers import write_clip, write_llama
 from framepack.training.towers import Towers, clip_config, exported_layers, llama_config, siglip_config
 
@@ -40,11 +42,13 @@ def tokenizers_in(root: Path) -> Path:
 
 
 def write_tokenizers(root: Path) -> Path:
-    """Both tokenizers at their place below `root`; returns the folder that holds them."""
+    """Both tokenizers and the table of words at their place below `root`; returns the folder that holds them."""
     base = tokenizers_in(root)
     template = TEMPLATE_PREFIX + "{}" + TEMPLATE_SUFFIX
     write_llama(base / "tokenizer", template)
     write_clip(base / "tokenizer_2", template)
+    text = json.dumps(table(), indent=1, ensure_ascii=False)
+    (base / FILE).write_text(f"{text}\n", encoding="utf-8")
     return base
 
 
