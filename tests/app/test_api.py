@@ -243,7 +243,9 @@ def test_bodies_are_checked_off_the_event_loop(client, picture, monkeypatch):
     client.post("/api/jobs", json=asked(picture, sections=1000, pause=0.02))
     job = client.post("/api/jobs", json=waits).json()["id"]
     assert client.put(f"/api/jobs/{job}", json=waits).status_code == 200
-    assert client.post("/api/jobs", data={"request": json.dumps(waits)}, files={"image": png()}).status_code == 201
+    form = {"request": json.dumps({**waits, "image": {"rotate": 90}})}
+    made = client.post("/api/jobs", data=form, files={"image": png()})
+    assert (made.status_code, made.json()["request"]["image"]["rotate"]) == (201, 90)
     assert client.post("/api/batches", json={"requests": [waits]}).status_code == 201
     assert len(seen) == 5
     refused = client.post("/api/jobs", json={**waits, "loras": [{"file": "x"}] * 20_000})
@@ -301,3 +303,25 @@ def test_a_locked_queue_is_a_sentence_and_health_answers(client, service):
     other.execute("ROLLBACK")
     other.close()
     assert client.get("/api/jobs").status_code == 200
+
+
+def test_what_a_body_says_twice_or_in_vain_is_refused(client):
+    upload = client.post("/api/uploads", files={"file": png()}).json()[0]["id"]
+    client.put("/api/presets/b", json={"steps": 3})
+    json_type = {"content-type": "application/json"}
+    twice = [
+        ("/api/jobs", b'{"image": "x.png", "seed": 1, "seed": 2}'),
+        ("/api/presets/b/rename", b'{"name": "c", "name": "d"}'),
+        ("/api/import/presets", b'{"c": {}, "c": {}}'),
+    ]
+    for path, body in twice:
+        answer = client.post(path, content=body, headers=json_type)
+        assert answer.status_code == 400, answer.text
+        assert "is said twice" in answer.json()["error"]
+    answer = client.post("/api/presets/b/rename", content='{"name": "ü"}'.encode("latin-1"), headers=json_type)
+    assert (answer.status_code, answer.json()["error"]) == (400, "the body is not text in UTF-8: send it as UTF-8")
+    answer = client.post("/api/jobs", data={"request": json.dumps({"image": upload})}, files={"image": png()})
+    assert (answer.status_code, answer.json()["error"][:43]) == (400, "the request does not use the file 'image': ")
+    parts = [("request", (None, "{}")), ("request", (None, "{}")), ("image", png())]
+    answer = client.post("/api/jobs", files=parts)
+    assert (answer.status_code, answer.json()["error"]) == (400, "the form says 'request' twice: keep one of the two")

@@ -151,7 +151,9 @@ def test_a_picture_keeps_its_edits_and_another_model_has_its_own_length(tmp_path
     assert run(monkeypatch, "plan", other, "--like", file) == 0
     assert planned[0].image == request.image.model_copy(update={"file": other})
     assert run(monkeypatch, "plan", f"{other}[flip=vertical]", "--like", file) == 0
-    assert (planned[1].image.flip, planned[1].image.rotate) == ("vertical", 0)
+    assert (planned[1].image.flip, planned[1].image.rotate) == ("vertical", 90)
+    assert run(monkeypatch, "plan", f"{other}[rotate=0,fit=crop,crop=0/0/1/1]", "--like", file) == 0
+    assert (planned[2].image.rotate, planned[2].image.fit) == (0, "crop")
     assert [request_like(file, model=name).length for name in ("mini", "framepack")] == ["exact", None]
 
 

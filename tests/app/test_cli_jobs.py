@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 import typer
 from typer.testing import CliRunner
 
@@ -50,7 +51,7 @@ def store(outputs: Path):
 
 
 def batch_file(folder: Path, *lines: dict) -> Path:
-    (folder / "a.png").write_bytes(b"x")
+    Image.new("RGB", (32, 32)).save(folder / "a.png")
     file = folder / "batch.jsonl"
     file.write_text("\n".join(json.dumps({"image": "a.png", "prompt": "{}", "seconds": 1.2, **line}) for line in lines))
     return file

@@ -274,7 +274,6 @@ IN_FILES = [
     ("b.jsonl", f'{{"image": "ball.jpg[{TYPED}]"}}', (), ()),
     ("b.jsonl", '{"image": {"file": "ball.jpg", "rotate": 90, "crop": "0.1/0/0.9/1"}}', ("image.focus=0.2/0.8",), ()),
     ("b.txt", "still", ("image=FOLDER/ball.jpg[crop=0.1/0/0.9/1,focus=0.2/0.8]", "image.rotate=90"), ()),
-    ("b.txt", "still", (f"image=FOLDER/x.jpg[{TYPED}]",), ("image=FOLDER/ball.jpg,FOLDER/x.jpg",)),
 ]
 
 
@@ -294,9 +293,45 @@ def test_edits_for_all_pictures_of_a_folder(tmp_path: Path):
 def test_what_each_item_says_itself_makes_a_setting_for_all_void(tmp_path: Path):
     (tmp_path / "a.png").touch()
     settings = {"image": {"file": "x.png", "rotate": 90}, "steps": 3, "prompt": "rain"}
-    assert unused(settings, read_batch(tmp_path, settings)) == ["image.file"]
+    items = read_batch(tmp_path, settings)
+    assert unused(settings, items) == ["image.file", "image.rotate"]
+    assert items[0].data == {"image": str(tmp_path / "a.png"), "steps": 3, "prompt": "rain"}
     (tmp_path / "b.csv").write_text("image,steps\na.png,2\na.png,\n")
-    assert unused(settings, read_batch(tmp_path / "b.csv", settings)) == ["image.file"]
+    assert unused(settings, read_batch(tmp_path / "b.csv", settings)) == ["image.file", "image.rotate"]
+    assert unused({"image": {"rotate": 90}}, read_batch(tmp_path / "b.csv", {"image": {"rotate": 90}})) == []
+
+
+def test_lines_end_where_a_line_ends_and_empty_rows_are_none(tmp_path: Path):
+    (tmp_path / "b.jsonl").write_text('{"image": "a.png", "prompt": "one\u2028two"}\r\n', encoding="utf-8")
+    (item,) = read_batch(tmp_path / "b.jsonl", {})
+    assert item.data["prompt"] == "one\u2028two"
+    (tmp_path / "b.csv").write_text("image,prompt\na.png,x\n,\n  ,\n")
+    assert len(read_batch(tmp_path / "b.csv", {"image": "z.png"})) == 1
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        ["seed=1", "seed=2"],
+        ["output.crf=5,6", 'output={"crf": 7}'],
+        ["image.file=a.jpg", "image=b.jpg"],
+        ["image.rotate=0,90", "image=a.jpg[rotate=180]"],
+    ],
+)
+def test_two_parameters_of_a_grid_may_not_decide_the_same(grid: list[str]):
+    with pytest.raises(ValueError, match="twice: give all its values at once"):
+        check_batch([{}], [parse_grid(one) for one in grid])
+
+
+def test_a_grids_object_adds_to_what_is_there():
+    data = {"output": {"crf": 5}, "end_frame": {"image": "e.png", "strength": 0.5}}
+    ((made, _),) = expand(data, [("output", [{"fps": 24}]), ("end_frame.image", ["f.png"])])
+    assert made == {"output": {"crf": 5, "fps": 24}, "end_frame": {"image": "f.png", "strength": 0.5}}
+
+
+def test_texts_with_commas_are_a_list():
+    assert parse_grid('prompt=["she sits, then stands", "rain"]') == ("prompt", ["she sits, then stands", "rain"])
+    assert parse_grid("prompt=rain, snow") == ("prompt", ["rain", "snow"])
 
 
 @pytest.mark.parametrize(
@@ -310,6 +345,9 @@ def test_what_each_item_says_itself_makes_a_setting_for_all_void(tmp_path: Path)
         ("image\na.png[]\n", "line 2: there is no edit ''"),
         ('image\n"a.png[crop=0,0,1,1]"\n', "line 2: crop has / between its numbers"),
         ('image\n"a.png[flip=vertical,flip=none]"\n', "line 2: flip is given twice"),
+        ("image;prompt\na.png;x\n", "line 1: its columns are separated by ';'"),
+        ("image,\na.png,x\n", "line 1: column 2 has no name"),
+        ('image,prompt\na.png,"x\na.png,y\n', "line 2: this is no row of a table"),
         ("image,image.focus\na.png,0.5\n", r"line 2: focus is X/Y, such as 0.5/0.3, got '0.5'"),
     ],
 )
@@ -324,5 +362,5 @@ def test_a_setting_or_a_parameter_given_twice_is_refused():
     put(data, "output.fps", 24)
     with pytest.raises(ValueError, match=r"output.fps is given twice"):
         put(data, "output.fps", 25)
-    with pytest.raises(ValueError, match="names a parameter twice"):
+    with pytest.raises(ValueError, match="a grid names seed twice"):
         expand({}, [("seed", [1]), ("seed", [2])])

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from framepack.spec.model import explain
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings, TimedPrompt
+from framepack.spec.shapes import FPS
 
 FULL = GenerationRequest(
     image="a b/ü.png",
@@ -131,3 +132,27 @@ def test_a_resolved_request_says_what_its_model_decides(model: str, length: str)
     assert asked.resolved().length == length
     assert asked.resolved().frame_count == asked.frame_count
     assert asked.resolved().resolved() == asked.resolved()
+
+
+@pytest.mark.parametrize("fps", [1, 10, 12, 23.976, 24, 25, 29.97, 30, 50, 60, 120])
+def test_an_exact_length_is_the_nearest_there_is_at_every_rate(fps: float):
+    for hundredths in range(1, 700, 7):
+        seconds = hundredths / 100
+        request = GenerationRequest(image="a.png", seconds=seconds, length="exact", output={"fps": fps})
+        nearest = max(round(seconds * fps), 1) / fps if fps <= FPS else max(round(seconds * FPS), 1) / FPS
+        assert abs(request.delivered_frames / fps - nearest) < (1e-3 if fps <= FPS else 1 / fps)
+        assert request.frame_count <= 4 * request.latent_count + 1
+
+
+def test_true_is_no_number_and_a_format_is_the_paths():
+    for fields in (
+        {"steps": True},
+        {"seconds": True},
+        {"output": {"crf": False}},
+        {"image": {"file": "a", "rotate": True}},
+    ):
+        with pytest.raises(ValidationError, match="is neither true nor false"):
+            GenerationRequest.model_validate({"image": "a.png", **fields})
+    with pytest.raises(ValidationError, match=r"x\.gif' and output\.format 'mp4' are two formats"):
+        OutputSettings.model_validate({"path": "x.gif", "format": "mp4"})
+    assert OutputSettings(path="x.zip", format="png").format == "png"

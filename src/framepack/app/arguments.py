@@ -13,6 +13,8 @@ EDITS_LAST = re.compile(rf"(?P<file>.+?)(?P<rest>@{NUMBER}(:{NUMBER})?|:{NUMBER}
 
 def picture(text: str) -> Picture:
     """FILE or FILE[EDITS], see `typed`. ValueError for an edit there is not, and for values that are none."""
+    if not text.strip():
+        raise ValueError("a picture has no name: give a file, or leave the option out")
     found = typed(text)
     return Picture.model_validate({"file": found} if isinstance(found, str) else found)
 

@@ -52,6 +52,7 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
         there("lora", str(lora.file))
     if loras:
         check_lora_room(budget, parts.sizes()["transformer"])
+    check_pictures(request)
     height, width = picture_size(request)
     sections = plan(request)
     _, planned = Foresight(parts, budget.device, here=not pretended).of(
@@ -91,6 +92,13 @@ def tell_missing(model: str, source: ModelSource, console: Console) -> None:
 def picture_size(request: GenerationRequest) -> tuple[int, int]:
     """(height, width) of the video; without a size the picture is looked at, which then must be there."""
     return request.size or request.size_for(*edited(load_image(request.image.file), request.image).shape[:2])
+
+
+def check_pictures(request: GenerationRequest) -> None:
+    """MediaError or ValueError where a picture of the request other than its start cannot be used."""
+    for key, picture in request.pictures.items():
+        if key != "start":
+            edited(load_image(picture.file), picture)
 
 
 def show(planned: Planned, console: Console) -> None:

@@ -53,15 +53,18 @@ def save(
     """Keep settings under a name: those of the options, which are those of `generate`."""
     from framepack.pipeline.preset_settings import applied
     from framepack.spec.request import GenerationRequest
+    from framepack.spec.unheeded import unheeded
 
     if preset and like:
         raise ValueError("give --preset or --like, not both: a preset is whole, so nothing of the other would be kept")
     presets = presets_of(outputs)
-    before: dict[str, Any] = presets.load(preset) if preset else settings_like(like) if like else {}
+    before: dict[str, Any] = presets.load(preset) if preset is not None else settings_like(like) if like else {}
     changes = changes_of(context, asked_of(context.params))
     request = GenerationRequest.model_validate({**applied(before, changes), "image": "-"})
     with telling_overwrite():
         print(f"saved as {presets.save(name, request, replace=overwrite)}")
+    for note in unheeded(request):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def settings_like(file: Path) -> dict[str, Any]:

@@ -67,9 +67,9 @@ def asked_of(options: Mapping[str, Any]) -> dict[str, Any]:
     plain = {field: OPTIONS.get(field, field) for field in GenerationRequest.model_fields if field != "output"}
     asked = {field: options[option] for field, option in plain.items() if option in options}
     parsers: dict[str, Callable[[Any], Any]] = {
-        "image": lambda text: arguments.picture(text) if text else "picture",
+        "image": lambda text: "picture" if text is None else arguments.picture(text),
         "frames": lambda texts: [arguments.guide_frame(text) for text in texts or ()],
-        "end_frame": lambda text: arguments.end_frame(text) if text else None,
+        "end_frame": lambda text: None if text is None else arguments.end_frame(text),
         "prompts": lambda texts: [arguments.timed_prompt(text) for text in texts or ()],
         "loras": lambda texts: [arguments.lora(text) for text in texts or ()],
     }

@@ -141,27 +141,48 @@ def batch(
     """
     from framepack.app.cli_request import presets_of
     from framepack.app.paths import adopt, check_files, check_output
-    from framepack.jobs.batch import batch_name, leaves, make_requests, merge, parse_grid, parse_setting, put
+    from framepack.jobs.batch import (
+        batch_name,
+        leaves,
+        make_requests,
+        parse_grid,
+        parse_setting,
+        put,
+        settings_of_grid,
+    )
     from framepack.jobs.batch_files import read_batch, unused
     from framepack.jobs.rerun import find_rerun
+    from framepack.spec.picture import Picture
     from framepack.spec.plan import delivery
+    from framepack.spec.request import GenerationRequest
     from framepack.spec.unheeded import unheeded
 
     own = given(context, OF_WORKERS)
     if detach and own:
         raise ValueError(f"leave out {', '.join(own)} with --detach: the service that does the work has its own")
-    defaults: dict[str, object] = {}
+    defaults: dict[str, object] = {} if preset is None else {"preset": preset}
     for text in setting or []:
         put(defaults, *parse_setting(text))
     choices = [parse_grid(text) for text in grid or []]
-    if both := sorted({name for name, _ in choices}.intersection(leaves(defaults))):
-        raise ValueError(f"{both[0]} is in --set and in --grid: keep one of the two")
-    items = read_batch(source, merge(defaults, {"preset": preset} if preset else {}))
+    varied = set[str]().union(*map(settings_of_grid, choices))
+    if both := sorted(varied.intersection(leaves(defaults))):
+        raise ValueError(f"{both[0]} is given for all and in --grid: keep one of the two")
+    items = read_batch(source, defaults)
     if ignored := unused(defaults, items):
-        print(f"note: {', '.join(ignored)} of --set has no effect: each item of {source} has its own", file=sys.stderr)
-    requests, labels = make_requests(items, choices, resolve=partial(presets_of(outputs).resolve, paths=True))
-    for request in requests:
-        check_files(request)
+        print(f"note: {', '.join(ignored)} for all has no effect: each item of {source} has its own", file=sys.stderr)
+    if replaced := sorted(name for name in varied if any(name in item.own for item in items)):
+        print(f"note: {', '.join(replaced)} of {source} gives way to --grid", file=sys.stderr)
+    looked: set[Picture] = set()
+
+    def make(data: dict[str, Any]) -> GenerationRequest:
+        request = GenerationRequest.model_validate(data)
+        check_files(request, looked)
+        return request
+
+    presets = presets_of(outputs)
+    requests, labels = make_requests(items, choices, resolve=partial(presets.resolve, paths=True), make=make)
+    if (same := len(requests) - len({request.model_dump_json() for request in requests})) > 0:
+        print(f"note: {same} of {len(requests)} videos are the same as others: change a setting", file=sys.stderr)
     if dry_run:
         for label, request in zip(labels, requests, strict=True):
             check_output(request)

@@ -14,6 +14,9 @@ from typing import Any
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import Kind, change_paths
 from framepack.media.atomic import require_new
+from framepack.media.edit import edited
+from framepack.media.image import load_image
+from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
 NAME = re.compile(r"\w[\w .,()+@=-]{0,199}", re.ASCII)
@@ -101,11 +104,18 @@ def adopt(request: GenerationRequest, folders: Folders) -> GenerationRequest:
     return GenerationRequest.model_validate(changed).resolved()
 
 
-def check_files(request: GenerationRequest) -> None:
-    """ValueError where a picture or LoRA of a request from this machine is missing."""
+def check_files(request: GenerationRequest, looked: set[Picture]) -> None:
+    """ValueError where a picture or LoRA of a request from this machine is missing, or a picture cannot be used.
+
+    looked: pictures that are known to be usable, which grow more.
+    """
     change_paths(
         request.model_dump(mode="json"), lambda kind, path: path if kind == "output" else str(there(kind, path))
     )
+    for picture in request.pictures.values():
+        if picture not in looked:
+            edited(load_image(picture.file), picture)
+            looked.add(picture)
 
 
 def check_output(request: GenerationRequest) -> None:

@@ -131,7 +131,7 @@ def with_value(data: Mapping[str, Any], name: tuple[str, ...], value: Any) -> di
     """A copy of `data`, no deeper than it must be, with `value` under a name of several parts."""
     first, *inner = name
     if not inner:
-        return {**data, first: with_edits(first, data.get(first), value)}
+        return merge(data, {first: value})
     below = inside(".".join(name), first, data.get(first, {}))
     return {**data, first: with_value(below, tuple(inner), value)}
 
@@ -144,8 +144,9 @@ def check_batch(requests: Sequence[Mapping[str, Any]], grid: Grid) -> None:
             f"a grid may have {GRID_MOST} parameters with names of {NAME_MOST} characters, "
             f"got {len(grid)}{f' and {shortened(long)}' if long else ''}"
         )
-    if len({name for name, _ in grid}) < len(grid):
-        raise ValueError("a grid names a parameter twice: give all its values at once")
+    for place, one in enumerate(map(settings_of_grid, grid)):
+        if both := sorted(one.intersection(*[set().union(*map(settings_of_grid, grid[:place]))])):
+            raise ValueError(f"a grid names {both[0]} twice: give all its values at once")
     combinations = prod(len(choices) for _, choices in grid)
     if not 1 <= combinations <= MOST:
         raise ValueError(f"a grid must have 1..{MOST} combinations; give each parameter fewer values, but at least one")
@@ -155,6 +156,15 @@ def check_batch(requests: Sequence[Mapping[str, Any]], grid: Grid) -> None:
     for _, choices in grid:
         total += len(requests) * combinations // len(choices) * sum(map(size_of, choices))
     check_room(total)
+
+
+def settings_of_grid(parameter: tuple[str, Sequence[Any]]) -> set[str]:
+    """The dotted names that a grid's parameter decides."""
+    name, values = parameter
+    found: set[str] = set()
+    for value in values:
+        found |= set(leaves(with_value({}, tuple(name.split(".")), value)))
+    return found
 
 
 def check_room(total: int) -> None:
@@ -183,7 +193,17 @@ def parse_grid(text: str) -> tuple[str, list[Any]]:
         if not 0 <= last - first < MOST:
             raise ValueError(f"a grid's range goes up and has at most {MOST} values, got {text!r}")
         return name, list(range(first, last + 1))
-    return name, [parse_value(name, value) for value in re.split(r",(?![^\[\]]*\])", values)]
+    if name.rpartition(".")[2] in TEXTS and values.startswith("["):
+        return name, parse_list(values)
+    return name, [parse_value(name, value.strip()) for value in re.split(r",(?![^\[\]]*\])", values)]
+
+
+def parse_list(text: str) -> list[str]:
+    """Texts with commas in them, as a list in JSON."""
+    values = json_of(text)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f'texts with commas are a list such as ["one, two", "three"], got {shortened(text)}')
+    return values
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -222,7 +242,7 @@ def items_of_prompts(text: str, defaults: Mapping[str, Any], origin: str = "line
 
 def lines_of(text: str) -> Iterator[tuple[int, str]]:
     """Numbered lines with something in them."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
         if line.strip():
             yield number, line.strip()
 

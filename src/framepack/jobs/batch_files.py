@@ -34,6 +34,8 @@ def read_batch(source: Path, defaults: Mapping[str, Any]) -> list[Item]:
     elif source.suffix.lower() in readers:
         found = readers[source.suffix.lower()](source, text_of_file(source, FILE_MOST), defaults)
     else:
+        if not source.exists():
+            raise ValueError(f"there is no file or folder {source}; check its name")
         raise ValueError(f"a batch is a folder of pictures, a .txt, a .jsonl or a .csv, got {str(source)!r}")
     items = list(islice(found, MOST + 1))
     if not items:
@@ -44,13 +46,23 @@ def read_batch(source: Path, defaults: Mapping[str, Any]) -> list[Item]:
 
 
 def item_of(own: dict[str, Any], defaults: Mapping[str, Any], label: str, origin: str) -> Item:
-    """An item of what a file says, and of the defaults where it says nothing."""
+    """An item of what a file says, and of the defaults where it says nothing.
+
+    The edits of a picture go with it: they are not those of another one.
+    """
+    image = defaults.get(PICTURE)
+    if f"{PICTURE}.file" in set(leaves(own)) & set(leaves(defaults)) and isinstance(image, dict):
+        defaults = {name: value for name, value in defaults.items() if name != PICTURE}
     return Item(data=merge(defaults, own), label=label, origin=origin, own=frozenset(leaves(own)))
 
 
 def unused(settings: Mapping[str, Any], items: Sequence[Item]) -> list[str]:
     """The settings for all that no item takes, as each has its own."""
-    return [name for name in leaves(settings) if all(name in item.own for item in items)]
+    names = list(leaves(settings))
+    lost = [name for name in names if all(name in item.own for item in items)]
+    if f"{PICTURE}.file" in lost:
+        lost += [name for name in names if name.startswith(f"{PICTURE}.") and name not in lost]
+    return lost
 
 
 def read_folder(folder: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
@@ -91,8 +103,10 @@ def read_csv(file: Path, text: str, defaults: Mapping[str, Any]) -> Iterator[Ite
 
     An empty cell says nothing. A cell that begins with [ or { is JSON.
     """
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     for row in rows_of(reader, file):
+        if not any(isinstance(cell, list) or (cell and cell.strip()) for cell in row.values()):
+            continue
         origin = f"{file}, line {reader.line_num}"
         if None in row:
             raise ValueError(f"{origin}: there are more cells than the first row has names")
@@ -110,11 +124,15 @@ def rows_of(reader: "csv.DictReader[str]", file: Path) -> Iterator[dict[str, str
     """Its rows; ValueError where the file is no table."""
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
+        if len(names) == 1 and (between := next((mark for mark in ";\t|" if mark in names[0]), "")):
+            raise ValueError(f"{file}, line 1: its columns are separated by {between!r}: save it with commas")
+        if "" in names:
+            raise ValueError(f"{file}, line 1: column {names.index('') + 1} has no name: give it one, or remove it")
         if twice := [name for name in names if name and names.count(name) > 1]:
             raise ValueError(f"{file}, line 1: there are two columns called {shortened(twice[0])}: keep one of them")
         yield from reader
     except csv.Error as error:
-        raise ValueError(f"{file}, line {reader.line_num}: this is no row of a table ({error})") from error
+        raise ValueError(f"{file}, line {reader.line_num + 1}: this is no row of a table ({error})") from error
 
 
 @contextmanager

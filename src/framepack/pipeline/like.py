@@ -72,7 +72,7 @@ def request_like(file: Path | str, *pictures: Path | str, **changes: Any) -> Gen
 
 
 def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the changes in their place; a start picture given as a path keeps the edits of the old one."""
+    """The settings with the changes in their place; another start picture keeps the edits it says nothing of."""
     merged = {**request, **changes}
     for given, others in (ALTERNATIVES, ALTERNATIVES[::-1]):
         if any(changes.get(name) is not None for name in given):
@@ -86,10 +86,12 @@ def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     if wanted.get("path") and "format" not in wanted:
         output.pop("format", None)
     image, new = request.get("image"), changes.get("image")
-    if isinstance(new, Picture) and not new.edited:
-        new = new.file
-    if isinstance(image, dict) and isinstance(new, str | Path):
-        merged["image"] = {**image, "file": new}
+    if isinstance(new, Picture):
+        new = {name: getattr(new, name) for name in new.model_fields_set}
+    elif isinstance(new, str | Path):
+        new = {"file": new}
+    if isinstance(new, dict):
+        merged["image"] = {**image, **new} if isinstance(image, dict) else new
     return {**merged, "output": output | wanted}
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from framepack.files.text import TwiceSaid, json_of
+from framepack.files.text import TwiceSaid, json_of, text_of_file
 from framepack.jobs.lock import take
 from framepack.media.atomic import atomic_write, make_folder
 from framepack.pipeline.preset_names import checked_name, composed, is_name, plain
@@ -81,9 +81,7 @@ class Presets:
         if not file.is_file():
             raise self._unknown(name)
         try:
-            if file.stat().st_size > FILE_MOST:
-                raise ValueError(f"a preset may have {FILE_MOST} bytes")
-            return whole(shared(parsed(file.read_text("utf-8"))))
+            return whole(shared(parsed(text_of_file(file, FILE_MOST))))
         except (ValueError, OSError) as error:
             raise ValueError(
                 f"The preset {known} is damaged or of another version: delete it, or save it again. It says: {error}"

@@ -24,6 +24,9 @@ class Model(BaseModel):
     @classmethod
     def _few_enough(cls, data: object) -> object:
         """Looked at before anything is, so that what is far too much costs nothing."""
+        for name, value in data.items() if isinstance(data, dict) else ():
+            if isinstance(value, bool) and name in cls.model_fields and cls.model_fields[name].annotation is not bool:
+                raise ValueError(f"{name} is neither true nor false, got {str(value).lower()}: give its value")
         unknown = [name for name in data if name not in cls.model_fields] if isinstance(data, dict) else []
         if not unknown:
             return data

@@ -112,7 +112,7 @@ def typed(text: str, folder: Path = HERE) -> str | dict[str, Any]:
     is none.
     """
     found = TYPED.fullmatch(text)
-    if found is None or (folder / text).exists() or not ("=" in found["edits"] or (folder / found["file"]).exists()):
+    if found is None or there(folder / text) or not ("=" in found["edits"] or there(folder / found["file"])):
         return text
     file, wanted = found["file"], found["edits"]
     if not text.endswith("]"):
@@ -128,3 +128,11 @@ def typed(text: str, folder: Path = HERE) -> str | dict[str, Any]:
             raise ValueError(f"{name} is given twice in {shortened(text)}: keep one of the two")
         edits[name] = value
     return {**edits, "file": file}
+
+
+def there(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that no system can have is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -105,11 +105,16 @@ class OutputSettings(Model):
         if not isinstance(data, dict):
             return data
         path = data.get("path")
-        if not isinstance(path, str | Path) or "format" in data:
+        if not isinstance(path, str | Path):
             return data
         suffix = Path(path).suffix
-        if not suffix:
+        if not suffix or (data.get("format") and suffix.lower() not in SUFFIXES):
             return data
+        if data.get("format") not in (None, SUFFIXES.get(suffix.lower())):
+            raise ValueError(
+                f"output.path {shortened(Path(path).name)} and output.format {shortened(data['format'])} are two "
+                "formats: leave one of them out"
+            )
         if suffix.lower() not in SUFFIXES:
             raise ValueError(
                 f"no video format has the suffix {shortened(suffix)} of {shortened(Path(path).name)}: "
@@ -197,12 +202,13 @@ class GenerationRequest(Model):
     @property
     def frame_count(self) -> int:
         """Frames of the video at the model's 30 a second; at most three more are made and dropped at the end."""
-        return exact_frames(self.seconds) if self.exact else frames_of(self.latent_count + 1)
+        return exact_frames(self.seconds, self.output.fps) if self.exact else frames_of(self.latent_count + 1)
 
     @property
     def delivered_frames(self) -> int:
-        """Frames of the file, at its own rate."""
-        return resampled_count(self.frame_count, FPS, self.output.fps)
+        """Frames of the file, at its own rate; webp keeps a repeated frame once."""
+        frames = resampled_count(self.frame_count, FPS, self.output.fps)
+        return min(frames, self.frame_count) if self.output.format == "webp" else frames
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -43,9 +43,11 @@ def guide_latent(second: float, total: int, *, before_end: bool) -> int:
     return max(total - 1, 1) if before_end else total + 1
 
 
-def exact_frames(seconds: float) -> int:
-    """Frames nearest to `seconds`, at least one."""
-    return max(round(seconds * FPS), 1)
+def exact_frames(seconds: float, fps: float = FPS) -> int:
+    """Frames of the model to which a file of `fps` lasts as near to `seconds` as it can, at least one."""
+    if fps >= FPS:
+        return max(round(seconds * FPS), 1)
+    return math.floor((max(round(seconds * fps), 1) - 1) * FPS / exact_rate(fps)) + 1
 
 
 def resampled_count(frames: int, fps_in: Fraction | float, fps_out: Fraction | float, *, start: int = 0) -> int:

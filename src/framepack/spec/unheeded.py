@@ -37,6 +37,9 @@ def unheeded(request: GenerationRequest) -> list[str]:
         for field, ignored, why in RULES
         if value_at(request, field) != DEFAULTS[field] and ignored(request)
     ]
+    for key, picture in request.pictures.items():
+        if picture.focus != (0.5, 0.5) and picture.fit != "crop":
+            said.append(f"focus of the picture {key!r} has no effect: fit {picture.fit} shows all of it")
     if request.prompt and not is_said(request):
         said.append(f"prompt {shortened(request.prompt)} has no effect: timed prompts take its place in all sections")
     return [*said, *unused_prompts(request), *unseen_guides(request)]

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from framepack.app.uploads import TooLarge
+from framepack.files.text import TwiceSaid, json_of
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -61,6 +62,17 @@ class Limited(Request):
             except TooLarge as error:
                 raise HTTPException(413, str(error)) from error
         return self._body
+
+    async def json(self) -> Any:
+        """The body as JSON; HTTPException where a name is said twice, or it is none."""
+        try:
+            return json_of((await self.body()).decode("utf-8-sig"))
+        except TwiceSaid as error:
+            raise HTTPException(400, f"the body is JSON in which {error}") from error
+        except UnicodeDecodeError as error:
+            raise HTTPException(400, "the body is not text in UTF-8: send it as UTF-8") from error
+        except ValueError as error:
+            raise HTTPException(400, "the body is not JSON; send a JSON object") from error
 
 
 class LimitedRoute(APIRoute):
@@ -160,6 +172,8 @@ class FormReader(Generic[T]):
             self._file = file = self._take(name)
             self._stack.enter_context(file)
             self.files.append((self._name, file))
+        elif self._name in self.texts:
+            raise ValueError(f"the form says {self._name[:80]!r} twice: keep one of the two")
         else:
             self.texts[self._name] = b""
 

@@ -14,6 +14,7 @@ from framepack.app.api.receive import Form, form_of, text_of
 from framepack.app.paths import from_client
 from framepack.app.uploads import Incoming, Upload
 from framepack.files.text import TwiceSaid, json_of
+from framepack.jobs.batch import merge
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import change_paths
 from framepack.pipeline.presets import Presets
@@ -86,12 +87,12 @@ def filled(form: Form[Upload]) -> dict[str, Any]:
     if others := sorted(form.texts.keys() - {"request"}):
         raise ValueError(f"the form's field {others[0][:80]!r} is not known; settings go into `request`, as JSON")
     data = object_of(form.texts.get("request", b"{}"))
-    used = {"image"}
+    used: set[str] = set()
     uploads = {name: upload.id for name, upload in form.files}
     if len(uploads) < len(form.files):
         raise ValueError("the form has two files in one field: give each a field of its own")
     if "image" in uploads:
-        data.setdefault("image", f"{PART}image")
+        data = merge({"image": f"{PART}image"}, data)
 
     def fill(_: str, value: str) -> str:
         if not value.startswith(PART):
