@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
