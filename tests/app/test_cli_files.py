@@ -346,3 +346,13 @@ def test_a_download_says_where_the_licence_does_not_apply_before_it_asks(monkeyp
     with pytest.raises(ValueError, match="nothing was downloaded"):
         cli_models.download_command("framepack", ModelSource(), confirm=True)
     assert "does not apply in the European Union, the United Kingdom and South Korea" in said[0]
+
+
+def test_another_model_brings_its_own_steps_length_and_size_where_they_were_the_models(tmp_path):
+    usual = request_like(
+        video(tmp_path / "v.mkv", GenerationRequest(image=picture(tmp_path / "a.png"))), model="framepack"
+    )
+    assert (usual.steps, usual.seconds, usual.resolution) == (25, 5.0, 640)
+    chosen = GenerationRequest(image=picture(tmp_path / "a.png"), steps=7, seconds=3, width=96, height=64)
+    other = request_like(video(tmp_path / "w.mkv", chosen), model="framepack")
+    assert (other.steps, other.seconds, other.size) == (7, 3.0, (64, 96))

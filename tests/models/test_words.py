@@ -107,7 +107,11 @@ def test_the_text_encoder_heeds_the_table_and_tells_of_the_unknown() -> None:
     assert other.text.equal(own.text)
     assert other.pooled.equal(own.pooled)
     assert own.unknown is None
-    assert "It knows" in (encoder.encode("she smiles").unknown or "")
+    still, literal = encoder.encode("she smiles", still=True), encoder.encode("she smiles")
+    assert "It knows" in (still.unknown or "")
+    assert literal.unknown is None
+    assert still.text.shape[1] > literal.text.shape[1]
+    assert encoder.encode("", still=True).text.equal(encoder.encode("a static shot").text)
 
 
 def test_models_that_read_free_text_have_none(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from framepack.pipeline.loader import choose_dtypes
 from framepack.pipeline.skeleton import SHAPES, Skeleton
 from framepack.sampling import make_sigmas
 from framepack.spec.events import StageStarted
-from framepack.spec.plan import plan
+from framepack.spec.plan import Said, plan
 
 CPU, DEVICE = torch.device("cpu"), torch.device("meta")
 """meta stands for a device with memory of its own."""
@@ -60,7 +60,9 @@ def made_up(prompts: list[str], pictures: list[str], config, tokens: int, image_
     def seen() -> torch.Tensor:
         return torch.randn(1, image_tokens, config.image_proj_dim, generator=generator)
 
-    return Inputs(bank={}, features={key: seen() for key in pictures}, texts={prompt: text() for prompt in prompts})
+    return Inputs(
+        bank={}, features={key: seen() for key in pictures}, texts={Said(prompt): text() for prompt in prompts}
+    )
 
 
 def lender(transformer: torch.nn.Module, device: torch.device) -> MemoryManager:
@@ -88,7 +90,7 @@ def test_the_device_holds_the_tables_of_one_section_whatever_a_13b_job_has(secon
         assert device.alive == 0
         assert device.peak == pytest.approx(foretold, rel=0.1)
         for section in (sections[0], sections[-1]):
-            table = tables.table(section.prompt, section)
+            table = tables.table(section.said, section)
             assert table.image.device == table.text.device == DEVICE
             assert device.alive == pytest.approx(one, rel=0.01)
             del table
@@ -107,7 +109,7 @@ def test_a_sections_table_is_to_the_bit_that_of_its_prompt_and_mix(framepacks):
     tables = make_tables(lender(transformer, CPU), inputs, sections, sigmas, 6.0, choices)
     assert max(len(section.image) for section in sections) > 1
     for section in sections:
-        table, text = tables.table(section.prompt, section), inputs.texts[section.prompt]
+        table, text = tables.table(section.said, section), inputs.texts[section.said]
         image = mix_features(inputs.features, section.image, CPU)
         scale = torch.tensor([6000.0])
         truth = transformer.condition(sigmas[:-1] * 1000, scale, text.pooled, text.text, None, image)
@@ -125,9 +127,9 @@ def test_where_the_device_is_ram_a_section_copies_no_table(framepacks):
     sections, choices = plan(asked(3)), SimpleNamespace(room=lambda part: 0)
     with torch.inference_mode():
         tables = make_tables(lender(transformer, CPU), inputs, sections, make_sigmas(3, 100), 6.0, choices)
-        table = tables.table("", sections[0])
+        table = tables.table(Said(""), sections[0])
     assert table.image is tables.by_mix[sections[0].image]
-    assert all(a is b for a, b in zip(table.modulation, tables.by_prompt[""].modulation, strict=True))
+    assert all(a is b for a, b in zip(table.modulation, tables.by_prompt[Said("")].modulation, strict=True))
 
 
 def test_a_table_that_finds_no_room_is_brought_once_others_have_made_some(framepacks, monkeypatch):
@@ -136,7 +138,7 @@ def test_a_table_that_finds_no_room_is_brought_once_others_have_made_some(framep
     (section, *_), choices = plan(asked(3)), SimpleNamespace(room=lambda part: 0)
     memory = lender(transformer, CPU)
     tables = make_tables(memory, inputs, plan(asked(3)), make_sigmas(3, 100), 6.0, choices)
-    real, calls = type(tables.by_prompt[""]).to, []
+    real, calls = type(tables.by_prompt[Said("")]).to, []
 
     def short(self, device):
         calls.append(device)
@@ -144,15 +146,15 @@ def test_a_table_that_finds_no_room_is_brought_once_others_have_made_some(framep
             raise torch.OutOfMemoryError("CUDA out of memory (injected)")
         return real(self, device)
 
-    monkeypatch.setattr(type(tables.by_prompt[""]), "to", short)
-    assert len(tables.table("", section)) == 3
+    monkeypatch.setattr(type(tables.by_prompt[Said("")]), "to", short)
+    assert len(tables.table(Said(""), section)) == 3
     assert len(calls) == 2
     assert memory.news() == []  # freeing was enough: nothing was given up
 
 
 def test_features_wait_in_ram_and_the_pictures_latents_on_the_device():
     encoders = {
-        "text": lambda prompt: TextFeatures(
+        "text": lambda prompt, still: TextFeatures(
             text=torch.empty(1, 3, 4, device=DEVICE), pooled=torch.empty(1, 2, device=DEVICE), text_cut=0, pooled_cut=0
         ),
         "image": lambda picture: torch.empty(1, 9, 4, device=DEVICE),
@@ -166,7 +168,7 @@ def test_features_wait_in_ram_and_the_pictures_latents_on_the_device():
     memory = SimpleNamespace(lease=lease, attempt=lambda phase, work, **options: work(None))
     choices = SimpleNamespace(room=lambda *part: 0, encode_at=lambda effort: "whole", tiling="never")
     with OnDevice():
-        inputs = encode_inputs(memory, {"start": np.zeros((4, 4, 3), np.uint8)}, ["a", "b"], choices)
+        inputs = encode_inputs(memory, {"start": np.zeros((4, 4, 3), np.uint8)}, [Said("a"), Said("b")], choices)
     waiting = [*inputs.features.values(), *(t for text in inputs.texts.values() for t in (text.text, text.pooled))]
     assert all(tensor.device == CPU for tensor in waiting)
     assert inputs.bank["start"].device == DEVICE

@@ -86,7 +86,8 @@ def test_a_file_of_an_older_version_works_and_what_it_says_of_one_video_is_left_
     (tmp_path / "presets").mkdir()
     old = {"prompt": "mine", "seed": 3, "image": None, "steps": 9, "output": {"crf": 20, "format": "mp4"}}
     (tmp_path / "presets" / "old.json").write_text(json.dumps(old))
-    assert presets.load("old") == DEFAULTS | {"steps": 9, "output": DEFAULTS["output"] | {"crf": 20}}
+    then = {"length": "sections", "seconds": 5.0, "resolution": 128}
+    assert presets.load("old") == DEFAULTS | then | {"steps": 9, "output": DEFAULTS["output"] | {"crf": 20}}
     presets.take_in(json.dumps({"exported": old}))
     assert presets.load("exported") == presets.load("old")
 

@@ -240,3 +240,19 @@ def test_what_is_told_beforehand_counts_the_files_own_frames() -> None:
         delivery(request.model_copy(update={"seconds": 0.03, "output": OutputSettings()}))
         == "0.03 s · 1 frame · 1 section"
     )
+
+
+def test_mini_stands_still_where_neither_a_picture_ahead_nor_a_lora_knows_better():
+    def still(**fields: object) -> list[bool]:
+        return [
+            s.still
+            for s in sorted(plan(GenerationRequest(image="a.png", seconds=4.8, **fields)), key=lambda s: s.latents[0])
+        ]
+
+    assert still(model="mini") == still(model="mini-f1") == [True] * 4
+    assert still(model="framepack") == [False] * 4
+    assert still(model="mini", end_frame={"image": "b.png"}) == [False] * 4
+    ahead = still(model="mini", frames=[{"image": "b.png", "second": 2.0}])
+    assert ahead == sorted(ahead)
+    assert set(ahead) == {False, True}
+    assert still(model="mini", loras=[{"file": "wave.safetensors"}]) == [False] * 4

@@ -1,5 +1,6 @@
 """The request is lossless as JSON and refuses with the value, the bound and the way out."""
 
+import json
 import math
 import time
 
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from framepack.spec.model import explain
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings, TimedPrompt
 from framepack.spec.shapes import FPS
+from framepack.spec.variants import VARIANTS
 
 FULL = GenerationRequest(
     image="a b/ü.png",
@@ -156,3 +158,37 @@ def test_true_is_no_number_and_a_format_is_the_paths():
     with pytest.raises(ValidationError, match=r"x\.gif' and output\.format 'mp4' are two formats"):
         OutputSettings.model_validate({"path": "x.gif", "format": "mp4"})
     assert OutputSettings(path="x.zip", format="png").format == "png"
+
+
+def test_what_nobody_says_is_the_models_own_and_is_stored():
+    for model in VARIANTS:
+        own = GenerationRequest.own(model)
+        for said in ({}, dict.fromkeys(own)):
+            request = GenerationRequest.model_validate({"image": "a.png", "model": model, **said})
+            assert {name: getattr(request, name) for name in own} == own
+            assert json.loads(request.model_dump_json())["resolution"] == own["resolution"]
+            assert GenerationRequest.stored(request.model_dump(mode="json")) == request
+    wide = GenerationRequest(image="a.png", width=320, height=160)
+    assert (wide.resolution, wide.size) == (None, (160, 320))
+
+
+@pytest.mark.parametrize(
+    ("said", "model"),
+    [
+        ({}, "mini"),
+        ({"seconds": 2.4}, "mini"),
+        ({"seconds": 2.5}, "mini-f1"),
+        ({"seconds": "5"}, "mini-f1"),
+        ({"seconds": 5, "end_frame": {"image": "b.png"}}, "mini"),
+        ({"seconds": 5, "frames": [{"image": "b.png", "second": 1}]}, "mini"),
+        ({"seconds": 5, "model": "mini"}, "mini"),
+    ],
+)
+def test_without_a_model_the_length_decides(said: dict, model: str):
+    assert GenerationRequest.model_validate({"image": "a.png", **said}).model == model
+
+
+def test_settings_of_before_mean_what_they_meant():
+    old = GenerationRequest.stored({"image": "a.png", "model": "mini", "resolution": None, "width": None})
+    assert (old.resolution, old.steps, old.seconds, old.length) == (128, 25, 5.0, "sections")
+    assert GenerationRequest.stored({"image": "a.png", "model": "framepack"}).resolution == 640

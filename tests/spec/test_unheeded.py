@@ -10,7 +10,8 @@ from framepack.spec.unheeded import unheeded
 
 
 def said_of(**fields: object) -> list[str]:
-    request = GenerationRequest.model_validate({"image": "a.png", "prompt": "a walk", **fields})
+    usual = {"image": "a.png", "prompt": "a walk", "model": "framepack", "length": "exact"}
+    request = GenerationRequest.model_validate({**usual, **fields})
     return unheeded(request)
 
 
@@ -68,3 +69,15 @@ def test_a_threshold_that_nobody_names_is_the_caches_own(cache, said):
 def test_a_cache_that_is_none_is_refused_as_before(cache):
     with pytest.raises(ValueError, match="cache"):
         GenerationRequest.model_validate({"image": "a.png", "cache": cache})
+
+
+def test_a_cfg_that_burns_a_model_is_told():
+    assert said_of(model="mini", cfg=1.5) == []
+    assert said_of(model="mini", cfg=3) == ["cfg 3 burns the picture of mini: up to 1.5 is safe, 1 is best"]
+    assert said_of(model="framepack", cfg=3) == []
+
+
+def test_a_focus_that_no_crop_heeds_is_told():
+    assert said_of(image={"file": "a.png", "focus": [0.1, 0.1]}) == []
+    (said,) = said_of(image={"file": "a.png", "focus": [0.1, 0.1], "fit": "pad"})
+    assert said == "focus of the picture 'start' has no effect: fit pad shows all of it"

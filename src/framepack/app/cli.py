@@ -70,8 +70,13 @@ def generate(
     ] = None,
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="What should happen.")] = "",
     negative: Annotated[str, typer.Option(help="What should not; used where --cfg is not 1.")] = "",
-    model: Annotated[str, typer.Option(help="mini, mini-f1, framepack or framepack-f1.")] = "mini",
-    seconds: Annotated[float, typer.Option("--seconds", "-s", help="Length of the video; see --length.")] = 5.0,
+    model: Annotated[
+        str | None,
+        typer.Option(help="mini, mini-f1, framepack or framepack-f1. Without: mini, for more than 2.4 s mini-f1."),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", "-s", help="Length of the video, see --length. mini: 2.4, else 5.")
+    ] = None,
     length: Annotated[
         str | None,
         typer.Option(help="exact: --seconds to the frame; sections: whole ones. mini: exact, else sections."),
@@ -82,7 +87,7 @@ def generate(
     consistency: Annotated[
         float, typer.Option(help="0..2: how strongly the start picture holds; 1 is neutral. Tried on mini only.")
     ] = 1.0,
-    steps: Annotated[int, typer.Option(help="Denoising steps a section.")] = 25,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps a section. mini: 2, else 25.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same video.")] = 31337,
     guidance: Annotated[float, typer.Option(help="Distilled guidance scale.")] = 10.0,
     cfg: Annotated[float, typer.Option(help="Classifier-free guidance; other than 1 doubles the time.")] = 1.0,
@@ -90,7 +95,9 @@ def generate(
     window: Annotated[int, typer.Option(help="Latents a section, 1..33; the models were trained with 9.")] = 9,
     width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16; together with --height.")] = None,
     height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16.")] = None,
-    resolution: Annotated[int | None, typer.Option(help="Side of the square with the video's area.")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Side of the square with the video's area. mini: 160, else 640.")
+    ] = None,
     sampler: Annotated[str, typer.Option(help="unipc, unipc-bh2, dpm++2m or euler.")] = "unipc",
     shift: Annotated[
         float | None,

@@ -56,9 +56,9 @@ def evaluate(
     control: Annotated[
         bool, typer.Option("--control", help="What --motion and --consistency do: --part controls.")
     ] = False,
-    width: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 128,
-    height: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 128,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps a section.")] = 8,
+    width: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 160,
+    height: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 160,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps a section.")] = 2,
     sampler: Annotated[str, typer.Option(help="unipc, unipc-bh2, dpm++2m or euler.")] = "unipc",
     sections: Annotated[int, typer.Option(min=2, help="Length of the videos that drift is measured on.")] = 6,
     drift_images: Annotated[int, typer.Option(min=0, help="Pictures of each kind that drift is measured on.")] = 2,

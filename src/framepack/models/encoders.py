@@ -114,10 +114,15 @@ class TextEncoder(nn.Module):
         return list(self.llama.layers)
 
     @torch.no_grad()
-    def encode(self, prompt: str) -> TextFeatures:
-        """Features of one prompt, without padding (masked later anyway). An empty prompt is a prompt."""
-        unknown = None if self.words is None else self.words.notice(prompt)
-        prompt = prompt if self.words is None else self.words.hear(prompt).text
+    def encode(self, prompt: str, *, still: bool = False) -> TextFeatures:
+        """Features of one prompt, without padding (masked later anyway). An empty prompt is a prompt.
+
+        still: a model of few words stands still where it knows nothing of the prompt, which it then tells.
+        """
+        unknown = None
+        if self.words is not None:
+            unknown = self.words.notice(prompt) if still else None
+            prompt = self.words.hear(prompt, still=still).text
         llama_ids, text_cut = tokenize(
             self.tokenizer, TEMPLATE_PREFIX + prompt + TEMPLATE_SUFFIX, PREFIX_TOKENS + PROMPT_TOKENS
         )

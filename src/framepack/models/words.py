@@ -81,8 +81,11 @@ class Words:
             return None
         return _read(cls, file, file.stat().st_mtime_ns)
 
-    def hear(self, prompt: str) -> Heard:
-        """The prompt in the model's own words. What asks for nothing known, or denies it, stands still."""
+    def hear(self, prompt: str, *, still: bool = True) -> Heard:
+        """The prompt in the model's own words. What asks for nothing known, or denies it, stands still.
+
+        still: without, what is not known is left as it is, and what is denied left out.
+        """
         tokens = self._tokens(prompt)
         taken: list[tuple[Span, str, bool]] = []
         for phrase, asked in self._own:
@@ -102,11 +105,13 @@ class Words:
         if asked and not any(denied) and not any(other for _, _, other in taken):
             plain = tokens == PIECES.findall(prompt.lower())[:TOKENS_MOST]
             return Heard(text=prompt if plain else " ".join(tokens), asked=tuple(dict.fromkeys(asked)))
+        if not taken and not still:
+            return Heard(text=prompt, asked=())
         if not taken:
             text = f"{prompt.rstrip(' .,')}, {self.still}" if prompt.strip(" .,") else self.still
             return Heard(text=text, asked=())
         if not asked:
-            return Heard(text=self.still, asked=(STILL,))
+            return Heard(text=self.still if still else "", asked=(STILL,))
         pieces, at, said = list[str](), 0, set[str]()
         for ((start, stop), name, other), no in zip(taken, denied, strict=True):
             before = tokens[at:start]

@@ -19,7 +19,7 @@ from framepack.models.encoders import TextFeatures
 from framepack.models.transfer import to_device, to_host
 from framepack.pipeline.choices import Choices
 from framepack.sampling import needs_negative
-from framepack.spec.plan import SectionPlan
+from framepack.spec.plan import Said, SectionPlan
 from framepack.spec.request import GenerationRequest
 
 NOISE_SCALE = 1000.0
@@ -36,8 +36,8 @@ class Inputs:
     """(1, C, 1, h, w) float32 latents of the pictures, on the device."""
     features: dict[str, Tensor]
     """(1, N, I) SigLIP features of the pictures, in RAM."""
-    texts: dict[str, TextFeatures]
-    """By prompt, in RAM."""
+    texts: dict[Said, TextFeatures]
+    """In RAM."""
 
 
 def load_pictures(request: GenerationRequest) -> dict[str, np.ndarray]:
@@ -47,22 +47,22 @@ def load_pictures(request: GenerationRequest) -> dict[str, np.ndarray]:
     return {key: fitted(pictures[key], picture, width, height) for key, picture in request.pictures.items()}
 
 
-def prompts_of(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> list[str]:
+def prompts_of(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> list[Said]:
     """Every text that must be encoded, once each; the negative one only where it has a say."""
-    prompts = [section.prompt for section in sections]
+    prompts = [section.said for section in sections]
     if needs_negative(request.cfg):
-        prompts.append(request.negative_prompt)
+        prompts.append(Said(request.negative_prompt))
     return list(dict.fromkeys(prompts))
 
 
 def encode_inputs(
-    memory: MemoryManager, pictures: dict[str, np.ndarray], prompts: list[str], choices: Choices
+    memory: MemoryManager, pictures: dict[str, np.ndarray], prompts: list[Said], choices: Choices
 ) -> Inputs:
     """Run the text encoders, the image encoder and the VAE's encoder."""
 
-    def read_prompts(effort: Effort) -> dict[str, TextFeatures]:
+    def read_prompts(effort: Effort) -> dict[Said, TextFeatures]:
         with memory.lease("text", activations=choices.room("text")) as text_encoder:
-            return {prompt: in_ram(text_encoder.encode(prompt)) for prompt in prompts}
+            return {said: in_ram(text_encoder.encode(said.text, still=said.still)) for said in prompts}
 
     def look_at_pictures(effort: Effort) -> dict[str, Tensor]:
         with memory.lease("image", activations=choices.room("image")) as image_encoder:
@@ -108,12 +108,12 @@ class Tables:
     """
 
     memory: MemoryManager
-    by_prompt: dict[str, ConditionTable]
+    by_prompt: dict[Said, ConditionTable]
     """Without image tokens: each section brings its own."""
     by_mix: dict[Mix, Tensor]
     """(1, N, D)"""
 
-    def table(self, prompt: str, section: SectionPlan) -> ConditionTable:
+    def table(self, prompt: Said, section: SectionPlan) -> ConditionTable:
         """The table for `prompt` with the section's mix of pictures, brought to the device; drop it after the section.
 
         Raises MemoryExhaustedError where the device has no room for it.

@@ -14,6 +14,7 @@ from framepack.memory.probe import available_ram, resident_ram, spare_ram
 from framepack.memory.rehearsal import Speed
 from framepack.pipeline.calibrate import calibrate
 from framepack.pipeline.choices import Choices, Tiling
+from framepack.pipeline.conditioning import prompts_of
 from framepack.pipeline.costs import Costs, Size, prompt_tokens
 from framepack.pipeline.planner import Job, Planner
 from framepack.pipeline.skeleton import Skeleton
@@ -65,13 +66,12 @@ class Foresight:
         mapped: modules that stay in their files. held: weights on the device already. Raises TilingRefusedError and
         TooSmallError, see `choices`.
         """
-        prompts = list(dict.fromkeys(section.prompt for section in sections))
         branches = 2 if needs_negative(request.cfg) else 1
-        prompts += [request.negative_prompt] * (branches - 1)
+        prompts = prompts_of(request, sections)
         size = Size(
             height=picture[0],
             width=picture[1],
-            prompt=prompt_tokens(prompts),
+            prompt=prompt_tokens([said.text for said in prompts]),
             steps=request.steps,
             section=max(sections, key=tokens_of),
             decoded=max(section.decode_latents for section in sections),

@@ -5,7 +5,7 @@ grow with the video's length. Source of the method: FramePack (arXiv 2504.12626)
 """
 
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -201,8 +201,8 @@ class FramePack:
                 yield Notice(message=f"what an earlier run had made under this name is kept as {video.kept}")
             inputs = encode_inputs(self.memory, pictures, prompts_of(request, sections), choices)
             check_inputs(inputs, self.model)
-            folder.save_conditioning(inputs.bank["start"], inputs.texts[sections[0].prompt], inputs.features["start"])
-            yield from notices(inputs, {section.prompt for section in sections})
+            folder.save_conditioning(inputs.bank["start"], inputs.texts[sections[0].said], inputs.features["start"])
+            yield from notices(inputs)
             yield StageStarted(stage="prepare", message="preparing all steps")
             run = Run(self.memory, request, sections, inputs, folder, video, choices)
             finished = yield from run.take_over()
@@ -213,10 +213,8 @@ class FramePack:
         yield Finished(file=file, frames=frames, seconds=time.monotonic() - began)
 
 
-def notices(inputs: Inputs, asked: Set[str]) -> Iterator[Notice]:
-    """What the encoders had to leave out, and what of the `asked` prompts the model does not know."""
-    for prompt, text in inputs.texts.items():
-        if message := text.notice():
+def notices(inputs: Inputs) -> Iterator[Notice]:
+    """What the encoders had to leave out, and which prompts the model does not know."""
+    for text in inputs.texts.values():
+        for message in filter(None, (text.notice(), text.unknown)):
             yield Notice(message=message)
-        if prompt in asked and text.unknown:
-            yield Notice(message=text.unknown)

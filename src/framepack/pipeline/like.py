@@ -26,7 +26,7 @@ HERE = (".", ".framepack/uploads", ".framepack/loras")
 ALTERNATIVES = ({"width", "height"}, {"resolution"})
 """Settings of which a new one takes the place of the others."""
 FOLLOWS = {"cache": {"cache_threshold"}, "model": {"length"}}
-"""Settings whose defaults follow from another one, which are those of a new one where that changes."""
+"""Settings that follow from another one where that changes, unless they are changed too."""
 
 
 def fingerprints(request: GenerationRequest) -> dict[str, list[str]]:
@@ -80,6 +80,13 @@ def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     for name, followers in FOLLOWS.items():
         if merged.get(name) != request.get(name):
             merged |= {follower: None for follower in followers if follower not in changes}
+    if merged.get("model") != request.get("model"):
+        before, after = (GenerationRequest.own(settings.get("model")) for settings in (request, merged))
+        merged |= {
+            name: after.get(name)
+            for name, value in before.items()
+            if request.get(name) == value and merged.get(name) == value and name not in changes
+        }
     before = request.get("output")
     output = {key: value for key, value in before.items() if key != "path"} if isinstance(before, dict) else {}
     wanted = dict(changes.get("output") or {})

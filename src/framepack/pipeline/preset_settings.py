@@ -1,6 +1,6 @@
 """What a preset may hold: a request's own fields, in the JSON a client sends, without what makes one video. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -25,8 +25,17 @@ def whole(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     if named := unshared(settings):
         raise ValueError(f"a preset keeps what many videos share: leave out {', '.join(named)}")
+    return _checked(settings, GenerationRequest.model_validate)
+
+
+def stored_whole(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of settings that this version, or one before, has kept."""
+    return _checked(settings, GenerationRequest.stored)
+
+
+def _checked(settings: Mapping[str, Any], make: Callable[[dict[str, Any]], GenerationRequest]) -> dict[str, Any]:
     try:
-        request = GenerationRequest.model_validate({**settings, "image": "-"})
+        request = make({**settings, "image": "-"})
     except ValidationError as error:
         raise ValueError(explain(error)) from error
     for lora in request.loras:

@@ -16,7 +16,7 @@ from framepack.files.text import TwiceSaid, json_of, text_of_file
 from framepack.jobs.lock import take
 from framepack.media.atomic import atomic_write, make_folder
 from framepack.pipeline.preset_names import checked_name, composed, is_name, plain
-from framepack.pipeline.preset_settings import PRESET, applied, settings_of, shared, unshared, whole
+from framepack.pipeline.preset_settings import PRESET, applied, settings_of, shared, stored_whole, unshared, whole
 from framepack.spec.request import GenerationRequest
 
 SHOWN = 5
@@ -81,7 +81,7 @@ class Presets:
         if not file.is_file():
             raise self._unknown(name)
         try:
-            return whole(shared(parsed(text_of_file(file, FILE_MOST))))
+            return stored_whole(shared(parsed(text_of_file(file, FILE_MOST))))
         except (ValueError, OSError) as error:
             raise ValueError(
                 f"The preset {known} is damaged or of another version: delete it, or save it again. It says: {error}"
@@ -168,7 +168,7 @@ class Presets:
         for name, settings in found.items():
             self._file(name)
             try:
-                kept[name] = whole(shared(settings))
+                kept[name] = stored_whole(shared(settings))
             except ValueError as error:
                 raise ValueError(f"The preset {name} cannot be imported: {error}") from error
         with self._alone():

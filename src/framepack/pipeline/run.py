@@ -23,7 +23,7 @@ from framepack.pipeline.usable import UnusableError, require_usable
 from framepack.pipeline.work import WorkFolder
 from framepack.sampling import SAMPLERS, make_sigmas, needs_negative
 from framepack.spec.events import Event, Notice, SectionDone, StageStarted, StepDone
-from framepack.spec.plan import HISTORY, SectionPlan
+from framepack.spec.plan import HISTORY, Said, SectionPlan
 from framepack.spec.request import GenerationRequest
 
 OVERFLOWN = (
@@ -153,7 +153,7 @@ class Run:
         """Denoise one window: (1, C, T, h, w) float32."""
         request = self.request
         steps = request.steps
-        prompts = [section.prompt, request.negative_prompt][: 2 if needs_negative(request.cfg) else 1]
+        prompts = [section.said, Said(request.negative_prompt)][: 2 if needs_negative(request.cfg) else 1]
         branches = [
             Branch(
                 table=self.tables.table(prompt, section),

@@ -7,7 +7,7 @@ Source: FramePack (arXiv 2504.12626) and the public application's two orders; gu
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS, frames_of
@@ -30,6 +30,13 @@ LEAST_MOTION, MOST_MOTION = 0.5, 1.22
 """Space between RoPE indices at motion -1 and 1; beyond it mini is over 1 dB farther from a true video so fast."""
 MOST_CONSISTENCY = 1.06
 """What the start picture's keys are multiplied by at consistency 2, and divided by at 0."""
+
+
+class Said(NamedTuple):
+    """A text for the text encoders, and whether it stands still where nothing in it is known; see `SectionPlan`."""
+
+    text: str
+    still: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,19 +96,30 @@ class SectionPlan(Cut):
     at: Sequence[float]
     context: tuple[ContextSpan, ...]
     prompt: str
+    still: bool = False
+    """Whether a model of few words is to stand still where it knows nothing of the prompt, as neither a picture ahead
+    nor a LoRA knows better."""
     image: tuple[tuple[str, float], ...]
     """Bank keys whose SigLIP features are mixed for this section, weights summing to 1."""
+
+    @property
+    def said(self) -> Said:
+        """What the text encoders are to read."""
+        return Said(self.prompt, self.still)
 
 
 def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
     """The sections of `request` in the order they are made."""
     guides, prompts = guides_of(request), timed_prompts(request)
+    taught = any(lora.strength for lora in request.loras)
+    few_words = VARIANTS[request.model].few_words and not taught
     sections = (
         SectionPlan(
             **vars(cut),
             at=at,
             context=context,
             prompt=prompt_at(prompts, cut.latents, request.prompt),
+            still=few_words and not any(guide.latent >= cut.latents.start for guide in guides),
             image=image_mix(guides, cut.latents),
         )
         for cut, (at, context) in zip(

@@ -24,7 +24,7 @@ from framepack.spec.shapes import (
     resampled_count,
     section_count,
 )
-from framepack.spec.variants import VARIANTS, Length
+from framepack.spec.variants import DEFAULT, FIRST_SIZES, VARIANTS, Length
 
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
 SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, ".zip": "png"}
@@ -132,13 +132,16 @@ class GenerationRequest(Model):
     image: PictureFile
     prompt: Text = ""
     negative_prompt: Text = ""
-    model: Annotated[str, one_of(lambda: list(VARIANTS))] = "mini"
-    seconds: Annotated[float, within(0.01, 36000)] = 5.0
+    model: Annotated[str, one_of(lambda: list(VARIANTS))] = DEFAULT
+    """Where nobody names one: mini, and for more than its own 2.4 s without pictures ahead mini-f1."""
+    seconds: Annotated[float, within(0.01, 36000)] = VARIANTS[DEFAULT].seconds
+    """None, or nothing said, is the model's own: 2.4 for mini, else 5."""
     length: Length | None = None
     """What `seconds` means. exact: to the frame, in sections of nearly the same length, none longer than the window.
     sections: whole sections, as the public application has it (5 s give 4.83 s). None is the model's own."""
     seed: Annotated[int, within(0, 2**63 - 1)] = 31337
-    steps: Annotated[int, within(1, 200)] = 25
+    steps: Annotated[int, within(1, 200)] = VARIANTS[DEFAULT].steps
+    """None, or nothing said, is the model's own: 2 for mini, else 25."""
     guidance: Annotated[float, within(0, 100)] = 10.0
     """Distilled guidance scale, an input of the model; costs nothing."""
     cfg: Annotated[float, within(0, 30)] = 1.0
@@ -149,7 +152,8 @@ class GenerationRequest(Model):
     width: Annotated[int | None, AfterValidator(size_multiple)] = None
     height: Annotated[int | None, AfterValidator(size_multiple)] = None
     resolution: Annotated[int | None, AfterValidator(base_multiple)] = None
-    """Side of the square whose area the video gets, in the picture's own shape; None is the model's own."""
+    """Side of the square whose area the video gets, in the picture's own shape; where no size is said, the model's
+    own."""
     sampler: SamplerName = "unipc"
     shift: Annotated[float, within(0.1, 100)] | None = None
     """How far the steps lean towards noise; None goes by the video's size, at most 7. Few-step LoRAs want 15 to 17."""
@@ -170,9 +174,22 @@ class GenerationRequest(Model):
     def stored(cls, settings: Mapping[str, Any]) -> Self:
         """The request in settings that this version, or one before, had stored. Raises ValidationError for none.
 
-        What is missing means what it meant then: videos were whole sections before `length` was there.
+        What is missing means what it meant then: videos were whole sections before `length` was there, and each
+        model had the same steps and seconds.
         """
-        return cls.model_validate({"length": "sections", **settings})
+        before: dict[str, Any] = {"length": "sections", "steps": 25, "seconds": 5.0, "model": DEFAULT}
+        if not any(settings.get(name) for name in ("width", "height", "resolution")):
+            model = str(settings.get("model") or DEFAULT)
+            settings = {**settings, "resolution": FIRST_SIZES.get(model)}
+        return cls.model_validate({**before, **settings})
+
+    @staticmethod
+    def own(model: object) -> dict[str, Any]:
+        """What a model makes of a request that does not say it; nothing for a model there is not."""
+        variant = VARIANTS.get(str(model))
+        if variant is None:
+            return {}
+        return {"steps": variant.steps, "seconds": variant.seconds, "resolution": variant.bucket_base}
 
     def resolved(self) -> Self:
         """The same with what its model decides said, so that stored it means the same to later versions."""
@@ -219,6 +236,18 @@ class GenerationRequest(Model):
         """(height, width) of the video of a picture of that size, where the request names none: its shape's bucket."""
         width, height = find_bucket(width, height, self.resolution or VARIANTS[self.model].bucket_base)
         return height, width
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_model_has_it(cls, data: object) -> object:
+        """What nobody says is the model's own, said here once, so that stored it means the same to later versions."""
+        if not isinstance(data, dict):
+            return data
+        model = data.get("model") or _model_for(data)
+        usual = cls.own(model)
+        if any(data.get(name) is not None for name in ("width", "height", "resolution")):
+            usual.pop("resolution", None)
+        return {**data, "model": model, **{name: value for name, value in usual.items() if data.get(name) is None}}
 
     @model_validator(mode="before")
     @classmethod
@@ -290,3 +319,13 @@ class GenerationRequest(Model):
                 "use model framepack for guide and end frames"
             )
         return self
+
+
+def _model_for(data: Mapping[str, Any]) -> str:
+    """The model for a request that names none: pictures ahead want the one that makes the end first."""
+    usual, seconds = VARIANTS[DEFAULT], data.get("seconds")
+    try:
+        longer = seconds is not None and float(seconds) > usual.seconds
+    except (TypeError, ValueError):
+        longer = False
+    return usual.longer if longer and usual.longer and not (data.get("frames") or data.get("end_frame")) else DEFAULT

@@ -8,6 +8,7 @@ from typing import Any
 
 from framepack.spec.request import LOSSY, GenerationRequest, OutputSettings
 from framepack.spec.timeline import prompt_at, tiles_of, timed_prompts, unseen_guides, unused_prompts
+from framepack.spec.variants import VARIANTS
 
 FULL_STEPS = 2
 """The first and the last step of a section run in full under every cache, and all samplers do the same in two steps."""
@@ -40,6 +41,9 @@ def unheeded(request: GenerationRequest) -> list[str]:
     for key, picture in request.pictures.items():
         if picture.focus != (0.5, 0.5) and picture.fit != "crop":
             said.append(f"focus of the picture {key!r} has no effect: fit {picture.fit} shows all of it")
+    most = VARIANTS[request.model].cfg_most
+    if most is not None and request.cfg > most:
+        said.append(f"cfg {request.cfg:g} burns the picture of {request.model}: up to {most:g} is safe, 1 is best")
     if request.prompt and not is_said(request):
         said.append(f"prompt {shortened(request.prompt)} has no effect: timed prompts take its place in all sections")
     return [*said, *unused_prompts(request), *unseen_guides(request)]

@@ -29,10 +29,23 @@ class Variant:
     """SigLIP and its feature extractor."""
     bucket_base: int = 640
     """Side of the square whose area the picture gets where no size is asked for."""
+    seconds: float = 5.0
+    """Length of a video where nobody says one."""
+    steps: int = 25
+    """Denoising steps a section where nobody says how many."""
+    fast: int = 15
+    best: int = 40
+    """Steps of the page's quality modes beside `steps`, the balanced one."""
+    longer: str | None = None
+    """The variant that is taken for longer videos than `seconds` where nobody names a model."""
+    cfg_most: float | None = None
+    """Beyond this cfg the picture burns; None where that is not known."""
     length: Length = "sections"
     """How long a video is where the request does not say: whole sections, or the seconds to the frame."""
     bundled: bool = False
     """Ships inside the package."""
+    few_words: bool = False
+    """Whether it knows some phrases only, of which a table lies beside its tokenizers."""
     guides_ahead: bool = True
     """Whether the trained layout has room for frames that lie later than the window being made."""
 
@@ -42,24 +55,41 @@ class Variant:
         return None if self.bundled else TERRITORIES
 
 
+DEFAULT = "mini"
+"""The model where nobody names one, up to its own length."""
+FIRST_SIZES = {"mini": 128, "mini-f1": 128}
+"""`bucket_base` of the time before requests were stored with their size."""
 VARIANTS = {
     "mini": Variant(
         name="mini",
         title="bundled tiny model, inverted order: runs on any CPU in seconds",
         planner="inverted",
+        longer="mini-f1",
         transformer="framepack/mini",
-        bucket_base=128,
+        bucket_base=160,
+        seconds=2.4,
+        steps=2,
+        fast=2,
+        best=3,
+        cfg_most=1.5,
         length="exact",
         bundled=True,
+        few_words=True,
     ),
     "mini-f1": Variant(
         name="mini-f1",
         title="bundled tiny model, forward order",
         planner="forward",
         transformer="framepack/mini",
-        bucket_base=128,
+        bucket_base=160,
+        seconds=2.4,
+        steps=2,
+        fast=2,
+        best=3,
+        cfg_most=1.5,
         length="exact",
         bundled=True,
+        few_words=True,
     ),
     "framepack": Variant(
         name="framepack",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from framepack.spec.shapes import FPS, TEMPORAL_STRIDE
-from framepack.spec.variants import VARIANTS
+from framepack.spec.variants import DEFAULT, VARIANTS
 from framepack.training.evaluate_cases import Picture
 from framepack.training.evaluate_metrics import Drift, Video
 from framepack.training.motions import MOTIONS
@@ -52,9 +52,9 @@ class Settings:
     photos: int = 4
     motions: tuple[str, ...] = tuple(MOTIONS)
     """Prompts that are given; the nearest one is always sought among all motions."""
-    size: tuple[int, int] = (128, 128)
+    size: tuple[int, int] = (VARIANTS[DEFAULT].bucket_base, VARIANTS[DEFAULT].bucket_base)
     """Width and height, multiples of 16."""
-    steps: int = 8
+    steps: int = VARIANTS[DEFAULT].steps
     sampler: str = "unipc"
     sections: int = 6
     """Length of the videos that drift is measured on."""

@@ -6,7 +6,7 @@ import pytest
 
 from framepack.app.paths import for_client
 from framepack.app.ui.controls import CONTROLS
-from framepack.app.ui.form import beyond, defaults, draft, findings, first_length, request_of, restored
+from framepack.app.ui.form import beyond, defaults, draft, findings, first, request_of, restored
 from framepack.app.ui.kinds import Number, Slide, Whole
 from framepack.jobs.folders import Folders
 from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, Lora, OutputSettings, TimedPrompt
@@ -48,7 +48,8 @@ def test_a_request_survives_the_form_to_the_last_bit(everything: GenerationReque
 def test_the_form_begins_with_the_requests_own_defaults_at_the_length_its_model_does_best(folders: Folders) -> None:
     image = folders.uploads / "a.png"
     assert request_of(defaults() | {"image": "a.png"}, folders) == GenerationRequest(image=image, seconds=2.4)
-    assert [first_length(model) for model in ("mini", "mini-f1", "framepack")] == [2.4, 2.4, 5.0]
+    assert [first(model, "seconds") for model in ("mini", "mini-f1", "framepack")] == [2.4, 2.4, 5.0]
+    assert [first(model, "steps") for model in ("mini", "mini-f1", "framepack")] == [2, 2, 25]
 
 
 def test_without_a_picture_the_first_thing_said_is_to_add_one(folders: Folders) -> None:

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from framepack.app.paths import find_file, find_lora, from_client
 from framepack.app.ui.controls import CONTROLS, Control, Values
 from framepack.app.ui.kinds import Choice, Number, Rows, Slide, Whole
-from framepack.app.ui.shortcuts import length_for
 from framepack.jobs.folders import Folders
 from framepack.spec.model import explain
 from framepack.spec.picture import Picture
@@ -22,6 +21,8 @@ from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
 NO_PICTURE = "Add a picture first: drop one into the frame, or paste it."
+FOLLOWING = ("seconds", "steps")
+"""Numbers whose first value is the model's."""
 LONG = 2**53
 """From here on a browser's numbers are no longer whole."""
 
@@ -36,15 +37,14 @@ class FieldError(ValueError):
 
 @cache
 def defaults() -> dict[str, Any]:
-    """What the controls show at first: the request's own defaults, the length its model does best, and no picture."""
+    """What the controls show at first: the request's own defaults, no size, and no picture."""
     request = GenerationRequest(image=Picture(file=Path("-")))
-    length = {"seconds": first_length(request.model)}
-    return values_of(request.model_dump(mode="json") | {"image": None, **length})
+    return values_of(request.model_dump(mode="json") | {"image": None, "resolution": None})
 
 
-def first_length(model: str) -> float:
-    """Seconds a video of this model has until someone chooses."""
-    return length_for(model, GenerationRequest.model_fields["seconds"].default)
+def first(model: str, field: str) -> Any:
+    """What a number is that follows from the model, until someone chooses."""
+    return GenerationRequest.own(model)[field]
 
 
 def values_of(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,6 +163,8 @@ def restored(
     values = values_of(whole.model_dump(mode="json") | {"image": pictures})
     if whole.length == VARIANTS[whole.model].length:
         values["length"] = ""  # the model's own way, which follows when another is chosen
+    if whole.resolution == VARIANTS[whole.model].bucket_base:
+        values["resolution"] = ""
     values["image"] = here(pictures, folders, said) if pictures else None
     for field in ("frames", "end_frame"):
         values[field] = [row for row in values[field] if here(row["image"], folders, said)]
@@ -228,8 +230,8 @@ def meant(control: Control, values: Values) -> Any:
 
 def at_first(control: Control, values: Values) -> Any:
     """What an empty number means."""
-    if control.field == "seconds":
-        return first_length(str(values["model"]))
+    if control.field in FOLLOWING:
+        return first(str(values["model"]), control.field)
     value = defaults()[control.field]
     return None if empty(value) else plain(value)
 

@@ -121,7 +121,7 @@ class Layout:
 
     def _advanced(self) -> gr.Radio:
         start = shortcuts.mode_of(defaults())
-        modes = list(shortcuts.LABELS)
+        modes = shortcuts.labels_for(defaults()["model"])
         mode = gr.Radio(modes, value=start, label="Quality mode", info=MODE_HELP, elem_id="fp-mode")
         self._place("advanced")
         return mode

@@ -86,9 +86,9 @@ class Page:
         self.controls["image"].act(self._spoken(self._hand_in), fields, changing, **QUIET)  # type: ignore[attr-defined]
         tab.leave.click(lambda: replacing(LEFT), None, [tab.memory], **QUIET)
         tab.dice.click(lambda: replacing(Outcome(values={"seed": new_seed()})), None, [tab.memory], **QUIET)
-        tab.mode.input(mode, [tab.mode], [tab.memory], **QUIET)
-        lengths = [self.controls["model"], self.controls["seconds"], tab.model]
-        self.controls["model"].input(follow, lengths, lengths[1:], **QUIET)  # type: ignore[attr-defined]
+        tab.mode.input(mode, [tab.mode, self.controls["model"]], [tab.memory], **QUIET)
+        own = [self.controls["model"], *(self.controls[field] for field in form.FOLLOWING), tab.model]
+        self.controls["model"].input(follow, own, own[1:], **QUIET)  # type: ignore[attr-defined]
         thresholds = [self.controls["cache"], self.controls["cache_threshold"]]
         self.controls["cache"].input(shortcuts.threshold_for, thresholds, thresholds[1:], **QUIET)  # type: ignore[attr-defined]
         self.controls["model"].change(self.desk.advice, watched[-1:], [tab.advice], **QUIET)  # type: ignore[attr-defined]
@@ -145,7 +145,8 @@ class Page:
         marks = [mark(field, sentence, "wrong") for field, sentence in wrong.items()]
         marks += [mark(field, sentence, "told") for field, sentence in doubts.items() if field not in wrong]
         line = "" if wrong else views.summary(form.draft(values))
-        return ruled | {self.tab.marks: marks, self.tab.summary: line, self.tab.mode: shortcuts.mode_of(values)}
+        mode = gr.update(value=shortcuts.mode_of(values), choices=shortcuts.labels_for(values["model"]))
+        return ruled | {self.tab.marks: marks, self.tab.summary: line, self.tab.mode: mode}
 
     def _submit(self, *given: Any) -> Updates:
         *values, lock, job, editing, search, preserve = given
@@ -258,15 +259,18 @@ def mark(field: str, sentence: str, tone: str) -> dict[str, str]:
     return {"id": element_id(field) if field else "fp-summary", "text": sentence, "tone": tone}
 
 
-def mode(name: str) -> dict[str, Any]:
+def mode(name: str, model: str) -> dict[str, Any]:
     """What a quality mode moves; nothing where it is "my own"."""
-    return replacing(Outcome(values=shortcuts.MODES.get(name, {})))
+    return replacing(Outcome(values=shortcuts.modes_of(model).get(name, {})))
 
 
-def follow(model: str, seconds: Any, before: str) -> tuple[Any, str]:
-    """The length and the model: a length nobody has chosen is the one the model does best."""
-    usual = seconds in ("", form.first_length(before or model))
-    return (form.first_length(model) if usual else gr.skip()), model
+def follow(model: str, *now: Any) -> tuple[Any, ...]:
+    """The numbers that follow from the model, and it: those that nobody has chosen are its own. The last is before."""
+    *numbers, before = now
+    pairs = zip(form.FOLLOWING, numbers, strict=True)
+    usual = [value in ("", form.first(before or model, field)) for field, value in pairs]
+    own = [form.first(model, field) if old else gr.skip() for field, old in zip(form.FOLLOWING, usual, strict=True)]
+    return *own, model
 
 
 def new_seed() -> str:

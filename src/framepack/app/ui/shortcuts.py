@@ -1,4 +1,4 @@
-"""What sets several controls at once: quality modes, and the length a model does best. Pure.
+"""What sets several controls at once: quality modes, and sentences to begin with. Pure.
 
 Nothing here is a setting of its own: a mode only moves controls one can see, and is read off them again.
 """
@@ -11,15 +11,7 @@ from framepack.spec.variants import VARIANTS
 
 OWN = "own"
 """The mode of settings that are none of the others'."""
-MODES: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 15, "cache": "teacache", "cache_threshold": 0.15},
-    "balanced": {"steps": 25, "cache": "none", "cache_threshold": 0.15},
-    "best": {"steps": 40, "cache": "none", "cache_threshold": 0.15},
-}
-"""What each mode moves. Balanced is the request's own default and what the published system does without its cache."""
 LABELS = (("Fast", "fast"), ("Balanced", "balanced"), ("Best", "best"), ("My own", OWN))
-LENGTHS = {"mini": 2.4, "mini-f1": 2.4}
-"""Seconds the bundled models do best: they were trained on short clips. Others begin with the request's default."""
 
 CAMERA = ("The camera pans left.", "The camera zooms in.", "Night falls.", "The sun rises.")
 EFFECTS = ("The picture ripples.", "The light gets warmer.")
@@ -29,19 +21,31 @@ ACTIONS = (
 )
 
 
+def modes_of(model: str) -> dict[str, dict[str, Any]]:
+    """What each mode moves. Balanced is the model's own way, and for 13 B the published system's without its cache.
+
+    Where the fast mode has as few steps as the balanced one there is nothing for a cache to skip.
+    """
+    variant, whole = VARIANTS[model], {"cache": "none", "cache_threshold": THRESHOLDS["none"]}
+    cached = {"cache": "teacache", "cache_threshold": THRESHOLDS["teacache"]}
+    modes = {"balanced": whole | {"steps": variant.steps}, "best": whole | {"steps": variant.best}}
+    return modes if variant.fast == variant.steps else {"fast": cached | {"steps": variant.fast}} | modes
+
+
+def labels_for(model: str) -> list[tuple[str, str]]:
+    """The modes a model has, as the page shows them."""
+    return [(label, name) for label, name in LABELS if name == OWN or name in modes_of(model)]
+
+
 def mode_of(values: Values) -> str:
     """The mode the controls are in."""
-    return next((name for name, moved in MODES.items() if all(values[key] == moved[key] for key in moved)), OWN)
+    modes = modes_of(values["model"])
+    return next((name for name, moved in modes.items() if all(values[key] == moved[key] for key in moved)), OWN)
 
 
 def threshold_for(cache: CacheName, threshold: float) -> float:
     """The cache's own threshold in place of another cache's; one that somebody chose stays."""
     return THRESHOLDS[cache] if threshold in THRESHOLDS.values() else threshold
-
-
-def length_for(model: str, default: float) -> float:
-    """What the length of a video of `model` is at first."""
-    return LENGTHS.get(model, default)
 
 
 def prompts_for(model: str) -> tuple[str, ...]:

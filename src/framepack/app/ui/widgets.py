@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from framepack.app.ui.controls import Control
-from framepack.app.ui.form import defaults, first_length
+from framepack.app.ui.form import FOLLOWING, defaults, first
 from framepack.app.ui.kinds import Choice, Number, Picture, Rows, Slide, Switch, Text, Whole
 from framepack.spec.variants import VARIANTS
 
@@ -54,7 +54,8 @@ def build(control: Control) -> Component:
         case Number():
             return panel("number", value, visible=visible, start=value, **own)
         case Slide() as slide:
-            start = {model: first_length(model) for model in VARIANTS} if control.field == "seconds" else value
+            follows = control.field in FOLLOWING
+            start = {model: first(model, control.field) for model in VARIANTS} if follows else value
             return panel("number", value, visible=visible, start=start, **vars(slide), **own)
         case Choice(choices=choices):
             return gr.Dropdown(list(choices), value=value, filterable=False, min_width=220, visible=visible, **told)
