@@ -23,7 +23,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from framepack.pipeline.sources import BUNDLED, ModelSource
+from framepack.files.assets import BUNDLED
+from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.sums import SUMS
 from framepack.pipeline.verify import verify
 from framepack.spec.variants import VARIANTS

@@ -15,9 +15,9 @@ from PIL import Image
 
 from framepack.app import cli
 from framepack.app.settings import Settings
+from framepack.files.assets import BUNDLED
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
-from framepack.pipeline.sources import BUNDLED
 
 SMALL = ["--model", "mini", "--width", "32", "--height", "32", "--window", "3", "--steps", "2", "--dtype", "float32"]
 

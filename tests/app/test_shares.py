@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from framepack.app.shares import STRIDE, TILE, decoded_latents
+from framepack.files.assets import BUNDLED
 from framepack.models.vae import VideoVAE, empty_vae
 from framepack.models.vae_tiles import TileMemo, TimeTiles, decode_in_time
 from framepack.pipeline.skeleton import SHAPES
-from framepack.pipeline.sources import BUNDLED
 from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, GuideFrame
 from framepack.spec.variants import HUNYUAN_REPO

@@ -21,6 +21,7 @@ from torch import nn
 
 from framepack import FramePack, GenerationRequest
 from framepack.app import runtime
+from framepack.files.assets import BUNDLED
 from framepack.memory import MemoryManager, disk, lanes
 from framepack.models import encoders
 from framepack.models.lora import fuse_loras
@@ -29,7 +30,7 @@ from framepack.pipeline import framepack as pipeline
 from framepack.pipeline import run
 from framepack.pipeline.loader import Loader, choose_dtypes, empty_transformer
 from framepack.pipeline.skeleton import SHAPES, Skeleton
-from framepack.pipeline.sources import BUNDLED, ModelSource
+from framepack.pipeline.sources import ModelSource
 from framepack.spec.events import Notice, StepDone
 from framepack.spec.variants import VARIANTS
 

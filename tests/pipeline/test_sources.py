@@ -7,7 +7,6 @@ import pytest
 import torch
 from tiny_checkpoints import BASE, VISION
 
-from framepack.pipeline import sources
 from framepack.pipeline.loader import Dtypes
 from framepack.pipeline.skeleton import SHAPES, Skeleton
 from framepack.pipeline.sources import (
@@ -42,7 +41,7 @@ def filled(source, tiny_models_dir) -> ModelSource:
 @pytest.fixture
 def bundled(tiny_models_dir, tmp_path, monkeypatch) -> Path:
     """A package with the tiny models in place of the bundled ones."""
-    monkeypatch.setattr(sources, "BUNDLED", tmp_path / "assets")
+    monkeypatch.setattr("framepack.files.assets.BUNDLED", tmp_path / "assets")
     return shutil.copytree(tiny_models_dir, tmp_path / "assets" / "mini")
 
 

@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
+from framepack.files.assets import BUNDLED
 from framepack.models.checkpoint import CheckpointError
 from framepack.pipeline.loader import Loader, choose_dtypes
-from framepack.pipeline.sources import BUNDLED, ModelSource
+from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.sums import (
     KINDS,
     SUMS,

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_checkpoints import BASE
 
+from framepack.files.assets import BUNDLED
 from framepack.pipeline.loader import Loader, choose_dtypes
-from framepack.pipeline.sources import BUNDLED, ModelSource
+from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.sums import SUMS
 from framepack.pipeline.verify import bytes_to_read, verify
 from framepack.spec.variants import VARIANTS

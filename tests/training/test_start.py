@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_recipe import TINY
 
-from framepack.pipeline.sources import BUNDLED
+from framepack.files.assets import BUNDLED
 from framepack.training import vae
 from framepack.training.curve import read_log
 from framepack.training.optimizer import Optimizer

@@ -24,6 +24,7 @@ from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.plan import delivery, plan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unheeded import unheeded
+from framepack.spec.unknown import unknown_in
 
 CARD = torch.device("meta")
 """Stands for the GPU that `--vram-limit` describes where there is none."""
@@ -71,7 +72,11 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
     )
     show(planned, console)
     tell_missing(request.model, source, console)
-    notes = [*passed_over(variant_of(request.model), source), *unheeded(request)]
+    notes = [
+        *passed_over(variant_of(request.model), source),
+        *unheeded(request),
+        *unknown_in(request, source.models_dir),
+    ]
     if without_say:
         notes.append(f"{', '.join(without_say)} would be heeded by `generate`; the plan is the same with any value")
     for note in notes:

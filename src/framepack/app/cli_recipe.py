@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from framepack.files.assets import BUNDLED
 from framepack.pipeline.device import choose_device
-from framepack.pipeline.sources import BUNDLED
 from framepack.training import recipe as recipe_module
 from framepack.training import trainer
 from framepack.training.allocator import keep_freed_memory

@@ -141,6 +141,7 @@ def batch(
     """
     from framepack.app.cli_request import presets_of
     from framepack.app.paths import adopt, check_files, check_output
+    from framepack.app.settings import Settings
     from framepack.jobs.batch import (
         batch_name,
         leaves,
@@ -156,6 +157,7 @@ def batch(
     from framepack.spec.plan import delivery
     from framepack.spec.request import GenerationRequest
     from framepack.spec.unheeded import unheeded
+    from framepack.spec.unknown import unknown_in
 
     own = given(context, OF_WORKERS)
     if detach and own:
@@ -184,11 +186,12 @@ def batch(
     if (same := len(requests) - len({request.model_dump_json() for request in requests})) > 0:
         print(f"note: {same} of {len(requests)} videos are the same as others: change a setting", file=sys.stderr)
     if dry_run:
+        models = models_dir or Settings.from_environment().models_dir
         for label, request in zip(labels, requests, strict=True):
             check_output(request)
             told = f"{request.model}, {delivery(request)}, seed {request.seed}, {request.prompt[:60]!r}"
             print(f"{label or source.name}: {told}")
-            for note in unheeded(request):
+            for note in (*unheeded(request), *unknown_in(request, models)):
                 print(f"{label}  note: {note}")
         if others := given(context, (*OF_WORKERS, "preserve", "again", "detach")):
             print(f"note: {', '.join(others)} would be heeded without --dry-run, which only checks and lists")

@@ -24,6 +24,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from framepack.files.words import Words
 from framepack.models.checkpoint import (
     FIX,
     CheckpointError,
@@ -35,7 +36,6 @@ from framepack.models.checkpoint import (
 )
 from framepack.models.preprocess import LARGEST_SIDE, load_preprocessor, preprocess
 from framepack.models.transfer import to_device
-from framepack.models.words import Words
 
 TEMPLATE_PREFIX = (
     "<|start_header_id|>system<|end_header_id|>\n\nDescribe the video by detailing the following aspects: "
@@ -194,7 +194,7 @@ def load_text_encoder(base: Path, dtype: torch.dtype | None = None, fill: Fill =
 
     Tokenizers first: they are small, and a wrong one is found before gigabytes are read. fill: how weights get in.
     """
-    words = Words.read(base)
+    words = read_words(base)
     tokenizer, tokenizer_2 = load_tokenizers(base)
     llama, rules = empty_llama(base / "text_encoder")
     rotary = type(llama.rotary_emb)(llama.config)
@@ -215,7 +215,7 @@ def load_image_encoder(vision: Path, dtype: torch.dtype | None = None) -> ImageE
 
 def check_text_encoder(base: Path) -> None:
     """Opens tokenizers and all weight files' headers; CheckpointError when anything is missing or does not fit."""
-    Words.read(base)
+    read_words(base)
     load_tokenizers(base)
     for folder, empty in ((base / "text_encoder", empty_llama), (base / "text_encoder_2", empty_clip)):
         module, rules = empty(folder)
@@ -271,6 +271,14 @@ def _position_ids(module: nn.Module) -> dict[str, Tensor]:
     """The buffers that building on the meta device leaves empty and no file holds."""
     names = [(name, buffer) for name, buffer in module.named_buffers() if name.endswith("position_ids")]
     return {name: torch.arange(buffer.shape[-1])[None] for name, buffer in names}
+
+
+def read_words(base: Path) -> Words | None:
+    """The table beside the tokenizers, if there is one; CheckpointError where it is none."""
+    try:
+        return Words.read(base)
+    except ValueError as error:
+        raise CheckpointError(f"{error}; {FIX}") from error
 
 
 def load_tokenizers(base: Path) -> tuple[Tokenizer, Tokenizer]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from framepack.files.assets import BUNDLED
 from framepack.memory import FileSlice, map_weights
 from framepack.models.attention import BACKENDS, Attention
 from framepack.models.checkpoint import (
@@ -31,7 +32,7 @@ from framepack.models.encoders import ImageEncoder, TextEncoder, load_image_enco
 from framepack.models.lora import check_lora, fuse_loras
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.vae import VideoVAE, load_vae
-from framepack.pipeline.sources import BUNDLED, Folders, ModelSource, passed_over, require
+from framepack.pipeline.sources import Folders, ModelSource, passed_over, require
 from framepack.pipeline.sums import HASHED_WHEN_LOADED, check_when_loaded, known_sum, model_files
 from framepack.spec.request import Lora
 from framepack.spec.variants import Variant

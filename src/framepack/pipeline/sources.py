@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 
 from huggingface_hub import constants, try_to_load_from_cache
 
+from framepack.files.assets import bundled_root
 from framepack.models.checkpoint import CheckpointError, read_config, weight_files
 from framepack.pipeline.sums import Stamps
 from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO, Variant
 
-BUNDLED = Path(__file__).parent.parent / "assets"
 """Each bundled model is a folder here, laid out like a `--models-dir`."""
 
 WITH_WEIGHTS = ("", "text_encoder", "text_encoder_2", "vae", "image_encoder")
@@ -142,10 +142,8 @@ def locate(variant: Variant, source: ModelSource) -> tuple[Place, ...]:
     wanted = repositories(variant, source.revision)
     if not variant.bundled:
         return tuple(_locate_one(repository, source) for repository in wanted)
-    if source.models_dir is not None and (source.models_dir / variant.transformer).is_dir():
-        root, where = source.models_dir, "models-dir"
-    else:
-        root, where = BUNDLED / Path(variant.transformer).name, "bundled"
+    root = bundled_root(variant.transformer, source.models_dir)
+    where = "models-dir" if root == source.models_dir else "bundled"
     return tuple(_place(repository, where, root / repository.repo) for repository in wanted)
 
 

@@ -17,6 +17,7 @@ from framepack.spec.timeline import (
     image_mix,
     is_backward,
     prompt_at,
+    still_from,
     tiles_of,
     timed_prompts,
     view_of,
@@ -111,15 +112,13 @@ class SectionPlan(Cut):
 def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
     """The sections of `request` in the order they are made."""
     guides, prompts = guides_of(request), timed_prompts(request)
-    taught = any(lora.strength for lora in request.loras)
-    few_words = VARIANTS[request.model].few_words and not taught
     sections = (
         SectionPlan(
             **vars(cut),
             at=at,
             context=context,
             prompt=prompt_at(prompts, cut.latents, request.prompt),
-            still=few_words and not any(guide.latent >= cut.latents.start for guide in guides),
+            still=cut.latents.start >= still_from(request),
             image=image_mix(guides, cut.latents),
         )
         for cut, (at, context) in zip(

@@ -103,6 +103,13 @@ def prompt_at(prompts: Sequence[TimedPrompt], latents: range, otherwise: str) ->
     return prompts[due - 1].text if due else otherwise
 
 
+def still_from(request: GenerationRequest) -> float:
+    """The latent from which on a model of few words has nothing but its prompt: no picture ahead and no LoRA."""
+    if not VARIANTS[request.model].few_words or any(lora.strength for lora in request.loras):
+        return math.inf
+    return max((guide.latent + 1 for guide in guides_of(request)), default=0)
+
+
 def image_mix(guides: Sequence[Guide], latents: range) -> tuple[tuple[str, float], ...]:
     """Weights of the pictures whose features describe a section: linear in time between its two neighbours.
 

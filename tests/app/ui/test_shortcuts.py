@@ -7,7 +7,7 @@ from framepack.app.ui.form import defaults, draft
 from framepack.app.ui.shortcuts import LABELS, OWN, labels_for, mode_of, modes_of, prompts_for, threshold_for
 from framepack.spec.request import THRESHOLDS
 from framepack.spec.variants import VARIANTS
-from framepack.training.grammar import PHRASES
+from framepack.training.grammar import PHRASES, SPRITE_PHRASES
 
 EACH = [(model, name) for model in VARIANTS for name in modes_of(model)]
 
@@ -34,11 +34,11 @@ def test_the_page_begins_balanced_and_every_mode_has_a_label() -> None:
 
 
 def test_the_bundled_models_are_asked_only_for_motions_they_were_trained_on() -> None:
-    known = {phrase for phrases in PHRASES.values() for phrase in phrases}
+    known = {phrase for phrases in (PHRASES | SPRITE_PHRASES).values() for phrase in phrases}
     for model, variant in VARIANTS.items():
-        asked = {prompt.removesuffix(".").lower() for prompt in prompts_for(model)}
-        assert len(asked) == 6
-        assert (asked <= known) is variant.bundled
+        asked = [prompt.removesuffix(".").lower() for prompts in prompts_for(model).values() for prompt in prompts]
+        assert len(set(asked)) == len(asked)
+        assert (set(asked) <= known) is variant.bundled
 
 
 def test_another_cache_brings_its_own_threshold_and_leaves_a_chosen_one():

@@ -144,7 +144,7 @@ class Page:
         wrong, doubts = form.findings(values), form.beyond(values)
         marks = [mark(field, sentence, "wrong") for field, sentence in wrong.items()]
         marks += [mark(field, sentence, "told") for field, sentence in doubts.items() if field not in wrong]
-        line = "" if wrong else views.summary(form.draft(values))
+        line = "" if wrong else views.summary(form.draft(values), self.desk.service.models.models_dir)
         mode = gr.update(value=shortcuts.mode_of(values), choices=shortcuts.labels_for(values["model"]))
         return ruled | {self.tab.marks: marks, self.tab.summary: line, self.tab.mode: mode}
 

@@ -13,8 +13,21 @@ OWN = "own"
 """The mode of settings that are none of the others'."""
 LABELS = (("Fast", "fast"), ("Balanced", "balanced"), ("Best", "best"), ("My own", OWN))
 
-CAMERA = ("The camera pans left.", "The camera zooms in.", "Night falls.", "The sun rises.")
-EFFECTS = ("The picture ripples.", "The light gets warmer.")
+KNOWN = {
+    "Camera": (
+        "The camera pans left.",
+        "The camera pans right.",
+        "The camera tilts up.",
+        "The camera zooms in.",
+        "The camera zooms out.",
+        "The camera rolls clockwise.",
+        "The camera sways.",
+    ),
+    "Light": ("Night falls.", "The sun rises.", "The light gets warmer.", "The light gets cooler."),
+    "Things": ("The picture ripples.", "The ball bounces.", "The object spins."),
+    "Still": ("A static shot.",),
+}
+"""What the bundled models know, by kind."""
 ACTIONS = (
     "The girl dances gracefully, with clear movements, full of charm.",
     "The man turns around, smiles and waves at the camera.",
@@ -48,6 +61,8 @@ def threshold_for(cache: CacheName, threshold: float) -> float:
     return THRESHOLDS[cache] if threshold in THRESHOLDS.values() else threshold
 
 
-def prompts_for(model: str) -> tuple[str, ...]:
-    """Sentences to begin with. The bundled models move the camera and the light; people act in the large ones."""
-    return CAMERA + EFFECTS if VARIANTS[model].bundled else ACTIONS + CAMERA
+def prompts_for(model: str) -> dict[str, tuple[str, ...]]:
+    """Sentences to begin with, by kind. The bundled models know these motions only; people act in the large ones."""
+    if VARIANTS[model].few_words:
+        return KNOWN
+    return {"People": ACTIONS, "Camera": KNOWN["Camera"][:4], "Light": KNOWN["Light"][:2]}

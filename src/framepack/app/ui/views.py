@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from framepack.app.display import clock
@@ -18,6 +19,7 @@ from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS
 from framepack.spec.timeline import guides_of, is_backward, tiles_of
 from framepack.spec.unheeded import unheeded
+from framepack.spec.unknown import unknown_in
 from framepack.spec.variants import VARIANTS
 
 PLAYABLE = {".mp4": "video", ".webm": "video", ".gif": "picture", ".webp": "picture"}
@@ -219,9 +221,9 @@ def timeline(request: GenerationRequest) -> View:
     }
 
 
-def summary(request: GenerationRequest) -> str:
+def summary(request: GenerationRequest, models_dir: Path | None) -> str:
     """What will be made, and what of the request has no effect, for below the button."""
-    line, doubts = delivery(request), unheeded(request)
+    line, doubts = delivery(request), [*unheeded(request), *unknown_in(request, models_dir)]
     return " ".join([f"{line}." if doubts else line, *map(sentence, doubts)])
 
 

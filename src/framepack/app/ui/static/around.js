@@ -1,10 +1,10 @@
 /* What stands around the form: quick prompts, advice on the model, sentences at fields, presets. */
 
-/* Sentences to begin with: one is added to what is typed, and taken out again. */
+/* Sentences to begin with, by kind: one is added to what is typed, and taken out again. */
 FP.kinds.chips = (root) => {
   const prompt = () => document.querySelector("#c-prompt textarea")?.value || "";
-  const group = FP.el("div", { class: "fp-chips", role: "group", "aria-label": "Quick prompts" });
-  const look = () => [...group.children].forEach((chip) => chip.setAttribute("aria-pressed", prompt().includes(chip.title)));
+  const group = FP.el("div", { class: "fp-quick", role: "group", "aria-label": "Quick prompts" });
+  const look = () => group.querySelectorAll("button").forEach((chip) => chip.setAttribute("aria-pressed", prompt().includes(chip.title)));
   const press = (text) => {
     const typed = prompt().trim();
     const ended = !typed || /[.!?…]$/.test(typed) ? typed : `${typed}.`;
@@ -16,8 +16,10 @@ FP.kinds.chips = (root) => {
   document.addEventListener("input", ({ target }) => target.matches("#c-prompt textarea") && look());
   document.addEventListener("fp-kept", () => setTimeout(look));
   return {
-    draw: (texts) => {
-      group.replaceChildren(...(texts || []).map((text) => FP.el("button", { type: "button", class: "fp-chip", title: text, onclick: () => press(text) }, text.split(/[,.]/)[0])));
+    draw: (kinds) => {
+      const chip = (text) => FP.el("button", { type: "button", class: "fp-chip", title: text, onclick: () => press(text) }, text.split(/[,.]/)[0]);
+      group.replaceChildren(...Object.entries(kinds || {}).map(([kind, texts]) =>
+        FP.el("div", { class: "fp-chips", role: "group", "aria-label": kind }, FP.el("span", { class: "fp-kind", "aria-hidden": "true" }, kind), ...texts.map(chip))));
       look();
     },
   };

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from framepack.files.assets import BUNDLED
+from framepack.files.words import FILE, Words
 from framepack.models.checkpoint import CheckpointError
-from framepack.models.encoders import load_text_encoder
-from framepack.models.words import FILE, Words
-from framepack.pipeline.sources import BUNDLED
+from framepack.models.encoders import load_text_encoder, read_words
+from framepack.spec.request import GenerationRequest
+from framepack.spec.unknown import unknown_in
 from framepack.training.evaluate_words import PARAPHRASES, UNKNOWN
 from framepack.training.export import tokenizers_in
 from framepack.training.grammar import DEEDS, JOINS, PACES, PHRASES, SPRITE_PHRASES
@@ -122,4 +124,14 @@ def test_models_that_read_free_text_have_none(tmp_path: Path) -> None:
 def test_a_damaged_table_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)
     with pytest.raises(CheckpointError, match=r"words\.json is no table of words"):
-        Words.read(tmp_path)
+        read_words(tmp_path)
+
+
+def test_what_a_request_asks_in_vain_is_told_before_the_work() -> None:
+    def told(**fields: object) -> int:
+        return len(unknown_in(GenerationRequest(image="a.png", **fields), None))
+
+    assert told(prompt="she smiles") == told(prompt="") == 1
+    assert told(prompt="a slow dolly in") == told(prompt="", model="framepack") == 0
+    assert told(prompt="", end_frame={"image": "b.png"}) == 0
+    assert told(prompt="pan left", prompts=[{"second": 1.2, "text": "she smiles"}]) == 1

@@ -4,17 +4,17 @@ The table lies beside the model's tokenizers, so that every caller of its text e
 text have none. Its own phrases are left as they are. Knows text; no tensors.
 """
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Self
 
-from framepack.models.checkpoint import FIX, CheckpointError
+from framepack.files.text import json_of, text_of_file
 
+FILE_MOST = 1_000_000
+"""Bytes of a table."""
 FILE = "words.json"
 STILL = "still"
 """What is asked for by who only denies."""
@@ -73,13 +73,11 @@ class Words:
     not_misspelt: Sequence[str]
     kinds: Mapping[str, Sequence[str]]
 
-    @classmethod
-    def read(cls, folder: Path) -> Self | None:
-        """Of the folder that holds the tokenizers; None where it has no table. CheckpointError for one that is none."""
+    @staticmethod
+    def read(folder: Path) -> "Words | None":
+        """Of the folder that holds the tokenizers; None where it has no table. ValueError for one that is none."""
         file = folder / FILE
-        if not file.is_file():
-            return None
-        return _read(cls, file, file.stat().st_mtime_ns)
+        return _read(file, file.stat().st_mtime_ns) if file.is_file() else None
 
     def hear(self, prompt: str, *, still: bool = True) -> Heard:
         """The prompt in the model's own words. What asks for nothing known, or denies it, stands still.
@@ -221,13 +219,12 @@ class Words:
 
 
 @lru_cache(maxsize=8)
-def _read(cls: Any, file: Path, changed: int) -> Any:  # `changed` makes a table that was written anew another one
+def _read(file: Path, changed: int) -> Words:  # `changed` makes a table that was written anew another one
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        words = cls(**content)
+        words = Words(**json_of(text_of_file(file, FILE_MOST)))
         words.hear("the camera pans left")
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        raise CheckpointError(f"{file} is no table of words ({error}); {FIX}") from error
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"{file} is no table of words ({error})") from error
     return words
 
 

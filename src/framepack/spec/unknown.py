@@ -1,0 +1,26 @@
+"""What of a request's prompts a model of few words does not know, told before the work."""
+
+from pathlib import Path
+
+from framepack.files.assets import bundled_root
+from framepack.files.words import Words
+from framepack.spec.request import GenerationRequest
+from framepack.spec.timeline import prompt_at, still_from, tiles_of, timed_prompts
+from framepack.spec.variants import VARIANTS
+
+
+def words_of(model: str, models_dir: Path | None) -> Words | None:
+    """The table of a model of few words, which others have not. ValueError for one that is none."""
+    variant = VARIANTS[model]
+    return Words.read(bundled_root(variant.transformer, models_dir) / variant.base) if variant.few_words else None
+
+
+def unknown_in(request: GenerationRequest, models_dir: Path | None) -> list[str]:
+    """A sentence where nothing in a prompt is known to the request's model and nothing else says what to do."""
+    words = words_of(request.model, models_dir)
+    if words is None:
+        return []
+    timed, alone = timed_prompts(request), still_from(request)
+    tiles = [latents for latents in tiles_of(request) if latents.start >= alone]
+    prompts = dict.fromkeys(prompt_at(timed, latents, request.prompt) for latents in tiles)
+    return list(dict.fromkeys(filter(None, map(words.notice, prompts))))
