@@ -54,7 +54,9 @@ def picture() -> Image.Image:
     ridge(image, rng, 408, 70, (40, 62, 52), (110, 110, 100))
     mirror = image[HORIZON - 1 :: -1][: HEIGHT - HORIZON]
     depth = np.linspace(0, 1, HEIGHT - HORIZON)[:, None]
-    waves = np.sin(np.linspace(0, 26, HEIGHT - HORIZON)[:, None] ** 1.5 + 5 * octaves(rng, HEIGHT - HORIZON, WIDTH, 0.6, 6))
+    waves = np.sin(
+        np.linspace(0, 26, HEIGHT - HORIZON)[:, None] ** 1.5 + 5 * octaves(rng, HEIGHT - HORIZON, WIDTH, 0.6, 6)
+    )
     shift = (columns[HORIZON:] + waves * (2 + 10 * depth)).astype(int).clip(0, WIDTH - 1)
     water = mirror[np.arange(len(mirror))[:, None], shift] * (0.82 - 0.35 * depth[..., None]) + np.array((8, 20, 34))
     image[HORIZON : HORIZON + len(water)] = water + (waves * 9 * depth)[..., None]

@@ -24,7 +24,7 @@ KNOWN = {
         "The camera sways.",
     ),
     "Light": ("Night falls.", "The sun rises.", "The light gets warmer.", "The light gets cooler."),
-    "Things": ("The picture ripples.", "The ball bounces.", "The object spins."),
+    "Things": ("The picture ripples.", "The ball moves right.", "The ball bounces."),
     "Still": ("A static shot.",),
 }
 """What the bundled models know, by kind."""
