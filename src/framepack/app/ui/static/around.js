@@ -17,7 +17,8 @@ FP.kinds.chips = (root) => {
   document.addEventListener("fp-kept", () => setTimeout(look));
   return {
     draw: (kinds) => {
-      const chip = (text) => FP.el("button", { type: "button", class: "fp-chip", title: text, onclick: () => press(text) }, text.split(/[,.]/)[0]);
+      const label = (text) => text.split(/[,.]/)[0].replace(/^(The camera|The light gets) /, "");
+      const chip = (text) => FP.el("button", { type: "button", class: "fp-chip", title: text, "aria-label": text, onclick: () => press(text) }, label(text));
       group.replaceChildren(...Object.entries(kinds || {}).map(([kind, texts]) =>
         FP.el("div", { class: "fp-chips", role: "group", "aria-label": kind }, FP.el("span", { class: "fp-kind", "aria-hidden": "true" }, kind), ...texts.map(chip))));
       look();
