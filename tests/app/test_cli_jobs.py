@@ -195,7 +195,7 @@ def test_a_mistake_in_a_batch_queues_nothing(outputs, tmp_path, store):
     assert store.jobs() == []
     lost = run("batch", batch_file(tmp_path, {"image": "lost.png"}), "--dry-run")
     assert f"there is no file {tmp_path / 'lost.png'}" in str(lost.exception)
-    dry = run("batch", batch_file(tmp_path, {}), "--dry-run", "--grid", "seed=1..3")
+    dry = run("batch", batch_file(tmp_path, {"prompt": "night falls"}), "--dry-run", "--grid", "seed=1..3")
     assert dry.output.count("mini, 1.2 s") == 3
     assert "note:" not in dry.output
     dry = run(
@@ -203,6 +203,8 @@ def test_a_mistake_in_a_batch_queues_nothing(outputs, tmp_path, store):
     )
     assert "note: cfg_rescale 0.5 has no effect" in dry.output
     assert "note: --dtype, --again would be heeded without --dry-run" in dry.output
+    dry = run("batch", batch_file(tmp_path, {"prompt": "she smiles"}), "--dry-run")
+    assert "note: Nothing in the prompt is known" in dry.output
     assert store.jobs() == []
 
 

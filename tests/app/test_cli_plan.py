@@ -38,7 +38,7 @@ def test_a_plan_says_that_its_model_is_not_downloaded_and_how_large_it_is(monkey
 
 
 def test_what_has_no_say_in_a_plan_is_told(monkeypatch, capsys):
-    size = ["--width", "640", "--height", "640"]
+    size = ["--width", "640", "--height", "640", "-p", "night falls"]
     assert ask(monkeypatch, "plan", *size) == 0
     assert "note:" not in capsys.readouterr().out
     options = ["-o", "v.mp4", "--work", "folder", "--seed", "7", "--negative", "blurry"]

@@ -17,7 +17,7 @@ LATENTS = [13, 15, 18, 18, 29]
 
 
 def request(sections: int = 5, **more) -> GenerationRequest:
-    return GenerationRequest.model_validate({"image": "x.png", "seconds": 1.2 * sections, **more})
+    return GenerationRequest.model_validate({"image": "x.png", "model": "mini", "seconds": 1.2 * sections, **more})
 
 
 @dataclass

@@ -127,8 +127,8 @@ class Words:
         if self.hear(prompt).asked:
             return None
         known = "; ".join(", ".join(names) for names in self.kinds.values())
-        what = "Nothing in the prompt" if prompt.strip() else "An empty prompt: nothing"
-        return f"{what} is known to this small model, so the picture stands still. It knows: {known}."
+        why = "Nothing in the prompt is known to this small model" if prompt.strip() else "The prompt is empty"
+        return f"{why}, so the picture stands still. It knows: {known}."
 
     # Inside
 

@@ -214,7 +214,9 @@ class FramePack:
 
 
 def notices(inputs: Inputs) -> Iterator[Notice]:
-    """What the encoders had to leave out, and which prompts the model does not know."""
+    """What the encoders had to leave out, and, once for all prompts, what the model does not know."""
     for text in inputs.texts.values():
-        for message in filter(None, (text.notice(), text.unknown)):
+        if message := text.notice():
             yield Notice(message=message)
+    if unknown := next((text.unknown for text in inputs.texts.values() if text.unknown), None):
+        yield Notice(message=unknown)

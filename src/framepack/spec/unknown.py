@@ -16,11 +16,11 @@ def words_of(model: str, models_dir: Path | None) -> Words | None:
 
 
 def unknown_in(request: GenerationRequest, models_dir: Path | None) -> list[str]:
-    """A sentence where nothing in a prompt is known to the request's model and nothing else says what to do."""
+    """A sentence, one for all prompts, where nothing in one is known to the model and nothing else says what to do."""
     words = words_of(request.model, models_dir)
     if words is None:
         return []
     timed, alone = timed_prompts(request), still_from(request)
     tiles = [latents for latents in tiles_of(request) if latents.start >= alone]
     prompts = dict.fromkeys(prompt_at(timed, latents, request.prompt) for latents in tiles)
-    return list(dict.fromkeys(filter(None, map(words.notice, prompts))))
+    return list(filter(None, map(words.notice, prompts)))[:1]

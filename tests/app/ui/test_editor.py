@@ -62,7 +62,7 @@ def test_edits_of_the_start_picture_and_of_one_on_the_way_reach_the_request(tab,
     page.locator("#fp-edit-exposure").press("ArrowRight")
     page.get_by_role("button", name="Pad").click()
     shown(page, rotate=90, crop=[0.2, 0.1, 0.8, 0.6], exposure=0.05, fit="pad")
-    assert size_told(page) == ("112", "144")
+    assert size_told(page) == ("144", "176")
     page.get_by_role("button", name="Done").click()
     page.wait_for_selector(".fp-chosen[data-edited]")
     page.get_by_role("button", name="Pictures and sentences on the way").click()
@@ -71,7 +71,7 @@ def test_edits_of_the_start_picture_and_of_one_on_the_way_reach_the_request(tab,
     page.get_by_role("button", name="Flip horizontally").click()
     drag(page, (0.25, 0.5), (0.25, 0.5))
     shown(page, flip="horizontal", focus=[0.25, 0.5])
-    assert size_told(page) == ("112", "144"), "the start picture decides"
+    assert size_told(page) == ("144", "176"), "the start picture decides"
     page.get_by_role("button", name="Done").click()
     page.wait_for_selector("#c-frames .fp-thumb[data-edited]")
     page.fill("#c-prompt textarea", "edited beforehand")

@@ -65,6 +65,10 @@ def test_a_quality_mode_moves_controls_one_can_see_and_is_read_off_them(tab) -> 
     page = tab()
     page.get_by_role("button", name="Advanced").click()
     assert page.is_checked("#fp-mode >> text=Balanced")
+    assert page.locator("#fp-mode >> text=Fast").count() == 0, "two steps cannot be made fewer"
+    page.check("#fp-mode >> text=Best")
+    page.wait_for_function("() => document.querySelector('#c-steps .fp-head input').value === '3'")
+    choose_model(page, "framepack: ")
     page.check("#fp-mode >> text=Fast")
     page.wait_for_function("() => document.querySelector('#c-steps .fp-head input').value === '15'")
     page.wait_for_selector("#c-cache-threshold:visible")
@@ -93,7 +97,7 @@ def test_a_model_that_is_not_here_says_so_at_its_choice_with_its_size_and_the_wa
 
 def test_the_sentences_to_begin_with_are_what_the_model_can(tab) -> None:
     page = tab()
-    page.get_by_role("button", name="The picture ripples", exact=True).click()
+    page.get_by_role("button", name="The picture ripples.", exact=True).click()
     assert page.input_value("#c-prompt textarea") == "The picture ripples."
     assert page.get_by_role("button", name="The girl dances gracefully").count() == 0
     choose_model(page, "framepack: ")
@@ -103,9 +107,10 @@ def test_the_sentences_to_begin_with_are_what_the_model_can(tab) -> None:
 
 def test_the_length_follows_the_model_until_someone_chooses_one(tab) -> None:
     page = tab()
-    assert value(page, "seconds") == "2.4"
+    assert (value(page, "seconds"), value(page, "steps")) == ("2.4", "2")
     choose_model(page, "framepack: ")
     page.wait_for_function("() => document.querySelector('#c-seconds .fp-head input').value === '5'")
+    page.wait_for_function("() => document.querySelector('#c-steps .fp-head input').value === '25'")
     page.fill("#c-seconds .fp-head input", "7")
     page.press("#c-seconds .fp-head input", "Tab")
     choose_model(page, "mini-f1: ")

@@ -90,7 +90,7 @@ def test_a_number_is_taken_or_spoken_of_at_its_field_and_an_empty_one_is_the_def
     assert page.evaluate("document.activeElement.closest('#c-steps') !== null"), "the field is pointed at"
     page.fill(steps, "")
     page.press(steps, "Tab")
-    assert value(page, "steps") == "25"
+    assert value(page, "steps") == "2"
     page.wait_for_selector("#c-steps .fp-error", state="detached")
     page.fill("#c-guidance .fp-head input", "2,5")
     page.fill("#c-seconds .fp-head input", "0.5")
@@ -100,7 +100,7 @@ def test_a_number_is_taken_or_spoken_of_at_its_field_and_an_empty_one_is_the_def
     page.keyboard.press("Control+Enter")
     stage(page, "running")
     (job,) = site[1].jobs(search="not with these steps")
-    assert (job.request.steps, job.request.seconds, job.request.guidance) == (25, 0.5, 2.5)
+    assert (job.request.steps, job.request.seconds, job.request.guidance) == (2, 0.5, 2.5)
     page.click(".fp-stage button:has-text('Cancel')")
 
 

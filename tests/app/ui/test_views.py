@@ -11,7 +11,7 @@ from framepack.spec.request import GenerationRequest, GuideFrame, TimedPrompt
 
 
 def job(status: str = "running", **more) -> Job:
-    request = GenerationRequest(image=Path("x.png"), prompt="<script>alert(1)</script>", seconds=4.8)
+    request = GenerationRequest(image=Path("x.png"), model="mini", prompt="<script>alert(1)</script>", seconds=4.8)
     return Job(
         **{"id": "a", "status": status, "position": 1, "request_json": request.model_dump_json(), "created": 0.0} | more
     )
@@ -96,11 +96,14 @@ def test_what_a_person_should_hear_stands_beside_the_video() -> None:
 
 def test_a_sentence_that_no_section_takes_is_told_before_the_video_is_made() -> None:
     def said(second: float) -> str:
-        prompts = (TimedPrompt(second=second, text="then it rains"),)
-        return views.summary(GenerationRequest(image=Path("x.png"), seconds=2.4, prompts=prompts))
+        prompts = (TimedPrompt(second=second, text="then night falls"),)
+        request = GenerationRequest(image=Path("x.png"), prompt="zoom in", seconds=2.4, prompts=prompts)
+        return views.summary(request, None)
 
     assert said(1.2) == "2.4 s · 72 frames · 2 sections, the end first"
-    assert "No section takes the prompt from 2 s on, 'then it rains'" in said(2.0)
+    assert "No section takes the prompt from 2 s on, 'then night falls'" in said(2.0)
+    request = GenerationRequest(image=Path("x.png"), prompt="she smiles")
+    assert "Nothing in the prompt is known to this small model" in views.summary(request, None)
 
 
 def test_a_missing_model_is_told_with_its_size_and_how_to_get_it() -> None:
