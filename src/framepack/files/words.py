@@ -10,7 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
+from framepack.files.patterns import (
+    BEGINNING,
+    CLAUSE_ENDS,
+    GAP,
+    Pattern,
+    Span,
+    clause,
+    fits,
+    is_run_on,
+    one_slip,
+    places,
+)
 from framepack.files.text import json_of, text_of_file
 
 FILE_MOST = 1_000_000
@@ -18,13 +31,8 @@ FILE_MOST = 1_000_000
 FILE = "words.json"
 STILL = "still"
 """What is asked for by who only denies."""
-GAP, GAP_TOKENS = "...", 4
-"""In a pattern: up to so many words of the same clause."""
-BEGINNING = "^"
-"""In a pattern: nothing of the clause is before it."""
 ARTICLES = frozenset({"a", "an", "the"})
 """Go with what they stand before when a phrase takes its place."""
-CLAUSE_ENDS = frozenset(",.;:!?()") | {"but", "while", "then"}
 NEGATION_REACH = 4
 """Words before a phrase in which a negation still means it."""
 TOKENS_MOST = 400
@@ -35,8 +43,14 @@ STRETCHED = re.compile(r"([^\W\d])\1{2,}")
 """A letter three times or more, as in zoooom."""
 PIECES = re.compile(r"\w+|[^\w\s]")
 
-Pattern = tuple[frozenset[str] | str, ...]
-Span = tuple[int, int]
+
+class Found(NamedTuple):
+    """Where a prompt asks for something, or denies it, in the model's own words or in others."""
+
+    span: Span
+    asks: str
+    own: bool
+    denied: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,42 +99,16 @@ class Words:
         still: without, what is not known is left as it is, and what is denied left out.
         """
         tokens = self._tokens(prompt)
-        taken: list[tuple[Span, str, bool]] = []
-        for phrase, asked in self._own:
-            for span in _find(phrase, tokens):
-                if not _overlaps(span, taken):
-                    taken.append((span, asked, False))
-        for patterns in (self._patterns, self._weak):
-            if patterns is self._weak and taken:
-                break
-            for pattern, asked in patterns:
-                for span in self._matches(pattern, tokens):
-                    if not _overlaps(span, taken):
-                        taken.append((span, asked, True))
-        taken.sort()
-        denied = [self._denied(tokens, span, other) for span, _, other in taken]
-        asked = tuple(asked for (_, asked, _), no in zip(taken, denied, strict=True) if not no)
-        if asked and not any(denied) and not any(other for _, _, other in taken):
-            plain = tokens == PIECES.findall(prompt.lower())[:TOKENS_MOST]
-            return Heard(text=prompt if plain else " ".join(tokens), asked=tuple(dict.fromkeys(asked)))
-        if not taken and not still:
-            return Heard(text=prompt, asked=())
-        if not taken:
-            text = f"{prompt.rstrip(' .,')}, {self.still}" if prompt.strip(" .,") else self.still
-            return Heard(text=text, asked=())
+        found = self._found(tokens)
+        asked = tuple(dict.fromkeys(one.asks for one in found if not one.denied))
+        if not found:
+            return Heard(text=self._beside(prompt) if still else prompt, asked=())
         if not asked:
             return Heard(text=self.still if still else "", asked=(STILL,))
-        pieces, at, said = list[str](), 0, set[str]()
-        for ((start, stop), name, other), no in zip(taken, denied, strict=True):
-            before = tokens[at:start]
-            while other and before and before[-1] in ARTICLES:
-                before = before[:-1]
-            pieces += before
-            if not no and name not in said:
-                pieces += self._said(name, _clause(tokens, (start, stop))) if other else tokens[start:stop]
-                said.add(name)
-            at = stop
-        return Heard(text=" ".join([*pieces, *tokens[at:]]), asked=tuple(dict.fromkeys(asked)))
+        if all(one.own and not one.denied for one in found):
+            written = PIECES.findall(prompt.lower())[:TOKENS_MOST]
+            return Heard(text=prompt if tokens == written else " ".join(tokens), asked=asked)
+        return Heard(text=" ".join(self._reworded(tokens, found)), asked=asked)
 
     def notice(self, prompt: str) -> str | None:
         """One sentence where nothing in the prompt is known, which says what is."""
@@ -131,6 +119,44 @@ class Words:
         return f"{why}, so the picture stands still. It knows: {known}."
 
     # Inside
+
+    def _found(self, tokens: Sequence[str]) -> list[Found]:
+        """Everything that is asked for or denied, in order; the model's own phrases take their words first."""
+        taken: list[Found] = []
+
+        def take(span: Span, asks: str, *, own: bool) -> None:
+            if not any(span[0] < one.span[1] and one.span[0] < span[1] for one in taken):
+                taken.append(Found(span, asks, own, self._denied(tokens, span, own=own)))
+
+        for phrase, asks in self._own:
+            for span in places(phrase, tokens):
+                take(span, asks, own=True)
+        for patterns in (self._patterns, self._weak):
+            if patterns is self._weak and taken:
+                break
+            for pattern, asks in patterns:
+                for span in self._matches(pattern, tokens):
+                    take(span, asks, own=False)
+        return sorted(taken)
+
+    def _reworded(self, tokens: Sequence[str], found: Sequence[Found]) -> list[str]:
+        """The words with synonyms replaced, each thing asked for once, and what is denied left out."""
+        words, at, said = list[str](), 0, set[str]()
+        for (start, stop), asks, own, denied in found:
+            before = list(tokens[at:start])
+            while not own and before and before[-1] in ARTICLES:
+                before.pop()
+            words += before
+            if not denied and asks not in said:
+                words += tokens[start:stop] if own else self._said(asks, clause(tokens, (start, stop)))
+                said.add(asks)
+            at = stop
+        return [*words, *tokens[at:]]
+
+    def _beside(self, prompt: str) -> str:
+        """The prompt, and that nothing moves."""
+        bare = prompt.strip(" .,")
+        return f"{bare}, {self.still}" if bare else self.still
 
     @cached_property
     def _own(self) -> list[tuple[list[str], str]]:
@@ -164,7 +190,7 @@ class Words:
     def _foreign(self) -> re.Pattern[str]:
         """Longest first. Where words are written apart only whole ones count."""
         longest = sorted(self.foreign, key=len, reverse=True)
-        some = [re.escape(word) if _is_run_on(word) else rf"(?<!\w){re.escape(word)}(?!\w)" for word in longest]
+        some = [re.escape(word) if is_run_on(word) else rf"(?<!\w){re.escape(word)}(?!\w)" for word in longest]
         return re.compile("|".join(some) or "(?!)")
 
     @cached_property
@@ -180,7 +206,7 @@ class Words:
         begins = pattern[0] == BEGINNING
         start = 0
         while start < len(tokens):
-            end = _fits(pattern[begins:], tokens, start) if not begins or self._at_beginning(tokens, start) else None
+            end = fits(pattern[begins:], tokens, start) if not begins or self._at_beginning(tokens, start) else None
             if end is None or end == start:
                 start += 1
             else:
@@ -202,15 +228,15 @@ class Words:
     def _spelled_right(self, token: str) -> str:
         if len(token) < SPELLED_FROM or token in self._known or not token.isalpha():
             return token
-        near = [word for word in self.spelled if _one_slip(token, word)]
+        near = [word for word in self.spelled if one_slip(token, word)]
         return near[0] if len(near) == 1 else token
 
-    def _denied(self, tokens: Sequence[str], span: Span, other: bool) -> bool:
+    def _denied(self, tokens: Sequence[str], span: Span, *, own: bool) -> bool:
         """Whether a negation stands before, or inside a synonym."""
         first = span[0]
         while first > max(span[0] - NEGATION_REACH, 0) and tokens[first - 1] not in CLAUSE_ENDS:
             first -= 1
-        return any(token in self.negations for token in tokens[first : span[1] if other else span[0]])
+        return any(token in self.negations for token in tokens[first : span[0] if own else span[1]])
 
     def _said(self, name: str, clause: Sequence[str]) -> list[str]:
         """The model's own phrase, at the pace that its clause had."""
@@ -226,63 +252,3 @@ def _read(file: Path, changed: int) -> Words:  # `changed` makes a table that wa
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{file} is no table of words ({error})") from error
     return words
-
-
-def _find(phrase: Sequence[str], tokens: Sequence[str]) -> Iterator[Span]:
-    """Where a phrase stands word by word."""
-    size = len(phrase)
-    for start in range(len(tokens) - size + 1):
-        if list(tokens[start : start + size]) == list(phrase):
-            yield start, start + size
-
-
-def _fits(pattern: Pattern, tokens: Sequence[str], at: int) -> int | None:
-    """The end of what fits from `at` on, the shortest way."""
-    if not pattern:
-        return at
-    first, rest = pattern[0], pattern[1:]
-    if first == GAP:
-        for end in range(at, min(at + GAP_TOKENS, len(tokens)) + 1):
-            if end > at and tokens[end - 1] in CLAUSE_ENDS:
-                return None
-            if (found := _fits(rest, tokens, end)) is not None:
-                return found
-        return None
-    if at < len(tokens) and _is_one_of(tokens[at], first):
-        return _fits(rest, tokens, at + 1)
-    return None
-
-
-def _clause(tokens: Sequence[str], span: Span) -> Sequence[str]:
-    """The clause around a span."""
-    first, last = span
-    while first and tokens[first - 1] not in CLAUSE_ENDS:
-        first -= 1
-    while last < len(tokens) and tokens[last] not in CLAUSE_ENDS:
-        last += 1
-    return tokens[first:last]
-
-
-def _is_one_of(token: str, words: frozenset[str] | str) -> bool:
-    return token in words or any(word.endswith("*") and token.startswith(word[:-1]) for word in words)
-
-
-def _overlaps(span: Span, taken: Sequence[tuple[Span, str, bool]]) -> bool:
-    return any(span[0] < stop and start < span[1] for (start, stop), _, _ in taken)
-
-
-def _is_run_on(word: str) -> bool:
-    """Whether it is of a script that writes its words without spaces between them."""
-    return any(unicodedata.name(letter, "").startswith(("CJK", "HIRAGANA", "KATAKANA")) for letter in word)
-
-
-def _one_slip(word: str, other: str) -> bool:
-    """Whether a letter more, less, another one, or two neighbours swapped is all that tells them apart."""
-    if word == other or abs(len(word) - len(other)) > 1 or word[0] not in other[:2]:
-        return False
-    first = next((i for i, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), min(len(word), len(other)))
-    if len(word) == len(other):
-        swapped = word[first : first + 2] == other[first : first + 2][::-1] and word[first + 2 :] == other[first + 2 :]
-        return swapped or word[first + 1 :] == other[first + 1 :]
-    longer, shorter = (word, other) if len(word) > len(other) else (other, word)
-    return longer[first + 1 :] == shorter[first:]
