@@ -1,7 +1,8 @@
 """Patterns of words: where they fit in a text that is cut into words, and which words differ by one slip. Pure."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Self
 
 GAP, GAP_TOKENS = "...", 4
 """In a pattern: up to so many words of the same clause."""
@@ -9,31 +10,53 @@ BEGINNING = "^"
 """In a pattern: nothing of the clause is before it."""
 CLAUSE_ENDS = frozenset(",.;:!?()") | {"but", "while", "then"}
 
-Pattern = tuple[frozenset[str] | str, ...]
 Span = tuple[int, int]
 
 
-def places(phrase: Sequence[str], tokens: Sequence[str]) -> Iterator[Span]:
-    """Where a phrase stands word by word."""
-    size = len(phrase)
-    for start in range(len(tokens) - size + 1):
-        if list(tokens[start : start + size]) == list(phrase):
-            yield start, start + size
+class Alternatives(NamedTuple):
+    """Words, any of which fits, and how others may begin that fit too."""
+
+    words: frozenset[str]
+    beginnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, words: Iterable[str]) -> Self:
+        """From words of which those with a * at the end are beginnings."""
+        every = frozenset(words)
+        begin = tuple(sorted(word[:-1] for word in every if word.endswith("*")))
+        return cls(frozenset(word for word in every if not word.endswith("*")), begin)
+
+    def include(self, token: str) -> bool:
+        """Whether it is one of them."""
+        return token in self.words or token.startswith(self.beginnings)
+
+
+Pattern = tuple[Alternatives | str, ...]
+
+
+def places(
+    phrases: Mapping[str, Sequence[tuple[Sequence[str], str]]], tokens: Sequence[str]
+) -> Iterator[tuple[Span, str]]:
+    """Where phrases, which are sorted by their first words, stand word by word, and what they are called."""
+    for start, token in enumerate(tokens):
+        for phrase, name in phrases.get(token, ()):
+            if list(tokens[start : start + len(phrase)]) == list(phrase):
+                yield (start, start + len(phrase)), name
 
 
 def fits(pattern: Pattern, tokens: Sequence[str], at: int) -> int | None:
-    """The end of what fits from `at` on, the shortest way."""
+    """The end of what fits from `at` on, the shortest way. The pattern may hold gaps and no beginning."""
     if not pattern:
         return at
     first, rest = pattern[0], pattern[1:]
-    if first == GAP:
+    if isinstance(first, str):
         for end in range(at, min(at + GAP_TOKENS, len(tokens)) + 1):
             if end > at and tokens[end - 1] in CLAUSE_ENDS:
                 return None
             if (found := fits(rest, tokens, end)) is not None:
                 return found
         return None
-    if at < len(tokens) and is_one_of(tokens[at], first):
+    if at < len(tokens) and first.include(tokens[at]):
         return fits(rest, tokens, at + 1)
     return None
 
@@ -46,10 +69,6 @@ def clause(tokens: Sequence[str], span: Span) -> Sequence[str]:
     while last < len(tokens) and tokens[last] not in CLAUSE_ENDS:
         last += 1
     return tokens[first:last]
-
-
-def is_one_of(token: str, words: frozenset[str] | str) -> bool:
-    return token in words or any(word.endswith("*") and token.startswith(word[:-1]) for word in words)
 
 
 def is_run_on(word: str) -> bool:

@@ -16,6 +16,7 @@ from framepack.files.patterns import (
     BEGINNING,
     CLAUSE_ENDS,
     GAP,
+    Alternatives,
     Pattern,
     Span,
     clause,
@@ -35,7 +36,7 @@ ARTICLES = frozenset({"a", "an", "the"})
 """Go with what they stand before when a phrase takes its place."""
 NEGATION_REACH = 4
 """Words before a phrase in which a negation still means it."""
-TOKENS_MOST = 400
+TOKENS_MOST = 256
 """Words that are looked at; the encoders read fewer."""
 SPELLED_FROM = 6
 """Letters a word must have for a slip of one to be seen; a swap of neighbours is one slip."""
@@ -128,9 +129,8 @@ class Words:
             if not any(span[0] < one.span[1] and one.span[0] < span[1] for one in taken):
                 taken.append(Found(span, asks, own, self._denied(tokens, span, own=own)))
 
-        for phrase, asks in self._own:
-            for span in places(phrase, tokens):
-                take(span, asks, own=True)
+        for span, asks in sorted(places(self._own, tokens), key=lambda found: found[0][0] - found[0][1]):
+            take(span, asks, own=True)
         for patterns in (self._patterns, self._weak):
             if patterns is self._weak and taken:
                 break
@@ -159,12 +159,15 @@ class Words:
         return f"{bare}, {self.still}" if bare else self.still
 
     @cached_property
-    def _own(self) -> list[tuple[list[str], str]]:
-        """The model's own phrases, the longest first."""
+    def _own(self) -> dict[str, list[tuple[list[str], str]]]:
+        """The model's own phrases by their first words."""
         found = [(phrase.split(), name) for name, phrases in self.phrases.items() for phrase in phrases]
         for name, deeds in self.deeds.items():
             found += [(f"{one} {deed}".split(), name) for one in self.subjects for deed in deeds]
-        return sorted(found, key=lambda entry: -len(entry[0]))
+        first: dict[str, list[tuple[list[str], str]]] = {}
+        for phrase, name in found:
+            first.setdefault(phrase[0], []).append((phrase, name))
+        return first
 
     @cached_property
     def _patterns(self) -> list[tuple[Pattern, str]]:
@@ -180,10 +183,10 @@ class Words:
         return frozenset(self.fillers).union(*self.paces.values())
 
     def _pattern(self, text: str) -> Pattern:
-        parts: list[frozenset[str] | str] = []
+        parts: list[Alternatives | str] = []
         for part in text.split():
             words = [self.classes.get(word, word) for word in part.split("|")]
-            parts.append(part if part in (GAP, BEGINNING) else frozenset("|".join(words).split("|")))
+            parts.append(part if part in (GAP, BEGINNING) else Alternatives.of("|".join(words).split("|")))
         return tuple(parts)
 
     @cached_property
@@ -196,9 +199,9 @@ class Words:
     @cached_property
     def _known(self) -> frozenset[str]:
         """Words that are no misspelling of others."""
-        own = {word for phrase, _ in self._own for word in phrase}
+        own = {word for phrases in self._own.values() for phrase, _ in phrases for word in phrase}
         parts = [part for pattern, _ in (*self._patterns, *self._weak) for part in pattern]
-        exact = {word for part in parts if isinstance(part, frozenset) for word in part}
+        exact = {word for part in parts if isinstance(part, Alternatives) for word in part.words}
         return frozenset(own | exact | set(self.not_misspelt) | set(self.spelled))
 
     def _matches(self, pattern: Pattern, tokens: Sequence[str]) -> Iterator[Span]:
