@@ -103,7 +103,7 @@ class Words:
         found = self._found(tokens)
         asked = tuple(dict.fromkeys(one.asks for one in found if not one.denied))
         if not found:
-            return Heard(text=self._beside(prompt) if still else prompt, asked=())
+            return Heard(text=self.still if still else prompt, asked=())
         if not asked:
             return Heard(text=self.still if still else "", asked=(STILL,))
         if all(one.own and not one.denied for one in found):
@@ -144,7 +144,7 @@ class Words:
         words, at, said = list[str](), 0, set[str]()
         for (start, stop), asks, own, denied in found:
             before = list(tokens[at:start])
-            while not own and before and before[-1] in ARTICLES:
+            while not own and before and (before[-1] in ARTICLES or before[-1] in self._paced):
                 before.pop()
             words += before
             if not denied and asks not in said:
@@ -152,11 +152,6 @@ class Words:
                 said.add(asks)
             at = stop
         return [*words, *tokens[at:]]
-
-    def _beside(self, prompt: str) -> str:
-        """The prompt, and that nothing moves."""
-        bare = prompt.strip(" .,")
-        return f"{bare}, {self.still}" if bare else self.still
 
     @cached_property
     def _own(self) -> dict[str, list[tuple[list[str], str]]]:
@@ -178,9 +173,14 @@ class Words:
         return [(self._pattern(text), name) for text, name in self.weak]
 
     @cached_property
+    def _paced(self) -> frozenset[str]:
+        """Words of a pace, which the phrase in their place has."""
+        return frozenset().union(*self.paces.values())
+
+    @cached_property
     def _skipped(self) -> frozenset[str]:
         """What may stand before the beginning."""
-        return frozenset(self.fillers).union(*self.paces.values())
+        return self._paced.union(self.fillers)
 
     def _pattern(self, text: str) -> Pattern:
         parts: list[Alternatives | str] = []
