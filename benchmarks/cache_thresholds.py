@@ -42,8 +42,15 @@ class Counted:
 def make(framepack: FramePack, case: tuple[str, str], folder: Path, **settings: object) -> Video:
     """The frames (T, H, W, 3) of a lossless video."""
     file = {"path": folder / "v.mkv", "overwrite": True}
-    request = {"image": EXAMPLES / case[0], "prompt": case[1], "seconds": 1.2, "output": file, **settings}
-    *_, last = framepack.generate(GenerationRequest.model_validate(request))
+    request = {
+        "image": EXAMPLES / case[0],
+        "prompt": case[1],
+        "seconds": 1.2,
+        "steps": 25,
+        "resolution": 128,
+        "output": file,
+    }
+    *_, last = framepack.generate(GenerationRequest.model_validate(request | settings))
     assert isinstance(last, Finished)
     return np.stack(list(read_video(last.file))).astype(np.float32)
 
