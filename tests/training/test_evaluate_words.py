@@ -1,0 +1,49 @@
+"""Paraphrases, unknown sentences and sizes, measured on videos that are known."""
+
+import numpy as np
+
+from framepack.training.evaluate import evaluate
+from framepack.training.evaluate_cases import procedural_scenes, true_video
+from framepack.training.evaluate_rows import Ask, Settings
+from framepack.training.evaluate_words import PARAPHRASES, UNKNOWN, relit_psnr
+
+MEANT = {sentence: motion for motion, sentences in PARAPHRASES.items() for sentence in sentences}
+
+
+def perfect(ask: Ask) -> np.ndarray:
+    """The true video of what a sentence means; of any other a still one."""
+    motion = MEANT.get(ask.prompt, "still")
+    return true_video(ask.picture, "still" if motion.startswith("sprite") else motion, 13)
+
+
+def test_a_perfect_model_follows_all_and_keeps_all_whole() -> None:
+    settings = Settings(models=("mini",), size=(32, 32), procedural=0, photos=1, parts=("words", "unknown"))
+    found = evaluate(settings, perfect, lambda video: video)
+    camera = sum(len(said) for motion, said in PARAPHRASES.items() if not motion.startswith("sprite"))
+    assert len(found.words) == camera
+    assert all(row.hit for row in found.words)
+    assert [row.prompt for row in found.unknown] == list(UNKNOWN)
+    assert all(row.psnr == 100 for row in found.unknown)
+
+
+def test_sizes_and_steps_are_asked_one_by_one() -> None:
+    asked: list[Ask] = []
+    kinds = {"sides": (32, 48), "step_counts": (2, 4), "motions": ("pan left", "still")}
+    settings = Settings(models=("mini",), procedural=0, photos=1, parts=("sizes",), **kinds)
+
+    def make(ask: Ask) -> np.ndarray:
+        asked.append(ask)
+        return true_video(ask.picture, "pan left", 9)
+
+    found = evaluate(settings, make, lambda video: video)
+    assert [(ask.side, ask.steps) for ask in asked] == [
+        (side, steps) for side in (32, 48) for _ in "ab" for steps in (2, 4)
+    ]
+    assert [row.hit for row in found.sizes] == 2 * [True, True, False, False]
+    assert all(row.sharpness == 1 for row in found.sizes if row.hit)
+
+
+def test_a_picture_is_whole_in_another_light_and_not_when_it_is_moved() -> None:
+    picture = procedural_scenes(1, (64, 64))[0].picture
+    assert relit_psnr((picture * 0.5 + 20).round().astype(np.uint8), picture) > 45
+    assert relit_psnr(np.roll(picture, 8, axis=1), picture) < 26
