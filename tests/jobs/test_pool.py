@@ -12,7 +12,7 @@ from framepack.jobs import liveness
 from framepack.jobs import pool as pool_module
 from framepack.jobs.wire import Errand
 from framepack.jobs.worker import ProcessWorker
-from framepack.spec.request import OutputSettings
+from framepack.spec.output import OutputSettings
 
 
 def test_a_job_runs_to_its_end_and_its_unfinished_work_is_cleared(bench):

@@ -13,9 +13,10 @@ from framepack.media.read import probe, read_video
 from framepack.media.video import FORMATS
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.work import WorkFolder
+from framepack.spec.output import SUFFIXES
 from framepack.spec.picture import Picture
 from framepack.spec.plan import plan, settled_frames
-from framepack.spec.request import SUFFIXES, GenerationRequest
+from framepack.spec.request import GenerationRequest
 
 
 def frame(number: int) -> np.ndarray:

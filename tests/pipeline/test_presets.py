@@ -10,7 +10,8 @@ import pytest
 import framepack
 from framepack.pipeline.preset_settings import OF_ONE_VIDEO, settings_of
 from framepack.pipeline.presets import Imported, PresetExists, Presets, UnknownPreset
-from framepack.spec.request import GenerationRequest, Lora, OutputSettings
+from framepack.spec.output import OutputSettings
+from framepack.spec.request import GenerationRequest, Lora
 
 DEFAULTS = settings_of(GenerationRequest(image="-"))
 

@@ -5,8 +5,9 @@ from drawn import MODELS, requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framepack.spec.output import OutputSettings
 from framepack.spec.plan import HISTORY, SectionPlan, delivery, plan, settled_frames, spacing
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings, TimedPrompt
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
 from framepack.spec.shapes import FPS, frames_of
 from framepack.spec.timeline import unseen_guides, unused_prompts
 

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from framepack.spec.model import explain
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings, TimedPrompt
+from framepack.spec.output import OutputSettings
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
 from framepack.spec.shapes import FPS
 from framepack.spec.variants import VARIANTS
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from framepack.media.video import FORMATS
-from framepack.spec.request import LOSSY, THRESHOLDS, GenerationRequest
+from framepack.spec.output import LOSSY
+from framepack.spec.request import THRESHOLDS, GenerationRequest
 from framepack.spec.unheeded import unheeded
 
 

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from framepack.media.video import format_of
+from framepack.spec.output import OutputSettings
 from framepack.spec.picture import Picture, typed
-from framepack.spec.request import EndFrame, GuideFrame, Lora, OutputSettings, TimedPrompt
+from framepack.spec.request import EndFrame, GuideFrame, Lora, TimedPrompt
 
 NUMBER = r"[+-]?\d*\.?\d+"
 EDITS_LAST = re.compile(rf"(?P<file>.+?)(?P<rest>@{NUMBER}(:{NUMBER})?|:{NUMBER})(?P<edits>\[[^\[\]]*\])")

@@ -15,7 +15,7 @@ from framepack import __version__
 from framepack.app.cli_files import extract, inspect
 from framepack.app.cli_jobs import jobs_app
 from framepack.app.cli_presets import presets_app, save
-from framepack.app.cli_request import EDITS, request_of, sharing_options
+from framepack.app.cli_request import EDITS, NOT_PLANNED, PLAN, request_of, sharing_options
 from framepack.app.cli_service import VRAM_LIMIT, Preset, batch, checked_limits, given, serve
 from framepack.app.cli_train import evaluate, train_app
 
@@ -50,14 +50,6 @@ def framepack() -> None:
 def version() -> None:
     """Print the version."""
     print(__version__)
-
-
-NOT_PLANNED = (
-    *("negative", "seed", "guidance", "cfg_rescale", "sampler", "cache_threshold"),
-    *("output", "overwrite", "crf", "fps", "mark", "work"),
-)
-"""Options of `generate` that have no say in its plan."""
-PLAN = "Tell how `generate` with the same options would do it, and what it would take; nothing is loaded or downloaded."
 
 
 @app.command("plan", help=PLAN, epilog=EDITS)

@@ -11,8 +11,9 @@ from framepack.app.runtime import open_framepack
 from framepack.app.settings import Settings
 from framepack.pipeline.framepack import FramePack
 from framepack.spec.events import Finished
+from framepack.spec.output import OutputSettings
 from framepack.spec.picture import Picture
-from framepack.spec.request import GenerationRequest, Lora, OutputSettings
+from framepack.spec.request import GenerationRequest, Lora
 from framepack.spec.variants import VARIANTS
 from framepack.training.lora_cache import Clip, cache_clips
 from framepack.training.lora_data import find_items

@@ -25,6 +25,13 @@ EDITS = (
     "blur and focus=X/Y (what fit crop keeps), such as 'door.png[rotate=90,fit=blur]', in quotes."
 )
 """The end of `generate`'s help."""
+NOT_PLANNED = (
+    *("negative", "seed", "guidance", "cfg_rescale", "sampler", "cache_threshold"),
+    *("output", "overwrite", "crf", "fps", "mark", "work"),
+)
+"""Options of `generate` that have no say in its plan."""
+PLAN = "Tell how `generate` with the same options would do it, and what it would take; nothing is loaded or downloaded."
+"""The help of `plan`."""
 OF_ONE_RUN = (
     *("context", "image", "prompt", "seed", "frame", "end_frame", "then", "output", "overwrite"),
     *("work", "like", "preset", "dtype", "device", "attention", "vram_limit", "ram_limit", "preserve", "vae_tiling"),

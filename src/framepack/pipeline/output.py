@@ -25,8 +25,9 @@ from framepack.media.video import FORMATS, VideoWriter
 from framepack.pipeline.like import CONTENTS, fingerprints
 from framepack.pipeline.seal import DamagedError, sum_of
 from framepack.pipeline.work import WorkFolder
+from framepack.spec.output import SUFFIXES
 from framepack.spec.plan import SectionPlan, settled_frames
-from framepack.spec.request import SUFFIXES, GenerationRequest
+from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS, resampled_count
 
 AGAIN = "with a work folder (--work), the same job makes it again from the finished sections"

@@ -5,18 +5,17 @@ Validation says the value, the bound and the way out. Files are not opened here;
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from framepack.spec.buckets import find_bucket
 from framepack.spec.model import File, Model
+from framepack.spec.output import OutputSettings
 from framepack.spec.picture import Picture, PictureFile
-from framepack.spec.rules import at_most, base_multiple, one_of, shortened, size_multiple, within
+from framepack.spec.rules import at_most, base_multiple, one_of, size_multiple, within
 from framepack.spec.shapes import (
     FPS,
-    GIF_FPS,
     exact_frames,
     frames_of,
     guide_latent,
@@ -26,11 +25,6 @@ from framepack.spec.shapes import (
 )
 from framepack.spec.variants import DEFAULT, FIRST_SIZES, VARIANTS, Length
 
-Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
-SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, ".zip": "png"}
-"""The format of a file by its suffix; png is a zip of pictures."""
-LOSSY: tuple[Format, ...] = ("mp4", "webm", "webp")
-"""Formats whose files `crf` changes."""
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
 CacheName = Literal["none", "teacache", "first-block"]
 THRESHOLDS: dict[str, float] = {"none": 0.15, "teacache": 0.15, "first-block": 0.07}
@@ -76,51 +70,6 @@ class Lora(Model):
 
     file: File
     strength: Annotated[float, within(-4, 4)] = 1.0
-
-
-class OutputSettings(Model):
-    """The file to write. `path` None means a dated name in the outputs folder; the format follows a path's suffix."""
-
-    path: File | None = None
-    format: Format = "mp4"
-    crf: Annotated[int, within(1, 51)] = 16
-    """Compression of mp4, webm and webp, on x264's scale: smaller is better and larger on disk. mkv is lossless."""
-    fps: Annotated[float, within(1, 120)] = 30.0
-    live: bool = True
-    """Let the file that plays after each section also hold the frames the next section will still blend."""
-    overwrite: bool = False
-    """Replace a finished file of this name; else the job is refused before it begins."""
-    mark: bool = True
-    """Say in the file, for programs and in words, that AI made it. In the European Union that is a duty."""
-
-    @model_validator(mode="after")
-    def _format_can(self) -> Self:
-        if self.format == "gif" and self.fps > GIF_FPS:
-            raise ValueError(f"a gif shows 1..{GIF_FPS} frames a second, got fps {self.fps:g}; webp shows more")
-        return self
-
-    @model_validator(mode="before")
-    @classmethod
-    def _format_of_path(cls, data: object) -> object:
-        if not isinstance(data, dict):
-            return data
-        path = data.get("path")
-        if not isinstance(path, str | Path):
-            return data
-        suffix = Path(path).suffix
-        if not suffix or (data.get("format") and suffix.lower() not in SUFFIXES):
-            return data
-        if data.get("format") not in (None, SUFFIXES.get(suffix.lower())):
-            raise ValueError(
-                f"output.path {shortened(Path(path).name)} and output.format {shortened(data['format'])} are two "
-                "formats: leave one of them out"
-            )
-        if suffix.lower() not in SUFFIXES:
-            raise ValueError(
-                f"no video format has the suffix {shortened(suffix)} of {shortened(Path(path).name)}: "
-                f"use one of {', '.join(SUFFIXES)}"
-            )
-        return {**data, "format": SUFFIXES[suffix.lower()]}
 
 
 class GenerationRequest(Model):

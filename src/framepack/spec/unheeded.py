@@ -6,7 +6,8 @@ Pure. A value that is the field's default asks for nothing; what is refused is `
 from collections.abc import Callable
 from typing import Any
 
-from framepack.spec.request import LOSSY, GenerationRequest, OutputSettings
+from framepack.spec.output import LOSSY, OutputSettings
+from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import prompt_at, tiles_of, timed_prompts, unseen_guides, unused_prompts
 from framepack.spec.variants import VARIANTS
 

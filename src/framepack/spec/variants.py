@@ -1,6 +1,6 @@
 """The models one can ask for. A variant is data: which checkpoint, which order of sections, which defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Planner = Literal["inverted", "forward"]
@@ -59,38 +59,25 @@ DEFAULT = "mini"
 """The model where nobody names one, up to its own length."""
 FIRST_SIZES = {"mini": 128, "mini-f1": 128}
 """`bucket_base` of the time before requests were stored with their size."""
+MINI = Variant(
+    name="mini",
+    title="bundled tiny model, inverted order: runs on any CPU in seconds",
+    planner="inverted",
+    longer="mini-f1",
+    transformer="framepack/mini",
+    bucket_base=160,
+    seconds=2.4,
+    steps=2,
+    fast=2,
+    best=3,
+    cfg_most=1.5,
+    length="exact",
+    bundled=True,
+    few_words=True,
+)
 VARIANTS = {
-    "mini": Variant(
-        name="mini",
-        title="bundled tiny model, inverted order: runs on any CPU in seconds",
-        planner="inverted",
-        longer="mini-f1",
-        transformer="framepack/mini",
-        bucket_base=160,
-        seconds=2.4,
-        steps=2,
-        fast=2,
-        best=3,
-        cfg_most=1.5,
-        length="exact",
-        bundled=True,
-        few_words=True,
-    ),
-    "mini-f1": Variant(
-        name="mini-f1",
-        title="bundled tiny model, forward order",
-        planner="forward",
-        transformer="framepack/mini",
-        bucket_base=160,
-        seconds=2.4,
-        steps=2,
-        fast=2,
-        best=3,
-        cfg_most=1.5,
-        length="exact",
-        bundled=True,
-        few_words=True,
-    ),
+    "mini": MINI,
+    "mini-f1": replace(MINI, name="mini-f1", title="bundled tiny model, forward order", planner="forward", longer=None),
     "framepack": Variant(
         name="framepack",
         title="FramePack I2V, 13 B, inverted anti-drifting order: the end is made first",

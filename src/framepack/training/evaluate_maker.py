@@ -14,8 +14,9 @@ from PIL import Image
 from framepack.media.read import read_video
 from framepack.pipeline.framepack import FramePack
 from framepack.spec.events import Finished
+from framepack.spec.output import OutputSettings
 from framepack.spec.picture import Picture as PictureFile
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, OutputSettings
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
 from framepack.training.evaluate_cases import Picture
 from framepack.training.evaluate_metrics import Video
 from framepack.training.evaluate_rows import Ask, Codec, Maker, Settings

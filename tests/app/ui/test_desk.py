@@ -19,7 +19,8 @@ from framepack.media.frames import still
 from framepack.media.image import load_image
 from framepack.pipeline.preset_settings import OF_ONE_VIDEO
 from framepack.pipeline.presets import Presets
-from framepack.spec.request import GenerationRequest, Lora, OutputSettings
+from framepack.spec.output import OutputSettings
+from framepack.spec.request import GenerationRequest, Lora
 
 
 @pytest.fixture

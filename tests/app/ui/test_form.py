@@ -9,7 +9,8 @@ from framepack.app.ui.controls import CONTROLS
 from framepack.app.ui.form import beyond, defaults, draft, findings, first, request_of, restored
 from framepack.app.ui.kinds import Number, Slide, Whole
 from framepack.jobs.folders import Folders
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, Lora, OutputSettings, TimedPrompt
+from framepack.spec.output import OutputSettings
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, Lora, TimedPrompt
 
 
 @pytest.fixture

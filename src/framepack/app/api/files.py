@@ -21,7 +21,7 @@ from framepack.media.inspection import Inspection
 from framepack.media.sandbox import inspect_untrusted, still_of_untrusted_video
 from framepack.media.sheet import png_with
 from framepack.media.video import FORMATS
-from framepack.spec.request import Format
+from framepack.spec.output import Format
 
 MIMES = {row.suffix: row.mime for row in FORMATS.values()} | {".png": "image/png"}
 CONVERTING = CapacityLimiter(4)
