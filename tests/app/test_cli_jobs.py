@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from damage import DAMAGES, spoil_row
 from fake_generator import TARGET, ask
 
-from framepack.app import cli_service
+from framepack.app import cli_batch, cli_service
 from framepack.app.cli_jobs import jobs_app
 from framepack.app.service import Service, folders_at
 from framepack.jobs.lock import QueueLock
@@ -27,7 +27,7 @@ from framepack.jobs.store import JobStore
 
 app = typer.Typer()
 app.add_typer(jobs_app, name="jobs")
-app.command()(cli_service.batch)
+app.command()(cli_batch.batch)
 app.command()(cli_service.serve)
 
 
@@ -35,7 +35,7 @@ app.command()(cli_service.serve)
 def outputs(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("FRAMEPACK_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setattr(cli_service, "TARGET", TARGET)
-    monkeypatch.setattr(cli_service, "crew_of", lambda *_, **__: Crew(target=TARGET, in_process=True))
+    monkeypatch.setattr(cli_batch, "crew_of", lambda *_, **__: Crew(target=TARGET, in_process=True))
     return tmp_path / "outputs"
 
 
@@ -120,7 +120,7 @@ def test_a_batch_is_left_to_a_service_that_runs(outputs, tmp_path):
 
 
 def test_a_batch_goes_on_here_when_the_service_that_did_the_work_ends(outputs, tmp_path, store, monkeypatch):
-    monkeypatch.setattr(cli_service, "LOOK_AGAIN", 0.3)
+    monkeypatch.setattr(cli_batch, "LOOK_AGAIN", 0.3)
     service = Service(folders_at(outputs, reserve=0), Crew(target=TARGET, workers=[]))
 
     def end() -> None:
@@ -144,11 +144,11 @@ def test_why_a_job_cannot_begin_is_said_once_for_each_reason(store, capsys):
     for reason in ("the model is not here", "the disk cannot be read"):
         claimed = store.claims.take("w")
         store.claims.settle(job.id, claimed.claim, "queued", reason=reason)
-        cli_service.watch(store, "b", waiting, seconds=1.0)
+        cli_batch.watch(store, "b", waiting, seconds=1.0)
         assert waiting == {job.id}
         assert capsys.readouterr().out.count(reason) == 1
     store.cancel(job.id)
-    cli_service.watch(store, "b", waiting)
+    cli_batch.watch(store, "b", waiting)
     assert not waiting
     assert "cancelled" in capsys.readouterr().out
 

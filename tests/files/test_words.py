@@ -9,7 +9,8 @@ import pytest
 from framepack.files.assets import BUNDLED
 from framepack.files.words import FILE, Words
 from framepack.models.checkpoint import CheckpointError
-from framepack.models.encoders import load_text_encoder, read_words
+from framepack.models.encoders import load_text_encoder
+from framepack.models.tokenizers import read_words
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unknown import unknown_in
 from framepack.training.evaluate_words import PARAPHRASES, UNKNOWN

@@ -12,16 +12,8 @@ from tiny_checkpoints import BASE, VISION
 from transformers import CLIPTextModel, LlamaModel, SiglipVisionModel
 
 from framepack.models.checkpoint import CheckpointError
-from framepack.models.encoders import (
-    TEMPLATE_PREFIX,
-    TEMPLATE_SUFFIX,
-    load_image_encoder,
-    load_text_encoder,
-    load_tokenizer,
-    load_tokenizers,
-    preprocess,
-    tokenize,
-)
+from framepack.models.encoders import load_image_encoder, load_text_encoder, preprocess
+from framepack.models.tokenizers import TEMPLATE_PREFIX, TEMPLATE_SUFFIX, load_tokenizer, load_tokenizers, tokenize
 
 PROMPT = "a red ball rolls to the right, slowly"
 

@@ -13,7 +13,8 @@ from runs import request_of
 from framepack import GenerationRequest
 from framepack.memory import MemoryManager
 from framepack.memory.rehearsal import _FusedKernels, _Meter
-from framepack.models.encoders import PROMPT_TOKENS, TextFeatures
+from framepack.models.encoders import TextFeatures
+from framepack.models.tokenizers import PROMPT_TOKENS
 from framepack.pipeline.choices import Choices
 from framepack.pipeline.conditioning import Inputs, Tables, encode_inputs, make_tables, mix_features
 from framepack.pipeline.costs import Costs, Size

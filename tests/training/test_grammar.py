@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 import framepack
-from framepack.models.encoders import PREFIX_TOKENS, TEMPLATE_PREFIX, TEMPLATE_SUFFIX, load_tokenizers
+from framepack.models.tokenizers import PREFIX_TOKENS, TEMPLATE_PREFIX, TEMPLATE_SUFFIX, load_tokenizers
 from framepack.training.clip_recipe import ClipRecipe
 from framepack.training.clips import draw_prompts, draw_wishes
 from framepack.training.export import write_tokenizers

@@ -12,11 +12,12 @@ import typer
 from typer.exceptions import TyperException
 
 from framepack import __version__
+from framepack.app.cli_batch import batch
 from framepack.app.cli_files import extract, inspect
 from framepack.app.cli_jobs import jobs_app
 from framepack.app.cli_presets import presets_app, save
 from framepack.app.cli_request import EDITS, NOT_PLANNED, PLAN, request_of, sharing_options
-from framepack.app.cli_service import VRAM_LIMIT, Preset, batch, checked_limits, given, serve
+from framepack.app.cli_service import VRAM_LIMIT, Preset, checked_limits, given, serve
 from framepack.app.cli_train import evaluate, train_app
 
 if TYPE_CHECKING:

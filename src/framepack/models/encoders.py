@@ -1,7 +1,7 @@
 """Prompt and picture -> features: Llama and CLIP for text, SigLIP for images (transformers' classes, our loader).
 
-The only file that imports transformers. Knows folders of the public repositories' layout; knows nothing of pipelines.
-Template and crop are HunyuanVideo's (arXiv 2412.03603); the layer taken is the third from last hidden state.
+With `tokenizers` the only file that imports transformers. Knows folders of the public layout; knows nothing
+of pipelines. The layer taken is the third from last hidden state (HunyuanVideo, arXiv 2412.03603).
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,9 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import AutoTokenizer as AnyTokenizer
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
-    CLIPTokenizer,
     LlamaConfig,
     LlamaModel,
     SiglipVisionConfig,
@@ -26,8 +24,6 @@ from transformers import (
 
 from framepack.files.words import Words
 from framepack.models.checkpoint import (
-    FIX,
-    CheckpointError,
     NameRules,
     check_weights,
     load_weights,
@@ -35,21 +31,18 @@ from framepack.models.checkpoint import (
     read_config,
 )
 from framepack.models.preprocess import LARGEST_SIDE, load_preprocessor, preprocess
+from framepack.models.tokenizers import (
+    PREFIX_TOKENS,
+    PROMPT_TOKENS,
+    TEMPLATE_PREFIX,
+    TEMPLATE_SUFFIX,
+    load_tokenizers,
+    read_words,
+    require_known,
+    tokenize,
+)
 from framepack.models.transfer import to_device
 
-TEMPLATE_PREFIX = (
-    "<|start_header_id|>system<|end_header_id|>\n\nDescribe the video by detailing the following aspects: "
-    "1. The main content and theme of the video."
-    "2. The color, shape, size, texture, quantity, text, and spatial relationships of the objects."
-    "3. Actions, events, behaviors temporal relationships, physical movement changes of the objects."
-    "4. background environment, light, style and atmosphere."
-    "5. camera angles, movements, and transitions used in the video:<|eot_id|>"
-    "<|start_header_id|>user<|end_header_id|>\n\n"
-)
-"""What the model was trained to read before every prompt; its tokens are cropped from the features."""
-TEMPLATE_SUFFIX = "<|eot_id|>"
-PREFIX_TOKENS = 95
-PROMPT_TOKENS = 256
 HIDDEN_STATE = -3
 """Of Llama's hidden states (embeddings first): the last two layers and the final norm are never run, nor loaded."""
 
@@ -156,24 +149,6 @@ class ImageEncoder(nn.Module):
         return self.siglip(to_device(pixels.to(weight.dtype), weight.device)).last_hidden_state.float()
 
 
-def tokenize(tokenizer: Tokenizer, text: str, limit: int) -> tuple[list[int], int]:
-    """(ids, tokens cut): at most `limit` ids, special ones (start, end) kept, and how many had no room."""
-    encoding = tokenizer.encode(text, add_special_tokens=False)
-    room = limit - tokenizer.num_special_tokens_to_add(is_pair=False)
-    cut = max(len(encoding.ids) - room, 0)
-    encoding.truncate(room)
-    return tokenizer.post_process(encoding).ids, cut
-
-
-def require_known(tokenizer: str, ids: list[int], vocabulary: int) -> None:
-    """CheckpointError where a tokenizer makes a token its encoder has no row for: on a GPU that ends the process."""
-    if max(ids, default=0) >= vocabulary:
-        raise CheckpointError(
-            f"{tokenizer} makes the token {max(ids)}, and its encoder knows {vocabulary}: they do not belong together; "
-            f"{FIX}"
-        )
-
-
 class Fill(Protocol):
     """Fills a module built on the meta device from a folder; see `checkpoint.load_weights`."""
 
@@ -190,9 +165,8 @@ class Fill(Protocol):
 def load_text_encoder(base: Path, dtype: torch.dtype | None = None, fill: Fill = load_weights) -> TextEncoder:
     """Both text towers from the folder that holds `text_encoder`, `text_encoder_2`, `tokenizer` and `tokenizer_2`.
 
-    A table of words beside them is heeded.
-
-    Tokenizers first: they are small, and a wrong one is found before gigabytes are read. fill: how weights get in.
+    A table of words beside them is heeded. Tokenizers first: they are small, and a wrong one is found before gigabytes
+    are read. fill: how weights get in.
     """
     words = read_words(base)
     tokenizer, tokenizer_2 = load_tokenizers(base)
@@ -271,47 +245,3 @@ def _position_ids(module: nn.Module) -> dict[str, Tensor]:
     """The buffers that building on the meta device leaves empty and no file holds."""
     names = [(name, buffer) for name, buffer in module.named_buffers() if name.endswith("position_ids")]
     return {name: torch.arange(buffer.shape[-1])[None] for name, buffer in names}
-
-
-def read_words(base: Path) -> Words | None:
-    """The table beside the tokenizers, if there is one; CheckpointError where it is none."""
-    try:
-        return Words.read(base)
-    except ValueError as error:
-        raise CheckpointError(f"{error}; {FIX}") from error
-
-
-def load_tokenizers(base: Path) -> tuple[Tokenizer, Tokenizer]:
-    """Llama's and CLIP's tokenizers; CheckpointError unless the template's prefix is `PREFIX_TOKENS` tokens long."""
-    tokenizer = load_tokenizer(base / "tokenizer")
-    count = len(tokenizer.encode(TEMPLATE_PREFIX).ids)
-    if count != PREFIX_TOKENS:
-        raise CheckpointError(
-            f"{base / 'tokenizer'} makes {count} tokens of the prompt template, must be {PREFIX_TOKENS}: "
-            f"it is not the model's tokenizer; {FIX}"
-        )
-    return tokenizer, load_tokenizer(base / "tokenizer_2")
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The folder's `tokenizer.json` exactly as it is, or, without one, the tokenizer its vocabulary describes.
-
-    transformers' own classes rebuild the tokenizer and drop the file's pre-tokenizer, which eats spaces in silence.
-    """
-    path = folder / "tokenizer.json"
-    try:
-        if path.is_file():
-            tokenizer = Tokenizer.from_file(str(path))
-        elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-            tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
-        elif folder.is_dir():
-            tokenizer = AnyTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
-        else:
-            raise CheckpointError(f"{folder} is missing: the checkpoint is incomplete; {FIX}")
-    except CheckpointError:
-        raise
-    except Exception as error:  # what tokenizers raises is a bare Exception
-        raise CheckpointError(f"{folder} holds no readable tokenizer ({error}); {FIX}") from error
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer

@@ -14,8 +14,8 @@ from torch import Tensor
 from framepack.memory.rehearsal import Cost, measure
 from framepack.models.attention import CACHED_LOGITS, SLOW_FLASH, Attention, chunks, sdpa
 from framepack.models.blocks import Execution
-from framepack.models.encoders import PREFIX_TOKENS, PROMPT_TOKENS
 from framepack.models.packing import ContextLatents
+from framepack.models.tokenizers import PREFIX_TOKENS, PROMPT_TOKENS
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.pipeline.skeleton import Skeleton
 from framepack.spec.events import Way

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import LlamaModel
 
 from framepack.files.words import FILE
-from framepack.models.encoders import TEMPLATE_PREFIX, TEMPLATE_SUFFIX
+from framepack.models.tokenizers import TEMPLATE_PREFIX, TEMPLATE_SUFFIX
 from framepack.models.vae import fit_preview, load_vae
 from framepack.pipeline.sums import SUMS, write_sums
 from framepack.spec.variants import VARIANTS
