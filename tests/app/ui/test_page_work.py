@@ -85,7 +85,7 @@ def test_a_number_is_taken_or_spoken_of_at_its_field_and_an_empty_one_is_the_def
         page.wait_for_function("([told]) => document.querySelector('#c-steps .fp-error')?.innerText.toLowerCase()"
                                ".includes(told)", arg=[told])  # fmt: skip
         assert page.input_value(steps) == typed
-    ask(page, sun, "not with these steps")
+    ask(page, sun, "not with these steps, until seen")
     page.wait_for_selector(f"{NOTICE}.fp-wrong")
     assert page.evaluate("document.activeElement.closest('#c-steps') !== null"), "the field is pointed at"
     page.fill(steps, "")
@@ -99,7 +99,7 @@ def test_a_number_is_taken_or_spoken_of_at_its_field_and_an_empty_one_is_the_def
     page.fill(steps, "")
     page.keyboard.press("Control+Enter")
     stage(page, "running")
-    (job,) = site[1].jobs(search="not with these steps")
+    (job,) = site[1].jobs(search="not with these steps, until seen")
     assert (job.request.steps, job.request.seconds, job.request.guidance) == (2, 0.5, 2.5)
     page.click(".fp-stage button:has-text('Cancel')")
 
