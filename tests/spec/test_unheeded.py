@@ -56,6 +56,24 @@ def test_the_formats_that_heed_crf_are_those_said_to():
     assert {name for name, row in FORMATS.items() if row.heeds_quality} == set(LOSSY)
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"seconds": 5}, "a long video drifts"),
+        ({"prompts": [{"second": 1, "text": "b"}]}, "shows too early"),
+        ({}, None),
+    ],
+)
+def test_what_is_better_made_from_its_start_on_is_told(asked, words):
+    said = said_of(model="mini", **asked)
+    assert [words in sentence and "mini-f1" in sentence for sentence in said] == ([True] if words else [])
+    assert said_of(model="mini-f1", **asked) == []
+    if words:
+        assert not any(
+            "mini-f1" in sentence for sentence in said_of(model="mini", end_frame={"image": "b.png"}, **asked)
+        )
+
+
 @pytest.mark.parametrize("cache", THRESHOLDS)
 @pytest.mark.parametrize("said", [{}, {"cache_threshold": None}])
 def test_a_threshold_that_nobody_names_is_the_caches_own(cache, said):

@@ -10,8 +10,9 @@ from tiny_recipe import TINY
 from framepack.training.clip_recipe import ClipRecipe
 from framepack.training.clips import ClipBatch, ClipStream
 from framepack.training.export import write_tokenizers
+from framepack.training.grammar import FILLERS, UNKNOWN
 from framepack.training.images import draw_image
-from framepack.training.loss import FlowRecipe, changes, flow_loss
+from framepack.training.loss import FlowRecipe, changes, draw_sigmas, flow_loss
 from framepack.training.sections import inverted_section
 from framepack.training.trainer import MiniModel
 
@@ -53,6 +54,30 @@ def test_focus_takes_its_share_of_the_error_from_what_stands_still(model, block_
     assert _loss(model, still, 0.4) == pytest.approx(0.6 * plain, rel=1e-3)
     everywhere = replace(batch, noisy=still.noisy + 100)
     assert _loss(model, everywhere, 0.4) == pytest.approx(_loss(model, everywhere, 0.0), rel=5e-3)
+
+
+def test_a_share_of_the_levels_is_the_one_that_sampling_begins_with():
+    usual = draw_sigmas(1000, FlowRecipe(), torch.Generator().manual_seed(2))
+    begun = draw_sigmas(1000, FlowRecipe(first=0.4), torch.Generator().manual_seed(2))
+    assert not (usual == 1).any()
+    assert 350 < int((begun == 1).sum()) < 450
+    assert torch.equal(begun[begun < 1], usual[begun < 1])
+
+
+def test_without_a_word_of_motion_a_clip_stands_still_unless_a_picture_to_come_says_more(block_encoder):
+    stream, pool = ClipStream(block_encoder, torch.device("cpu")), _pool()
+    recipe = ClipRecipe(wordless=1.0, motions={"pan left": 1.0}, combined=0.0)
+
+    def batch(**section: object) -> ClipBatch:
+        return stream.batch(np.random.default_rng(5), recipe, pool, inverted_section(3, 0, 0, **section), 2, (32, 32))
+
+    alone, told = batch(), batch(end=True)
+    assert {wish.motion for clip in alone.wishes for wish in clip} == {"still"}
+    assert {wish.motion for clip in told.wishes for wish in clip} == {"pan left"}
+    assert torch.equal(alone.noisy[:, :, :1], alone.noisy[:, :, 2:])
+    assert not torch.equal(told.noisy[:, :, :1], told.noisy[:, :, 2:])
+    known = {*FILLERS, UNKNOWN}
+    assert all(word in known for clip in (*alone.prompts, *told.prompts) for word in clip.split())
 
 
 def _pool() -> np.ndarray:

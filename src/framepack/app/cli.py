@@ -65,7 +65,7 @@ def generate(
     negative: Annotated[str, typer.Option(help="What should not; used where --cfg is not 1.")] = "",
     model: Annotated[
         str | None,
-        typer.Option(help="mini, mini-f1, framepack or framepack-f1. Without: mini, for more than 2.4 s mini-f1."),
+        typer.Option(help="mini, mini-f1, framepack or framepack-f1. Without: mini; mini-f1 if longer or with --then."),
     ] = None,
     seconds: Annotated[
         float | None, typer.Option("--seconds", "-s", help="Length of the video, see --length. mini: 2.4, else 5.")

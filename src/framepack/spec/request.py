@@ -82,7 +82,7 @@ class GenerationRequest(Model):
     prompt: Text = ""
     negative_prompt: Text = ""
     model: Annotated[str, one_of(lambda: list(VARIANTS))] = DEFAULT
-    """Where nobody names one: mini, and for more than its own 2.4 s without pictures ahead mini-f1."""
+    """Where nobody names one: mini, or mini-f1 for more than 2.4 s or prompts that change, without pictures ahead."""
     seconds: Annotated[float, within(0.01, 36000)] = VARIANTS[DEFAULT].seconds
     """None, or nothing said, is the model's own: 2.4 for mini, else 5."""
     length: Length | None = None
@@ -271,10 +271,12 @@ class GenerationRequest(Model):
 
 
 def _model_for(data: Mapping[str, Any]) -> str:
-    """The model for a request that names none: pictures ahead want the one that makes the end first."""
+    """The model for a request that names none."""
     usual, seconds = VARIANTS[DEFAULT], data.get("seconds")
     try:
-        longer = seconds is not None and float(seconds) > usual.seconds
+        length = usual.seconds if seconds is None else float(seconds)
     except (TypeError, ValueError):
-        longer = False
-    return usual.longer if longer and usual.longer and not (data.get("frames") or data.get("end_frame")) else DEFAULT
+        length = usual.seconds
+    ahead = bool(data.get("frames") or data.get("end_frame"))
+    forward = usual.suits_forward(length, changes=bool(data.get("prompts")), ahead=ahead)
+    return usual.forward if forward and usual.forward else DEFAULT

@@ -42,7 +42,11 @@ def unheeded(request: GenerationRequest) -> list[str]:
     for key, picture in request.pictures.items():
         if picture.focus != (0.5, 0.5) and picture.fit != "crop":
             said.append(f"focus of the picture {key!r} has no effect: fit {picture.fit} shows all of it")
-    most = VARIANTS[request.model].cfg_most
+    variant = VARIANTS[request.model]
+    if variant.suits_forward(request.seconds, changes=bool(request.prompts), ahead=len(request.pictures) > 1):
+        why = "a prompt that changes on the way shows too early" if request.prompts else "a long video drifts more"
+        said.append(f"{request.model} makes the end first, in which {why}: model {variant.forward} suits this one")
+    most = variant.cfg_most
     if most is not None and request.cfg > most:
         said.append(f"cfg {request.cfg:g} burns the picture of {request.model}: up to {most:g} is safe, 1 is best")
     if request.prompt and not is_said(request):

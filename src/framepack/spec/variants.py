@@ -36,8 +36,8 @@ class Variant:
     fast: int = 15
     best: int = 40
     """Steps of the page's quality modes beside `steps`, the balanced one."""
-    longer: str | None = None
-    """The variant that is taken for longer videos than `seconds` where nobody names a model."""
+    forward: str | None = None
+    """The same model in forward order, taken where nobody names one and `suits_forward` holds."""
     cfg_most: float | None = None
     """Beyond this cfg the picture burns; None where that is not known."""
     length: Length = "sections"
@@ -48,6 +48,14 @@ class Variant:
     """Whether it knows some phrases only, of which a table lies beside its tokenizers."""
     guides_ahead: bool = True
     """Whether the trained layout has room for frames that lie later than the window being made."""
+
+    def suits_forward(self, seconds: float, *, changes: bool, ahead: bool) -> bool:
+        """Whether a video is better made from its start on: a longer one, or one whose prompt changes on the way.
+
+        Made from its end on, a change shows at once and too early. ahead: whether pictures to come are given, which
+        only the inverted order sees.
+        """
+        return self.forward is not None and not ahead and (changes or seconds > self.seconds)
 
     @property
     def territories(self) -> str | None:
@@ -63,7 +71,7 @@ MINI = Variant(
     name="mini",
     title="bundled tiny model, inverted order: runs on any CPU in seconds",
     planner="inverted",
-    longer="mini-f1",
+    forward="mini-f1",
     transformer="framepack/mini",
     bucket_base=160,
     seconds=2.4,
@@ -77,7 +85,9 @@ MINI = Variant(
 )
 VARIANTS = {
     "mini": MINI,
-    "mini-f1": replace(MINI, name="mini-f1", title="bundled tiny model, forward order", planner="forward", longer=None),
+    "mini-f1": replace(
+        MINI, name="mini-f1", title="bundled tiny model, forward order", planner="forward", forward=None
+    ),
     "framepack": Variant(
         name="framepack",
         title="FramePack I2V, 13 B, inverted anti-drifting order: the end is made first",

@@ -25,6 +25,8 @@ class ClipRecipe:
     """crops take this share of the image's side or more"""
     free_text: float = 0.5
     """share of batches whose prompts have words around the wish"""
+    wordless: float = 0.0
+    """share of clips whose prompt names no motion: they stand still, unless the section shows a picture to come"""
     history_blur: float = 0.0
     """known sections are blurred by at most this share, against drift; half of the batches have none"""
 

@@ -80,13 +80,16 @@ def draw_wishes(random: Generator, recipe: ClipRecipe, *, sprite: bool = False) 
 
 
 def draw_prompts(random: Generator, wishes: Sequence[tuple[Wish, ...]], recipe: ClipRecipe) -> tuple[str, ...]:
-    """Prompts of one length in tokens: exact phrases of few words, or longer ones with free text around them."""
+    """Prompts of one length in tokens: exact phrases of few words, or longer ones with free text around them.
+
+    A clip without wishes gets free text alone.
+    """
     if random.random() < recipe.free_text:
         drawn = [prompt_words(random, wish) for wish in wishes]
         length = max(len(words) for words in drawn) + int(random.integers(0, 13))
     else:
         length = int(random.integers(2, LONGEST_EXACT + 1))
-        drawn = [_closest(random, wish, length) for wish in wishes]
+        drawn = [_closest(random, wish, length) if wish else [] for wish in wishes]
         length = max(length, *(len(words) for words in drawn))
     return tuple(" ".join(pad_words(random, words, length)) for words in drawn)
 
@@ -121,7 +124,11 @@ class ClipStream:
         """`count` clips of one section at `size` = (height, width), multiples of 16, of images (N, S, S, 3) uint8."""
         sprites = list(random.random(count) < recipe.sprites) if recipe.sprites else [False] * count
         wishes = tuple(draw_wishes(random, recipe, sprite=sprite) for sprite in sprites)
-        prompts = draw_prompts(random, wishes, recipe)
+        wordless = list(random.random(count) < recipe.wordless) if recipe.wordless else [False] * count
+        said = tuple(() if silent else wish for wish, silent in zip(wishes, wordless, strict=True))
+        prompts = draw_prompts(random, said, recipe)
+        if not section.shows_what_comes:
+            wishes = tuple(wish or (Wish(motion="still"),) for wish in said)
         rates = state_rates(wishes)
         other = state_rates([draw_wishes(random, recipe, sprite=sprite) for sprite in sprites])
         before, after = (rates, other) if section.prompt_holds_before_change else (other, rates)

@@ -25,6 +25,8 @@ class FlowRecipe:
     """moves logit-normal levels towards noise"""
     uniform: float = 0.2
     """share of uniform levels"""
+    first: float = 0.0
+    """share of clips at the level 1, with which sampling begins: half of all the calls where it takes two steps"""
     history_noise: float = 0.25
     """at most this much noise on known latents other than the start, against drift; half of the batches have none"""
     text_dropout: float = 0.08
@@ -41,7 +43,10 @@ def draw_sigmas(count: int, recipe: FlowRecipe, random: Generator) -> Tensor:
     normal = torch.sigmoid(torch.special.ndtri(levels.clamp(1e-4, 1 - 1e-4)))
     shifted = recipe.shift * normal / (1 + (recipe.shift - 1) * normal)
     uniform = torch.rand(count, generator=random) < recipe.uniform
-    return torch.where(uniform, torch.rand(count, generator=random), shifted).clamp(0.01, 1)
+    levels = torch.where(uniform, torch.rand(count, generator=random), shifted).clamp(0.01, 1)
+    if not recipe.first:
+        return levels
+    return torch.where(torch.rand(count, generator=random) < recipe.first, 1.0, levels)
 
 
 def draw_guidance(count: int, recipe: FlowRecipe, random: Generator) -> Tensor:

@@ -59,6 +59,11 @@ class Section:
         own = [*self.noisy, *(source for part in self.context for source in part.sources)]
         return own + (self.rehearsed.sources if self.rehearsed else [])
 
+    @property
+    def shows_what_comes(self) -> bool:
+        """True where a picture of a later frame is given: an end frame or a keyframe."""
+        return any(isinstance(source, Picture) and source.frame for source in self.sources)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SectionRecipe:
