@@ -1,15 +1,10 @@
 """The command line. Parses, shows, and turns errors into one sentence; torch loads only when a command needs it."""
 
-import atexit
-import gc
-import os
-import sqlite3
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.exceptions import TyperException
 
 from framepack import __version__
 from framepack.app.cli_batch import batch
@@ -17,6 +12,7 @@ from framepack.app.cli_files import extract, inspect
 from framepack.app.cli_jobs import jobs_app
 from framepack.app.cli_presets import presets_app, save
 from framepack.app.cli_request import EDITS, NOT_PLANNED, PLAN, request_of, sharing_options
+from framepack.app.cli_run import run
 from framepack.app.cli_service import VRAM_LIMIT, Preset, checked_limits, given, serve
 from framepack.app.cli_train import evaluate, train_app
 
@@ -241,55 +237,6 @@ def source(models_dir: Path | None, revision: str | None = None) -> "ModelSource
     return ModelSource(models_dir=models_dir or Settings.from_environment().models_dir, revision=revision)
 
 
-LESS = (
-    "use less of it, such as a lower resolution or a smaller batch; `train lora` has --base int8 and offloaded as "
-    "well. A training goes on from its last save with the same command"
-)
-
-
 def main() -> None:
-    """Entry point. A user's mistake is one sentence on stderr and exit code 2; never a traceback."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are many times slower beside other programs
-    # torch's allocator warns on stderr, through the progress display, whenever it has to free before it finds room
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    # half a million objects come with the libraries: looking for garbage among them took a quarter of a short run
-    gc.set_threshold(10_000)
-    atexit.register(gc.freeze)
-    try:
-        sys.exit(app(standalone_mode=False))
-    except TyperException as error:
-        said = error.format_message()
-        if said.startswith("Usage:"):
-            print(said)
-            sys.exit(0)
-        said = said.replace("Value error, ", "")  # typer's own, for an option with a few names
-        if "unexpected extra argument" in said and sys.argv[1] in ("generate", "plan"):
-            said += ". A prompt goes after -p, in quotes."
-        print(f"framepack: {said} Add --help to see what there is.", file=sys.stderr)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"framepack: {sentence(error)}", file=sys.stderr)
-    except sqlite3.OperationalError as error:
-        print(f"framepack: the queue cannot be used ({error}): check the outputs folder", file=sys.stderr)
-    except RuntimeError as error:
-        from framepack.memory.ladder import is_out_of_memory
-
-        if not is_out_of_memory(error):
-            raise
-        print(f"framepack: out of memory ({str(error).splitlines()[0]}): {LESS}", file=sys.stderr)
-    except (KeyboardInterrupt, typer.Abort):
-        print("framepack: stopped", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(2)
-
-
-def sentence(error: Exception) -> str:
-    """What to tell the user of an error."""
-    from pydantic import ValidationError
-
-    from framepack.spec.model import explain
-
-    if isinstance(error, ValidationError):
-        return explain(error)
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.strerror}: {error.filename}"
-    return str(error)
+    """Entry point."""
+    run(typer.main.get_command(app))

@@ -58,7 +58,8 @@ class ModelsHere:
         try:
             self._lacking = json.loads(self._ask(command))
         except (ValueError, OSError):  # nothing is claimed of what cannot be looked at
-            logging.getLogger("framepack").warning("cannot find out which models are here", exc_info=True)
+            if not self._closing:
+                logging.getLogger("framepack").warning("cannot find out which models are here", exc_info=True)
         finally:
             self._looked = time.monotonic()
             self._looking.release()

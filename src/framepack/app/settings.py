@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from framepack.files.names import from_home
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -20,6 +22,6 @@ class Settings:
         """Read the FRAMEPACK_ variables."""
         models = environment.get("FRAMEPACK_MODELS_DIR")
         return cls(
-            models_dir=Path(models) if models else None,
-            outputs=Path(environment.get("FRAMEPACK_OUTPUTS") or "outputs"),
+            models_dir=Path(from_home(models)) if models else None,
+            outputs=Path(from_home(environment.get("FRAMEPACK_OUTPUTS") or "outputs")),
         )

@@ -5,6 +5,7 @@ Boundary: files and bytes; opens no weights. Asks nobody anything: the caller sh
 
 import errno
 import io
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from httpx2 import HTTPError
+from httpx2 import Client, HTTPError, InvalidURL
 from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from tqdm.asyncio import tqdm
@@ -25,6 +26,8 @@ from framepack.spec.variants import Variant
 WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(-\d+-of-\d+)?\.safetensors")
 SMALL = (".json", ".txt")
 RETRY = "check the connection and try again, or copy the repository below a folder and name it with --models-dir"
+CONNECTING = ("all_proxy", "http_proxy", "https_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
+"""Variables of the environment, whatever their case, that an HTTP client reads when it is made."""
 SPARE = 512 * 1024**2
 """Bytes that a download leaves free on the disk."""
 
@@ -86,11 +89,24 @@ def plan_download(variant: Variant, source: ModelSource) -> DownloadPlan:
             "offline mode is on: nothing can be downloaded. Unset HF_HUB_OFFLINE (or drop the offline flag), "
             "or copy the repositories below a folder and name it with --models-dir"
         )
+    check_connection()
     target = source.models_dir or source.cache_dir or Path(constants.HF_HUB_CACHE)
     complete = {place.repository for place in locate(variant, source) if not place.missing}
     wanted = repositories(variant, source.revision)
     plans = tuple(_plan_one(repository, source, repository in complete) for repository in wanted)
     return DownloadPlan(repositories=plans, target=target, free=shutil.disk_usage(_existing(target)).free)
+
+
+def check_connection() -> None:
+    """Raise HubError where the environment names a proxy or certificates that cannot be used. Asks nobody."""
+    try:
+        Client().close()
+    except (ValueError, InvalidURL, ImportError, OSError) as error:
+        named = [name for name in os.environ if name.lower() in CONNECTING and os.environ[name]]
+        raise HubError(
+            f"the network cannot be used as {', '.join(sorted(named))} in the environment say ({_first_line(error)}): "
+            "mend or unset what is wrong there"
+        ) from error
 
 
 def _plan_one(repository: Repository, source: ModelSource, complete: bool) -> RepositoryPlan:

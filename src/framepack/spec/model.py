@@ -4,9 +4,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from framepack.files.names import from_home
+from framepack.files.text import told
 from framepack.spec.rules import SHOWN, path_length, shortened
 
 UNKNOWN_MOST = 10
@@ -52,11 +54,20 @@ def _bare(value: object) -> object:
     return value.without_folders() if isinstance(value, Model) else value
 
 
-File = Annotated[Path, AfterValidator(path_length)]
+def _from_home(value: object) -> object:
+    return from_home(str(value)) if isinstance(value, str | Path) else value
+
+
+File = Annotated[Path, BeforeValidator(_from_home), AfterValidator(path_length)]
+"""A path; a leading ~ is the home folder."""
 
 
 def explain(error: ValidationError) -> str:
     """The first finding of a ValidationError as one sentence."""
+    return told(_first(error))
+
+
+def _first(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from framepack.files.names import from_home
 from framepack.spec.model import File, Model
 from framepack.spec.rules import shortened, within
 
@@ -111,6 +112,7 @@ def typed(text: str, folder: Path = HERE) -> str | dict[str, Any]:
     A file that has just this name is that file. folder: where its path begins. ValueError for what looks like edits and
     is none.
     """
+    text = from_home(text)
     found = TYPED.fullmatch(text)
     if found is None or there(folder / text) or not ("=" in found["edits"] or there(folder / found["file"])):
         return text

@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from framepack.spec.buckets import find_bucket
 from framepack.spec.model import File, Model
 from framepack.spec.output import OutputSettings
 from framepack.spec.picture import Picture, PictureFile
-from framepack.spec.rules import at_most, base_multiple, one_of, size_multiple, within
+from framepack.spec.rules import as_text, at_most, base_multiple, one_of, size_multiple, within
 from framepack.spec.shapes import (
     FPS,
     exact_frames,
@@ -40,7 +40,7 @@ SECTIONS_MOST = 30_000
 """Sections a video may have: ten hours in windows of 9."""
 
 Strength = Annotated[float, within(0, 1)]
-Text = Annotated[str, Field(max_length=TEXT_MOST), at_most(TEXT_MOST, "characters")]
+Text = Annotated[str, Field(max_length=TEXT_MOST), BeforeValidator(as_text), at_most(TEXT_MOST, "characters")]
 
 
 class GuideFrame(Model):
@@ -192,7 +192,7 @@ class GenerationRequest(Model):
         """What nobody says is the model's own, said here once, so that stored it means the same to later versions."""
         if not isinstance(data, dict):
             return data
-        model = data.get("model") or _model_for(data)
+        model = _model_for(data) if data.get("model") is None else data["model"]
         usual = cls.own(model)
         if any(data.get(name) is not None for name in ("width", "height", "resolution")):
             usual.pop("resolution", None)

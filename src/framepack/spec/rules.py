@@ -36,6 +36,18 @@ def at_most(most: int, what: str = "entries") -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def as_text(value: object, info: ValidationInfo) -> object:
+    """A text whose bytes a console has handed over undecoded is read as UTF-8; halves of characters are refused."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        raise ValueError(
+            f"{info.field_name} holds what is no character ({shortened(value)}): write it anew, in UTF-8"
+        ) from None
+
+
 def one_of(names: Callable[[], list[str]]) -> AfterValidator:
     """A choice whose message lists what there is."""
 

@@ -21,6 +21,7 @@ from framepack.app.api.loras import lora_routes
 from framepack.app.api.presets import preset_routes
 from framepack.app.service import Service
 from framepack.app.uploads import NoRoom, TooLarge
+from framepack.files.text import told
 from framepack.jobs.batch import BatchMistake
 from framepack.jobs.job import UnknownJob, WrongState
 from framepack.jobs.run import disk_is_full
@@ -95,14 +96,14 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+        return JSONResponse({"error": told(str(error.detail))}, error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
         message = first["msg"].removeprefix("Value error, ")
-        return JSONResponse({"error": f"{where}: {message}" if where else message}, 422)
+        return JSONResponse({"error": told(f"{where}: {message}" if where else message)}, 422)
 
     @app.exception_handler(ValidationError)
     async def invalid(_: Request, error: ValidationError) -> JSONResponse:
@@ -111,11 +112,11 @@ def answer_errors(app: FastAPI) -> None:
     @app.exception_handler(ValueError)
     async def mistaken(_: Request, error: ValueError) -> JSONResponse:
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
-        return JSONResponse({"error": str(error)}, status)
+        return JSONResponse({"error": told(str(error))}, status)
 
     @app.exception_handler(sqlite3.OperationalError)
     async def unwritable(_: Request, error: sqlite3.OperationalError) -> JSONResponse:
-        return JSONResponse({"error": f"the queue cannot be used now ({error}); try again"}, 503)
+        return JSONResponse({"error": told(f"the queue cannot be used now ({error}); try again")}, 503)
 
     @app.exception_handler(OSError)
     async def no_room(request: Request, error: OSError) -> JSONResponse:
