@@ -1,11 +1,14 @@
 """`framepack plan` in a terminal."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from framepack.app import cli
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -74,6 +77,19 @@ def test_a_plan_refuses_what_generate_refuses(monkeypatch, capsys, tmp_path):
     assert "LoRAs are added to weights in RAM, which takes 25.7 GB" in capsys.readouterr().err
     assert ask(monkeypatch, "plan", *size, "--attention", "nonsense") == 2
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_a_plan_says_what_of_a_lora_has_no_effect_and_refuses_one_that_does_not_fit(
+    monkeypatch, capsys, tiny_models_dir
+):
+    size, loras = ["--width", "64", "--height", "64", "--models-dir", str(tiny_models_dir)], DATA / "loras"
+    options = ["--model", "framepack", *size, "--lora", str(loras / "lora_with_embedding.safetensors")]
+    assert ask(monkeypatch, "plan", *options) == 0
+    assert (
+        "note: lora_with_embedding.safetensors: left out the tensor bundle_emb.token.clip_l" in capsys.readouterr().out
+    )
+    assert ask(monkeypatch, "plan", "--model", "mini", *size[:4], "--lora", options[-1]) == 2
+    assert "is for another model" in capsys.readouterr().err
 
 
 def test_no_column_is_cut_where_the_page_is_narrow(monkeypatch, capsys):

@@ -239,7 +239,6 @@ def bad(tensors: dict[str, Tensor], tmp_path: Path) -> Path:
     ("tensors", "words"),
     [
         ({"transformer_blocks.9.attn.to_q.lora_A.weight": (3, WIDTH)}, r"transformer_blocks\.9.* has no place"),
-        ({"lora_te1_layer_0.lora_down.weight": (3, WIDTH)}, "belongs to a text encoder"),
         ({"transformer_blocks.0.attn.to_q.dora_scale": (WIDTH,)}, r"to_q\.dora_scale is not a tensor of a plain LoRA"),
         ({"transformer_blocks.0.attn.to_q.lora_A.weight": (3, WIDTH)}, "lacks its other half"),
         (

@@ -11,7 +11,10 @@ from framepack import FramePack, GenerationRequest
 from framepack.memory import MemoryManager
 from framepack.models.lora import LoraError
 from framepack.pipeline import foresight
+from framepack.spec.events import Notice, StepDone
 from framepack.spec.request import Lora
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture
@@ -55,6 +58,29 @@ def test_a_lora_for_another_model_is_refused_and_the_next_request_works(tiny_mod
     with pytest.raises(LoraError, match="lora_unet_nowhere"):
         latents(framepack, picture, tmp_path / "a", Lora(file=tmp_path / "wrong.safetensors"))
     latents(framepack, picture, tmp_path / "b", Lora(file=lora))
+
+
+def test_what_a_file_holds_in_vain_is_told_in_each_job_before_the_work(tiny_models_dir, picture, tmp_path):
+    framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
+    lora = Lora(file=DATA / "loras" / "lora_with_text_encoder.safetensors")
+    for count in range(2):
+        request = GenerationRequest(
+            image=picture,
+            seconds=0.1,
+            window=2,
+            steps=2,
+            width=64,
+            height=64,
+            loras=(lora,),
+            output={"path": tmp_path / f"{count}.mkv"},
+        )
+        events = [*framepack.generate(request)]
+        told = [event.message for event in events if isinstance(event, Notice)]
+        assert sum("left out 3 tensors (lora_te1_" in message for message in told) == 1
+        first = next(place for place, event in enumerate(events) if isinstance(event, StepDone))
+        assert any(isinstance(event, Notice) for event in events[:first])
+    framepack.use_loras(())
+    assert framepack.lora_notices == ()
 
 
 def test_a_file_trained_anew_is_read_anew(tiny_models_dir, picture, lora, tmp_path):

@@ -17,7 +17,7 @@ from framepack.app.settings import Settings
 from framepack.media.edit import edited
 from framepack.media.image import load_image
 from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
-from framepack.pipeline.loader import choose_attention, choose_dtypes
+from framepack.pipeline.loader import choose_attention, choose_dtypes, look_at_loras
 from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource, locate, passed_over, to_fetch
 from framepack.spec.events import Planned, PlannedStage
@@ -53,6 +53,7 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
         there("lora", str(lora.file))
     if loras:
         check_lora_room(budget, parts.sizes()["transformer"])
+    told = look_at_loras(parts.transformer, loras)
     check_pictures(request)
     height, width = picture_size(request)
     sections = plan(request)
@@ -74,6 +75,7 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
     tell_missing(request.model, source, console)
     notes = [
         *passed_over(variant_of(request.model), source),
+        *told,
         *unheeded(request),
         *unknown_in(request, source.models_dir),
     ]

@@ -2,15 +2,25 @@
 
 Boundary: names and rows only, no tensors. Everything is derived from the names our module has, so a name that leads
 nowhere is never taken for another. Sources: the parameter names of HunyuanVideo's public code, of diffusers and peft,
-of ComfyUI (which renames some of the first), and of kohya's sd-scripts and musubi-tuner (dots become underscores).
+of ComfyUI (which renames some of the first), and of kohya's sd-scripts, musubi-tuner, OneTrainer and LyCORIS (dots
+become underscores).
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.", "lora_unet_")
-"""What the tools put before a module's name."""
+PREFIXES = (
+    *("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer."),
+    *("lora_unet_", "lora_transformer_", "lycoris_"),
+)
+"""What the tools put before a module's name; the last two are OneTrainer's and LyCORIS's (SimpleTuner)."""
+
+ELSEWHERE = {
+    "a text encoder": ("lora_te", "text_encoder", "text_model", "clip_l", "clip_g", "lora_clip", "llama"),
+    "an embedding": ("bundle_emb", "emb_params", "string_to_param", "embeddings."),
+}
+"""How names begin that belong to no transformer: trainers put such tensors beside its LoRA."""
 
 DOUBLE = {
     "img_mod.linear": ("norm1.linear",),
@@ -107,6 +117,12 @@ def strip_prefixes(name: str) -> str:
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
     return name
+
+
+def elsewhere(name: str) -> str:
+    """What a tensor belongs to where that is not the transformer ("a text encoder"); empty where it may be."""
+    stripped = strip_prefixes(name)
+    return next((what for what, starts in ELSEWHERE.items() if stripped.startswith(starts)), "")
 
 
 def _originals(ours: list[str]) -> Iterator[tuple[str, Target]]:

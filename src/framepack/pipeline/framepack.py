@@ -49,6 +49,8 @@ class FramePack:
         """What the transformer's weights hold beside their own."""
         self.lora_times: tuple[int, ...] = ()
         """When these files were last changed, nanoseconds."""
+        self.lora_notices: tuple[str, ...] = ()
+        """What of them has no effect."""
 
     @classmethod
     def load(
@@ -128,7 +130,7 @@ class FramePack:
         if (loras, times) != (self.loras, self.lora_times):
             if loras:
                 check_lora_room(self.memory.budget, self.loader.sizes()["transformer"])
-            self.loader.check_loras(loras)
+            self.lora_notices = self.loader.check_loras(loras)
             self.loras, self.lora_times = loras, times
             self.reload_transformer()
 
@@ -189,7 +191,7 @@ class FramePack:
         pictures = load_pictures(request)
         choices, planned = self.plan(request, sections, pictures["start"].shape[:2])
         yield planned
-        for message in (*self.loader.notices(), *unheeded(request)):
+        for message in (*self.loader.notices(), *self.lora_notices, *unheeded(request)):
             yield Notice(message=message)
         with (
             WorkFolder.open(work, request, outputs) as folder,

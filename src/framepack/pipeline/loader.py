@@ -3,7 +3,7 @@
 Boundary: loads to the CPU and leaves moving to the memory manager. A new architecture is a row in TRANSFORMERS.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -147,12 +147,9 @@ class Loader:
         module.execution = replace(module.execution, attention=self.attention)
         return module
 
-    def check_loras(self, loras: tuple[Lora, ...]) -> None:
-        """LoraError when a file does not fit the transformer; reads headers only."""
-        if loras:
-            module = empty_transformer(self.folders.transformer)
-            for lora in loras:
-                check_lora(module, lora.file)
+    def check_loras(self, loras: tuple[Lora, ...]) -> tuple[str, ...]:
+        """What of these files has no effect, in sentences; LoraError when one does not fit the transformer."""
+        return look_at_loras(empty_transformer(self.folders.transformer), loras) if loras else ()
 
     def text(self, files: dict[str, FileSlice] | None = None) -> TextEncoder:
         """Llama and CLIP with their tokenizers. files: as for the transformer."""
@@ -218,6 +215,11 @@ class Loader:
                 unread += size
         if unread:
             yield f"{unread / 1e9:.1f} GB of weights were never verified here: {verify} looks for damage, once"
+
+
+def look_at_loras(module: nn.Module, loras: Sequence[Lora]) -> tuple[str, ...]:
+    """What of LoRA files has no effect, in sentences. LoraError when one does not fit `module`, which may be empty."""
+    return tuple(dict.fromkeys(notice for lora in loras for notice in check_lora(module, lora.file).notices))
 
 
 def empty_transformer(folder: Path) -> HunyuanVideoTransformer3DModelPacked:
