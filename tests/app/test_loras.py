@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -46,6 +47,16 @@ def test_a_lora_is_kept_under_its_name_listed_used_and_deleted(client, service, 
     client.post(f"/api/jobs/{job['id']}/cancel")
     assert client.delete("/api/loras/style.safetensors").status_code == 204
     assert client.delete("/api/loras/style.safetensors").status_code == 404
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are others there")
+def test_a_lora_is_as_readable_as_any_new_file(client, service, tmp_path):
+    before = os.umask(0o027)
+    try:
+        send(client, lora())
+    finally:
+        os.umask(before)
+    assert (lora_folder(service.folders) / "style.safetensors").stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def calls_of(folder: Path, monkeypatch: pytest.MonkeyPatch, *, last: int) -> int
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(state, "save_file", counted(state.save_file))
+        patch.setattr(state, "save_tensors", counted(state.save_tensors))
         patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
         patch.setattr(Path, "rename", counted(Path.rename))
         patch.setattr(Path, "write_bytes", counted(Path.write_bytes))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import LlamaModel
 
@@ -22,6 +21,7 @@ from framepack.pipeline.sums import SUMS, write_sums
 from framepack.spec.variants import VARIANTS
 from framepack.training.recipe import Recipe
 from framepack.training.synonyms import table
+from framepack.training.tensors import save_tensors
 from framepack.training.tokenizers import write_clip, write_llama
 from framepack.training.towers import Towers, clip_config, exported_layers, llama_config, siglip_config
 
@@ -97,8 +97,7 @@ def _write(folder: Path, name: str, config: dict[str, object], state: dict[str, 
         key: tensor.detach().bfloat16().contiguous() for key, tensor in state.items() if tensor.is_floating_point()
     }
     file = folder / f"{name}.safetensors"
-    save_file(tensors, file, metadata={"format": "pt"})
-    file.chmod(0o644)  # safetensors writes files that only their owner reads
+    save_tensors(tensors, file, {"format": "pt"})
 
 
 def _preprocessor(folder: Path, size: int) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from framepack.media.atomic import atomic_write
+from framepack.training.tensors import save_tensors
 
 TARGETS = (
     r"(single_)?transformer_blocks\.\d+\.("
@@ -50,4 +50,4 @@ def save_lora(file: Path, adapters: Mapping[str, Tensor], rank: int, alpha: floa
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt", **notes})
+        save_tensors(tensors, temporary, {"format": "pt", **notes})

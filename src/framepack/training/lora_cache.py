@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from framepack.media.atomic import atomic_write
@@ -30,6 +30,7 @@ from framepack.pipeline.seal import (
 )
 from framepack.training.lora_data import Item, clips_of
 from framepack.training.lora_run import weights_mark
+from framepack.training.tensors import save_tensors
 
 SUFFIXES = (".safetensors", ".png")
 """Of a clip's two files."""
@@ -177,7 +178,7 @@ def _encode(
         file = stem.with_name(f"{stem.name}-{count}.safetensors")
         Image.fromarray(frames[0]).save(file.with_suffix(".png"))
         with atomic_write(file) as temporary:
-            save_file({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+            save_tensors({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
         count += 1
     return count
 

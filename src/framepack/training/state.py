@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from framepack.pipeline.seal import DamagedError, UnsealedError, read_json, sum_of, write_json
 from framepack.training.optimizer import Optimizer
+from framepack.training.tensors import save_tensors
 
 PART_BYTES = 15_000_000
 
@@ -27,7 +28,7 @@ def save_state(folder: Path, optimizer: Optimizer, step: int, samples: int) -> N
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     for number, part in enumerate(_parts(optimizer.state())):
-        save_file(
+        save_tensors(
             {name: tensor.contiguous().cpu() for name, tensor in part.items()}, fresh / f"part-{number:02}.safetensors"
         )
     sums = {file.name: sum_of(file) for file in sorted(fresh.iterdir())}
