@@ -227,3 +227,21 @@ def test_rotation_keeps_lengths_and_the_norm_makes_them_one():
     turned = normalise_and_rotate(x, torch.ones(8), rope)
     torch.testing.assert_close(turned.square().mean(-1), torch.ones(2, 5, 3), rtol=1e-4, atol=1e-4)
     assert (turned - normalise_and_rotate(x, torch.ones(8), torch.ones_like(rope))).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("size", [1.0, 3e4, 1e6, 1e30])
+def test_values_beyond_float16_stay_finite_and_right_on_cards_without_bfloat16(monkeypatch, size):
+    query, key, value = (x.bfloat16() for x in heads())
+    value = value * size
+    exact = attention.sdpa(query.double(), key.double(), value.double())
+    monkeypatch.setattr(attention, "fuses_bfloat16", lambda device: False)
+    made = attention.sdpa(query, key, value)
+    assert made.isfinite().all()
+    torch.testing.assert_close(made.double() / size, exact / size, rtol=0.01, atol=0.01)
+
+
+def test_queries_beyond_float16_are_not_infinite_on_cards_without_bfloat16(monkeypatch):
+    query, key, value = (x.bfloat16() for x in heads())
+    monkeypatch.setattr(attention, "fuses_bfloat16", lambda device: False)
+    assert attention.sdpa(query * 1e6, key, value).isfinite().all()
+    assert not attention.sdpa(query, key, value * float("nan")).isfinite().any(), "damage is not hidden"

@@ -2,14 +2,17 @@
 
 import json
 import shutil
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
 from framepack.memory import MemoryManager
+from framepack.models.attention import BACKENDS
 from framepack.models.checkpoint import CheckpointError
-from framepack.pipeline.loader import Dtypes, Loader, choose_dtypes, cpu_has_bfloat16
+from framepack.pipeline.loader import Dtypes, Loader, choose_attention, choose_dtypes, cpu_has_bfloat16
 from framepack.pipeline.sources import MissingModelError, ModelSource
 from framepack.spec.variants import VARIANTS
 
@@ -142,3 +145,15 @@ def test_a_value_that_no_model_has_is_one_sentence_that_names_the_file(damaged, 
     with pytest.raises(CheckpointError, match=file.name) as told:
         getattr(Loader(FRAMEPACK, damaged, FLOAT32), part)()
     assert "\n" not in str(told.value)
+
+
+def test_an_attention_whose_package_does_not_load_or_fit_is_refused_before_the_model(monkeypatch):
+    with pytest.raises(ValueError, match="needs the package flash_attn, which is not installed; use auto"):
+        choose_attention("flash-attn")
+    monkeypatch.setitem(sys.modules, "sageattention", None)  # importing it fails
+    with pytest.raises(ValueError, match=r"the package sageattention does not load \(.*\); install the one for torch"):
+        choose_attention("sage")
+    monkeypatch.setitem(sys.modules, "sageattention", ModuleType("sageattention"))
+    assert choose_attention("sage") is BACKENDS["sage"]
+    with pytest.raises(ValueError, match="attention sage needs a CUDA device, got cpu: use auto"):
+        choose_attention("sage", torch.device("cpu"))

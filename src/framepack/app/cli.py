@@ -144,6 +144,7 @@ def generate(
     from framepack.media.edit import edited
     from framepack.media.image import load_image
     from framepack.media.source import open_source
+    from framepack.spec.attention import require_attention
 
     planned = context.info_name == "plan"  # what the other options say, `request_of` reads: it knows which were given
     if image is None and like is None and not (planned and width and height):
@@ -151,6 +152,7 @@ def generate(
         raise typer.BadParameter(f"name the picture to start from{either}.")
     if not (planned and vram_limit):  # a plan's limit describes a GPU where there is none
         checked_limits([device], vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
+    require_attention(attention)
     request = request_of(context)
     machine = {
         "dtype": dtype,

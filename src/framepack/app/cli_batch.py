@@ -125,6 +125,8 @@ def batch(
         return
     limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit)
     machine = left_free(checked_limits(device, preserve=preserve).get("preserve"))
+    common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
+    crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)  # told before anything is queued
     folders = folders_of(outputs)
     store = open_store(folders)
     adopted = [adopt(request, folders) for request in requests]
@@ -142,8 +144,6 @@ def batch(
     if not rerun:
         print(f"queued {len(jobs)} jobs as batch {name}")
     if not detach:
-        common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
-        crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)
         work_off(store, [*old, *jobs], name, outputs, crew, own)
 
 

@@ -1,5 +1,6 @@
 """`framepack models` and `framepack doctor`: what is here, what is missing, what this machine can run."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import which
 
@@ -14,6 +15,7 @@ from framepack.pipeline.hub import download, plan_download
 from framepack.pipeline.loader import choose_dtypes
 from framepack.pipeline.sources import ModelSource, list_models, locate, passed_over, to_fetch
 from framepack.pipeline.verify import bytes_to_read, verify
+from framepack.spec.attention import PACKAGES, WHEN, installed
 from framepack.spec.variants import TERRITORIES, VARIANTS
 
 STEP_BYTES = 18.12e9
@@ -98,6 +100,8 @@ def doctor_command(outputs: Path, source: ModelSource) -> None:
     console.print(
         f"torch {machine.torch}, computing in {choose_dtypes(machine.best.name).transformer}".replace("torch.", "")
     )
+    for line in attention_lines(machine):
+        console.print(line, markup=False)
     console.print()
     console.print("[green]mini[/]: runs here, on any CPU")
     console.print(f"framepack, framepack-f1 (13 B): {verdict_13b(machine)}")
@@ -105,6 +109,20 @@ def doctor_command(outputs: Path, source: ModelSource) -> None:
     missing = sorted({row.variant for row in list_models(source) if not row.complete})
     if missing:
         console.print(f"not downloaded: {', '.join(missing)} (framepack models download NAME)")
+
+
+def attention_lines(machine: Machine) -> Iterator[str]:
+    """What computes attention, and in what on cards that are too old for bf16."""
+    here = [name for name in PACKAGES if installed(name)]
+    yield "attention: PyTorch's own" + ("" if here else f"; {', '.join(PACKAGES)} are not installed, and not needed")
+    for name in here:
+        yield f"attention: {name} is installed; {WHEN[name]} (--attention {name})"
+    for device in machine.devices:
+        if device.name.startswith("cuda") and not device.bf16:
+            yield (
+                f"{device.name} has no bfloat16: attention runs in float16, large values scaled to its range, the rest "
+                "of the transformer in bfloat16, emulated; encoders and VAE in float16, as on every card"
+            )
 
 
 def verdict_13b(machine: Machine) -> str:

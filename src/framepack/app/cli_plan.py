@@ -17,9 +17,10 @@ from framepack.app.settings import Settings
 from framepack.media.edit import edited
 from framepack.media.image import load_image
 from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
-from framepack.pipeline.loader import choose_attention, choose_dtypes, look_at_loras
+from framepack.pipeline.loader import choose_attention, choose_dtypes, look_at_loras, narrow
 from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource, locate, passed_over, to_fetch
+from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.plan import delivery, plan
 from framepack.spec.request import GenerationRequest
@@ -39,7 +40,6 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
     pretended = device.type == "cpu" and bool(machine["vram_limit"])
     limits = (machine[name] for name in ("vram_limit", "ram_limit", "preserve"))
     budget = budget_of(CARD if pretended else device, *limits)
-    choose_attention(machine["attention"])
     source = ModelSource(
         models_dir=machine["models_dir"] or Settings.from_environment().models_dir,
         revision=machine["revision"],
@@ -47,6 +47,7 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
     )
     source.require_models_dir()
     dtypes = choose_dtypes("cuda" if pretended else device, None if machine["dtype"] == "auto" else machine["dtype"])
+    choose_attention(machine["attention"], None if pretended else device, dtypes.transformer)
     parts = Skeleton.of(variant_of(request.model), source, dtypes)
     loras = [lora for lora in request.loras if lora.strength]
     for lora in loras:
@@ -75,7 +76,9 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
     tell_missing(request.model, source, console)
     notes = [
         *passed_over(variant_of(request.model), source),
+        *narrow(dtypes),
         *told,
+        *left_to_sdpa(machine["attention"], sections),
         *unheeded(request),
         *unknown_in(request, source.models_dir),
     ]

@@ -41,7 +41,9 @@ def crew_of(
     """One worker for each device. `limits` are sizes by the name of their option, `common` other settings."""
     from framepack.app.settings import Settings
     from framepack.jobs.pool import Crew
+    from framepack.spec.attention import require_attention
 
+    require_attention(str(common.get("attention", "auto")))
     models = models_dir or Settings.from_environment().models_dir
     if models is not None and not models.is_dir():
         raise ValueError(f"{models} is not a folder: --models-dir must name one that holds models")

@@ -46,6 +46,7 @@ def open_framepack(
         ModelSource(models_dir=models_dir, revision=revision, offline=offline),
         choose_dtypes(where, None if dtype == "auto" else dtype),
         attention=attention,
+        device=where,
     )
     budget = budget_of(where, vram_limit, ram_limit, preserve)
     hold(budget)

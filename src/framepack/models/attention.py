@@ -8,6 +8,8 @@ each key (float) or says which keys exist (bool). Shapes: B batch, L tokens, H h
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from importlib import import_module
 from threading import Lock
 from typing import Any
 
@@ -18,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from framepack.models.layers import by_rows
 from framepack.models.linear import ONEDNN_DTYPES
+from framepack.spec.attention import PACKAGES
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 Place = tuple[int, slice, int]
@@ -25,6 +28,11 @@ Place = tuple[int, slice, int]
 
 LOGITS = 1 << 30
 """Bytes of logits at a time where PyTorch writes them, in float32: at 18,000 tokens and 24 heads 31 GB in all."""
+
+HALF = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
+
+UNLOADABLE = (ImportError, OSError, RuntimeError, AttributeError, TypeError)
+"""What packages that were built for another torch raise."""
 
 CACHED_LOGITS = 600_000
 """Logits of one head at a time in `by_head`: 1.2 MB in bf16, about a core's second-level cache."""
@@ -58,8 +66,9 @@ def _in_parts(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, pa
     Those for Apple's GPUs take some tensors that are not contiguous for others (pytorch#181133).
     """
     dtype, straight = query.dtype, query.device.type == "mps"
+    beyond: Tensor | None = None
     if dtype == torch.bfloat16 and not fuses_bfloat16(query.device):
-        query, key, value = query.half(), key.half(), value.half()
+        (value, beyond), query, key = _value_in_half(value), _in_half(query), _in_half(key)
     if bias is not None and bias.is_floating_point():
         bias = bias.to(query.dtype)
 
@@ -72,7 +81,23 @@ def _in_parts(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, pa
             F.scaled_dot_product_attention(by_heads(rows), key, value, attn_mask=bias).transpose(1, 2)
             for rows in query.tensor_split(parts, dim=1)
         ]
-    return (mixed[0] if parts == 1 else torch.cat(mixed, dim=1)).to(dtype)
+    whole = (mixed[0] if parts == 1 else torch.cat(mixed, dim=1)).to(dtype)
+    return whole if beyond is None else whole * beyond
+
+
+def _in_half(x: Tensor) -> Tensor:
+    """Queries or keys in float16, the few beyond its range at its end; the blocks' are normed and far from it."""
+    return x.half().clamp(*HALF)
+
+
+def _value_in_half(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Values in float16, and the power of two they were divided by to fit, 1 where they do; nothing norms them.
+
+    The device decides, so that nobody waits for it.
+    """
+    largest = torch.stack(value.aminmax()).abs().amax().float()
+    beyond = (largest / HALF[1]).clamp(min=1).log2().ceil().exp2()
+    return (value / beyond).half(), beyond
 
 
 def _kernels(device: torch.device, bias: Tensor | None) -> AbstractContextManager[None]:
@@ -158,11 +183,50 @@ SLOW_FLASH = torch.bfloat16 in ONEDNN_DTYPES and not torch.cpu._is_amx_tile_supp
 
 
 def automatic(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`by_head` where it is the faster one: bf16 on a CPU without AMX, no gradients of the bias. Else `sdpa`."""
+    """`by_head` where it is the faster one: bf16 on a CPU without AMX, no gradients of the bias. Else `sdpa`.
+
+    Or the `flash-attn` package where it is faster than `sdpa`; never `sage`, which is approximate.
+    """
     learnt = bias is not None and bias.requires_grad
     if SLOW_FLASH and query.device.type == "cpu" and query.dtype == torch.bfloat16 and not learnt:
         return by_head(query, key, value, bias)
+    if query.device.type == "cuda" and bias is None and not query.requires_grad and suits_flash(query):
+        return flash_attn(query, key, value)
     return sdpa(query, key, value, bias)
+
+
+def suits_flash(query: Tensor) -> bool:
+    """Whether `flash-attn` takes this card and these numbers, and does more than PyTorch."""
+    fits = query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] <= 256
+    return fits and fuses_bfloat16(query.device) and flash_is_missed()
+
+
+@cache
+def flash_is_missed() -> bool:
+    """Whether the `flash-attn` package loads and PyTorch was built without FlashAttention, as it is for Windows.
+
+    Elsewhere PyTorch has the same kernels inside, and cuDNN's beside them.
+    """
+    if torch.backends.cuda.is_flash_attention_available():
+        return False
+    try:
+        import_module("flash_attn")
+    except UNLOADABLE:
+        return False
+    return True
+
+
+def unsuited(name: str, device: torch.device, dtype: torch.dtype) -> str:
+    """Why the package of that name cannot compute in `dtype` on `device`; empty where it can, and for PyTorch's own."""
+    if name not in PACKAGES:
+        return ""
+    if device.type != "cuda":
+        return f"needs a CUDA device, got {device}"
+    if dtype == torch.float32 and name != "xformers":
+        return "takes float16 and bfloat16, not float32"
+    if not fuses_bfloat16(device) and (name != "xformers" or dtype == torch.bfloat16):
+        return f"does not take {str(dtype).removeprefix('torch.')} on this card, which is older than Ampere (sm_80)"
+    return ""
 
 
 def flash_attn(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -25,6 +25,7 @@ from framepack.pipeline.skeleton import Skeleton
 from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.usable import check_inputs
 from framepack.pipeline.work import WorkFolder
+from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
 from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, Lora
@@ -191,7 +192,8 @@ class FramePack:
         pictures = load_pictures(request)
         choices, planned = self.plan(request, sections, pictures["start"].shape[:2])
         yield planned
-        for message in (*self.loader.notices(), *self.lora_notices, *unheeded(request)):
+        told = (*self.loader.notices(), *self.lora_notices, *left_to_sdpa(self.loader.attention_name, sections))
+        for message in (*told, *unheeded(request)):
             yield Notice(message=message)
         with (
             WorkFolder.open(work, request, outputs) as folder,

@@ -6,7 +6,7 @@ Boundary: loads to the CPU and leaves moving to the memory manager. A new archit
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from framepack.files.assets import BUNDLED
 from framepack.memory import FileSlice, map_weights
-from framepack.models.attention import BACKENDS, Attention
+from framepack.models.attention import BACKENDS, UNLOADABLE, Attention, unsuited
 from framepack.models.checkpoint import (
     FIX,
     CheckpointError,
@@ -34,6 +34,7 @@ from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.vae import VideoVAE, load_vae
 from framepack.pipeline.sources import Folders, ModelSource, passed_over, require
 from framepack.pipeline.sums import HASHED_WHEN_LOADED, check_when_loaded, known_sum, model_files
+from framepack.spec.attention import PACKAGES, require_attention
 from framepack.spec.request import Lora
 from framepack.spec.variants import Variant
 
@@ -83,6 +84,15 @@ def choose_dtypes(device: torch.device | str, name: str | None = None) -> Dtypes
     return Dtypes(transformer=DTYPES[name] if name else torch.bfloat16, encoders=rest, vae=rest)
 
 
+def narrow(dtypes: Dtypes) -> Iterator[str]:
+    """A sentence where the transformer may have to hold more than its type can: mini's tokens grow beyond 8 million."""
+    if dtypes.transformer == torch.float16:
+        yield (
+            "the transformer's numbers may grow beyond 65,504, where float16 ends, and the job then stops: bfloat16 "
+            "holds them on every card, so leave out --dtype float16"
+        )
+
+
 def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 in hardware (AVX512-BF16, AMX or Arm's BF16): else it is slower."""
     capabilities = torch.cpu.get_capabilities()
@@ -92,17 +102,23 @@ def cpu_has_bfloat16() -> bool:
 TEXT_FOLDERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 IMAGE_FOLDERS = ("feature_extractor", "image_encoder")
 
-PACKAGES = {"flash-attn": "flash_attn", "sage": "sageattention", "xformers": "xformers"}
-"""What an attention backend needs besides torch."""
 
+def choose_attention(name: str, device: torch.device | None = None, dtype: torch.dtype = torch.bfloat16) -> Attention:
+    """The backend of that name, for a transformer in `dtype` on `device`, where that is known.
 
-def choose_attention(name: str) -> Attention:
-    """The backend of that name; ValueError for an unknown one and for one whose package is not installed."""
-    if name not in BACKENDS:
-        raise ValueError(f"attention must be one of {', '.join(BACKENDS)}, got {name!r}")
-    package = PACKAGES.get(name)
-    if package is not None and find_spec(package) is None:
-        raise ValueError(f"attention {name} needs the package {package}, which is not installed; use auto")
+    ValueError for an unknown one, one whose package is not installed or does not load, and one that does not fit.
+    """
+    require_attention(name)
+    if why := unsuited(name, device, dtype) if device else "":
+        raise ValueError(f"attention {name} {why}: use auto")
+    if package := PACKAGES.get(name):
+        try:
+            import_module(package)
+        except UNLOADABLE as error:
+            raise ValueError(
+                f"attention {name}: the package {package} does not load ({str(error)[:100]}); install the one for "
+                f"torch {torch.__version__}, or use auto"
+            ) from error
     return BACKENDS[name]
 
 
@@ -113,12 +129,20 @@ class Loader:
     memory.add("vae", loader.vae)
     """
 
-    def __init__(self, variant: Variant, source: ModelSource, dtypes: Dtypes, attention: str = "auto") -> None:
-        """`attention` is a key of BACKENDS. Raises ValueError for another, and where its package is not installed."""
+    def __init__(
+        self,
+        variant: Variant,
+        source: ModelSource,
+        dtypes: Dtypes,
+        attention: str = "auto",
+        device: torch.device | None = None,
+    ) -> None:
+        """`attention` is a key of BACKENDS; `device` is where it will compute. ValueError where it cannot."""
         self.variant = variant
         self.source = source
         self.dtypes = dtypes
-        self.attention = choose_attention(attention)
+        self.attention = choose_attention(attention, device, dtypes.transformer)
+        self.attention_name = attention
 
     @cached_property
     def folders(self) -> Folders:
@@ -200,8 +224,9 @@ class Loader:
         check_when_loaded(folders, all_known=self.folders.transformer.is_relative_to(BUNDLED))
 
     def notices(self) -> Iterator[str]:
-        """What was named and is not used; large files that nobody has verified, or that have changed since."""
+        """What was named and is not used; a type that may be too narrow; large files not verified, or changed since."""
         yield from passed_over(self.variant, self.source)
+        yield from narrow(self.dtypes)
         transformer, base, vision = self.folders
         folders = (transformer, *(base / name for name in (*TEXT_FOLDERS, "vae")), *(vision / f for f in IMAGE_FOLDERS))
         stamps, verify, unread = self.source.stamps.read(), f"`framepack models verify {self.variant.name}`", 0
