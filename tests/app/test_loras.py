@@ -92,6 +92,7 @@ BAD = {
     "no object": raw([1]),
     "deep": raw(b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
     "no lora": raw({"weight": GOOD}, bytes(8)),
+    "for text encoders": save({"lora_te1_q.lora_down.weight": np.ones(1), "lora_te1_q.lora_up.weight": np.ones(1)}),
     "nothing": raw({}),
     "a gap": raw({"a.lora_A.weight": entry([1], 4, 8)}, bytes(8)),
     "an overlap": raw({"a.lora_A.weight": GOOD, "b.lora_A.weight": entry([1], 4, 8)}, bytes(8)),

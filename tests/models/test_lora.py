@@ -190,16 +190,22 @@ def test_the_final_norms_halves_change_places(module, tmp_path):
     assert torch.allclose(matrix(module, "norm_out.linear"), before + change, atol=1e-5)
 
 
-def test_peft_adapters_saved_as_diffusers_names_give_pefts_own_forward(original, tmp_path):
+@pytest.mark.parametrize("stabilised", [False, True])
+def test_peft_adapters_saved_as_diffusers_names_give_pefts_own_forward(original, tmp_path, stabilised):
     adapted = copy.deepcopy(original)
-    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["to_q", "net.2"], init_lora_weights=False)
+    modules = ["to_q", "net.2"]
+    config = LoraConfig(
+        r=RANK, lora_alpha=ALPHA, target_modules=modules, init_lora_weights=False, use_rslora=stabilised
+    )
     inject_adapter_in_model(config, adapted)
     tensors = {
         f"transformer.{name.replace('.default', '')}": value.detach().clone()
         for name, value in adapted.named_parameters()
         if "lora_" in name
     }
-    metadata = {"lora_adapter_metadata": json.dumps({"transformer.r": RANK, "transformer.lora_alpha": ALPHA})}
+    metadata = {
+        "lora_adapter_metadata": json.dumps({"transformer.lora_alpha": ALPHA, "transformer.use_rslora": stabilised})
+    }
     save_file(tensors, tmp_path / "peft.safetensors", metadata=metadata)
     fused = copy.deepcopy(original)
     fuse_loras(fused, [(tmp_path / "peft.safetensors", 1.0)])
@@ -282,7 +288,7 @@ def test_a_file_that_is_none_is_one_sentence(module, tmp_path):
         fuse_loras(module, [(bad({}, tmp_path), 1.0)])
 
 
-def test_rank_stabilised_and_dora_files_are_refused_by_name(module, tmp_path):
+def test_a_dora_that_says_so_in_its_header_is_refused_by_name(module, tmp_path):
     name = "transformer_blocks.0.attn.to_q"
     tensors = {f"{name}.lora_A.weight": torch.ones(1, WIDTH), f"{name}.lora_B.weight": torch.ones(WIDTH, 1)}
     metadata = {"lora_adapter_metadata": json.dumps({"transformer.use_dora": True})}

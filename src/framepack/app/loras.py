@@ -19,6 +19,7 @@ from framepack.app.uploads import Incoming
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job, WrongState
 from framepack.jobs.paths import paths_in
+from framepack.models.lora_names import elsewhere
 
 LORA_LIMIT = 4 * 2**30
 HEADER_LIMIT = 16 * 2**20
@@ -28,7 +29,7 @@ SIZES = {
     **dict.fromkeys(("F64", "I64", "U64"), 8),
     **dict.fromkeys(("F32", "I32", "U32"), 4),
     **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
-    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "I8", "U8", "BOOL"), 1),
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I8", "U8", "BOOL"), 1),
 }
 """Bytes of a number of each type."""
 HALF = re.compile(r"\.lora(_A|_down|\.down)\b")
@@ -84,8 +85,13 @@ def check_header(file: Path) -> None:
         end = stop
     if end != size - 8 - length:
         raise ValueError("this .safetensors file is damaged or cut short: its tensors do not fill it")
-    if not any(HALF.search(name) for name in header):
+    halves = [name for name in header if HALF.search(name)]
+    if not halves:
         raise ValueError("this .safetensors file is no LoRA: none of its tensors is called lora_A or lora_down")
+    if all(elsewhere(name) for name in halves):
+        raise ValueError(
+            f"this LoRA is for {elsewhere(halves[0])} alone, and only the transformer takes one: choose another LoRA"
+        )
 
 
 def span_of(entry: Any) -> tuple[int, int]:

@@ -22,12 +22,14 @@ class AdapterScale:
     alpha: float | None = None
     patterns: Mapping[str, float] = field(default_factory=dict)
     """Alpha of modules whose name ends like this."""
+    rank_stabilised: bool = False
+    """Divided by the root of the rank (arXiv 2312.03732)."""
 
     def of(self, name: str, rank: int) -> float:
         """alpha / rank of a module."""
         special = (alpha for end, alpha in self.patterns.items() if name == end or name.endswith(f".{end}"))
         alpha = next(special, self.alpha)
-        return 1.0 if alpha is None else alpha / rank
+        return 1.0 if alpha is None else alpha / (rank**0.5 if self.rank_stabilised else rank)
 
 
 def scale_of(path: Path, metadata: Mapping[str, str]) -> AdapterScale:
@@ -43,9 +45,13 @@ def scale_of(path: Path, metadata: Mapping[str, str]) -> AdapterScale:
         config = {key.removeprefix("transformer."): value for key, value in json.loads(text).items()}
         patterns = {str(end): float(alpha) for end, alpha in (config.get("alpha_pattern") or {}).items()}
         alpha = config.get("lora_alpha")
-        scale = AdapterScale(alpha=None if alpha is None else float(alpha), patterns=patterns)
+        scale = AdapterScale(
+            alpha=None if alpha is None else float(alpha),
+            patterns=patterns,
+            rank_stabilised=bool(config.get("use_rslora")),
+        )
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise LoraError(f"{where} does not describe a LoRA ({str(error)[:80]})") from None
-    if unsupported := [name for name in ("use_dora", "use_rslora") if config.get(name)]:
-        raise LoraError(f"{where} says {unsupported[0]}: only plain LoRA can be used")
+    if config.get("use_dora"):
+        raise LoraError(f"{where} says use_dora: only plain LoRA can be used")
     return scale
