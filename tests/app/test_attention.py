@@ -33,6 +33,17 @@ def test_a_missing_package_is_told_at_once(monkeypatch, capsys, tmp_path, comman
     assert not list(tmp_path.glob("outputs/*"))
 
 
+@pytest.mark.parametrize("command", ["serve", "batch"])
+def test_a_type_that_is_none_is_told_before_anything_is_queued(monkeypatch, capsys, tmp_path, command):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    Path("prompts.txt").write_text("a wave breaks", encoding="utf-8")
+    rest = ["prompts.txt", "--set", "image=a.png"] if command == "batch" else ["--port", "0"]
+    assert ask(monkeypatch, command, *rest, "--dtype", "int4") == 2
+    assert "dtype must be one of float32, fp32, bfloat16" in capsys.readouterr().err
+    assert not list(tmp_path.glob("outputs/*"))
+
+
 def test_a_plan_tells_what_a_package_leaves_to_pytorch(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn"))
     Image.new("RGB", (64, 64)).save(picture := tmp_path / "a.png")

@@ -42,8 +42,11 @@ def crew_of(
     from framepack.app.settings import Settings
     from framepack.jobs.pool import Crew
     from framepack.spec.attention import require_attention
+    from framepack.spec.dtypes import require_dtype
 
     require_attention(str(common.get("attention", "auto")))
+    if (dtype := str(common.get("dtype", "auto"))) != "auto":
+        require_dtype(dtype)
     models = models_dir or Settings.from_environment().models_dir
     if models is not None and not models.is_dir():
         raise ValueError(f"{models} is not a folder: --models-dir must name one that holds models")

@@ -35,6 +35,8 @@ from framepack.models.vae import VideoVAE, load_vae
 from framepack.pipeline.sources import Folders, ModelSource, passed_over, require
 from framepack.pipeline.sums import HASHED_WHEN_LOADED, check_when_loaded, known_sum, model_files
 from framepack.spec.attention import PACKAGES, require_attention
+from framepack.spec.dtypes import DTYPES as NAMES
+from framepack.spec.dtypes import require_dtype
 from framepack.spec.request import Lora
 from framepack.spec.variants import Variant
 
@@ -49,14 +51,7 @@ TRANSFORMERS: dict[str, Callable[[dict[str, Any]], HunyuanVideoTransformer3DMode
 }
 """By the `_class_name` in config.json; the second is diffusers' name for the same weights."""
 
-DTYPES = {
-    "float32": torch.float32,
-    "fp32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "bf16": torch.bfloat16,
-    "float16": torch.float16,
-    "fp16": torch.float16,
-}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, full) for name, full in NAMES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +69,8 @@ def choose_dtypes(device: torch.device | str, name: str | None = None) -> Dtypes
     `name` (a key of DTYPES, None for these defaults) sets the transformer's; float32 sets all three.
     Raises ValueError for another name.
     """
-    if name is not None and name not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}")
+    if name is not None:
+        require_dtype(name)
     exact = name in ("float32", "fp32")
     if torch.device(device).type == "cpu":
         fast = torch.bfloat16 if cpu_has_bfloat16() and not exact else torch.float32
