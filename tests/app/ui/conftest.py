@@ -1,6 +1,7 @@
 """A real server with the page on it, a worker that paints, and a Chromium to look with. Skips where one is missing."""
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -19,6 +20,8 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+WRONG = re.compile("js_on_load|Content Security Policy")
+"""Of what the console says: a script of ours that failed, something that the page's own policy forbids."""
 SLOW = 180_000
 """Milliseconds a page may take for anything; the machine may be busy."""
 
@@ -94,7 +97,7 @@ def tab(browser, site) -> Iterator[Callable]:
         if viewport:
             page.set_viewport_size(viewport)  # type: ignore[arg-type]
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda line: errors.append(line.text) if "js_on_load" in line.text else None)
+        page.on("console", lambda line: errors.append(line.text) if WRONG.search(line.text) else None)
         page.on("dialog", lambda dialog: dialog.accept())
         page.goto(f"{site[0]}/{address}")
         page.wait_for_selector(".fp-drop")

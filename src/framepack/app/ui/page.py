@@ -13,12 +13,14 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.routing import Mount
 
 from framepack.app.machine import preserved
 from framepack.app.service import Service
 from framepack.app.ui import form, many, shortcuts, theme, views
 from framepack.app.ui.controls import BY_FIELD, CONTROLS, always
 from framepack.app.ui.desk import Desk, Outcome, trouble
+from framepack.app.ui.gate import Gate
 from framepack.app.ui.kinds import Text
 from framepack.app.ui.layout import Layout
 from framepack.app.ui.pace import LOOK, Pace
@@ -33,7 +35,7 @@ Updates = dict[Any, Any]
 def mount(app: FastAPI, service: Service, presets: Path) -> FastAPI:
     """See `mount_page`."""
     page = Page(Desk(service, Presets(presets)))
-    return gr.mount_gradio_app(
+    mounted = gr.mount_gradio_app(
         app,
         page.blocks,
         path="/",
@@ -46,8 +48,12 @@ def mount(app: FastAPI, service: Service, presets: Path) -> FastAPI:
         mcp_server=False,
         pwa=False,
         ssr_mode=False,
-        max_file_size="64mb",
     )
+    route = mounted.routes[-1]
+    assert isinstance(route, Mount)
+    inputs = {number: len(handler.inputs) for number, handler in page.blocks.fns.items()}
+    route.app = Gate(route.app, inputs, theme.head())
+    return mounted
 
 
 class Page:
