@@ -1,7 +1,10 @@
 """A service without workers, a client of its API, waiting; tests that need workers have a `service` of their own."""
 
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -54,3 +57,20 @@ def wait() -> Callable[..., Job]:
         return now
 
     return wait
+
+
+@pytest.fixture
+def certified(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
+    """Call it with a name for a certificate of 127.0.0.1 and its key; more arguments are openssl's."""
+    if (openssl := shutil.which("openssl")) is None:
+        pytest.skip("no openssl here to make a certificate with")
+
+    def made(name: str, *more: str) -> tuple[Path, Path]:
+        certificate, key = tmp_path / f"{name}.pem", tmp_path / f"{name}.key"
+        kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2"]
+        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key)]
+        command = [openssl, *kind, *names, "-out", str(certificate), *(more or ["-nodes"])]
+        subprocess.run(command, check=True, capture_output=True)
+        return certificate, key
+
+    return made

@@ -124,9 +124,9 @@ def test_a_password_is_asked_for_where_there_is_one(given):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
 def test_an_open_address_needs_a_password_or_a_word(host):
-    with pytest.raises(ValueError, match=r"add --auth USER:PASSWORD, or --i-know"):
+    with pytest.raises(ValueError, match=r"add --password-file FILE \(- asks for it\), or --i-know"):
         access_of(Address(host=host))
-    assert access_of(Address(host=host, auth="me:secret")).login == "me:secret"
+    assert access_of(Address(host=host, login="me:secret")).login == "me:secret"
     assert access_of(Address(host=host, i_know=True)).login is None
 
 
@@ -135,18 +135,6 @@ def test_an_open_address_still_knows_no_foreign_names():
     client = client_of(access)
     for host, status in (("192.168.1.5:7860", 200), ("studio.lan", 200), ("evil.example", 403)):
         assert client.get("/", headers={"host": host}).status_code == status
-
-
-@pytest.mark.parametrize("auth", ["me", "me:", ":secret"])
-def test_a_login_needs_both_halves(auth):
-    with pytest.raises(ValueError, match="USER:PASSWORD"):
-        access_of(Address(auth=auth))
-
-
-def test_a_login_can_be_kept_in_a_file(tmp_path):
-    file = tmp_path / "login"
-    file.write_text("me:secret\n")
-    assert access_of(Address(auth=f"@{file}")).login == "me:secret"
 
 
 def test_host_names_lose_their_port():

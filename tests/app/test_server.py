@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -26,15 +27,15 @@ from framepack.app.server import Address, run_server
 from framepack.app.service import folders_at
 from framepack.jobs.pool import Crew
 crew, folders = Crew(target="fake_generator:make"), folders_at(Path(sys.argv[1]), reserve=0)
-run_server(folders, crew, Address(port=0), lambda text: print(text, flush=True), page=False)
+run_server(folders, crew, Address(port=0{more}), lambda text: print(text, flush=True), page=False)
 """
 
 
 @contextmanager
-def serving(folder: Path, before: str = ""):
+def serving(folder: Path, before: str = "", more: str = ""):
     path = [str(Path(__file__).parents[1] / "jobs"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    command = [sys.executable, "-c", before + SERVER, str(folder / "outputs")]
+    command = [sys.executable, "-c", before + SERVER.replace("{more}", more), str(folder / "outputs")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     first = process.stdout.readline()
     process.address = first.split()[2].rstrip(";")
@@ -159,3 +160,24 @@ def test_a_taken_port_is_told_in_a_sentence():
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f"cannot listen on 127.0.0.1 port {port} .*try another --port"):
             listening(Address(port=port))
+
+
+def test_a_service_with_a_certificate_is_reached_by_https_and_says_so(certified, tmp_path: Path) -> None:
+    certificate, key = certified("mine")
+    with serving(tmp_path, more=f", certificate=Path({str(certificate)!r}), key=Path({str(key)!r})") as server:
+        assert server.address.startswith("https://127.0.0.1:")
+        trusted = ssl.create_default_context(cafile=certificate)
+        with httpx2.Client(verify=trusted, timeout=60) as http:
+            assert http.get(f"{server.address}/api/health").status_code == 200
+        with httpx2.Client(timeout=60) as http, pytest.raises(httpx2.HTTPError):
+            http.get(server.address.replace("https", "http") + "/api/health")
+
+
+def test_a_stranger_cannot_name_another_address_unless_a_proxy_was_named(tmp_path: Path) -> None:
+    """X-Forwarded-For is believed of named proxies only: who sets it could else guess without waiting."""
+    for more, locked in (("", True), (", proxies=('127.0.0.1',)", False)):
+        with serving(tmp_path, more=", login='me:secret'" + more) as server, httpx2.Client(timeout=60) as http:
+            for tried in range(8):
+                headers = {"x-forwarded-for": f"10.0.0.{tried}"}
+                answer = http.get(f"{server.address}/api/health", headers=headers, auth=("me", str(tried)))
+            assert answer.status_code == (429 if locked else 401)

@@ -71,11 +71,20 @@ def checked_limits(device: list[str] | None, **limits: str | None) -> "dict[str,
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; other than this machine's own needs --auth.")] = (
+    host: Annotated[str, typer.Option(help="Address to listen on; other than this machine's own needs a password.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535)] = 7860,
-    auth: Annotated[str | None, typer.Option(help="USER:PASSWORD, or @FILE that has it.")] = None,
+    auth: Annotated[str | None, typer.Option(help="@FILE that has USER:PASSWORD in it.")] = None,
+    user: Annotated[str, typer.Option(help="Name that goes with the password.")] = "framepack",
+    password_file: Annotated[
+        str | None, typer.Option(help="File with the password; - asks for it. Or set FRAMEPACK_PASSWORD.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file with a certificate: serve by https.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's key.")] = None,
+    proxy: Annotated[
+        list[str] | None, typer.Option(help="Address of a reverse proxy whose X-Forwarded-For is believed.")
+    ] = None,
     i_know: Annotated[bool, typer.Option("--i-know", help="Let everyone in who can reach the address.")] = False,
     allow_host: Annotated[list[str] | None, typer.Option(help="A further name the service is reached by.")] = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Without: only the HTTP API.")] = True,
@@ -93,13 +102,30 @@ def serve(
 ) -> None:
     """Run the job service with its page and HTTP API until Ctrl-C. Running jobs go on from there the next time."""
     try:
+        from framepack.app.login import login_of, notes_on
         from framepack.app.server import Address, access_of, run_server
+        from framepack.app.tls import checked_certificate
     except ModuleNotFoundError as error:
         raise ValueError(f"serving needs {error.name}: pip install 'framepack[server]'") from error
-    address = Address(host=host, port=port, auth=auth, i_know=i_know, allow_host=tuple(allow_host or ()))
+    checked_certificate(certificate, key)
+    login = login_of(auth, user, password_file)
+    address = Address(
+        host=host,
+        port=port,
+        login=login,
+        i_know=i_know,
+        allow_host=tuple(allow_host or ()),
+        certificate=certificate,
+        key=key,
+        proxies=tuple(proxy or ()),
+    )
     access_of(address)
-    if i_know and (auth or address.local):
+    for note in notes_on(auth, password_file):
+        print(note)
+    if i_know and (login or address.local):
         print("note: --i-know has no effect: only those who may are let in anyway")
+    if login and not address.local and certificate is None and not proxy:
+        print("note: without --certificate the password travels as it is, for every machine on the way to read")
     limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
     common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
     crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)

@@ -17,12 +17,9 @@ from framepack.app.api import make_app
 from framepack.app.api.guard import Access, is_loopback
 from framepack.app.service import Service
 from framepack.app.ui import mount_page
-from framepack.files.text import text_of_file
 from framepack.jobs.folders import Folders
 from framepack.jobs.pool import Crew
 
-LOGIN_MOST = 10_000
-"""Bytes of a file with a login."""
 GRACE = 2
 """Seconds open connections, such as downloads, have when the server ends."""
 LOOK = 0.5
@@ -37,9 +34,14 @@ class Address:
 
     host: str = "127.0.0.1"
     port: int = 7860
-    auth: str | None = None
+    login: str | None = None
+    """USER:PASSWORD."""
     i_know: bool = False
     allow_host: tuple[str, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
+    proxies: tuple[str, ...] = ()
+    """Addresses of reverse proxies; only these are believed when they say who asks through them."""
 
     @property
     def local(self) -> bool:
@@ -49,24 +51,14 @@ class Address:
 
 def access_of(address: Address) -> Access:
     """Who is let in; ValueError where that would be everyone and nobody said they know."""
-    login = login_of(address.auth) if address.auth else None
     local = address.local
-    if not local and login is None and not address.i_know:
+    if not local and address.login is None and not address.i_know:
         raise ValueError(
             f"{address.host} can be reached from other machines; "
-            "add --auth USER:PASSWORD, or --i-know to let everyone in"
+            "add --password-file FILE (- asks for it), or --i-know to let everyone in"
         )
     names = {address.host.strip("[]"), *address.allow_host, *(() if local else (socket.gethostname(),))}
-    return Access(hosts=Access().hosts | {name.lower() for name in names}, login=login, addresses=not local)
-
-
-def login_of(auth: str) -> str:
-    """USER:PASSWORD as given, or from a file."""
-    login = text_of_file(Path(auth[1:]), LOGIN_MOST).strip() if auth.startswith("@") else auth
-    user, colon, password = login.partition(":")
-    if not user or not colon or not password:
-        raise ValueError("--auth is USER:PASSWORD, or @FILE with that in it")
-    return login
+    return Access(hosts=Access().hosts | {name.lower() for name in names}, login=address.login, addresses=not local)
 
 
 def run_server(
@@ -78,9 +70,19 @@ def run_server(
         app = make_app(service, access)
         if page:
             mount_page(app, service, folders.home / "presets")
-        config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=GRACE)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=GRACE,
+            proxy_headers=bool(address.proxies),
+            forwarded_allow_ips=list(address.proxies),
+            ssl_certfile=address.certificate,
+            ssl_keyfile=address.key,
+        )
         host = f"[{address.host}]" if ":" in address.host else address.host
-        say(f"FramePack serves http://{host}:{listener.getsockname()[1]}; Ctrl-C ends it")
+        scheme = "https" if address.certificate else "http"
+        say(f"FramePack serves {scheme}://{host}:{listener.getsockname()[1]}; Ctrl-C ends it")
         say(f"videos are in {folders.outputs}")
         with suppress(KeyboardInterrupt):
             serve_beside(uvicorn.Server(config), listener)

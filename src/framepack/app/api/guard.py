@@ -12,8 +12,10 @@ import ipaddress
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+from framepack.app.api.attempts import Attempts
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -22,8 +24,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_MOST = 2**22
 """Bytes of a body that is no form with files: the page's own, with its presets, have some 100 kB."""
-FOR_FILES = ("/api/uploads", "/api/loras", "/api/jobs", "/gradio_api/upload")
+FOR_FILES = ("/api/uploads", "/api/loras", "/api/jobs")
 """Where forms with files go, which are written to disk as they come."""
+POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+"""For answers that say none of their own: they are data, which a browser need not load anything for."""
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -47,11 +51,20 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
+class Refusal(NamedTuple):
+    """A status and a sentence; `wait`: seconds after which asking again makes sense."""
+
+    status: int
+    sentence: str
+    wait: int = 0
+
+
 class Guard:
     """Wraps an application."""
 
-    def __init__(self, app: App, access: Access) -> None:
+    def __init__(self, app: App, access: Access, attempts: Attempts | None = None) -> None:
         self._app, self._access = app, access
+        self._attempts = attempts or Attempts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through or answer with a refusal."""
@@ -63,23 +76,37 @@ class Guard:
         if refusal is None:
             return await self._app(scope, receive if files else counting(receive), with_headers(send))
         if scope["type"] == "websocket":
-            return await send({"type": "websocket.close", "code": 1008, "reason": refusal[1]})
+            return await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence})
         return await answer(send, *refusal)
 
-    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
         host = headers.get("host", "")
         if not self._knows_host(host_name(host)):
-            return 403, f"this service does not answer to the name {host[:100]!r}; start it with --allow-host to let it"
+            return Refusal(
+                403, f"this service does not answer to the name {host[:100]!r}; start it with --allow-host to let it"
+            )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
-            return 403, "requests from other sites are refused"
+            return Refusal(403, "requests from other sites are refused")
         elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         looking = scope.get("method") == "GET" and headers.get("sec-fetch-mode") == "navigate"
         if elsewhere and not looking:
-            return 403, "requests from other sites are refused"
-        if self._access.login and not knows(headers.get("authorization", ""), self._access.login):
-            return 401, "a name and password are needed"
-        return None
+            return Refusal(403, "requests from other sites are refused")
+        return (
+            self._stranger(scope, headers.get("authorization", ""), self._access.login) if self._access.login else None
+        )
+
+    def _stranger(self, scope: Scope, given: str, login: str) -> Refusal | None:
+        """A refusal of who does not have the login, or has to wait after wrong ones."""
+        address = str((scope.get("client") or ("unknown",))[0])
+        if wait := self._attempts.wait(address):
+            return Refusal(429, f"too many wrong passwords from your address: try again in {wait} s", wait)
+        if knows(given, login):
+            self._attempts.right(address)
+            return None
+        if given:
+            self._attempts.wrong(address, given)
+        return Refusal(401, "a name and password are needed")
 
     def _knows_host(self, name: str) -> bool:
         return name in self._access.hosts or (self._access.addresses and is_address(name))
@@ -112,12 +139,12 @@ def knows(authorization: str, login: str) -> bool:
     return kind.lower() == "basic" and hmac.compare_digest(given, login.encode())
 
 
-def too_large(headers: dict[str, str]) -> tuple[int, str] | None:
+def too_large(headers: dict[str, str]) -> Refusal | None:
     """A refusal of a body that announces more than any of ours has that is no form with files."""
     length = headers.get("content-length", "")
     if not length.isdecimal() or int(length[:20]) <= BODY_MOST:
         return None
-    return 413, f"a request without files may have {BODY_MOST // 2**20} MB; send less"
+    return Refusal(413, f"a request without files may have {BODY_MOST // 2**20} MB; send less")
 
 
 def counting(receive: Receive) -> Receive:
@@ -143,17 +170,21 @@ def with_headers(send: Send) -> Send:
 
     async def adding(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
+            own = {name.lower() for name, _ in message.get("headers", [])}
+            added = [pair for pair in (POLICY, *HEADERS) if pair[0] not in own]
+            message = {**message, "headers": [*message.get("headers", []), *added]}
         await send(message)
 
     return adding
 
 
-async def answer(send: Send, status: int, sentence: str) -> None:
-    """A refusal as JSON."""
+async def answer(send: Send, status: int, sentence: str, wait: int = 0) -> None:
+    """A refusal as JSON, see `Refusal`."""
     body = json.dumps({"error": sentence}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *HEADERS]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), POLICY, *HEADERS]
     if status == 401:
         headers.append((b"www-authenticate", b'Basic realm="FramePack"'))
+    if wait:
+        headers.append((b"retry-after", str(wait).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
