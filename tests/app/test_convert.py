@@ -13,9 +13,11 @@ from exiftool import says_made_by_ai
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
 
-from framepack.app import convert_child
+from framepack.app import convert, convert_child
 from framepack.app.convert import Conversions, Limits
 from framepack.app.service import Service
+from framepack.files.child import start
+from framepack.files.landlock import version
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job
 from framepack.media.errors import MediaError
@@ -163,3 +165,28 @@ def test_old_conversions_and_those_of_deleted_jobs_are_dropped(tmp_path):
     os.utime(conversions.folder("old"), (1, 1))
     conversions.sweep({"young", "old"})
     assert [folder.name for folder in (folders.home / "converted").iterdir()] == ["young"]
+
+
+HOSTILE = """
+from pathlib import Path
+from framepack.app import convert_child as child
+def convert(source, target, name, crf):
+    try:
+        Path(SECRET).read_text()
+    except OSError:
+        target.write_text("made")
+        (target.parent.parent / "outside").write_text("x")
+    return 1
+child.convert = convert
+child.main()
+"""
+
+
+@pytest.mark.skipif(not version(), reason="this kernel has no Landlock, or it is switched off")
+def test_a_converter_that_was_taken_over_reads_no_other_file_and_writes_into_one_folder(service, monkeypatch):
+    job, secret = done(service), service.folders.home / "secret"
+    secret.write_text("secret")
+    code = HOSTILE.replace("SECRET", repr(str(secret)))
+    monkeypatch.setattr(convert, "start", lambda them, **rest: start([sys.executable, "-c", code, them[-1]], **rest))
+    assert service.converted(job.id, "gif").read_text() == "made"
+    assert not (service.folders.home / "converted" / "outside").exists()

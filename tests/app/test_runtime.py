@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from framepack.app import runtime
-from framepack.app.cli_models import verdict_13b
+from framepack.app.cli_models import confinement, verdict_13b
 from framepack.memory import budget
 from framepack.memory.probe import Device, DeviceMemory, Machine
 from framepack.pipeline.device import choose_device
@@ -67,3 +67,10 @@ def test_the_doctor_sees_a_card_that_torch_was_not_built_for(monkeypatch):
     assert "this torch is built for CPUs" in verdict_13b(machine())
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
     assert "need a GPU" in verdict_13b(machine())
+
+
+def test_the_doctor_says_what_a_process_that_reads_uploads_is_not_kept_from():
+    assert confinement([]) == "that can reach nothing else"
+    assert "not kept from the network, sockets of programs: that takes user namespaces" in confinement(
+        ["the network", "sockets of programs"]
+    )

@@ -1,23 +1,29 @@
+import io
 import sys
 import time
+from dataclasses import asdict
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from framepack.files.child import start
+from framepack.files.landlock import version
 from framepack.media import sandbox
 from framepack.media.errors import MediaError
-from framepack.media.image import bucket_crop, encode_image
-from framepack.media.read import probe
+from framepack.media.image import bucket_crop, encode_image, load_image
+from framepack.media.inspection import inspect_file
+from framepack.media.read import probe, read_video
 from framepack.media.sandbox import (
     Limits,
     decode_untrusted_image,
     decode_untrusted_video,
+    inspect_untrusted,
     probe_untrusted_video,
     read_untrusted_metadata,
 )
 from framepack.media.tail import read_tail
-from framepack.media.video import VideoWriter
+from framepack.media.video import FORMATS, VideoWriter
 
 
 @pytest.fixture
@@ -89,4 +95,43 @@ def test_the_child_sees_no_secrets(monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "x")
     child_that(monkeypatch, "import os; print('{\"error\": \"%s\"}' % ('SECRET_TOKEN' in os.environ))")
     with pytest.raises(MediaError, match="False"):
+        decode_untrusted_image(b"anything")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF", "BMP"])
+def test_pictures_of_every_kind_are_read_by_a_child_that_has_given_up_the_rest(clip, kind):
+    file = io.BytesIO()
+    Image.fromarray(clip(1)[0]).save(file, kind)
+    assert np.array_equal(decode_untrusted_image(file.getvalue()), load_image(file))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_videos_of_every_kind_are_too(tmp_path, clip, name):
+    file = tmp_path / f"clip{FORMATS[name].suffix}"
+    with VideoWriter(file, size=(96, 64), format=name, fps=10, metadata='{"prompt": "猫"}') as writer:
+        writer.write(clip(6))
+    assert np.array_equal(decode_untrusted_video(file, count=99), np.stack(list(read_video(file))))
+    assert read_untrusted_metadata(file) == {"prompt": "猫"}
+    assert asdict(inspect_untrusted(file)) == asdict(inspect_file(file))
+
+
+HOSTILE = """
+import sys
+from framepack.media import sandbox_child as child
+def image(file):
+    try:
+        return {"error": open(SECRET).read()}, None
+    except OSError:
+        return {"error": "refused"}, None
+child.TASKS["image"] = image
+child.main()
+"""
+
+
+@pytest.mark.skipif(not version(), reason="this kernel has no Landlock, or it is switched off")
+def test_a_decoder_that_was_taken_over_reads_no_other_file(tmp_path, monkeypatch):
+    (tmp_path / "secret").write_text("secret")
+    code = HOSTILE.replace("SECRET", repr(str(tmp_path / "secret")))
+    monkeypatch.setattr(sandbox, "start", lambda them, **rest: start([sys.executable, "-c", code, them[-1]], **rest))
+    with pytest.raises(MediaError, match="refused"):
         decode_untrusted_image(b"anything")

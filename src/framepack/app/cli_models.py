@@ -1,6 +1,6 @@
 """`framepack models` and `framepack doctor`: what is here, what is missing, what this machine can run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shutil import which
 
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from framepack.app.runtime import variant_of
+from framepack.files.confine import left_open
 from framepack.memory.probe import Device, Machine, probe
 from framepack.pipeline.hub import download, plan_download
 from framepack.pipeline.loader import choose_dtypes
@@ -102,6 +103,7 @@ def doctor_command(outputs: Path, source: ModelSource) -> None:
     )
     for line in attention_lines(machine):
         console.print(line, markup=False)
+    console.print(f"files from strangers are read by a process {confinement(left_open())}")
     console.print()
     console.print("[green]mini[/]: runs here, on any CPU")
     console.print(f"framepack, framepack-f1 (13 B): {verdict_13b(machine)}")
@@ -123,6 +125,14 @@ def attention_lines(machine: Machine) -> Iterator[str]:
                 f"{device.name} has no bfloat16: attention runs in float16, large values scaled to its range, the rest "
                 "of the transformer in bfloat16, emulated; encoders and VAE in float16, as on every card"
             )
+
+
+def confinement(left: Sequence[str]) -> str:
+    """What the process that decodes uploads is kept from, and what this system cannot keep it from."""
+    if not left:
+        return "that can reach nothing else"
+    why = "that takes user namespaces and Landlock, which Linux has from 6.7 on and containers often switch off"
+    return f"with limits, but not kept from {', '.join(left)}: {why}"
 
 
 def verdict_13b(machine: Machine) -> str:

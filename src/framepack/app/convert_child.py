@@ -1,4 +1,4 @@
-"""The child's half of `convert`: limits first, then every frame from the file on standard input into the new one.
+"""The child's half of `convert`: gives up what it does not need, then puts every frame of its input into the new file.
 
 Started as `python -m framepack.app.convert_child ORDER`; answers with one JSON object on standard output.
 """
@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from framepack.files.confine import confine
 from framepack.media.errors import DiskFullError, MediaError
 from framepack.media.marks import MARKED, is_made_by_ai
 from framepack.media.metadata import read_metadata
@@ -27,9 +28,11 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints must not become part of the answer
+    target = Path(order["target"]).absolute()
+    confine([target.parent])
     limit(order["limits"])
     try:
-        frames = convert(os.fdopen(os.dup(0), "rb"), Path(order["target"]), order["format"], order["crf"])
+        frames = convert(os.fdopen(os.dup(0), "rb"), target, order["format"], order["crf"])
         answer: Mapping[str, Any] = {"frames": frames}
     except DiskFullError:
         answer = {"full": "the disk is full, so nothing can be converted; free some space"}

@@ -1,4 +1,4 @@
-"""The child's half of `sandbox`: limits first, then one task on the file that is its standard input, then out.
+"""The child's half of `sandbox`: gives up what it does not need, then one task on its standard input, then out.
 
 Started as `python -m framepack.media.sandbox_child ORDER`. Answers on standard output: one line of JSON, then pixels.
 """
@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from framepack.files.confine import confine
 from framepack.media.errors import MediaError
 
 Answer = tuple[dict[str, Any], Any]
@@ -25,6 +26,7 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints must not become part of the answer
+    confine()
     limit(order["limits"])
     file = os.fdopen(os.dup(0), "rb")
     try:
