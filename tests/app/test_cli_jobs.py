@@ -274,6 +274,7 @@ def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_
     limits = cli_service.checked_limits(["cuda:0"], preserve="6GB", vram_limit=None, ram_limit="8GiB")
     assert limits == {"preserve": "6GB", "ram_limit": "8GiB"}
     monkeypatch.undo()
+    monkeypatch.setattr("framepack.app.machine.devices_here", lambda: ["cuda"])
     crew = cli_service.crew_of(["cuda:0"], None, in_process=False, limits=limits, dtype="auto")
     assert crew.workers[0]["preserve"] == "6GB"
     assert crew.workers[0]["ram_limit"] == "8GiB"
@@ -288,6 +289,7 @@ def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_
         (("serve", "--host", "0.0.0.0"), "add --password-file FILE (- asks for it), or --i-know"),
         (("serve", "--auth", "me"), "a password among the arguments"),
         (("serve", "--preserve", "lots"), "a size must look like 6GB"),
+        (("serve", "--device", "evil"), "device must be auto, cpu"),
         (("serve", "--device", "cpu", "--preserve", "6GB"), "there is no GPU here"),
     ],
 )

@@ -3,7 +3,10 @@
 import io
 import os
 import sys
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +193,45 @@ def test_a_converter_that_was_taken_over_reads_no_other_file_and_writes_into_one
     monkeypatch.setattr(convert, "start", lambda them, **rest: start([sys.executable, "-c", code, them[-1]], **rest))
     assert service.converted(job.id, "gif").read_text() == "made"
     assert not (service.folders.home / "converted" / "outside").exists()
+
+
+def test_slow_conversions_of_one_video_close_the_way_for_no_other(client, service, monkeypatch):
+    """Two formats of it may wait, and four in all; the next are told when to ask again, and what is made is there."""
+    mine, other, third = (done(service, f"{number}.mp4") for number in (1, 2, 3))
+    begun, go_on = threading.Semaphore(0), threading.Event()
+    made = service.converted(mine.id, "mkv").read_bytes()
+
+    def slow(_, source, target, *rest):
+        begun.release()
+        go_on.wait(60)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"made")
+
+    monkeypatch.setattr(Conversions, "_make", slow)
+
+    def ask(job, name):
+        return client.post(f"/api/jobs/{job.id}/convert", params={"format": name})
+
+    asked = [(mine, "gif"), (mine, "webm"), (other, "gif"), (other, "webm")]
+    with ThreadPoolExecutor(8) as pool:
+        slow_ones = [pool.submit(ask, *one) for one in asked]
+        assert begun.acquire(timeout=60)
+        until = time.monotonic() + 60
+        while len(service.conversions._asked) < len(asked):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        for job, says in ((mine, "2 formats of this video"), (third, "4 videos wait")):
+            refused = ask(job, "webp")
+            assert (refused.status_code, says in refused.json()["error"]) == (503, True)
+            assert 0 < int(refused.headers["retry-after"]) <= 60
+        assert client.get(f"/api/jobs/{mine.id}/video", params={"format": "mkv"}).content == made
+        go_on.set()
+        assert [one.result().status_code for one in slow_ones] == [200] * 4
+    assert service.conversions._asked == []
+
+
+def test_a_file_larger_than_the_service_allows_is_not_called_a_full_disk(service, monkeypatch):
+    job = done(service)
+    monkeypatch.setattr(service.conversions, "_limits", Limits(file_bytes=100))
+    with pytest.raises(MediaError, match=r"it would have more than 9\.31e-08 GB"):
+        service.converted(job.id, "mkv")

@@ -86,6 +86,32 @@ def test_its_own_page_and_a_link_to_it_are_let_in():
     assert client.post("/", headers=link).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/", 200),
+        ("/?job=12", 200),
+        ("/api/files/v.mp4", 200),
+        ("/api/jobs/12/video", 200),
+        ("/api/jobs/12/video?format=webm", 403),
+        ("/api/jobs/12/frames/7", 403),
+        ("/api/jobs/12/inspect", 403),
+        ("/api/uploads/x.png/edited?edits={}", 403),
+        ("/api/health", 403),
+        ("/api/files/../jobs", 403),
+    ],
+)
+def test_a_link_from_another_site_looks_and_begins_no_work(address, status):
+    guarded = Guard(Starlette(routes=[Route("/{rest:path}", lambda _: PlainTextResponse("hello"))]), Access())
+    client = TestClient(guarded, base_url="http://localhost")
+    link = {"sec-fetch-mode": "navigate"}
+    for site in ("cross-site", "same-site"):
+        assert client.get(address, headers={**link, "sec-fetch-site": site}).status_code == status
+    for site in ("same-origin", "none"):
+        assert client.get(address, headers={**link, "sec-fetch-site": site}).status_code == 200
+    assert client.get(address).status_code == 200
+
+
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 
 

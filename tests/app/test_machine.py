@@ -12,7 +12,7 @@ from fake_generator import TARGET, ask
 from framepack.app import machine, worker_target
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.machine import gigabytes_of, has_gpu, preserved, preserving
+from framepack.app.machine import check_devices, gigabytes_of, has_gpu, preserved, preserving
 from framepack.app.service import Service, folders_at
 from framepack.app.worker_target import make_generator
 from framepack.jobs.pool import Crew
@@ -84,3 +84,26 @@ def test_the_model_is_opened_anew_only_where_the_memory_to_leave_free_is_another
     for name, preserve in (("a", None), ("a", None), ("a", "6GB"), ("a", "6GB"), ("b", "6GB"), ("b", None)):
         generator._model(name, preserve)
     assert opened == [("a", "4GB"), ("a", "6GB"), ("b", "6GB"), ("b", "4GB")]
+
+
+@pytest.mark.parametrize("name", ["evil", "", "cuda:", "cuda:x", "cuda:-1", "cpu:1", "auto:0", "cuda:1:2", "x" * 1000])
+def test_a_device_that_there_is_nowhere_is_refused_with_what_there_is(name):
+    with pytest.raises(ValueError, match="device must be auto, cpu") as caught:
+        check_devices(["cpu", name])
+    assert len(str(caught.value)) <= 300
+
+
+def test_devices_are_those_that_a_driver_has_left_traces_of(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "TRACES", (str(tmp_path / "kfd"),))
+    monkeypatch.setattr(machine.shutil, "which", lambda _: None)
+    monkeypatch.setattr(machine.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(machine, "cards_here", lambda: 2)
+    check_devices([])
+    check_devices(["auto", "cpu"])
+    for name in ("cuda", "cuda:0", "mps"):
+        with pytest.raises(ValueError, match=f"no {name} here: device must be auto, cpu$"):
+            check_devices([name])
+    (tmp_path / "kfd").touch()
+    check_devices(["cuda", "cuda:1"])
+    with pytest.raises(ValueError, match="no cuda:2 here: device must be auto, cpu, cuda"):
+        check_devices(["cuda:2"])

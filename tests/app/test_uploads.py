@@ -13,7 +13,7 @@ from PIL import Image
 
 from framepack.app import uploads
 from framepack.app.service import Service, folders_at
-from framepack.app.uploads import Incoming, TooLarge
+from framepack.app.uploads import Incoming, NoRoom, TooLarge
 from framepack.jobs.pool import Crew
 from framepack.media.errors import MediaError
 from framepack.media.sheet import png_with
@@ -205,3 +205,38 @@ def test_a_file_that_was_not_accepted_leaves_nothing(service):
         with pytest.raises(MediaError):
             incoming.accept()
     assert set(service.folders.uploads.iterdir()) == before
+
+
+def unused(service) -> int:
+    """Bytes of uploads that no job uses."""
+    used = service.folders.used()
+    return sum(file.stat().st_size for file in service.folders.uploads.iterdir() if file not in used)
+
+
+def test_uploads_that_no_job_uses_have_a_bound_together(client, service, monkeypatch):
+    (used,) = send(client, picture()).json()
+    assert client.post("/api/jobs", json={"image": used["id"]}).status_code == 201
+    size = (service.folders.uploads / used["id"]).stat().st_size
+    monkeypatch.setattr(uploads, "UNUSED_MOST", unused(service) + 3 * size // 2)
+    with (service.folders.uploads / used["id"]).open("ab") as file:
+        file.write(bytes(9 * size))  # what jobs use does not count
+    answers = [send(client, picture()) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [201, 201, 507, 507]
+    assert "uploads that no job uses have" in answers[-1].json()["error"]
+    assert len(answers[-1].json()["error"]) <= 300
+    for upload in answers[0].json():
+        (service.folders.uploads / upload["id"]).unlink()
+    assert send(client, picture()).status_code == 201
+
+
+def test_the_bound_holds_in_the_middle_of_a_large_upload(service, monkeypatch):
+    monkeypatch.setattr(uploads, "UNUSED_MOST", unused(service) + 100_000)
+    monkeypatch.setattr(uploads, "LOOK_EVERY", 1000)
+
+    def write(incoming: Incoming) -> None:
+        for _ in range(200):
+            incoming.write(bytes(1000))
+
+    with Incoming(service.folders) as incoming, pytest.raises(NoRoom, match="no job uses"):
+        write(incoming)
+    assert not incoming.file.exists()

@@ -208,6 +208,20 @@ for suffix in sys.argv[2:]:
 """
 
 
+LIMITED = FILL.replace("DiskFullError", "FileTooLargeError").replace(
+    "the disk is full", "larger than a single file may"
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_limit_of_a_files_size_is_said_as_what_it_is(tmp_path):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+    suffixes = [row.suffix for row in FORMATS.values()]
+    command = [sys.executable, "-c", limit + LIMITED, str(tmp_path), *suffixes]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("unshare"), reason="needs a disk of its own")
 def test_a_disk_that_fills_up_is_said_so_and_nothing_half_written_stays(tmp_path):
     mount = f"mount -t tmpfs -o size=200k tmpfs {tmp_path}"

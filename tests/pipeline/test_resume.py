@@ -10,7 +10,7 @@ import torch
 from runs import latents, make, request_of
 
 from framepack import GenerationRequest
-from framepack.media.errors import DiskFullError
+from framepack.media.errors import DiskFullError, FileTooLargeError
 from framepack.media.read import probe, read_video
 from framepack.pipeline import run as run_module
 from framepack.pipeline.work import WorkFolder
@@ -127,13 +127,25 @@ def test_a_failing_write_leaves_the_section_unfinished(
     )
 
 
-def test_a_full_disk_says_so_when_latents_are_written(picture: Path, tmp_path: Path):
+def test_a_full_disk_says_so_when_latents_are_written(picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with WorkFolder.open(tmp_path / "work", request_of(picture, None), tmp_path) as folder:
+        monkeypatch.setattr("framepack.media.atomic.os.fsync", full)
+        with pytest.raises(DiskFullError):
+            folder.save_section(0, torch.zeros(1, 16, 9, 16, 16))
+        monkeypatch.undo()
+        assert folder.finished() == 0
+
+
+def test_a_limit_of_a_files_size_is_no_full_disk_when_latents_are_written(picture: Path, tmp_path: Path):
     with WorkFolder.open(tmp_path / "work", request_of(picture, None), tmp_path) as folder:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
         try:
-            with pytest.raises(DiskFullError):
+            with pytest.raises(FileTooLargeError):
                 folder.save_section(0, torch.zeros(1, 16, 9, 16, 16))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)

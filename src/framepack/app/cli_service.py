@@ -39,6 +39,7 @@ def crew_of(
     device: list[str] | None, models_dir: Path | None, *, in_process: bool, limits: "dict[str, str]", **common: object
 ) -> "Crew":
     """One worker for each device. `limits` are sizes by the name of their option, `common` other settings."""
+    from framepack.app.machine import check_devices
     from framepack.app.settings import Settings
     from framepack.jobs.pool import Crew
     from framepack.spec.attention import require_attention
@@ -47,6 +48,7 @@ def crew_of(
     require_attention(str(common.get("attention", "auto")))
     if (dtype := str(common.get("dtype", "auto"))) != "auto":
         require_dtype(dtype)
+    check_devices(device or [])
     models = models_dir or Settings.from_environment().models_dir
     if models is not None and not models.is_dir():
         raise ValueError(f"{models} is not a folder: --models-dir must name one that holds models")

@@ -10,7 +10,8 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from framepack.media.video import FORMATS
 
 KEPT = 24 * 3600.0
 """Seconds after which a service drops what was converted."""
+MOST = 4
+"""Videos that may be asked for at a time; further ones are refused, as one may take an hour."""
+MOST_OF_JOB = 2
+"""Of them, of one job, so that nobody's job closes the way for all others."""
 SAID = 100_000
 """Bytes of a child's answer that are read at most."""
 
@@ -39,12 +44,19 @@ class Limits:
 DEFAULT = Limits()
 
 
+class TooMany(ValueError):  # noqa: N818 - reads as the sentence it is
+    """More conversions than are done in sensible time. `wait`: seconds after which asking again makes sense."""
+
+    wait = 60
+
+
 class Conversions:
     """Of the videos of one service. `close` ends the one being made."""
 
     def __init__(self, folders: Folders, limits: Limits = DEFAULT) -> None:
         self._folders, self._limits = folders, limits
-        self._turn = threading.Lock()
+        self._turn, self._counting = threading.Lock(), threading.Lock()
+        self._asked: list[str] = []
         self._child: Child | None = None
         self._closing = False
 
@@ -52,15 +64,32 @@ class Conversions:
         """`source`, a video of `job`, in the format called `name`; waits for its turn.
 
         What is made has the time of what it was made from, so that a source that changes meanwhile is made again.
-        Raises MediaError where it cannot be made, NoRoom where the disk is full.
+        Raises MediaError where it cannot be made, NoRoom where the disk is full, TooMany where it would take too long.
         """
         target = self.folder(job) / f"{source.stem}{FORMATS[name].suffix}"
-        with self._turn:
+        if is_of(target, source):
+            return target
+        with self._place(job), self._turn:
             version = source.stat().st_mtime_ns
-            if not target.is_file() or target.stat().st_mtime_ns != version:
+            if not is_of(target, source):
                 self._make(source, target, name, crf)
                 os.utime(target, ns=(version, version))
         return target
+
+    @contextmanager
+    def _place(self, job: str) -> Iterator[None]:
+        """Among those that wait for their turn; TooMany where there is none."""
+        with self._counting:
+            if self._asked.count(job) >= MOST_OF_JOB:
+                raise TooMany(f"{MOST_OF_JOB} formats of this video are being made already: ask again in a minute")
+            if len(self._asked) >= MOST:
+                raise TooMany(f"{MOST} videos wait to be made into other formats already: ask again in a minute")
+            self._asked.append(job)
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._asked.remove(job)
 
     def folder(self, job: str) -> Path:
         """Where the conversions of a job are."""
@@ -121,3 +150,11 @@ class Conversions:
             return json.loads(said)
         except ValueError:
             return {}
+
+
+def is_of(target: Path, source: Path) -> bool:
+    """Whether `target` was made of `source` as it is now."""
+    try:
+        return target.stat().st_mtime_ns == source.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from framepack.files.confine import confine
-from framepack.media.errors import DiskFullError, MediaError
+from framepack.media.errors import DiskFullError, FileTooLargeError, MediaError
 from framepack.media.marks import MARKED, is_made_by_ai
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
@@ -36,6 +36,8 @@ def main() -> None:
         answer: Mapping[str, Any] = {"frames": frames}
     except DiskFullError:
         answer = {"full": "the disk is full, so nothing can be converted; free some space"}
+    except FileTooLargeError:
+        answer = {"error": f"it would have more than {order['limits']['file_bytes'] / 2**30:.3g} GB"}
     except ValueError as error:
         answer = {"error": str(error)}
     except MemoryError:

@@ -11,6 +11,11 @@ MOST = 1000.0
 """GB one may ask to leave free; no card has more."""
 
 
+KINDS = ("auto", "cpu", "cuda", "mps")
+TRACES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA's driver, AMD's, and either's inside Windows: torch calls them all cuda."""
+
+
 def has_gpu(devices: Sequence[str]) -> bool:
     """Whether workers on these devices may use a GPU. What `auto` will find is told by the driver's traces."""
     return any(name not in ("auto", "cpu") or (name == "auto" and gpu_here()) for name in devices)
@@ -20,6 +25,29 @@ def gpu_here() -> bool:
     """Whether this machine has NVIDIA's driver, or is one of Apple's that have a GPU."""
     driver = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
     return driver or (platform.system() == "Darwin" and platform.machine() == "arm64")
+
+
+def check_devices(names: Sequence[str]) -> None:
+    """ValueError for a device that there cannot be here. Loads no torch: what a driver hides, the worker finds out."""
+    for name in names:
+        kind, _, number = name.partition(":")
+        if kind not in KINDS or (number and (kind != "cuda" or not number.isdecimal())) or name.endswith(":"):
+            raise ValueError(f"device must be {', '.join(devices_here())} here, got {name[:40]!r}")
+        if kind not in devices_here() or int(number or 0) >= cards_here():
+            raise ValueError(f"there is no {name[:40]} here: device must be {', '.join(devices_here())}")
+
+
+def devices_here() -> list[str]:
+    """What `--device` may be on this machine; `cuda` stands for its numbers too."""
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    cuda = any(Path(trace).exists() for trace in TRACES) or shutil.which("nvidia-smi") is not None
+    return ["auto", "cpu", *(["cuda"] if cuda else []), *(["mps"] if apple else [])]
+
+
+def cards_here() -> float:
+    """How many cards NVIDIA's driver tells of; no bound where it tells of none."""
+    known = Path("/proc/driver/nvidia/gpus")
+    return len(list(known.iterdir())) or math.inf if known.is_dir() else math.inf
 
 
 def gigabytes_of(text: str) -> float | None:

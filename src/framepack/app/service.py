@@ -70,6 +70,7 @@ class Service:
             stack.callback(lock.close)
             self.store = open_queue(folders)
             stack.callback(self.store.close)
+            folders.used = lambda: used_by(self.store.jobs(limit=-1))
             self.sheets = Sheets(self.store, self.feed, folders)
             stack.callback(self.sheets.close)
             watch = Watch(self.store, self.feed)
@@ -244,11 +245,16 @@ class Service:
     def _tidy_up(self) -> None:
         jobs = self.store.jobs(limit=-1)
         self.conversions.sweep({job.id for job in jobs})
-        used = {path for job in jobs for path in paths_in(json.loads(job.request_json))}
+        used = used_by(jobs)
         for file in self.folders.uploads.iterdir():
             if file not in used and time.time() - file.stat().st_mtime > UNUSED_AFTER:
                 file.unlink(missing_ok=True)
         sweep_thumbnails(self.folders)
+
+
+def used_by(jobs: Iterable[Job]) -> set[Path]:
+    """The files that jobs name."""
+    return {path for job in jobs for path in paths_in(json.loads(job.request_json))}
 
 
 def with_file(request: GenerationRequest, before: Mapping[str, Any]) -> GenerationRequest:

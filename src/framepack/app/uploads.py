@@ -5,6 +5,7 @@ once the child has read it; what settings it carries are told.
 """
 
 import io
+import os
 import secrets
 import threading
 from collections.abc import Callable
@@ -35,6 +36,10 @@ VIDEOS = {"mp4": ".mp4", "mkv": ".mkv", "avi": ".avi", "zip": ".zip"}
 """Kinds that are videos, and the suffix each gets; webm is a kind of mkv."""
 LONGEST = 4096
 """Pixels a picture keeps at most on its longer side; no video is larger."""
+UNUSED_MOST = 16 * 2**30
+"""Bytes that uploads may have which no job uses; they are dropped a day after they came."""
+LOOK_EVERY = 64 * 2**20
+"""Bytes of an upload after which is looked again whether it may go on."""
 AT_ONCE = threading.BoundedSemaphore(2)
 """Decoding children at a time."""
 
@@ -71,7 +76,7 @@ class Incoming:
         self._id = secrets.token_hex(12)
         self.file = folders.uploads / f".{self._id}.part"
         self._out = self.file.open("xb")
-        self._head, self._size = b"", 0
+        self._head, self._size, self._look_at = b"", 0, 0
 
     def __enter__(self) -> "Incoming":
         return self
@@ -90,6 +95,9 @@ class Incoming:
             raise TooLarge(f"{what} may have {limit // 2**20} MB; use a smaller file")
         if self._folders.full():
             raise NoRoom("the disk is full, so nothing can be uploaded; free some space")
+        if self._size > self._look_at:
+            self._look_at = self._size + LOOK_EVERY
+            require_spare(self._folders)
         self._out.write(block)
 
     def bounds(self, head: bytes) -> tuple[int, str]:
@@ -124,6 +132,19 @@ class Incoming:
         name = f"{self._id}{suffix}"
         self.file.rename(self._folders.uploads / name)
         return name
+
+
+def require_spare(folders: Folders) -> None:
+    """NoRoom where uploads that no job uses have all the bytes they may have together."""
+    sizes = {Path(entry.path): entry.stat().st_size for entry in os.scandir(folders.uploads) if entry.is_file()}
+    if sum(sizes.values()) <= UNUSED_MOST:
+        return
+    used = folders.used()
+    if sum(size for file, size in sizes.items() if file not in used) > UNUSED_MOST:
+        raise NoRoom(
+            f"uploads that no job uses have {UNUSED_MOST / 2**30:g} GB by now; use them in jobs, or wait until they "
+            "are dropped, a day after they came"
+        )
 
 
 def checked(read: Callable[[Path], T], file: Path) -> T:

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +25,7 @@ def free_bytes(folder: Path) -> int:
 @dataclass
 class Folders:
     """Made when they are missing. `suffixes` are of the formats whose files do not end in the format's own name;
-    `free` says how much room a folder's disk has.
+    `free` says how much room a folder's disk has, `used` which uploads jobs use.
     """
 
     outputs: Path
@@ -33,6 +33,7 @@ class Folders:
     suffixes: Mapping[str, str] = field(default_factory=dict)
     reserve: int = RESERVE
     free: Callable[[Path], int] = free_bytes
+    used: Callable[[], Collection[Path]] = tuple
     _needed: int = 0
 
     def __post_init__(self) -> None:

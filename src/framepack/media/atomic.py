@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from framepack.media.errors import DiskFullError, MediaError
+from framepack.media.errors import DiskFullError, FileTooLargeError, MediaError
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class AtomicFile:
@@ -41,7 +41,10 @@ class AtomicFile:
 
     @contextmanager
     def guard(self, needed: int | None = None) -> Iterator[None]:
-        """Around anything that writes: an error removes the temporary file, and a full disk says so (DiskFullError)."""
+        """Around anything that writes: an error removes the temporary file.
+
+        A full disk says so (DiskFullError), and so does one that takes no file of that size (FileTooLargeError).
+        """
         try:
             yield
         except OSError as error:
@@ -49,6 +52,8 @@ class AtomicFile:
             self.discard()
             if error.errno in FULL and not isinstance(error, DiskFullError):
                 raise DiskFullError(self.path, free=free, needed=needed) from error
+            if error.errno == errno.EFBIG:
+                raise FileTooLargeError(self.path) from error
             raise
         except BaseException:
             self.discard()

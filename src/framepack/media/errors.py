@@ -8,6 +8,16 @@ class MediaError(ValueError):
     """A file that cannot be used: missing, damaged, too large or of an unknown kind. Its text is for the user."""
 
 
+class FileTooLargeError(MediaError):
+    """An output that outgrew what one file may have: the process's own limit (ulimit -f) or the disk's kind (FAT)."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"'{path.name}' is larger than a single file may be here: raise the limit (ulimit -f), "
+            "choose a folder on another kind of disk, or make a shorter video"
+        )
+
+
 class DiskFullError(OSError):
     """No room for an output. `free` and `needed` are bytes; `needed` is None where it is not known beforehand."""
 

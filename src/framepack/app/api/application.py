@@ -19,6 +19,7 @@ from framepack.app.api.guard import Access, Guard
 from framepack.app.api.jobs import job_routes
 from framepack.app.api.loras import lora_routes
 from framepack.app.api.presets import preset_routes
+from framepack.app.convert import TooMany
 from framepack.app.service import Service
 from framepack.app.uploads import NoRoom, TooLarge
 from framepack.files.text import told
@@ -37,6 +38,7 @@ STATUS: dict[type[Exception], int] = {
     PresetExists: 409,
     TooLarge: 413,
     BatchMistake: 422,
+    TooMany: 503,
     NoRoom: 507,
 }
 PRESET_HELP = "Name of a preset: its settings hold where the request says nothing itself."
@@ -112,7 +114,8 @@ def answer_errors(app: FastAPI) -> None:
     @app.exception_handler(ValueError)
     async def mistaken(_: Request, error: ValueError) -> JSONResponse:
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
-        return JSONResponse({"error": told(str(error))}, status)
+        wait = {"retry-after": str(error.wait)} if isinstance(error, TooMany) else None
+        return JSONResponse({"error": told(str(error))}, status, headers=wait)
 
     @app.exception_handler(sqlite3.OperationalError)
     async def unwritable(_: Request, error: sqlite3.OperationalError) -> JSONResponse:

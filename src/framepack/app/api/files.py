@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.receive import DECODING, form_of
 from framepack.app.api.views import File, answer, files_views
+from framepack.app.convert import MOST
 from framepack.app.paths import NAME, find_file
 from framepack.app.service import Service
 from framepack.app.thumbnails import thumbnail_of
@@ -24,8 +25,8 @@ from framepack.media.video import FORMATS
 from framepack.spec.output import Format
 
 MIMES = {row.suffix: row.mime for row in FORMATS.values()} | {".png": "image/png"}
-CONVERTING = CapacityLimiter(4)
-"""Threads that may wait for a conversion."""
+CONVERTING = CapacityLimiter(2 * MOST)
+"""Threads that may wait for a conversion: more than there may be, so that the others are refused at once."""
 INLINE = ("video/", "image/")
 SAFE = {"content-security-policy": "sandbox; default-src 'none'", "cache-control": "no-cache"}
 

@@ -10,6 +10,7 @@ import binascii
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ BODY_MOST = 2**22
 """Bytes of a body that is no form with files: the page's own, with its presets, have some 100 kB."""
 FOR_FILES = ("/api/uploads", "/api/loras", "/api/jobs")
 """Where forms with files go, which are written to disk as they come."""
+SHOWN = re.compile("/api/files/[^/]+|/api/jobs/[^/]+/video")
 POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 """For answers that say none of their own: they are data, which a browser need not load anything for."""
 HEADERS = [
@@ -89,8 +91,7 @@ class Guard:
         if origin is not None and urlsplit(origin).netloc != host:
             return Refusal(403, "requests from other sites are refused")
         elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
-        looking = scope.get("method") == "GET" and headers.get("sec-fetch-mode") == "navigate"
-        if elsewhere and not looking:
+        if elsewhere and not looking(scope, headers):
             return Refusal(403, "requests from other sites are refused")
         return (
             self._stranger(scope, headers.get("authorization", ""), self._access.login) if self._access.login else None
@@ -110,6 +111,16 @@ class Guard:
 
     def _knows_host(self, name: str) -> bool:
         return name in self._access.hosts or (self._access.addresses and is_address(name))
+
+
+def looking(scope: Scope, headers: dict[str, str]) -> bool:
+    """Whether someone follows a link to what can be looked at as it is: the page, a video that is there.
+
+    A link from another site must not begin any work, such as a video in another format or a decoded frame.
+    """
+    navigates = scope.get("method") == "GET" and headers.get("sec-fetch-mode") == "navigate"
+    path = scope.get("path", "")
+    return navigates and (path == "/" or (bool(SHOWN.fullmatch(path)) and not scope.get("query_string")))
 
 
 def is_address(host: str) -> bool:
