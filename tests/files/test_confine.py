@@ -185,6 +185,18 @@ def test_what_is_read_has_no_folder_that_someone_may_keep_other_things_in() -> N
     assert not {Path.cwd(), Path.home(), Path("/"), Path("/tmp"), PACKAGE.parent} & {*map(Path, said.splitlines())}
 
 
+def test_packages_that_lie_elsewhere_and_are_linked_to_are_read_there(tmp_path: Path) -> None:
+    module = tmp_path / "store" / "av" / "__init__.py"
+    module.parent.mkdir(parents=True)
+    module.touch()
+    (tmp_path / "site" / "av").mkdir(parents=True)
+    (tmp_path / "site" / "av" / "__init__.py").symlink_to(module)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom framepack.files.confine import readable; print(*readable())"
+    )
+    assert str(tmp_path / "store") in said_by(code, str(tmp_path / "site")).split()
+
+
 def test_the_machine_says_what_is_left_open() -> None:
     words = {"the network", "reading files", "changing files", "sockets of programs", "running programs"}
     assert set(left_open()) <= words

@@ -10,14 +10,17 @@ import os
 import sys
 import sysconfig
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from framepack.files import landlock, namespaces
 from framepack.files.child import answer_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
-LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/gnu/store")
 """Where libraries of the system are."""
+DECODERS = ("numpy", "PIL", "av")
+"""Packages the children load; an installer may have put links to them where Python looks."""
 
 
 def confine(write: Sequence[Path] = ()) -> list[str]:
@@ -43,8 +46,10 @@ def readable() -> list[Path]:
     ours = [Path(path) for path in sys.path if Path(path) != PACKAGE.parent]
     pythons = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     loader = [Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if path]
+    specs = [spec.origin for name in DECODERS if (spec := find_spec(name)) and spec.origin]
+    linked = [Path(origin).resolve().parents[1] for origin in specs]
     base = Path(sys.base_prefix, "lib")
-    named = [PACKAGE, *pythons, *ours, base, *loader, *map(Path, LIBRARIES)]
+    named = [PACKAGE, *pythons, *ours, *linked, base, *loader, *map(Path, LIBRARIES)]
     both = dict.fromkeys(found for path in named for found in (path.absolute(), path.resolve()) if path.is_dir())
     return [path for path in both if not any(other in path.parents for other in both)]
 

@@ -56,6 +56,8 @@ def new_root(libc: ctypes.CDLL, keep: Sequence[Path]) -> None:
             place = ROOT + bytes(folder)
             os.makedirs(place, exist_ok=True)  # noqa: PTH103 - names need not be text
             mount(libc, f"/proc/self/fd/{number}".encode(), place, None, BIND | RECURSIVE)
+            if not os.path.samestat(os.stat(place), os.fstat(number)):  # noqa: PTH116 - as above
+                raise OSError(f"{folder} did not come along")
         os.chroot(ROOT)
     except OSError:
         libc.umount2(ROOT, DETACH)

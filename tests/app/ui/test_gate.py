@@ -13,6 +13,7 @@ from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.service import Service, folders_at
 from framepack.app.ui import mount_page
+from framepack.app.ui.page import TABS
 from framepack.jobs.pool import Crew
 
 CALL = "/gradio_api/run/predict"
@@ -168,9 +169,21 @@ def test_the_page_says_what_it_may_load_and_no_answer_says_nothing(client: TestC
     scripts = next(part for part in policy.split("; ") if part.startswith("script-src"))
     assert "unsafe-inline" not in scripts
     assert "http" not in policy
+    packed = client.get("/", headers={"accept-encoding": "br"})  # which browsers say by https
+    assert packed.headers["content-security-policy"] == policy
     for address in ("/", "/theme.css", "/api/health", "/nothing", "/api/jobs/nothing"):
         headers = client.get(address).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
         assert headers.get_list("content-security-policy")[0].endswith("frame-ancestors 'none'"), address
         assert len(headers.get_list("content-security-policy")) == 1
+
+
+def test_invented_tabs_take_no_more_memory_than_some_hundred_real_ones(client: TestClient) -> None:
+    holder = gradio_of(client).state_holder
+    assert holder.capacity == TABS
+    number = next(number for number, handler in handlers(client).items() if handler.name == "mode")
+    for tab in range(TABS + 20):
+        answer = client.post(CALL, json=call(fn_index=number, data=["own", "mini"], session_hash=f"tab{tab}"))
+        assert answer.status_code == 200
+    assert len(holder.session_data) == len(holder.time_last_used) == TABS

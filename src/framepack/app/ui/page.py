@@ -30,11 +30,14 @@ from framepack.pipeline.presets import Presets
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 LEFT = Outcome(editing="", said=["What was in the form before is back."])
 Updates = dict[Any, Any]
+TABS = 500
+"""Tabs that Gradio remembers, 150 kB each; anyone who asks may invent more, and the oldest begin anew."""
 
 
 def mount(app: FastAPI, service: Service, presets: Path) -> FastAPI:
     """See `mount_page`."""
     page = Page(Desk(service, Presets(presets)))
+    page.blocks.state_session_capacity = TABS
     mounted = gr.mount_gradio_app(
         app,
         page.blocks,
