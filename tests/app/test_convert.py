@@ -178,8 +178,10 @@ def convert(source, target, name, crf):
         Path(SECRET).read_text()
     except OSError:
         target.write_text("made")
+    try:
         (target.parent.parent / "outside").write_text("x")
-    return 1
+    except OSError:
+        return 1
 child.convert = convert
 child.main()
 """
@@ -193,6 +195,19 @@ def test_a_converter_that_was_taken_over_reads_no_other_file_and_writes_into_one
     monkeypatch.setattr(convert, "start", lambda them, **rest: start([sys.executable, "-c", code, them[-1]], **rest))
     assert service.converted(job.id, "gif").read_text() == "made"
     assert not (service.folders.home / "converted" / "outside").exists()
+
+
+def test_what_was_made_of_another_video_does_not_stand_for_one_that_cannot_be_made(service, monkeypatch):
+    job = done(service)
+    assert probe(service.converted(job.id, "gif")).frames == 10
+    film(service.video(job.id), frames=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            convert, "start", lambda them, **rest: start([sys.executable, "-c", "import os; os.abort()"], **rest)
+        )
+        with pytest.raises(MediaError, match="takes more than the service allows"):
+            service.converted(job.id, "gif")
+    assert probe(service.converted(job.id, "gif")).frames == 5
 
 
 def test_slow_conversions_of_one_video_close_the_way_for_no_other(client, service, monkeypatch):

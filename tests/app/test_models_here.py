@@ -56,3 +56,12 @@ def test_where_nothing_can_be_found_out_nothing_is_claimed(models, monkeypatch):
         assert time.monotonic() < until
         time.sleep(0.01)
     assert models.lack("framepack") is None
+
+
+def test_a_look_that_the_services_end_cuts_short_is_no_trouble(models, monkeypatch, caplog):
+    monkeypatch.setattr(models, "_ask", lambda command: "")
+    for expected in (1, 1):
+        models._looking.acquire()
+        models._look()
+        assert len(caplog.messages) == expected
+        models.close()

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from framepack.app.uploads import NoRoom
 from framepack.files.child import NOTHING, PIPE, Child, bare_environment, start
@@ -126,11 +127,11 @@ class Conversions:
                 part.unlink(missing_ok=True)
         if "full" in answer:
             raise NoRoom(answer["full"])
-        if "error" in answer or not target.is_file():
+        if "frames" not in answer or not target.is_file():
             why = answer.get("error") or "it takes more than the service allows"
             raise MediaError(f"this video cannot be made a {name}: {why}")
 
-    def _ask(self, source: Path, order: str) -> dict[str, str]:
+    def _ask(self, source: Path, order: str) -> dict[str, Any]:
         command = [sys.executable, "-P", "-s", "-m", "framepack.app.convert_child", order]
         with (
             source.open("rb") as file,
