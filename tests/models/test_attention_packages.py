@@ -64,7 +64,6 @@ def test_auto_does_without_a_flash_attn_that_does_not_load(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "device", "dtype", "major", "words"),
     [
-        ("auto", "cpu", torch.float32, 8, ""),
         ("sage", "cpu", torch.bfloat16, 8, "needs a CUDA device, got cpu"),
         ("flash-attn", "cuda", torch.float32, 8, "not float32"),
         ("flash-attn", "cuda", torch.float16, 7, "does not take float16 on this card"),

@@ -20,7 +20,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from framepack.models.layers import by_rows
 from framepack.models.linear import ONEDNN_DTYPES
-from framepack.spec.attention import PACKAGES
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 Place = tuple[int, slice, int]
@@ -217,9 +216,7 @@ def flash_is_missed() -> bool:
 
 
 def unsuited(name: str, device: torch.device, dtype: torch.dtype) -> str:
-    """Why the package of that name cannot compute in `dtype` on `device`; empty where it can, and for PyTorch's own."""
-    if name not in PACKAGES:
-        return ""
+    """Why the package of that name cannot compute in `dtype` on `device`; empty where it can."""
     if device.type != "cuda":
         return f"needs a CUDA device, got {device}"
     if dtype == torch.float32 and name != "xformers":

@@ -104,9 +104,9 @@ def choose_attention(name: str, device: torch.device | None = None, dtype: torch
     ValueError for an unknown one, one whose package is not installed or does not load, and one that does not fit.
     """
     require_attention(name)
-    if why := unsuited(name, device, dtype) if device else "":
-        raise ValueError(f"attention {name} {why}: use auto")
     if package := PACKAGES.get(name):
+        if why := unsuited(name, device, dtype) if device else "":
+            raise ValueError(f"attention {name} {why}: use auto")
         try:
             import_module(package)
         except UNLOADABLE as error:

@@ -100,7 +100,7 @@ def test_a_sentence_that_no_section_takes_is_told_before_the_video_is_made() -> 
         request = GenerationRequest(image=Path("x.png"), prompt="zoom in", seconds=2.4, prompts=prompts)
         return views.summary(request, None)
 
-    assert said(1.2) == "2.4 s · 72 frames · 2 sections, the end first"
+    assert said(1.2) == "2.4 s · 72 frames · 2 sections"
     assert "No section takes the prompt from 2 s on, 'then night falls'" in said(2.0)
     request = GenerationRequest(image=Path("x.png"), prompt="she smiles")
     assert "Nothing in the prompt is known to this small model" in views.summary(request, None)
