@@ -65,9 +65,11 @@ def test_a_lora_is_as_readable_as_any_new_file(client, service, tmp_path):
         ("../../x.safetensors", "x.safetensors"),
         ("..\\..\\y.safetensors", "y.safetensors"),
         ("<img src=x>.safetensors", "_img src_x_.safetensors"),
-        ("été.bin", "_t_.bin.safetensors"),
+        ("été.bin", "été.bin.safetensors"),
         (".hidden", "hidden.safetensors"),
-        ("a" * 300, "a" * 100 + ".safetensors"),
+        ("a" * 300, "a" * 200 + ".safetensors"),
+        ("\u65e5" * 300, "\u65e5" * 66 + ".safetensors"),
+        ("a\u202eb.safetensors", "a_b.safetensors"),
     ],
 )
 def test_its_name_never_leads_out_of_the_folder(client, service, name, kept):
@@ -108,11 +110,11 @@ BAD = {
 def test_files_that_no_request_could_name_are_not_listed(client, service, tmp_path):
     folder = lora_folder(service.folders)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("style [v2].safetensors", "Über.safetensors", "plain.safetensors"):
+    for name in ("style [v2].safetensors", "Über.safetensors", "a\nb.safetensors", ".hidden.safetensors"):
         (folder / name).write_bytes(lora())
     (tmp_path / "else.safetensors").write_bytes(lora())
     (folder / "link.safetensors").symlink_to(tmp_path / "else.safetensors")
-    assert [one["name"] for one in client.get("/api/loras").json()] == ["plain.safetensors"]
+    assert [one["name"] for one in client.get("/api/loras").json()] == ["style [v2].safetensors", "Über.safetensors"]
 
 
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD.keys())

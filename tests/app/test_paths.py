@@ -138,3 +138,16 @@ def test_two_loras_of_one_name_keep_their_places_and_are_kept_or_dropped_togethe
     assert from_client({"image": "mine.png", "loras": []}, folders, own)["loras"] == []
     with pytest.raises(ValueError, match=r"2 LoRAs called .x\.safetensors.: keep all of them or none"):
         from_client({"image": "mine.png", "loras": named[:1]}, folders, own)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["日本.mp4", "Straße & Co.mp4", "e\u0301.mp4", "a'b.mp4", "👩‍👧.mp4", "50% [x].mp4", "-v.mp4", "x" * 251 + ".mp4"],
+)
+def test_a_file_may_be_called_what_the_file_system_allows(client, service, name):
+    (service.folders.outputs / name).write_bytes(b"video")
+    assert find_file(name, (service.folders.outputs,)) == service.folders.outputs / name
+    (listed,) = client.get("/api/files").json()
+    assert listed["name"] == name
+    answer = client.get(listed["url"])
+    assert (answer.status_code, answer.content) == (200, b"video")

@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from framepack.app.paths import find_file, lora_folder, may_be_named
+from framepack.app.paths import can_be_named, find_file, lora_folder, may_be_named
 from framepack.app.uploads import Incoming
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job, WrongState
@@ -25,6 +25,8 @@ LORA_LIMIT = 4 * 2**30
 HEADER_LIMIT = 16 * 2**20
 """Bytes of JSON a file may begin with; those of real ones have some 100 kB."""
 SUFFIX = ".safetensors"
+STEM_MOST = 200
+"""Bytes of a name without its ending."""
 SIZES = {
     **dict.fromkeys(("F64", "I64", "U64"), 8),
     **dict.fromkeys(("F32", "I32", "U32"), 4),
@@ -106,8 +108,11 @@ def span_of(entry: Any) -> tuple[int, int]:
 
 def place(file: Path, folder: Path, wanted: str, digest: str) -> Path:
     """Move `file` into the folder under a name like `wanted` that is free; the same content keeps the name it has."""
-    stem = re.sub(r"[^A-Za-z0-9_ .,()+@=-]+", "_", Path(wanted.replace("\\", "/")).name.removesuffix(SUFFIX))[:100]
-    stem = stem.strip(" .,()+@=-") or f"lora-{secrets.token_hex(3)}"
+    called = Path(wanted.replace("\\", "/")).name.removesuffix(SUFFIX)
+    stem = "".join(character if can_be_named(character) else "_" for character in called).strip(" ._")
+    while len(stem.encode(errors="replace")) > STEM_MOST:
+        stem = stem[:-1]
+    stem = stem or f"lora-{secrets.token_hex(3)}"
     for count in range(1, 1000):
         target = folder / f"{stem}{f' ({count})' if count > 1 else ''}{SUFFIX}"
         if not target.exists():

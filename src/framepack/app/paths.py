@@ -4,13 +4,14 @@ A client on the network names files of the uploads and outputs folders by their 
 Paths on this machine never leave it: a request is shown with names in their place.
 """
 
-import re
+import os
 import shutil
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from framepack.files.text import JOINERS
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import Kind, change_paths
 from framepack.media.atomic import require_new
@@ -19,12 +20,22 @@ from framepack.media.image import load_image
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
-NAME = re.compile(r"\w[\w .,()+@=-]{0,199}", re.ASCII)
+NAME_MOST = 255
+"""Bytes of a file's name; no system has longer ones."""
+ELSEWHERE = '/\\<>:"|?*' if os.name == "nt" else "/\\"
+"""What leads out of a folder, and what Windows gives a meaning of its own."""
 
 
 def is_name(name: str) -> bool:
-    """Whether a client may call a file so."""
-    return bool(NAME.fullmatch(name)) and not name.endswith((".", " "))
+    """Whether a client may call a file so: as the file system allows, but hidden files and what a line cannot show."""
+    if not name or len(name.encode(errors="replace")) > NAME_MOST or name[0] in ". " or name[-1] in ". ":
+        return False
+    return all(can_be_named(character) for character in name)
+
+
+def can_be_named(character: str) -> bool:
+    """Whether the character may stand in a file's name."""
+    return (character.isprintable() or character in JOINERS) and character not in ELSEWHERE
 
 
 def may_be_named(file: Path) -> bool:
@@ -138,7 +149,7 @@ def copy_once(file: Path, folder: Path) -> Path:
         digest = sha256()
         for block in iter(lambda: data.read(2**20), b""):
             digest.update(block)
-    suffix = file.suffix.lower() if NAME.fullmatch(f"a{file.suffix}") else ""
+    suffix = file.suffix.lower() if is_name(f"a{file.suffix}") else ""
     copy = folder / f"{digest.hexdigest()[:24]}{suffix}"
     if not copy.exists():
         temporary = folder / f".{copy.name}.part"

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -12,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from framepack.app.api.receive import DECODING, form_of
 from framepack.app.api.views import File, answer, files_views
 from framepack.app.convert import MOST
-from framepack.app.paths import NAME, find_file
+from framepack.app.paths import find_file, is_name
 from framepack.app.service import Service
 from framepack.app.thumbnails import thumbnail_of
 from framepack.app.uploads import AT_ONCE, Incoming, Upload, checked
@@ -66,7 +67,7 @@ def uploads_and_outputs(routes: APIRouter, service: Service) -> None:
     @routes.get("/files", response_model=list[File])
     def files(limit: Annotated[int, Query(ge=1, le=10000)] = 1000) -> Response:
         """Files of the outputs folder, newest first."""
-        found = [entry for entry in os.scandir(outputs) if NAME.fullmatch(entry.name) and entry.is_file()]
+        found = [entry for entry in os.scandir(outputs) if is_name(entry.name) and entry.is_file()]
         newest = sorted(((written_at(entry), entry.path) for entry in found), reverse=True)[:limit]
         return answer(files_views(Path(path) for _, path in newest))
 
@@ -103,7 +104,7 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
         file = await in_format(job, None)
         shown, png = await to_thread.run_sync(still_png, file, which, at, limiter=DECODING)
         place = {"x-frame": str(shown.number), "x-frames": str(shown.frames), "x-second": f"{shown.second:.4f}"}
-        name = f'inline; filename="{file.stem}-{shown.number:06d}.png"'
+        name = f"inline; filename*=utf-8''{quote(file.stem)}-{shown.number:06d}.png"
         return Response(png, media_type="image/png", headers={**SAFE, **place, "content-disposition": name})
 
     @routes.get("/jobs/{job}/frames/{which}", response_class=Response)
