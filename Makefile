@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 # PyTorch's CUDA build, 0.6 GB, and the card that is not there are put here.
 FAKE_GPU_HOME ?= $(HOME)/.cache/framepack-fake-gpu
 
-.PHONY: demo test proof fake-gpu lint install clean
+.PHONY: demo test proof fake-gpu audit lint install clean
 
 demo: $(INSTALLED)
 	$(BIN)/framepack generate examples/harbour.jpg --prompt "the camera pans left" --seconds 1.2 --output outputs/demo.mp4 --overwrite
@@ -24,6 +24,13 @@ proof: $(INSTALLED)
 fake-gpu: $(INSTALLED)
 	$(BIN)/python tests/fake_cuda/build.py $(FAKE_GPU_HOME)
 	FAKE_GPU_HOME=$(FAKE_GPU_HOME) $(BIN)/pytest tests/fake_cuda -m proof --timeout 3600
+
+# Known holes in what is installed. Asks PyPI's and OSV's lists, so it needs the network; in an environment of its own.
+audit: $(INSTALLED)
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet "pip-audit>=2.10,<3"
+	$(BIN)/pip freeze --exclude-editable > .venv/audit/installed.txt
+	.venv/audit/bin/pip-audit --requirement .venv/audit/installed.txt --no-deps --disable-pip --progress-spinner off
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check src tests benchmarks
