@@ -210,3 +210,79 @@ def test_a_leading_tilde_is_the_home_folder_quoted_or_not(monkeypatch, tmp_path:
     assert not Path("~").exists()
     shutil.copy(picture, tmp_path / "~me.png")
     assert run(monkeypatch, "plan", "~me.png")[0] == 0
+
+
+FILES_OF_TEXT = {
+    "list.csv": ("image,prompt\nstart.png,größer\n", ("batch", "list.csv", "--dry-run")),
+    "list.jsonl": ('{"image": "start.png", "prompt": "größer"}\n', ("batch", "list.jsonl", "--dry-run")),
+    "list.txt": ("größer\n", ("batch", "list.txt", "--set", "image=start.png", "--dry-run")),
+    "presets.json": ('{"größer": {"steps": 3}}', ("presets", "import", "presets.json")),
+    "recipe.toml": ("# größer\n" + 'seed = "ü"\n', ("train", "recipe.toml", "-o", "run")),
+}
+"""Name, content, and the command that reads it."""
+READ = ("utf-8", "utf-8-sig", "utf-16", "utf-32")
+SAID = {"recipe.toml": "lacks model"}
+"""What the command says of a content that it could read but not use."""
+
+
+@pytest.mark.parametrize("name", FILES_OF_TEXT)
+def test_text_files_are_read_in_every_encoding_that_they_name(monkeypatch, tmp_path: Path, picture: Path, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    content, arguments = FILES_OF_TEXT[name]
+    for encoding in (*READ, "latin-1", "cp1252", "utf-16-le", "shift_jis"):
+        Path(name).write_bytes(content.encode(encoding, "ignore" if encoding == "shift_jis" else "strict"))
+        code, out, err = run(monkeypatch, *arguments, *(("--overwrite",) if "import" in arguments else ()))
+        check_answer(code, out, err)
+        if encoding == "shift_jis":
+            continue  # without its umlauts it is ASCII
+        if encoding not in READ:
+            assert code == 2, (encoding, out)
+            assert name in err, err
+        else:
+            assert SAID[name] in err if name in SAID else code == 0, (encoding, err)
+
+
+ODD_FILES = [
+    *(
+        b"",
+        b"\0",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b"{" * 100_000,
+        b"[" * 100_000,
+        b"a," * 100_000,
+        b"\x80" * 100,
+        b"\r\r\r",
+    ),
+    *(
+        b'"' * 1001,
+        b"1" * 10_000,
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"a": 1e999}',
+        b'{"image": NaN}',
+        b"image;prompt\nstart.png;x\n",
+    ),
+    *(
+        b'{"image": "start.png", "steps": 1' + b"0" * 5000 + b"}",
+        b'{"image": "start.png", "image": "b.png"}',
+        b"=cmd|x",
+    ),
+    *(b"image,image\na,b\n", b"image\n\0\n", b"prompt\nx\n", b"image,prompt\nstart.png\n", b"PK\x03\x04" + bytes(50)),
+    *(b"image,prompt\nstart.png,x,y\n", b"\x1f\x8b" + bytes(50), b'{"image": "start.png", "prompt": "\\ud800"}'),
+    *(b"x" * 3_000_000, "image,prompt\nstart.png,pan left\n".encode("utf-16-le")),
+]
+
+
+@pytest.mark.parametrize("name", FILES_OF_TEXT)
+def test_what_a_text_file_should_not_hold_is_one_sentence(monkeypatch, tmp_path: Path, picture: Path, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, arguments = FILES_OF_TEXT[name]
+    for content in ODD_FILES:
+        Path(name).write_bytes(content)
+        code, out, err = run(monkeypatch, *arguments)
+        assert code in (0, 2), (content[:40], err)
+        assert "Traceback" not in out + err
+        assert code == 0 or err.startswith("framepack: "), err
+        assert all(len(line) <= MESSAGE_MOST + 20 for line in err.splitlines()), (content[:40], err)

@@ -60,7 +60,9 @@ def text_of_file(file: Path, most: int) -> str:
             raise ValueError(f"{file} has {size} bytes, at most {most} can be read: make several of it")
         content = file.read_bytes()
         text = content.decode(next((name for mark, name in MARKS if content.startswith(mark)), "utf-8"))
-    except UnicodeDecodeError:
+        if "\0" in text:
+            raise UnicodeError
+    except UnicodeError:
         raise ValueError(f"{file} is not text in UTF-8: save it as UTF-8 (spreadsheets call it CSV UTF-8)") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
