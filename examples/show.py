@@ -3,11 +3,13 @@
 `python examples/show.py [FOLDER]`, without a folder docs/images. Takes about three minutes on two cores.
 """
 
+import itertools
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from framepack import FramePack, GenerationRequest
 from framepack.media.marks import MARKED
@@ -44,6 +46,10 @@ CLIPS = {
     },
 }
 """Name of the GIF and its request."""
+BEFORE: dict[str, object] = {"resolution": 128, "steps": 25}
+"""How mini made its videos before each model had settings of its own."""
+SIDE = 160
+COMPARED = ("the camera pans left", "the camera zooms in", "the camera rolls clockwise", "night falls")
 SHOWN = (0.0, 0.33, 0.67, 1.0)
 """Where in a video the sheet's frames are."""
 
@@ -61,6 +67,11 @@ def frames_of(models: dict[str, FramePack], file: Path, **fields: object) -> np.
     return np.stack(list(read_video(file)))
 
 
+def fitted(frame: np.ndarray, side: int) -> np.ndarray:
+    """A frame at that width, so that sizes can be compared."""
+    return np.asarray(Image.fromarray(frame).resize((side, side * frame.shape[0] // frame.shape[1])))
+
+
 def main(folder: Path) -> None:
     """Write everything."""
     models: dict[str, FramePack] = {}
@@ -70,7 +81,14 @@ def main(folder: Path) -> None:
             video = frames_of(models, Path(temporary) / "v.mkv", image="harbour.jpg", prompt=prompt, seconds=1.2)
             pictures += [video[round(at * (len(video) - 1))] for at in SHOWN]
             labels += [prompt, *(f"{at * 1.2:.1f} s" for at in SHOWN[1:])]
-    save_png(folder / "vocabulary.png", contact_sheet(pictures, len(SHOWN), labels=labels), MARKED)
+        save_png(folder / "vocabulary.png", contact_sheet(pictures, len(SHOWN), labels=labels), MARKED)
+        pictures, labels = [], []
+        for prompt, (when, settings) in itertools.product(COMPARED, (("before", BEFORE), ("now", {}))):
+            asked = {"image": "harbour.jpg", "prompt": prompt, "seconds": 1.2, "model": "mini", **settings}
+            video = frames_of(models, Path(temporary) / "v.mkv", **asked)
+            pictures += [fitted(video[round(at * (len(video) - 1))], SIDE) for at in SHOWN]
+            labels += [f"{when}: {prompt}", *(f"{at * 1.2:.1f} s" for at in SHOWN[1:])]
+        save_png(folder / "before-and-now.png", contact_sheet(pictures, len(SHOWN), labels=labels), MARKED)
     for name, fields in CLIPS.items():
         frames_of(models, folder / f"{name}.gif", **{"seconds": 1.2, **fields})
 
