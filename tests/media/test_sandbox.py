@@ -54,7 +54,7 @@ def test_a_good_video_is_too(mp4):
 
 def test_a_bad_file_gets_the_same_sentence_as_without_the_sandbox(tmp_path):
     (tmp_path / "a.png").write_text("hello")
-    with pytest.raises(MediaError, match=r"a\.png' is not an image that can be read"):
+    with pytest.raises(MediaError, match=r"a\.png' is text, not an image that can be read"):
         decode_untrusted_image(tmp_path / "a.png")
     with pytest.raises(MediaError, match="no such file"):
         decode_untrusted_image(tmp_path / "b.png")

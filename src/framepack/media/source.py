@@ -17,6 +17,8 @@ Source = Path | str | bytes | BinaryIO
 VIDEO_KINDS = ("mp4", "mkv", "avi", "gif", "webp", "zip")
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 AVIF_BRANDS = {b"avif", b"avis"}
+HEAD = 512
+"""Bytes at a file's beginning that tell what it is."""
 
 
 def name_of(source: Source) -> str:
@@ -63,12 +65,9 @@ def kind_of(file: BinaryIO) -> str:
 
     `mp4` is any ISO or QuickTime container, `mkv` any Matroska. Other pictures (TIFF, BMP) are `unknown` here.
     """
-    file.seek(0)
-    head = file.read(16)
-    file.seek(0)
+    head = head_of(file)
     if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        return "avif" if brand in AVIF_BRANDS else "heic" if brand in HEIC_BRANDS else "mp4"
+        return _kind_of_brands(head)
     if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip"):
         return "mp4"
     if head[:4] == b"RIFF":
@@ -81,3 +80,19 @@ def kind_of(file: BinaryIO) -> str:
         b"PK\x03\x04": "zip",
     }
     return next((kind for signature, kind in signatures.items() if head.startswith(signature)), "unknown")
+
+
+def head_of(file: BinaryIO) -> bytes:
+    """The file's first bytes; it stands at its beginning afterwards."""
+    file.seek(0)
+    head = file.read(HEAD)
+    file.seek(0)
+    return head
+
+
+def _kind_of_brands(head: bytes) -> str:
+    """mp4 | heic | avif, by the first brand, or by another where that says only that it is a picture (ISO 23008-12)."""
+    brands = [head[place : place + 4] for place in range(8, min(int.from_bytes(head[:4]), HEAD), 4)]
+    if brands and brands[0] not in AVIF_BRANDS | HEIC_BRANDS:
+        return "mp4"
+    return "avif" if AVIF_BRANDS.intersection(brands) else "heic"

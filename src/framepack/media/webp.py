@@ -24,7 +24,7 @@ def webp_with_exif(content: bytes, data: bytes) -> bytes:
 
 def _extended(content: bytes) -> bytes:
     """The VP8X chunk of a WebP file that has none."""
-    with Image.open(io.BytesIO(content)) as picture:
+    with Image.open(io.BytesIO(content), formats=["WEBP"]) as picture:
         width, height = picture.size
         alpha = HAS_ALPHA if picture.mode == "RGBA" else 0
     sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")

@@ -65,7 +65,7 @@ class Clip:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        with Image.open(self.start) as picture:
+        with Image.open(self.start, formats=["PNG"]) as picture:
             return picture.size
 
     @property
