@@ -124,3 +124,16 @@ def test_mistakes_are_one_sentence(arguments, said, monkeypatch, capsys):
     err = capsys.readouterr().err
     assert said in err
     assert "Traceback" not in err
+
+
+def test_a_plan_and_a_dry_run_say_what_the_videos_shape_cuts_off(monkeypatch, capsys, tmp_path):
+    Image.new("RGB", (300, 100)).save(picture := tmp_path / "wide.png")
+    size = ["--width", "64", "--height", "64"]
+    cut = "note: 67% of the picture 'start' is cut off, as the video is 64x64"
+    assert ask(monkeypatch, "plan", str(picture), *size) == 0
+    assert cut in capsys.readouterr().out
+    assert ask(monkeypatch, "plan", f"{picture}[fit=pad]", *size) == 0
+    assert "cut off" not in capsys.readouterr().out
+    asked = ["--set", "width=64", "--set", "height=64", "--dry-run"]
+    assert ask(monkeypatch, "batch", str(tmp_path), "--outputs", str(tmp_path / "made"), *asked) == 0
+    assert cut in capsys.readouterr().out

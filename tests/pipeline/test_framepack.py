@@ -70,6 +70,13 @@ def test_what_an_earlier_run_had_made_is_told_of(framepacks: dict, picture: Path
     assert (tmp_path / "v.part-1.mp4").read_text() == "eleven sections"
 
 
+def test_what_the_videos_shape_cuts_off_is_told_before_the_work(framepacks: dict, tmp_path: Path):
+    Image.new("RGB", (256, 64)).save(tmp_path / "wide.png")
+    run = framepacks["mini"].generate(request_of(tmp_path / "wide.png", tmp_path / "v.mp4", width=64, height=64))
+    told = next(event for event in run if isinstance(event, Notice))
+    assert told.message.startswith("75% of the picture 'start' is cut off")
+
+
 def test_closing_the_generator_keeps_what_is_finished_as_a_video(framepacks: dict, picture: Path, tmp_path: Path):
     run = framepacks["mini"].generate(request_of(picture, tmp_path / "v.mp4"))
     done = next(event for event in run if isinstance(event, SectionDone))

@@ -101,7 +101,7 @@ def batch(
         print(f"note: {', '.join(ignored)} for all has no effect: each item of {source} has its own", file=sys.stderr)
     if replaced := sorted(name for name in varied if any(name in item.own for item in items)):
         print(f"note: {', '.join(replaced)} of {source} gives way to --grid", file=sys.stderr)
-    looked: set[Picture] = set()
+    looked: dict[Picture, tuple[int, int]] = {}
 
     def make(data: dict[str, Any]) -> GenerationRequest:
         request = GenerationRequest.model_validate(data)
@@ -118,7 +118,7 @@ def batch(
             check_output(request)
             told = f"{request.model}, {delivery(request)}, seed {request.seed}, {request.prompt[:60]!r}"
             print(f"{label or source.name}: {told}")
-            for note in (*unheeded(request), *unknown_in(request, models)):
+            for note in (*unheeded(request), *unknown_in(request, models), *check_files(request, looked)):
                 print(f"{label}  note: {note}")
         if others := given(context, (*OF_WORKERS, "preserve", "again", "detach")):
             print(f"note: {', '.join(others)} would be heeded without --dry-run, which only checks and lists")

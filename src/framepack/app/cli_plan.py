@@ -14,6 +14,7 @@ from framepack.app.display import clock
 from framepack.app.paths import there
 from framepack.app.runtime import budget_of, choose_device, variant_of
 from framepack.app.settings import Settings
+from framepack.media.cuts import cuts
 from framepack.media.edit import edited
 from framepack.media.image import load_image
 from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
@@ -55,8 +56,8 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
     if loras:
         check_lora_room(budget, parts.sizes()["transformer"])
     told = look_at_loras(parts.transformer, loras)
-    check_pictures(request)
-    height, width = picture_size(request)
+    sizes = sizes_of_pictures(request)
+    height, width = request.size or request.size_for(*sizes["start"][::-1])
     sections = plan(request)
     _, planned = Foresight(parts, budget.device, here=not pretended).of(
         request,
@@ -81,6 +82,7 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
         *left_to_sdpa(machine["attention"], sections),
         *unheeded(request),
         *unknown_in(request, source.models_dir),
+        *cuts(request, sizes),
     ]
     if without_say:
         notes.append(f"{', '.join(without_say)} would be heeded by `generate`; the plan is the same with any value")
@@ -99,16 +101,17 @@ def tell_missing(model: str, source: ModelSource, console: Console) -> None:
         )
 
 
-def picture_size(request: GenerationRequest) -> tuple[int, int]:
-    """(height, width) of the video; without a size the picture is looked at, which then must be there."""
-    return request.size or request.size_for(*edited(load_image(request.image.file), request.image).shape[:2])
+def sizes_of_pictures(request: GenerationRequest) -> dict[str, tuple[int, int]]:
+    """Width and height of the edited pictures; where the request has a size, its start picture need not be there.
 
-
-def check_pictures(request: GenerationRequest) -> None:
-    """MediaError or ValueError where a picture of the request other than its start cannot be used."""
+    MediaError or ValueError where one cannot be used.
+    """
+    sizes = {}
     for key, picture in request.pictures.items():
-        if key != "start":
-            edited(load_image(picture.file), picture)
+        if key != "start" or request.size is None or picture.file.exists():
+            height, width = edited(load_image(picture.file), picture).shape[:2]
+            sizes[key] = width, height
+    return sizes
 
 
 def show(planned: Planned, console: Console) -> None:

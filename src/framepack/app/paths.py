@@ -15,6 +15,7 @@ from framepack.files.text import JOINERS
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import Kind, change_paths
 from framepack.media.atomic import require_new
+from framepack.media.cuts import cuts
 from framepack.media.edit import edited
 from framepack.media.image import load_image
 from framepack.spec.picture import Picture
@@ -115,18 +116,20 @@ def adopt(request: GenerationRequest, folders: Folders) -> GenerationRequest:
     return GenerationRequest.model_validate(changed).resolved()
 
 
-def check_files(request: GenerationRequest, looked: set[Picture]) -> None:
+def check_files(request: GenerationRequest, looked: dict[Picture, tuple[int, int]]) -> list[str]:
     """ValueError where a picture or LoRA of a request from this machine is missing, or a picture cannot be used.
 
-    looked: pictures that are known to be usable, which grow more.
+    looked: width and height of pictures that are known to be usable, which grow more. Returns a sentence for each of
+    the request's that the video's shape cuts much off.
     """
     change_paths(
         request.model_dump(mode="json"), lambda kind, path: path if kind == "output" else str(there(kind, path))
     )
     for picture in request.pictures.values():
         if picture not in looked:
-            edited(load_image(picture.file), picture)
-            looked.add(picture)
+            height, width = edited(load_image(picture.file), picture).shape[:2]
+            looked[picture] = width, height
+    return cuts(request, {key: looked[picture] for key, picture in request.pictures.items()})
 
 
 def check_output(request: GenerationRequest) -> None:

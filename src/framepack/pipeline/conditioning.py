@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from framepack.media.cuts import cuts
 from framepack.media.edit import edited, fitted
 from framepack.media.image import load_image
 from framepack.memory import Effort, MemoryManager
@@ -40,11 +41,15 @@ class Inputs:
     """In RAM."""
 
 
-def load_pictures(request: GenerationRequest) -> dict[str, np.ndarray]:
-    """All pictures of a request, edited and brought to the video's size: uint8 (H, W, 3) by bank key."""
+def load_pictures(request: GenerationRequest) -> tuple[dict[str, np.ndarray], list[str]]:
+    """All pictures of a request, edited and brought to the video's size: uint8 (H, W, 3) by bank key.
+
+    And a sentence for each of which that cuts off much.
+    """
     pictures = {key: edited(load_image(picture.file), picture) for key, picture in request.pictures.items()}
     height, width = request.size or request.size_for(*pictures["start"].shape[:2])
-    return {key: fitted(pictures[key], picture, width, height) for key, picture in request.pictures.items()}
+    said = cuts(request, {key: (pixels.shape[1], pixels.shape[0]) for key, pixels in pictures.items()})
+    return {key: fitted(pictures[key], picture, width, height) for key, picture in request.pictures.items()}, said
 
 
 def prompts_of(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> list[Said]:

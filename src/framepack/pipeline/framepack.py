@@ -189,11 +189,11 @@ class FramePack:
         yield StageStarted(stage="encode", message="reading pictures and prompt")
         self.use_loras(request.loras)
         sections = plan(request)
-        pictures = load_pictures(request)
+        pictures, cut = load_pictures(request)
         choices, planned = self.plan(request, sections, pictures["start"].shape[:2])
         yield planned
         told = (*self.loader.notices(), *self.lora_notices, *left_to_sdpa(self.loader.attention_name, sections))
-        for message in (*told, *unheeded(request)):
+        for message in (*told, *unheeded(request), *cut):
             yield Notice(message=message)
         with (
             WorkFolder.open(work, request, outputs) as folder,

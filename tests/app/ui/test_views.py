@@ -98,12 +98,17 @@ def test_a_sentence_that_no_section_takes_is_told_before_the_video_is_made() -> 
     def said(second: float) -> str:
         prompts = (TimedPrompt(second=second, text="then night falls"),)
         request = GenerationRequest(image=Path("x.png"), prompt="zoom in", seconds=2.4, prompts=prompts)
-        return views.summary(request, None)
+        return views.summary(request, None, {})
 
     assert said(1.2) == "2.4 s · 72 frames · 2 sections"
     assert "No section takes the prompt from 2 s on, 'then night falls'" in said(2.0)
     request = GenerationRequest(image=Path("x.png"), prompt="she smiles")
-    assert "Nothing in the prompt is known to this small model" in views.summary(request, None)
+    assert "Nothing in the prompt is known to this small model" in views.summary(request, None, {})
+
+
+def test_what_the_videos_shape_cuts_off_is_told_before_the_video_is_made() -> None:
+    request = GenerationRequest(image=Path("x.png"), prompt="zoom in", width=64, height=64)
+    assert "75% of the picture 'start' is cut off" in views.summary(request, None, {"start": (256, 64)})
 
 
 def test_a_missing_model_is_told_with_its_size_and_how_to_get_it() -> None:

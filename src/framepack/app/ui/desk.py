@@ -96,6 +96,11 @@ class Desk:
         models = self.service.models
         return views.advice(model, models.lack(model), models.models_dir is not None)
 
+    def summary(self, values: Values) -> str:
+        """What the form's values will make, in a line."""
+        draft = form.draft(values)
+        return views.summary(draft, self.service.models.models_dir, form.sizes(draft, self.service.folders))
+
     def submit(self, values: Values, shown: str, editing: str, preserve: str = "") -> Outcome:
         """Queue what the form says, or save it as the job that is edited. The tab stays with a job that still runs.
 

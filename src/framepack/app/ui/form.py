@@ -15,6 +15,7 @@ from framepack.app.paths import find_file, find_lora, from_client
 from framepack.app.ui.controls import CONTROLS, Control, Values
 from framepack.app.ui.kinds import Choice, Number, Rows, Slide, Whole
 from framepack.jobs.folders import Folders
+from framepack.media.cuts import sizes_of_pngs
 from framepack.spec.model import explain
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
@@ -145,6 +146,11 @@ def beyond(values: Values) -> dict[str, str]:
 def draft(values: Values) -> GenerationRequest:
     """The request as far as it can be told without its files."""
     return GenerationRequest.model_validate(json_of(values) | {"image": values["image"] or "-"})
+
+
+def sizes(request: GenerationRequest, folders: Folders) -> dict[str, tuple[int, int]]:
+    """Width and height of a draft's pictures, as far as they are known without decoding."""
+    return sizes_of_pngs(request, lambda file: find_file(str(file), (folders.uploads, folders.outputs)))
 
 
 def restored(

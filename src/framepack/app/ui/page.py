@@ -17,7 +17,7 @@ from starlette.routing import Mount
 
 from framepack.app.machine import preserved
 from framepack.app.service import Service
-from framepack.app.ui import form, many, shortcuts, theme, views
+from framepack.app.ui import form, many, shortcuts, theme
 from framepack.app.ui.controls import BY_FIELD, CONTROLS, always
 from framepack.app.ui.desk import Desk, Outcome, trouble
 from framepack.app.ui.gate import Gate
@@ -153,7 +153,7 @@ class Page:
         wrong, doubts = form.findings(values), form.beyond(values)
         marks = [mark(field, sentence, "wrong") for field, sentence in wrong.items()]
         marks += [mark(field, sentence, "told") for field, sentence in doubts.items() if field not in wrong]
-        line = "" if wrong else views.summary(form.draft(values), self.desk.service.models.models_dir)
+        line = "" if wrong else self.desk.summary(values)
         mode = gr.update(value=shortcuts.mode_of(values), choices=shortcuts.labels_for(values["model"]))
         return ruled | {self.tab.marks: marks, self.tab.summary: line, self.tab.mode: mode}
 

@@ -5,7 +5,7 @@ Addresses are those of the HTTP API, on the same server.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from framepack.app.display import clock
 from framepack.jobs.batch import LABEL
 from framepack.jobs.job import Job, Progress
+from framepack.media.cuts import cuts
 from framepack.media.video import FORMATS
 from framepack.spec.plan import delivery
 from framepack.spec.request import GenerationRequest
@@ -221,9 +222,13 @@ def timeline(request: GenerationRequest) -> View:
     }
 
 
-def summary(request: GenerationRequest, models_dir: Path | None) -> str:
-    """What will be made, and what of the request has no effect, for below the button."""
-    line, doubts = delivery(request), [*unheeded(request), *unknown_in(request, models_dir)]
+def summary(request: GenerationRequest, models_dir: Path | None, sizes: Mapping[str, tuple[int, int]]) -> str:
+    """What will be made, what of the request has no effect, and what is cut off, for below the button.
+
+    sizes: width and height of the pictures that are known.
+    """
+    told = *unheeded(request), *unknown_in(request, models_dir), *cuts(request, sizes)
+    line, doubts = delivery(request), told
     return " ".join([f"{line}." if doubts else line, *map(sentence, doubts)])
 
 
