@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import random
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -12,9 +14,10 @@ import pytest
 from PIL import Image
 
 from framepack.app import uploads
-from framepack.app.service import Service, folders_at
+from framepack.app.service import UNUSED_AFTER, Service, folders_at
 from framepack.app.uploads import Incoming, NoRoom, TooLarge
 from framepack.jobs.pool import Crew
+from framepack.media.atomic import AtomicFile
 from framepack.media.errors import MediaError
 from framepack.media.sheet import png_with
 from framepack.media.video import VideoWriter
@@ -205,6 +208,19 @@ def test_a_file_that_was_not_accepted_leaves_nothing(service):
         with pytest.raises(MediaError):
             incoming.accept()
     assert set(service.folders.uploads.iterdir()) == before
+
+
+def test_files_that_were_on_their_way_when_a_service_was_killed_are_dropped_at_the_next_start(tmp_path):
+    folders = folders_at(tmp_path, reserve=0)
+    on_its_way = Incoming(folders)
+    copying = AtomicFile(folders.uploads / "0123.png").temporary  # by a command, which may be at work
+    old, fresh = AtomicFile(folders.outputs / "v.mp4").temporary, AtomicFile(folders.outputs / "v.mp4").temporary
+    for file in (copying, old, fresh):
+        file.touch()
+    os.utime(old, (0, time.time() - UNUSED_AFTER - 1))
+    with Service(folders, Crew(target="nothing:at_all", workers=[])):
+        there = [file.exists() for file in (on_its_way.file, old, copying, fresh)]
+    assert there == [False, False, True, True]
 
 
 def unused(service) -> int:

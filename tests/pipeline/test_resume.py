@@ -10,11 +10,14 @@ import torch
 from runs import latents, make, request_of
 
 from framepack import GenerationRequest
+from framepack.media.atomic import AtomicFile
 from framepack.media.errors import DiskFullError, FileTooLargeError
 from framepack.media.read import probe, read_video
 from framepack.pipeline import run as run_module
+from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.events import SectionDone, StageStarted, StepDone
+from framepack.spec.plan import plan
 
 
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])
@@ -80,6 +83,30 @@ def test_a_run_that_is_taken_up_says_at_once_what_there_is(framepacks: dict, pic
     run.close()
     assert (again.section, again.frames, again.file, again.seconds) == (0, first.frames, first.file, 0)
     assert first.seconds > 0
+
+
+def test_what_a_killed_run_was_just_writing_is_dropped_by_the_one_that_goes_on(picture: Path, tmp_path: Path):
+    def killed() -> tuple[Path, ...]:
+        left = tuple(AtomicFile(tmp_path / name).temporary for name in ("v.mp4", "v.part.mp4", "w.mp4"))
+        for part in left:
+            part.touch()
+        return left
+
+    request = request_of(picture, tmp_path / "v.mp4")
+    sections = plan(request)
+
+    def going_on(work: str) -> None:
+        with (
+            WorkFolder.open(tmp_path / work, request, tmp_path) as folder,
+            VideoOutput.open(request, tmp_path, folder, sections),
+        ):
+            pass
+
+    first = killed()
+    going_on("work")  # a run that may not be the one that was killed: another may be at work on them
+    assert [part.exists() for part in first] == [True, True, True]
+    going_on("work")
+    assert [part.exists() for part in first] == [False, False, True]
 
 
 def test_work_of_another_request_is_not_continued(framepacks: dict, picture: Path, tmp_path: Path):

@@ -16,6 +16,7 @@ from typing import Any
 
 from framepack.app.paths import can_be_named, find_file, lora_folder, may_be_named
 from framepack.app.uploads import Incoming
+from framepack.files.durable import move
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job, WrongState
 from framepack.jobs.paths import paths_in
@@ -116,7 +117,7 @@ def place(file: Path, folder: Path, wanted: str, digest: str) -> Path:
     for count in range(1, 1000):
         target = folder / f"{stem}{f' ({count})' if count > 1 else ''}{SUFFIX}"
         if not target.exists():
-            return file.rename(target)
+            return move(file, target)
         with target.open("rb") as other:
             if file_digest(other, "sha256").hexdigest() == digest:
                 return target

@@ -14,7 +14,7 @@ from typing import Any
 from framepack.files.text import JOINERS
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import Kind, change_paths
-from framepack.media.atomic import require_new
+from framepack.media.atomic import atomic_write, require_new
 from framepack.media.cuts import cuts
 from framepack.media.edit import edited
 from framepack.media.image import load_image
@@ -155,7 +155,6 @@ def copy_once(file: Path, folder: Path) -> Path:
     suffix = file.suffix.lower() if is_name(f"a{file.suffix}") else ""
     copy = folder / f"{digest.hexdigest()[:24]}{suffix}"
     if not copy.exists():
-        temporary = folder / f".{copy.name}.part"
-        shutil.copyfile(file, temporary)
-        temporary.replace(copy)
+        with atomic_write(copy) as temporary:
+            shutil.copyfile(file, temporary)
     return copy

@@ -18,6 +18,7 @@ from framepack.app.paths import adopt
 from framepack.app.sheets import Sheets
 from framepack.app.thumbnails import sweep_thumbnails
 from framepack.app.tracker import Tracker
+from framepack.app.uploads import drop_unfinished
 from framepack.jobs.feed import Feed, Listener, News
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job, Status, UnknownJob, WrongState
@@ -27,6 +28,7 @@ from framepack.jobs.pool import Crew, Pool
 from framepack.jobs.repeat import Repeat
 from framepack.jobs.store import NOTHING, JobStore
 from framepack.jobs.watch import Watch
+from framepack.media.atomic import sweep_parts
 from framepack.media.marks import png_marked
 from framepack.media.video import FORMATS
 from framepack.pipeline.presets import Presets
@@ -81,6 +83,7 @@ class Service:
             self.models = ModelsHere(Path(folder) if folder else None)
             stack.callback(self.models.close)
             self.pool = Pool(self.store, self.feed, folders, crew, Tracker, keep=lock.descriptors)
+            drop_unfinished(folders)
             self._tidy_up()
             stack.callback(Repeat(self._tidy_up, TIDY_EVERY, "tidying").close)
             stack.callback(Repeat(self.store.check, CHECK_EVERY, "check of the queue").close)
@@ -250,6 +253,8 @@ class Service:
             if file not in used and time.time() - file.stat().st_mtime > UNUSED_AFTER:
                 file.unlink(missing_ok=True)
         sweep_thumbnails(self.folders)
+        for folder in (self.folders.outputs, self.folders.home / "presets", self.folders.home / "thumbnails"):
+            sweep_parts(folder, unwritten=UNUSED_AFTER)
 
 
 def used_by(jobs: Iterable[Job]) -> set[Path]:

@@ -6,6 +6,7 @@ once the child has read it; what settings it carries are told.
 
 import io
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from framepack.app.paths import for_client
+from framepack.files.durable import move
 from framepack.jobs.folders import Folders
 from framepack.media.errors import MediaError
 from framepack.media.image import encode_image
@@ -38,6 +40,8 @@ LONGEST = 4096
 """Pixels a picture keeps at most on its longer side; no video is larger."""
 UNUSED_MOST = 16 * 2**30
 """Bytes that uploads may have which no job uses; they are dropped a day after they came."""
+UNFINISHED = re.compile(r"\.[0-9a-f]{24}\.part")
+"""The name of a file on its way."""
 LOOK_EVERY = 64 * 2**20
 """Bytes of an upload after which is looked again whether it may go on."""
 AT_ONCE = threading.BoundedSemaphore(2)
@@ -130,8 +134,15 @@ class Incoming:
 
     def _named(self, suffix: str) -> str:
         name = f"{self._id}{suffix}"
-        self.file.rename(self._folders.uploads / name)
+        move(self.file, self._folders.uploads / name)
         return name
+
+
+def drop_unfinished(folders: Folders) -> None:
+    """Drop files that were on their way when a service was killed; for the one service that takes such files."""
+    for file in folders.uploads.glob(".*.part"):
+        if UNFINISHED.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 def require_spare(folders: Folders) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from framepack.files.durable import move
 from framepack.jobs.job import Job
 from framepack.jobs.rows import job_of, replace_row, values_of
 from framepack.jobs.schema import BEYOND, MIGRATIONS, connect, is_busy, is_damage, lenient, version_of
@@ -52,7 +53,7 @@ def mend(file: Path, own: sqlite3.Connection | None, why: str) -> str:
         revision = max([collect(own, kept) if own else 0, *(read_copy(copy, kept) for copy in copies)])
         write(fresh, kept, revision)
         put_aside = set_aside(file, aside)
-        fresh.replace(file)
+        move(fresh, file)
     jobs = f"{len(kept)} job{'s' if len(kept) != 1 else ''}"
     put = f"what lay there is kept as {aside.name}" if put_aside else "it was put back"
     return f"the queue {file} {why} at {time.strftime('%H:%M:%S')}: {put}, and {jobs} could be read"

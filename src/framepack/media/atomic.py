@@ -2,15 +2,20 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from framepack.files.durable import move
 from framepack.media.errors import DiskFullError, FileTooLargeError, MediaError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
+"""The name of a temporary file; in it, the name that it is to get."""
 
 
 class AtomicFile:
@@ -30,9 +35,9 @@ class AtomicFile:
     def publish(self) -> None:
         """Make the finished file visible under its name, replacing what was there."""
         if self.durable:
-            with self.temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        self.temporary.replace(self.path)
+            move(self.temporary, self.path)
+        else:
+            self.temporary.replace(self.path)
         self.discard()  # two names of one file: there replacing does nothing
 
     def discard(self) -> None:
@@ -69,6 +74,18 @@ def atomic_write(path: Path, needed: int | None = None, *, durable: bool = True)
             require_space(path, needed)
         yield file.temporary
         file.publish()
+
+
+def sweep_parts(folder: Path, *, unwritten: float, names: Collection[str] | None = None) -> None:
+    """Drop the temporary files that killed processes left in `folder`, for these `names` or for all.
+
+    unwritten: seconds for which nobody has written to one, as another process may still be at work on it.
+    """
+    for part in folder.glob(".*.part"):
+        found = PART.fullmatch(part.name)
+        with suppress(OSError):  # gone by now, or another user's
+            if found and (names is None or found[1] in names) and time.time() - part.stat().st_mtime >= unwritten:
+                part.unlink()
 
 
 def same_file(source: Path, path: Path) -> None:

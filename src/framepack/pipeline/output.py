@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from framepack import __version__
-from framepack.media.atomic import make_folder, require_new, require_space, require_writable, same_file
+from framepack.media.atomic import make_folder, require_new, require_space, require_writable, same_file, sweep_parts
 from framepack.media.errors import MediaError
 from framepack.media.join import Segment, join_segments, scan_segment
 from framepack.media.marks import is_marked, wanted
@@ -31,6 +31,8 @@ from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import FPS, resampled_count
 
 AGAIN = "with a work folder (--work), the same job makes it again from the finished sections"
+OTHERS_WRITE = 600.0
+"""Seconds for which a temporary file of this name is another run's that may be at work on it."""
 LEAST_FREE = 16 * 1024**2
 """Bytes that must be free before a job begins."""
 
@@ -86,6 +88,7 @@ class VideoOutput:
         require_space(path, LEAST_FREE)
         output = cls(request, path, folder, sections)
         require_writable(output.part)
+        sweep_parts(path.parent, unwritten=0 if own else OTHERS_WRITE, names={path.name, output.part.name})
         if not own or not folder.finished():
             output.kept = put_aside(output.part)
         folder.remember_output(path)

@@ -4,7 +4,6 @@ What a preset may hold is `preset_settings`. A service's presets lie in its home
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from framepack.files.durable import move
 from framepack.files.text import TwiceSaid, json_of, text_of_file
-from framepack.jobs.lock import take
+from framepack.jobs.lock import hold, release
 from framepack.media.atomic import atomic_write, make_folder
 from framepack.pipeline.preset_names import checked_name, composed, is_name, plain
 from framepack.pipeline.preset_settings import PRESET, applied, settings_of, shared, stored_whole, unshared, whole
@@ -106,7 +106,7 @@ class Presets:
             if self._known(new) != old and self._file(self._known(new)).exists():
                 raise PresetExists(f"There is a preset called {self._known(new)} already; choose another name.")
             starred = self.startup() == old
-            self._file(old).replace(target)
+            move(self._file(old), target)
             if starred:
                 self._star(composed(new))
         return composed(new)
@@ -237,16 +237,15 @@ class Presets:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         make_folder(self._folder)
-        descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        until = time.monotonic() + PATIENCE
+        while (locks := hold(self._folder / LOCK)) is None:
+            if time.monotonic() > until:
+                raise ValueError("Another program is changing the presets; try again.")
+            time.sleep(0.02)
         try:
-            until = time.monotonic() + PATIENCE
-            while not take(descriptor):
-                if time.monotonic() > until:
-                    raise ValueError("Another program is changing the presets; try again.")
-                time.sleep(0.02)
             yield
         finally:
-            os.close(descriptor)
+            release(locks)
 
     def _shared_of(self, request: GenerationRequest) -> dict[str, Any]:
         """A request's settings with names for its LoRA files, which must lie where everyone finds them."""

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from framepack.jobs.lock import take
+from framepack.jobs.lock import hold, release, take
 from framepack.media.atomic import atomic_write, make_folder
 from framepack.models.encoders import TextFeatures
 from framepack.models.transfer import to_host
@@ -233,21 +233,19 @@ def todays(written: dict[str, Any]) -> dict[str, Any]:
 def held(folder: Path) -> Iterator[None]:
     """Keep `folder` to this run; the system frees it when the process ends. Raises ValueError where another has it."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        locks = hold(folder / LOCK)
     except (IsADirectoryError, PermissionError) as error:
         raise ValueError(
             f"{folder / LOCK} cannot be opened ({error.strerror}): move it away, it holds nothing"
         ) from None
+    except OSError:  # a disk without locks, as Lustre's by default: nothing tells of others
+        locks = ()
+    if locks is None:
+        raise ValueError(f"another run is at work in {folder}: wait until it ends, or choose another folder")
     try:
-        try:
-            free = take(descriptor)
-        except OSError:  # a disk without locks, as Lustre's by default: nothing tells of others
-            free = True
-        if not free:
-            raise ValueError(f"another run is at work in {folder}: wait until it ends, or choose another folder")
         yield
     finally:
-        os.close(descriptor)
+        release(locks)
 
 
 def sweep(beside: Path) -> None:

@@ -5,7 +5,6 @@ Written beside the old one, which goes only when the new one is in its place: an
 """
 
 import json
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from framepack.files.durable import move_folder
 from framepack.pipeline.seal import DamagedError, UnsealedError, read_json, sum_of, write_json
 from framepack.training.optimizer import Optimizer
 from framepack.training.tensors import save_tensors
@@ -34,13 +34,10 @@ def save_state(folder: Path, optimizer: Optimizer, step: int, samples: int) -> N
     sums = {file.name: sum_of(file) for file in sorted(fresh.iterdir())}
     counts = {"step": step, "samples": samples, "stepped": optimizer.step_count}
     write_json(fresh / "state.json", {**counts, "parts": sums})
-    for file in fresh.iterdir():  # a power cut must not leave empty files where the old ones were
-        with file.open("rb+") as written:
-            os.fsync(written.fileno())
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
-    fresh.rename(folder)
+    move_folder(fresh, folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
