@@ -10,7 +10,6 @@ from tiny_checkpoints import BASE, VISION
 from framepack.pipeline.loader import Dtypes
 from framepack.pipeline.skeleton import SHAPES, Skeleton
 from framepack.pipeline.sources import (
-    PUBLISHED,
     MissingModelError,
     ModelSource,
     list_models,
@@ -19,7 +18,7 @@ from framepack.pipeline.sources import (
     repositories,
     require,
 )
-from framepack.spec.variants import VARIANTS
+from framepack.spec.variants import PUBLISHED, VARIANTS
 
 FRAMEPACK, MINI = VARIANTS["framepack"], VARIANTS["mini"]
 

@@ -140,6 +140,8 @@ def generate(
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the network.")] = False,
 ) -> None:
     """Make a video from IMAGE."""
+    from framepack.app.models_here import not_here
+    from framepack.app.settings import Settings
     from framepack.media.atomic import require_new
     from framepack.media.edit import edited
     from framepack.media.image import load_image
@@ -170,6 +172,8 @@ def generate(
         from framepack.app.cli_plan import run as tell
 
         raise typer.Exit(tell(request, machine, given(context, NOT_PLANNED)))
+    if missing := not_here(request.model, models_dir or Settings.from_environment().models_dir, revision):
+        raise ValueError(missing)
     for picture in request.pictures.values():
         edited(load_image(picture.file), picture)  # a wrong one is told at once: torch takes seconds to load
     for wanted in request.loras:

@@ -28,6 +28,7 @@ from framepack.app.cli_service import (
 )
 
 if TYPE_CHECKING:
+    from framepack.jobs.folders import Folders
     from framepack.jobs.job import Job
     from framepack.jobs.pool import Crew
     from framepack.jobs.rerun import Rerun
@@ -67,6 +68,7 @@ def batch(
     is new in the batch, tries again what failed, and leaves what it has made.
     """
     from framepack.app.cli_request import presets_of
+    from framepack.app.models_here import not_here
     from framepack.app.paths import adopt, check_files, check_output
     from framepack.app.settings import Settings
     from framepack.jobs.batch import (
@@ -112,8 +114,11 @@ def batch(
     requests, labels = make_requests(items, choices, resolve=partial(presets.resolve, paths=True), make=make)
     if (same := len(requests) - len({request.model_dump_json() for request in requests})) > 0:
         print(f"note: {same} of {len(requests)} videos are the same as others: change a setting", file=sys.stderr)
+    models = models_dir or Settings.from_environment().models_dir
+    missing = dict.fromkeys(filter(None, (not_here(request.model, models) for request in requests)))
+    for note in missing if dry_run or detach else ():
+        print(f"note: {note}", file=sys.stderr)
     if dry_run:
-        models = models_dir or Settings.from_environment().models_dir
         for label, request in zip(labels, requests, strict=True):
             check_output(request)
             told = f"{request.model}, {delivery(request)}, seed {request.seed}, {request.prompt[:60]!r}"
@@ -128,6 +133,8 @@ def batch(
     common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
     crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)  # told before anything is queued
     folders = folders_of(outputs)
+    if missing and not detach and not is_served(folders):  # a service that does the work may have it elsewhere
+        raise ValueError(next(iter(missing)))
     store = open_store(folders)
     adopted = [adopt(request, folders) for request in requests]
     rerun = None if again else find_rerun(store, source.stem, adopted)
@@ -145,6 +152,17 @@ def batch(
         print(f"queued {len(jobs)} jobs as batch {name}")
     if not detach:
         work_off(store, [*old, *jobs], name, outputs, crew, own)
+
+
+def is_served(folders: "Folders") -> bool:
+    """Whether a service has the queue."""
+    from framepack.jobs.lock import Busy, QueueLock
+
+    try:
+        QueueLock(folders.home / "service.lock", patience=0.0).close()
+    except Busy:
+        return True
+    return False
 
 
 def going_on(rerun: "Rerun", new: int) -> str:

@@ -12,11 +12,44 @@ import time
 from pathlib import Path
 
 from framepack.files.child import PIPE, Child, start
+from framepack.spec.variants import PUBLISHED, VARIANTS
 
 AGAIN = 20.0
 """Seconds after which a model that was missing is looked for anew, if someone still asks: it may have been fetched."""
 PATIENCE = 300.0
 """Seconds a look may take; it loads torch, on a machine that may be busy."""
+
+
+FILES = ("config.json", "text_encoder/config.json", "image_encoder/config.json")
+"""One that each of a model's three repositories has: transformer, base, vision."""
+
+
+def not_here(model: str, models_dir: Path | None, revision: str | None = None) -> str | None:
+    """Why `model` cannot be used, with the way out, where there is nothing of one of its repositories; else None.
+
+    Looks at names alone and loads no torch, so that it is told at once. What is not complete is found where it is used.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    variant = VARIANTS.get(model)
+    if variant is None or variant.bundled or (models_dir is not None and not models_dir.is_dir()):
+        return None
+
+    def there(repo: str, file: str) -> bool:
+        if models_dir is not None and (models_dir / repo).is_dir():
+            return True
+        version = revision if repo == variant.transformer else None
+        return isinstance(try_to_load_from_cache(repo, file, cache_dir=constants.HF_HUB_CACHE, revision=version), str)
+
+    repositories = (variant.transformer, variant.base, variant.vision)
+    lacking = [repo for repo, file in zip(repositories, FILES, strict=True) if not there(repo, file)]
+    if not lacking:
+        return None
+    size = sum(PUBLISHED.get(repo, 0.0) for repo in lacking)
+    return (
+        f"model {model} is not here: run `framepack models download {model}` (about {size / 1e9:.1f} GB), "
+        "or name a folder that holds it with --models-dir"
+    )
 
 
 class ModelsHere:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from framepack.app.convert import Conversions
 from framepack.app.machine import has_gpu
-from framepack.app.models_here import ModelsHere
+from framepack.app.models_here import ModelsHere, not_here
 from framepack.app.paths import adopt
 from framepack.app.sheets import Sheets
 from framepack.app.thumbnails import sweep_thumbnails
@@ -29,10 +29,13 @@ from framepack.jobs.repeat import Repeat
 from framepack.jobs.store import NOTHING, JobStore
 from framepack.jobs.watch import Watch
 from framepack.media.atomic import sweep_parts
+from framepack.media.cuts import cuts, sizes_of_pngs
 from framepack.media.marks import png_marked
 from framepack.media.video import FORMATS
 from framepack.pipeline.presets import Presets
 from framepack.spec.request import GenerationRequest
+from framepack.spec.unheeded import unheeded
+from framepack.spec.unknown import unknown_in
 
 TIDY_EVERY = 3600.0
 CHECK_EVERY = 20.0
@@ -193,6 +196,13 @@ class Service:
         jobs = self.store.submit(adopted, batch=batch, labels=labels, machine=machine)
         self.pool.nudge()
         return jobs
+
+    def doubts(self, request: GenerationRequest) -> list[str]:
+        """What to tell of a request when it is handed in: a model that is not here, what has no effect, is cut off."""
+        models_dir, sizes = self.models.models_dir, sizes_of_pngs(request, lambda file: file)
+        missing = not_here(request.model, models_dir)
+        told = *unheeded(request), *unknown_in(request, models_dir), *cuts(request, sizes)
+        return [missing, *told] if missing else [*told]
 
     def cancel(self, job: str, *, force: bool = False) -> Job:
         """End it within a step. `force` ends its worker where it does not listen."""

@@ -13,20 +13,12 @@ from huggingface_hub import constants, try_to_load_from_cache
 from framepack.files.assets import bundled_root
 from framepack.models.checkpoint import CheckpointError, read_config, weight_files
 from framepack.pipeline.sums import Stamps
-from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO, Variant
+from framepack.spec.variants import PUBLISHED, VARIANTS, Variant
 
 """Each bundled model is a folder here, laid out like a `--models-dir`."""
 
 WITH_WEIGHTS = ("", "text_encoder", "text_encoder_2", "vae", "image_encoder")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer_config.json")
-
-PUBLISHED = {
-    "lllyasviel/FramePackI2V_HY": 25.75e9,
-    "lllyasviel/FramePack_F1_I2V_HY_20250503": 25.75e9,
-    HUNYUAN_REPO: 16.26e9,
-    VISION_REPO: 0.86e9,
-}
-"""Bytes a variant needs of each public repository: its shapes (`assets/shapes`) at the types it is published in."""
 
 Where = Literal["bundled", "models-dir", "cache", "nowhere"]
 

@@ -8,6 +8,13 @@ Length = Literal["exact", "sections"]
 
 HUNYUAN_REPO = "hunyuanvideo-community/HunyuanVideo"
 VISION_REPO = "lllyasviel/flux_redux_bfl"
+PUBLISHED = {
+    "lllyasviel/FramePackI2V_HY": 25.75e9,
+    "lllyasviel/FramePack_F1_I2V_HY_20250503": 25.75e9,
+    HUNYUAN_REPO: 16.26e9,
+    VISION_REPO: 0.86e9,
+}
+"""Bytes a variant needs of each public repository: its shapes (`assets/shapes`) at the types it is published in."""
 TERRITORIES = (
     "The licence of HunyuanVideo's weights, from which FramePack's derive, does not apply in the European Union, the "
     "United Kingdom and South Korea: it permits nothing there"

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.files import send_file
-from framepack.app.api.jobs import body_of
+from framepack.app.api.jobs import body_of, handed_in
 from framepack.app.api.receive import LimitedRoute, text_of
 from framepack.app.api.submit import object_of, validated
-from framepack.app.api.views import JobView, answer, job_view
+from framepack.app.api.views import JobView, answer
 from framepack.app.batches import BatchView, batch_of, cancel_batch, newest_batches, queue_batch, sheet_of
 from framepack.app.machine import preserving
 from framepack.app.service import Service
@@ -77,4 +77,4 @@ def queue(service: Service, text: bytes) -> Response:
 
     machine = preserving(batch.preserve_gb, gpu=service.has_gpu)
     jobs = queue_batch(service, batch.name, items, tuple(batch.grid.items()), make, machine)
-    return answer((job_view(job, service.folders) for job in jobs), 201)
+    return answer((handed_in(service, job) for job in jobs), 201)

@@ -62,6 +62,12 @@ def job_routes(service: Service) -> APIRouter:
     return routes
 
 
+def handed_in(service: Service, job: Job) -> JobView:
+    """The job, and what is to be told of its request."""
+    shown = job_view(service.get(job.id), service.folders, traceback=True)
+    return shown.model_copy(update={"doubts": service.doubts(job.request)})
+
+
 def viewer(service: Service) -> Callable[[Job], JobView]:
     """How a job is shown after something was done to it."""
     return lambda job: job_view(service.get(job.id), service.folders, traceback=True)
@@ -69,7 +75,6 @@ def viewer(service: Service) -> Callable[[Job], JobView]:
 
 def asking(routes: APIRouter, service: Service) -> None:
     """Submit and edit."""
-    view = viewer(service)
 
     @routes.post("/jobs", status_code=201, response_model=JobView, openapi_extra=BODY)
     async def submit(request: Request, preserve_gb: Preserve = None) -> Response:
@@ -79,7 +84,7 @@ def asking(routes: APIRouter, service: Service) -> None:
 
         def queue() -> Response:
             (job,) = service.submit([wanted], machine=machine)
-            return answer(view(job), 201)
+            return answer(handed_in(service, job), 201)
 
         return await run_in_threadpool(queue)
 
@@ -91,7 +96,7 @@ def asking(routes: APIRouter, service: Service) -> None:
         def change() -> Response:
             own = [lora.file for lora in service.get(job).request.loras]
             data = service.presets.resolve(object_of(text))
-            return answer(view(service.edit(job, validated(data, service.folders, own), machine)))
+            return answer(handed_in(service, service.edit(job, validated(data, service.folders, own), machine)))
 
         return await run_in_threadpool(change)
 

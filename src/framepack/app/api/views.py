@@ -53,6 +53,8 @@ class JobView(BaseModel):
     preview: str | None
     machine: dict[str, Any] = {}
     """How it may use the machine, such as {"preserve": "6GB"}."""
+    doubts: list[str] = []
+    """Only where a request is handed in: what of it has no effect or is cut off, a model that is not here."""
     traceback: str | None = None
     """Only where one job is asked for."""
 
