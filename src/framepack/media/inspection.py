@@ -13,14 +13,16 @@ from framepack.media.marks import is_marked, request_in
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe
 from framepack.media.source import VIDEO_KINDS, Source, kind_of, open_source
+from framepack.media.whole import is_cut_off, is_webm
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
     """`fps` is a fraction as text, such as 30000/1001, `seconds` the duration; both None for a picture.
 
-    `marked`: whether it says that AI made it. `framepack`: the version that made it. `request`: its settings as JSON.
-    `frame`: which frame of which video a picture is, where it says so.
+    `cut_off`: whether the end of a video's file is seen to be missing. `marked`: whether it says that AI made it.
+    `framepack`: the version that made it. `request`: its settings as JSON. `frame`: which frame of which video a
+    picture is, where it says so.
     """
 
     format: str
@@ -31,6 +33,7 @@ class Inspection:
     frames: int
     fps: str | None
     seconds: float | None
+    cut_off: bool
     marked: bool
     framepack: str | None
     request: dict[str, Any] | None
@@ -40,13 +43,14 @@ class Inspection:
 def inspect_file(source: Source) -> Inspection:
     """Raises MediaError: no such file, neither video nor picture, damaged."""
     with open_source(source) as file:
-        kind, head, size = kind_of(file), file.read(64), file.seek(0, 2)
+        kind, size = kind_of(file), file.seek(0, 2)
+        is_web, cut_off = kind == "mkv" and is_webm(file), kind in VIDEO_KINDS and is_cut_off(file, kind)
     found = probe(source) if kind in VIDEO_KINDS else None
     height, width = (found.height, found.width) if found else load_image(source).shape[:2]
     settings = (read_metadata(source) if kind != "unknown" else None) or {}
     frame, version = settings.get("frame"), settings.get("framepack")
     return Inspection(
-        format="webm" if kind == "mkv" and b"webm" in head else kind,
+        format="webm" if is_web else kind,
         codec=found.codec if found else kind,
         bytes=size,
         width=width,
@@ -54,6 +58,7 @@ def inspect_file(source: Source) -> Inspection:
         frames=found.frames if found else 1,
         fps=str(found.fps) if found else None,
         seconds=found.duration if found else None,
+        cut_off=cut_off,
         marked=is_marked(source),
         framepack=version if isinstance(version, str) else None,
         request=request_in(settings),
@@ -69,6 +74,8 @@ def lines_of(inspection: Inspection, name: str) -> Iterator[str]:
     if found.fps is not None and found.seconds is not None:
         frames = f"{found.frames} frame{'s' * (found.frames != 1)}"
         yield f"{frames}, {float(Fraction(found.fps)):.5g} a second, {found.seconds:.2f} s"
+    if found.cut_off:
+        yield "it is cut off: the end of the file is missing, so copy or download it again"
     yield "it says that AI made it" if found.marked else "nothing in it says that AI made it"
     if found.frame is not None:
         yield f"a single frame: {phrase(found.frame)}"

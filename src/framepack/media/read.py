@@ -144,21 +144,33 @@ Probed = tuple[int, float, Fraction | None, tuple[int, int], str]
 
 def _probe_container(file: BinaryIO) -> Probed:
     with open_container(file) as (container, stream):
-        frames, end, first = 0, 0, None
-        for packet in container.demux(stream):
-            if packet.pts is not None:
-                frames += 1
-                first = packet.pts if first is None else min(first, packet.pts)
-                end = max(end, packet.pts + (packet.duration or 0))
+        shown = sorted(
+            (packet.pts, packet.duration or 0) for packet in container.demux(stream) if packet.pts is not None
+        )
         fixed = stream.average_rate if container.format.name != "gif" else None
-        duration = float((end - (first or 0)) * stream.time_base)
-        duration = duration if duration > 0 else frames / float(fixed or 30)
+        frames, duration = len(shown), _seconds(shown, fixed, Fraction(stream.time_base or 1))
         codec = stream.codec_context.name
     with open_container(file) as (container, stream):
         stream.codec_context.thread_count = 1  # threads would decode ahead
         picture = next(container.decode(stream))  # only a frame knows which way is up
         upright = (picture.height, picture.width) if turns_of(picture) % 2 else (picture.width, picture.height)
     return frames, duration, fixed, upright, codec
+
+
+def _seconds(shown: list[tuple[int, int]], fixed: Fraction | None, tick: Fraction) -> float:
+    """How long frames are shown, of which each begins at so many ticks and lasts so many; 0 where that is not written.
+
+    The last one lasts as long as the one before, where it does not say. Where ticks are too coarse for the rate, as
+    Matroska's milliseconds, the rate decides.
+    """
+    if not shown:
+        return 0.0
+    even = len(shown) / (fixed or Fraction(30))
+    (begin, _), (last, lasts) = shown[0], shown[-1]
+    if not lasts:
+        lasts = last - shown[-2][0] if len(shown) > 1 else even / tick
+    seconds = (last + lasts - begin) * tick
+    return float(even if seconds <= 0 or (fixed and abs(seconds - even) <= tick) else seconds)
 
 
 def _probe_webp(file: BinaryIO) -> Probed:

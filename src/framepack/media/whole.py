@@ -1,0 +1,89 @@
+"""Whether a video's file has all the bytes that it says it has. Walks its parts; nothing is decoded.
+
+What does not say, such as a Matroska stream that was written as it was sent, is taken for whole.
+"""
+
+import struct
+from typing import BinaryIO
+
+from framepack.media.parts import boxes, gif_parts
+
+EBML, SEGMENT, DOC_TYPE = 0x1A45DFA3, 0x18538067, 0x4282
+"""Elements of Matroska (RFC 8794, RFC 9559)."""
+HEADER_MOST = 4096
+"""Bytes of a Matroska header that are looked at; real ones have some 40."""
+
+
+def is_cut_off(file: BinaryIO, kind: str) -> bool:
+    """Whether the end of a file of this kind is missing."""
+    size = file.seek(0, 2)
+    looks = {"mp4": _mp4_ends, "mkv": _mkv_ends, "avi": _avi_ends, "gif": _gif_ends}
+    end = looks[kind](file) if kind in looks else None
+    return end is not None and end > size
+
+
+def is_webm(file: BinaryIO) -> bool:
+    """Whether a Matroska file calls itself WebM."""
+    file.seek(0)
+    _, size = _element(file)
+    end = file.tell() + min(size or 0, HEADER_MOST)
+    while file.tell() < end:
+        kind, length = _element(file)
+        if not kind or length is None:
+            break
+        if kind == DOC_TYPE:
+            return file.read(min(length, 16)).rstrip(b"\0") == b"webm"
+        file.seek(length, 1)
+    return False
+
+
+def _mp4_ends(file: BinaryIO) -> int | None:
+    """Where the last box ends; of one whose size is that of the rest, that is the file's end."""
+    end = None
+    for _, length in boxes(file):
+        end = file.tell() + length
+    return end
+
+
+def _mkv_ends(file: BinaryIO) -> int | None:
+    """Where the segment ends, where its size is known."""
+    file.seek(0)
+    _, header = _element(file)
+    file.seek(header or 0, 1)
+    kind, length = _element(file)
+    return None if kind != SEGMENT or length is None else file.tell() + length
+
+
+def _element(file: BinaryIO) -> tuple[int, int | None]:
+    """Kind and length of the EBML element that begins here; 0 at the end, None for a length nobody knew."""
+    kind, _ = _number(file, marked=True)
+    length, unknown = _number(file, marked=False)
+    return kind, None if unknown else length
+
+
+def _number(file: BinaryIO, *, marked: bool) -> tuple[int, bool]:
+    """A number of 1 to 8 bytes, the first of which tells how many; and whether all its bits are set."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return 0, True
+    more = 8 - first[0].bit_length()
+    value = int.from_bytes(first + file.read(more))
+    whole = (1 << 7 * (more + 1)) - 1
+    return (value if marked else value & whole), value & whole == whole
+
+
+def _avi_ends(file: BinaryIO) -> int:
+    """Where the first RIFF list ends."""
+    file.seek(4)
+    head = file.read(4)
+    return 8 + struct.unpack("<I", head)[0] if len(head) == 4 else 8
+
+
+def _gif_ends(file: BinaryIO) -> int | None:
+    """Beyond the file where it ends without a trailer."""
+    size = file.seek(0, 2)
+    for _ in gif_parts(file):
+        pass
+    place = file.tell()
+    file.seek(place - 1)
+    return None if place <= size and file.read(1) == b";" else size + 1
