@@ -114,4 +114,4 @@ def test_an_unknown_upload_and_what_is_no_picture_are_told_apart(client, service
     (service.folders.outputs / "words.png").write_text("no picture")
     answer = asked(client, "words.png")
     assert answer.status_code == 400
-    assert "the file is not an image that can be read" in answer.json()["error"]
+    assert "the file is text, not an image that can be read" in answer.json()["error"]

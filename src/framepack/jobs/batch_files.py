@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from framepack.files.names import located
 from framepack.files.text import TwiceSaid, json_of, text_of_file
 from framepack.jobs.batch import MOST, PICTURE, Item, items_of_prompts, leaves, lines_of, merge, parse_value, put
 from framepack.jobs.paths import Kind, change_paths, pictures_read
@@ -148,6 +149,6 @@ def at_home(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What an item says itself, with its pictures and LoRAs relative to the folder of the file that names them."""
 
     def locate(kind: Kind, path: str) -> str:
-        return path if kind == "output" else str(folder / path)
+        return path if kind == "output" else str(folder / located(path))
 
     return change_paths(pictures_read(data, folder), locate)

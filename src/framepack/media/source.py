@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from framepack.files.names import located
 from framepack.media.errors import MediaError
 
 Source = Path | str | bytes | BinaryIO
@@ -31,7 +32,11 @@ def open_source(source: Source) -> Iterator[BinaryIO]:
     """A readable, seekable file for `source`, at its beginning. Raises MediaError when there is none or it is empty."""
     name = name_of(source)
     if isinstance(source, Path | str):
-        with _open_path(Path(source), name) as file:
+        try:
+            path = Path(located(str(source)))
+        except ValueError as error:
+            raise MediaError(str(error)) from None
+        with _open_path(path, name) as file:
             yield file
         return
     file = io.BytesIO(source) if isinstance(source, bytes) else source

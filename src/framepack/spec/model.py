@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from framepack.files.names import from_home
+from framepack.files.names import located
 from framepack.files.text import told
 from framepack.spec.rules import SHOWN, path_length, shortened
 
@@ -54,12 +54,12 @@ def _bare(value: object) -> object:
     return value.without_folders() if isinstance(value, Model) else value
 
 
-def _from_home(value: object) -> object:
-    return from_home(str(value)) if isinstance(value, str | Path) else value
+def _located(value: object) -> object:
+    return located(str(value)) if isinstance(value, str | Path) else value
 
 
-File = Annotated[Path, BeforeValidator(_from_home), AfterValidator(path_length)]
-"""A path; a leading ~ is the home folder."""
+File = Annotated[Path, BeforeValidator(_located), AfterValidator(path_length)]
+"""A path; a leading ~ is the home folder, file:///PATH the file there, and any other address a mistake."""
 
 
 def explain(error: ValidationError) -> str:

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from framepack.files.names import from_home
+from framepack.files.names import located
 from framepack.spec.model import File, Model
 from framepack.spec.rules import shortened, within
 
@@ -37,6 +37,8 @@ def separated(names: str, example: str) -> BeforeValidator:
         if not isinstance(parts, list | tuple) or len(parts) != len(names.split("/")):
             got = "/".join(map(str, parts)) if isinstance(parts, list | tuple) else str(value)
             raise ValueError(f"{info.field_name} is {names}, such as {example}, got {shortened(got)}")
+        if any(isinstance(part, bool) for part in parts):
+            raise ValueError(f"{info.field_name} is {names}, such as {example}: true and false are no numbers")
         return parts
 
     return BeforeValidator(check)
@@ -112,7 +114,7 @@ def typed(text: str, folder: Path = HERE) -> str | dict[str, Any]:
     A file that has just this name is that file. folder: where its path begins. ValueError for what looks like edits and
     is none.
     """
-    text = from_home(text)
+    text = located(text)
     found = TYPED.fullmatch(text)
     if found is None or there(folder / text) or not ("=" in found["edits"] or there(folder / found["file"])):
         return text

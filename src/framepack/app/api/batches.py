@@ -25,7 +25,7 @@ class Batch(BaseModel):
     A request may name a `preset`, and so may the grid.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
     grid: dict[str, list[Any]] = {}
     preserve_gb: float | None = None

@@ -50,7 +50,7 @@ Preserve = Annotated[float | None, Query(description="GB of GPU memory to leave 
 class Move(BaseModel):
     """Where to put a waiting job; 0 is next."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     place: Annotated[int, Field(ge=0)]
 
 

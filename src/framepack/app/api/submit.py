@@ -3,9 +3,10 @@
 A body may name a preset beside the request's fields: its settings hold where the request says nothing itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -18,7 +19,9 @@ from framepack.jobs.batch import merge
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import change_paths
 from framepack.pipeline.presets import Presets
+from framepack.spec.model import Model
 from framepack.spec.request import GenerationRequest
+from framepack.spec.rules import shortened
 
 PART = "part:"
 """How a request inside a form names one of the form's files."""
@@ -54,8 +57,37 @@ def drop(form: Form[Upload], folders: Folders) -> None:
 
 def validated(data: dict[str, Any], folders: Folders, own: Sequence[Path] = ()) -> GenerationRequest:
     """A client's request: first its shape, then its names. Both must hold. own: see `from_client`."""
+    require_numbers(GenerationRequest, data)
     GenerationRequest.model_validate(data)  # its bounds hold before any file is looked for
     return GenerationRequest.model_validate(from_client(data, folders, own))
+
+
+def require_numbers(model: type[Model], data: Mapping[str, Any], at: str = "") -> None:
+    """ValueError for a text where a number is meant; command lines and tables have only texts, JSON has both."""
+    for name, value in data.items():
+        if name not in model.model_fields:
+            continue
+        kinds = set(kinds_of(model.model_fields[name].annotation))
+        if isinstance(value, str) and kinds & {int, float} and str not in kinds:
+            raise ValueError(f"{at}{name} is a number: write it without quotes, got {shortened(value)}")
+        for part in value if isinstance(value, list) else [value]:
+            for kind in kinds if isinstance(part, dict) else ():
+                if isinstance(kind, type) and issubclass(kind, Model):
+                    require_numbers(kind, part, f"{at}{name}.")
+
+
+def kinds_of(annotation: Any) -> Iterator[Any]:
+    """The types a field's value, or each of its entries, may have."""
+    if get_origin(annotation) is Annotated:
+        yield from kinds_of(get_args(annotation)[0])
+    elif get_origin(annotation) is tuple:
+        yield tuple
+        yield from (kind for kind in kinds_of(get_args(annotation)[0]) if kind not in (int, float))
+    elif get_origin(annotation) in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from kinds_of(part)
+    else:
+        yield annotation
 
 
 def object_of(text: bytes) -> dict[str, Any]:
