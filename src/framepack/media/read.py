@@ -4,7 +4,7 @@ One demuxer is named for each kind of file, so that no playlist or reference ins
 """
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -157,7 +157,7 @@ def _probe_container(file: BinaryIO) -> Probed:
     return frames, duration, fixed, upright, codec
 
 
-def _seconds(shown: list[tuple[int, int]], fixed: Fraction | None, tick: Fraction) -> float:
+def _seconds(shown: Sequence[tuple[int, int]], fixed: Fraction | None, tick: Fraction) -> float:
     """How long frames are shown, of which each begins at so many ticks and lasts so many; 0 where that is not written.
 
     The last one lasts as long as the one before, where it does not say. Where ticks are too coarse for the rate, as

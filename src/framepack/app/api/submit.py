@@ -70,10 +70,10 @@ def require_numbers(model: type[Model], data: Mapping[str, Any], at: str = "") -
         kinds = set(kinds_of(model.model_fields[name].annotation))
         if isinstance(value, str) and kinds & {int, float} and str not in kinds:
             raise ValueError(f"{at}{name} is a number: write it without quotes, got {shortened(value)}")
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Model)]
         for part in value if isinstance(value, list) else [value]:
-            for kind in kinds if isinstance(part, dict) else ():
-                if isinstance(kind, type) and issubclass(kind, Model):
-                    require_numbers(kind, part, f"{at}{name}.")
+            if isinstance(part, dict) and inner:
+                require_numbers(inner[0], part, f"{at}{name}.")
 
 
 def kinds_of(annotation: Any) -> Iterator[Any]:
