@@ -286,3 +286,40 @@ def test_what_a_text_file_should_not_hold_is_one_sentence(monkeypatch, tmp_path:
         assert "Traceback" not in out + err
         assert code == 0 or err.startswith("framepack: "), err
         assert all(len(line) <= MESSAGE_MOST + 20 for line in err.splitlines()), (content[:40], err)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"output": {"path": "a\0.mp4"}}, "a character that no name can have"),
+        ({"output": {"path": ""}}, "has no name"),
+        ({"output": {"path": "a" * 256 + ".mp4"}}, "may have 255 bytes"),
+        ({"image": ""}, "has no name"),
+        ({"image": "a\0.png"}, "a character that no name can have"),
+        ({"loras": [{"file": "x" * 5000}]}, "4096 characters"),
+        ({"model": ""}, "model must be one of"),
+    ],
+)
+def test_what_no_file_can_be_called_is_refused_when_it_is_asked_for(fields: dict, says: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        GenerationRequest.model_validate({"image": "a.png", **fields})
+    assert says in explain(caught.value)
+
+
+def test_a_table_of_very_many_columns_is_refused_at_once(monkeypatch, tmp_path: Path) -> None:
+    (tmp_path / "wide.csv").write_text("image," + ",".join(f"c{i}" for i in range(100_000)) + "\n", encoding="utf-8")
+    code, out, err = run(monkeypatch, "batch", tmp_path / "wide.csv", "--dry-run")
+    check_answer(code, out, err)
+    assert "at most" in err or "may have 1000 columns" in err
+
+
+def test_what_mini_makes_of_a_prompt_is_told_in_the_plan(monkeypatch, picture: Path) -> None:
+    _, out, _ = run(monkeypatch, "plan", picture, "-p", "pan letf, then it gets dark")
+    assert "understood: pan left and darken" in out
+
+
+def test_where_a_folder_is_needed_a_file_is_named(monkeypatch, picture: Path) -> None:
+    code, out, err = run(monkeypatch, "jobs", "list", "--outputs", picture)
+    check_answer(code, out, err)
+    assert code == 2
+    assert f"{picture} is in the way" in err or "folder" in err

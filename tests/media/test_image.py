@@ -189,3 +189,12 @@ def test_pictures_are_encoded_for_pages_and_an_unknown_kind_is_refused(clip):
     assert len(encode_image(clip(1)[0], "jpeg", 50)) < len(encode_image(clip(1)[0], "jpeg", 95))
     with pytest.raises(ValueError, match="png, jpeg or webp, got 'svg'"):
         encode_image(clip(1)[0], "svg")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("low", "high"), [(-5.0, -1.0), (0.0, 100_000.0), (-3.0, 0.0)])
+def test_floats_on_no_known_scale_are_stretched_over_their_own_range(tmp_path, low, high):
+    values = np.linspace(low, high, 256, dtype=np.float32).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    pixels = load_image(tmp_path / "a.tiff")
+    assert (pixels.min(), pixels.max()) == (0, 255)

@@ -26,7 +26,7 @@ from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.plan import delivery, plan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unheeded import unheeded
-from framepack.spec.unknown import unknown_in
+from framepack.spec.unknown import understood, unknown_in
 
 CARD = torch.device("meta")
 """Stands for the GPU that `--vram-limit` describes where there is none."""
@@ -73,6 +73,8 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
         f"[bold]{request.model}[/] at {width} x {height}: {delivery(request)}, {request.steps} steps each, on {card}",
         soft_wrap=True,
     )
+    if heard := understood(request, source.models_dir):
+        console.print(f"understood: {heard}", markup=False, soft_wrap=True)
     show(planned, console)
     tell_missing(request.model, source, console)
     notes = [

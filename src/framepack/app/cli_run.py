@@ -96,6 +96,8 @@ def sentence(error: Exception) -> str:
 
     if isinstance(error, ValidationError):
         return explain(error)
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
+        return f"{error.filename} is in the way: there must be a folder, so name another one"
     if isinstance(error, OSError) and error.filename:
         return f"{error.strerror}: {error.filename}"
     return str(error)

@@ -5,6 +5,7 @@ A mistake is told with its line. Reads text, never a picture. What becomes of it
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -19,6 +20,7 @@ from framepack.spec.rules import shortened
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
 FILE_MOST = 100_000_000
+COLUMNS_MOST = 1000
 """Bytes a file with a batch may have."""
 PROMPT_MOST = 1_000_000
 """Bytes of a text beside a picture."""
@@ -129,7 +131,9 @@ def rows_of(reader: "csv.DictReader[str]", file: Path) -> Iterator[dict[str, str
             raise ValueError(f"{file}, line 1: its columns are separated by {between!r}: save it with commas")
         if "" in names:
             raise ValueError(f"{file}, line 1: column {names.index('') + 1} has no name: give it one, or remove it")
-        if twice := [name for name in names if name and names.count(name) > 1]:
+        if len(names) > COLUMNS_MOST:
+            raise ValueError(f"{file}, line 1: a table may have {COLUMNS_MOST} columns, got {len(names)}: remove some")
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
             raise ValueError(f"{file}, line 1: there are two columns called {shortened(twice[0])}: keep one of them")
         yield from reader
     except csv.Error as error:

@@ -5,6 +5,7 @@ Decides by content. Knows nothing of videos, tensors or the model; the crop is t
 
 import io
 import struct
+import warnings
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -79,8 +80,9 @@ def _decoded(file: BinaryIO, kind: str, name: str, matte: tuple[int, int, int]) 
     """The pixels; MediaError where there are too many, and whatever a decoder raises."""
     file.seek(0)
     try:
-        image = _open_heic(file, name) if kind == "heic" else Image.open(file, formats=DECODERS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):  # our own limit follows
+            image = _open_heic(file, name) if kind == "heic" else Image.open(file, formats=DECODERS)
+    except Image.DecompressionBombError as error:
         raise MediaError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels: make it smaller first") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -220,8 +222,10 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
-    largest = float(values.max())
-    white = next((bound for bound in WHITES[image.mode[0]] if largest <= bound), largest)
+    least, largest = float(values.min()), float(values.max())
+    white = next((bound for bound in WHITES[image.mode[0]] if largest <= bound), None)
+    if white is None or largest <= 0 > least:  # what no scale of levels explains is stretched over its own range
+        values, white = values - least, max(largest - least, 1.0)
     grey = np.clip(values, 0, white) * (255 / white)
     result = Image.fromarray(np.rint(grey).astype(np.uint8))
     if isinstance(clear := image.info.get("transparency"), int):
@@ -231,7 +235,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 
 
 WHITES: dict[str, tuple[float, ...]] = {"I": (65535.0,), "F": (1.0, 255.0, 65535.0)}
-"""The value that is white, by mode: the first that no pixel exceeds, or else the largest pixel."""
+"""The value that is white, by mode: the first that no pixel exceeds."""
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

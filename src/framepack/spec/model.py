@@ -4,7 +4,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from framepack.files.names import located
@@ -54,7 +62,9 @@ def _bare(value: object) -> object:
     return value.without_folders() if isinstance(value, Model) else value
 
 
-def _located(value: object) -> object:
+def _located(value: object, info: ValidationInfo) -> object:
+    if value == "":
+        raise ValueError(f"{info.field_name} has no name: give a file, or leave it out")
     return located(str(value)) if isinstance(value, str | Path) else value
 
 

@@ -1,5 +1,6 @@
 """What a single value of a request may be, said in a sentence with the value, the bound and the way out."""
 
+import os
 from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 from framepack.spec.buckets import buckets
 from framepack.spec.shapes import SIZE_MULTIPLE
 
-PATH_MOST = 4096
+PATH_MOST, NAME_MOST = 4096, 255
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""
 
@@ -60,9 +61,13 @@ def one_of(names: Callable[[], list[str]]) -> AfterValidator:
 
 
 def path_length(value: Path, info: ValidationInfo) -> Path:
-    """No system has longer names."""
+    """No system has longer names, and none has the character that ends one."""
+    if "\0" in str(value):
+        raise ValueError(f"{info.field_name} holds a character that no name can have: write it anew")
     if len(str(value)) > PATH_MOST:
-        raise ValueError(f"{info.field_name} may have {PATH_MOST} characters, got {len(str(value))}")
+        raise ValueError(f"{info.field_name} may have {PATH_MOST} characters, got {len(str(value))}: shorten it")
+    if (longest := max((len(os.fsencode(part)) for part in value.parts), default=0)) > NAME_MOST:
+        raise ValueError(f"a name may have {NAME_MOST} bytes, {info.field_name} has one of {longest}: shorten it")
     return value
 
 

@@ -15,6 +15,17 @@ def words_of(model: str, models_dir: Path | None) -> Words | None:
     return Words.read(bundled_root(variant.transformer, models_dir) / variant.base) if variant.few_words else None
 
 
+def understood(request: GenerationRequest, models_dir: Path | None) -> str:
+    """What a model of few words makes of the prompts, in order; empty for one that reads free text."""
+    words = words_of(request.model, models_dir)
+    if words is None:
+        return ""
+    timed = timed_prompts(request)
+    prompts = dict.fromkeys(prompt_at(timed, latents, request.prompt) for latents in tiles_of(request))
+    heard = [" and ".join(words.hear(prompt).asked) or "nothing known" for prompt in prompts]
+    return ", then ".join(heard)
+
+
 def unknown_in(request: GenerationRequest, models_dir: Path | None) -> list[str]:
     """A sentence, one for all prompts, where nothing in one is known to the model and nothing else says what to do."""
     words = words_of(request.model, models_dir)
