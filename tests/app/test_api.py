@@ -325,3 +325,42 @@ def test_what_a_body_says_twice_or_in_vain_is_refused(client):
     parts = [("request", (None, "{}")), ("request", (None, "{}")), ("image", png())]
     answer = client.post("/api/jobs", files=parts)
     assert (answer.status_code, answer.json()["error"]) == (400, "the form says 'request' twice: keep one of the two")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "health",
+        "models",
+        "files",
+        "events",
+        "loras",
+        "presets",
+        "batches",
+        "jobs/x/inspect",
+        "jobs/x/picture",
+        "jobs/x/video",
+    ],
+)
+def test_what_stands_in_an_address_in_vain_or_twice_is_refused_everywhere(client, address):
+    answer = client.get(f"/api/{address}?nonsense=1")
+    assert answer.status_code == 422
+    assert "nonsense" in answer.json()["error"]
+
+
+def test_a_word_in_an_address_stands_there_once_unless_several_are_meant(client):
+    assert "twice" in client.get("/api/jobs?limit=1&limit=2").json()["error"]
+    assert client.get("/api/jobs?status=done&status=failed").status_code == 200
+
+
+def test_a_value_of_the_wrong_kind_is_told_in_plain_words(client, picture):
+    plain = {
+        "frames": ("x", "a list"),
+        "steps": (2.5, "a whole number"),
+        "image": ([], "an object"),
+        "prompt": (3, "a text"),
+    }
+    for name, (value, says) in plain.items():
+        answer = client.post("/api/jobs", json={**asked(picture), name: value})
+        assert 400 <= answer.status_code < 500
+        assert f"{name} must be {says}" in answer.json()["error"], answer.text

@@ -1,5 +1,6 @@
 """Runs the service behind an HTTP server. Says who may reach it, and refuses to be open by accident."""
 
+import errno
 import os
 import signal
 import socket
@@ -52,6 +53,8 @@ class Address:
 def access_of(address: Address) -> Access:
     """Who is let in; ValueError where that would be everyone and nobody said they know."""
     local = address.local
+    if not address.host.strip():
+        raise ValueError("--host names no address: use 127.0.0.1 for this machine alone, or 0.0.0.0 for all others too")
     if not local and address.login is None and not address.i_know:
         raise ValueError(
             f"{address.host} can be reached from other machines; "
@@ -109,6 +112,10 @@ def listening(address: Address) -> socket.socket:
         return socket.create_server((address.host.strip("[]"), address.port), family=family)
     except OSError as error:
         why = error.strerror or str(error)
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise ValueError(
+                f"this machine has no address {address.host} ({why}): use 127.0.0.1 for this machine alone, or 0.0.0.0"
+            ) from error
         raise ValueError(f"cannot listen on {address.host} port {address.port} ({why}); try another --port") from error
 
 

@@ -54,6 +54,8 @@ def written(error: UnicodeError) -> tuple[str | bytes, int]:
 def text_of_file(file: Path, most: int) -> str:
     """All of a text file: UTF-8, or what its byte order mark says. ValueError for what is no text."""
     try:
+        if file.is_dir():
+            raise ValueError(f"{file} is a folder: name a file in it")
         if not file.is_file():
             raise ValueError(f"there is no file {file}; check its name")
         if (size := file.stat().st_size) > most:
@@ -73,6 +75,12 @@ def json_of(text: str) -> Any:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        if "integer string" not in str(error):
+            raise
+        raise ValueError("it has a number of thousands of digits") from None
 
 
 def _no_number(text: str) -> None:

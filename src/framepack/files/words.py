@@ -115,9 +115,14 @@ class Words:
         """One sentence where nothing in the prompt is known, which says what is."""
         if self.hear(prompt).asked:
             return None
+        if not prompt.strip():
+            return f"The prompt is empty, so the picture stands still: say what should move, such as '{self._example}'."
         known = "; ".join(", ".join(names) for names in self.kinds.values())
-        why = "Nothing in the prompt is known to this small model" if prompt.strip() else "The prompt is empty"
-        return f"{why}, so the picture stands still. It knows: {known}."
+        return f"Nothing in the prompt is known to this small model, so the picture stands still. It knows: {known}."
+
+    @property
+    def _example(self) -> str:
+        return next(iter(self.say.values()))
 
     # Inside
 

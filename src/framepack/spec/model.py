@@ -88,4 +88,23 @@ def _first(error: ValidationError) -> str:
         return f"there is no setting called {(f'{where}.{name}' if where else name)[:SHOWN]}{message}"
     if first["type"] == "missing":
         return f"{where} is missing: say which it is"
-    return f"{where}: {message[0].lower()}{message[1:]}, got {shortened(first['input'])}"
+    got = f"got {shortened(first['input'])}"
+    if plain := next((said for part, said in PLAIN if first["type"].startswith(part)), ""):
+        return f"{where} must be {plain}, {got}"
+    return f"{where}: {message[0].lower()}{message[1:]}, {got}"
+
+
+PLAIN = (
+    ("tuple_type", "a list"),
+    ("list_type", "a list"),
+    ("dict_type", "an object with names and values"),
+    ("model_", "an object with names and values"),
+    ("dataclass_", "an object with names and values"),
+    ("int_", "a whole number"),
+    ("float_", "a number"),
+    ("finite_number", "a number"),
+    ("bool_", "true or false"),
+    ("string_type", "a text"),
+    ("path_type", "the name of a file"),
+)
+"""What a value has to be, by how the type of pydantic's finding begins."""

@@ -19,6 +19,7 @@ from framepack.app.api.guard import Access, Guard
 from framepack.app.api.jobs import job_routes
 from framepack.app.api.loras import lora_routes
 from framepack.app.api.presets import preset_routes
+from framepack.app.api.receive import LimitedRoute
 from framepack.app.convert import TooMany
 from framepack.app.service import Service
 from framepack.app.uploads import NoRoom, TooLarge
@@ -66,6 +67,7 @@ def make_app(service: Service, access: Access) -> FastAPI:
     app = Application(
         title="FramePack", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
+    app.router.route_class = LimitedRoute
     app.add_middleware(Guard, access=access)
     for routes in (job_routes, batch_routes, event_routes, file_routes, edited_routes, lora_routes, preset_routes):
         app.include_router(routes(service))

@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from framepack.app.api.broadcast import Broadcast, Full
+from framepack.app.api.receive import LimitedRoute
 from framepack.app.service import Service
 
 STALLED = 30.0
@@ -67,7 +68,7 @@ class EventStream(Response):
 
 def event_routes(service: Service) -> APIRouter:
     """Events of one job, and of all."""
-    routes = APIRouter(prefix="/api", tags=["events"])
+    routes = APIRouter(prefix="/api", tags=["events"], route_class=LimitedRoute)
     broadcast = Broadcast(service)
 
     @routes.get("/jobs/{job}/events", response_class=StreamingResponse)

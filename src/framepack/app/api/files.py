@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from framepack.app.api.receive import DECODING, form_of
+from framepack.app.api.receive import DECODING, LimitedRoute, form_of
 from framepack.app.api.views import File, answer, files_views
 from framepack.app.convert import MOST
 from framepack.app.paths import find_file, is_name
@@ -41,7 +41,7 @@ def send_file(file: Path) -> FileResponse:
 
 def file_routes(service: Service) -> APIRouter:
     """All of them."""
-    routes = APIRouter(prefix="/api", tags=["files"])
+    routes = APIRouter(prefix="/api", tags=["files"], route_class=LimitedRoute)
     for part in (uploads_and_outputs, pictures_of_jobs):
         part(routes, service)
     return routes

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from framepack.app.api.files import found
-from framepack.app.api.receive import form_of
+from framepack.app.api.receive import LimitedRoute, form_of
 from framepack.app.loras import IncomingLora, LoraFile, delete_lora, loras_in
 from framepack.app.paths import lora_folder
 from framepack.app.service import Service
@@ -12,7 +12,7 @@ from framepack.jobs.job import UNFINISHED
 
 def lora_routes(service: Service) -> APIRouter:
     """All of them."""
-    routes = APIRouter(prefix="/api/loras", tags=["loras"])
+    routes = APIRouter(prefix="/api/loras", tags=["loras"], route_class=LimitedRoute)
 
     @routes.get("")
     def listing() -> list[LoraFile]:

@@ -72,7 +72,7 @@ class Limited(Request):
         except UnicodeDecodeError as error:
             raise HTTPException(400, "the body is not text in UTF-8: send it as UTF-8") from error
         except ValueError as error:
-            raise HTTPException(400, "the body is not JSON; send a JSON object") from error
+            raise HTTPException(400, f"the body is not JSON ({str(error)[:100]}); send a JSON object") from error
 
 
 class LimitedRoute(APIRoute):
@@ -82,11 +82,15 @@ class LimitedRoute(APIRoute):
         """FastAPI's own, on a limited request."""
         handle = super().get_route_handler()
         known = {field.alias for field in self.dependant.query_params}
+        lists = {field.alias for field in self.dependant.query_params if "list" in str(field.field_info.annotation)}
 
         async def limited(request: Request) -> Response:
             if unknown := sorted(request.query_params.keys() - known):
                 there = f"there are {', '.join(sorted(known))}" if known else "there are none"
                 raise HTTPException(422, f"{unknown[0][:80]!r} in the address is not known; {there}")
+            said = [name for name, _ in request.query_params.multi_items() if name not in lists]
+            if twice := next((name for name in said if said.count(name) > 1), ""):
+                raise HTTPException(422, f"{twice!r} stands twice in the address: keep one of them")
             return await handle(Limited(request.scope, request.receive))
 
         return limited

@@ -97,7 +97,7 @@ def object_of(text: bytes) -> dict[str, Any]:
     except TwiceSaid as error:
         raise ValueError(f"the body is JSON in which {error}") from error
     except ValueError as error:
-        raise ValueError("the body is not JSON; send the request as a JSON object") from error
+        raise ValueError(f"the body is not JSON ({str(error)[:100]}); send the request as a JSON object") from error
     if not isinstance(data, dict):
         raise ValueError("the body is JSON but no object; send the request as a JSON object")
     return data
