@@ -76,7 +76,7 @@ def test_eval_tells_a_folder_it_cannot_write_to_before_the_work(monkeypatch, tmp
     (tmp_path / "file").touch()
     monkeypatch.setattr("framepack.app.cli_evaluate.evaluate", lambda *_, **__: pytest.fail("it began"))
     assert run(monkeypatch, "eval", "-o", tmp_path / "file") == 2
-    assert "File exists" in capsys.readouterr().err
+    assert "is in the way" in capsys.readouterr().err
 
 
 def test_an_eval_that_is_ended_keeps_what_it_measured(tiny_models_dir, monkeypatch, tmp_path, capsys):
