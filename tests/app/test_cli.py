@@ -279,7 +279,7 @@ def test_options_without_effect_and_a_folder_that_is_passed_over_are_told(
         "--revision v2 has no effect: the model comes with the package",
     ):
         assert f"note: {words}" in said or words in said
-    assert "The prompt is empty, so the picture stands still." in said
+    assert "The prompt is empty, so the picture stands still" in said
     assert said.count("note:") == 7
 
 
