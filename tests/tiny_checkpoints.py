@@ -65,21 +65,24 @@ def write_vision(vision: Path) -> None:
     write_json(vision / "feature_extractor" / "preprocessor_config.json", preprocessor)
 
 
+SHAPE = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 32,
+    "num_layers": 1,
+    "num_single_layers": 2,
+    "num_refiner_layers": 1,
+    "text_embed_dim": 32,
+    "pooled_projection_dim": 32,
+    "image_proj_dim": 24,
+    "rope_axes_dim": [8, 12, 12],
+}
+"""Of the tiny transformer."""
+
+
 def write_transformer(folder: Path) -> None:
-    sizes = {
-        "num_attention_heads": 2,
-        "attention_head_dim": 32,
-        "num_layers": 1,
-        "num_single_layers": 2,
-        "num_refiner_layers": 1,
-        "text_embed_dim": 32,
-        "pooled_projection_dim": 32,
-        "image_proj_dim": 24,
-        "rope_axes_dim": [8, 12, 12],
-    }
-    module = HunyuanVideoTransformer3DModelPacked(TransformerConfig.from_dict(sizes))
+    module = HunyuanVideoTransformer3DModelPacked(TransformerConfig.from_dict(SHAPE))
     weights = {name: 0.05 * torch.randn(tensor.shape) for name, tensor in module.state_dict().items()}
-    write_json(folder / "config.json", {"_class_name": "HunyuanVideoTransformer3DModelPacked", **sizes})
+    write_json(folder / "config.json", {"_class_name": "HunyuanVideoTransformer3DModelPacked", **SHAPE})
     write_shards(folder, "diffusion_pytorch_model", weights, count=3)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save, save_file
+from tiny_checkpoints import SHAPE
 from torch import Tensor
 
 from framepack.models.config import TransformerConfig
@@ -16,17 +17,6 @@ from framepack.models.lora import LoraError, check_lora, fuse_loras
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 
 DATA = Path(__file__).parents[1] / "data" / "loras"
-SHAPE = {
-    "num_attention_heads": 2,
-    "attention_head_dim": 32,
-    "num_layers": 1,
-    "num_single_layers": 2,
-    "num_refiner_layers": 1,
-    "text_embed_dim": 32,
-    "pooled_projection_dim": 32,
-    "image_proj_dim": 24,
-    "rope_axes_dim": [8, 12, 12],
-}
 WIDTH, RANK, ALPHA = 64, 4, 2.0
 PLACE = "transformer_blocks.0.attn.to_q"
 FLAT = PLACE.replace(".", "_")
