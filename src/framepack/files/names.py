@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 ADDRESS = re.compile(r"(https?|ftp|s3|gs|file)(?=:/)|data(?=:.*[;,])|blob(?=:\w)", re.IGNORECASE)
-"""How an address begins; as a path it has lost one of its two strokes."""
+"""How an address begins; as a path it has lost one of its two slashes."""
 SHOWN = 60
 
 
