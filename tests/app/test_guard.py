@@ -148,12 +148,17 @@ def test_a_password_is_asked_for_where_there_is_one(given):
     assert client.get("/", auth=("me", "secret")).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
 def test_an_open_address_needs_a_password_or_a_word(host):
     with pytest.raises(ValueError, match=r"add --password-file FILE \(- asks for it\), or --i-know"):
         access_of(Address(host=host))
     assert access_of(Address(host=host, login="me:secret")).login == "me:secret"
     assert access_of(Address(host=host, i_know=True)).login is None
+
+
+def test_an_empty_address_is_refused():
+    with pytest.raises(ValueError, match="--host names no address: use 127.0.0.1"):
+        access_of(Address(host="", i_know=True))
 
 
 def test_an_open_address_still_knows_no_foreign_names():

@@ -85,6 +85,11 @@ def browser() -> Iterator:
         browser.close()
 
 
+def refused(answer) -> bool:
+    """Whether the page asked for something at an address that the API does not understand."""
+    return answer.status == 422 and answer.request.method == "GET"
+
+
 @pytest.fixture
 def tab(browser, site) -> Iterator[Callable]:
     """Call it for a new tab on the page. Errors in any tab's scripts fail the test."""
@@ -98,6 +103,7 @@ def tab(browser, site) -> Iterator[Callable]:
             page.set_viewport_size(viewport)  # type: ignore[arg-type]
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: errors.append(line.text) if WRONG.search(line.text) else None)
+        page.on("response", lambda answer: errors.append(answer.url) if refused(answer) else None)
         page.on("dialog", lambda dialog: dialog.accept())
         page.goto(f"{site[0]}/{address}")
         page.wait_for_selector(".fp-drop")

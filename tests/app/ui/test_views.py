@@ -62,11 +62,24 @@ def test_a_finished_section_shows_under_a_new_address() -> None:
     assert before["show"] == "video"
 
 
+def test_the_api_takes_every_address_that_a_view_gives(service) -> None:
+    testing = pytest.importorskip("fastapi.testclient")
+    from framepack.app.api import make_app
+    from framepack.app.api.guard import Access
+
+    client = testing.TestClient(make_app(service, Access()), base_url="http://127.0.0.1")
+    given = [views.stage(job(), preview=9)["preview"]]
+    for file in ("v.mp4", "v.mkv"):
+        playing = views.playing(job(outputs=(Path(file),)))
+        given += [playing["video"], playing["save"]]
+    assert [client.get(address).status_code for address in given] == [404] * 5
+
+
 def test_a_file_no_browser_plays_is_shown_as_an_mp4_and_saved_as_it_is() -> None:
     for name in ("v.mkv", "v.zip"):
         playing = views.playing(job("done", outputs=(Path(name),)))
-        assert (playing["show"], playing["video"]) == ("video", "/api/jobs/a/video?format=mp4&done")
-        assert (playing["save"], playing["file"]) == ("/api/jobs/a/video?done", name)
+        assert (playing["show"], playing["video"]) == ("video", "/api/jobs/a/video?format=mp4&v=done")
+        assert (playing["save"], playing["file"]) == ("/api/jobs/a/video?v=done", name)
     assert views.playing(job("done", outputs=(Path("v.gif"),)))["show"] == "picture"
 
 

@@ -75,18 +75,22 @@ class Limited(Request):
             raise HTTPException(400, f"the body is not JSON ({str(error)[:100]}); send a JSON object") from error
 
 
+VERSION = "v"
+"""May stand behind any address and is not read: another version of a file has another address, for who keeps copies."""
+
+
 class LimitedRoute(APIRoute):
     """A route that reads its JSON by `text_of`, as those do that read their bodies themselves."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own, on a limited request."""
         handle = super().get_route_handler()
-        known = {field.alias for field in self.dependant.query_params}
+        known = {field.alias for field in self.dependant.query_params} | {VERSION}
         lists = {field.alias for field in self.dependant.query_params if "list" in str(field.field_info.annotation)}
 
         async def limited(request: Request) -> Response:
             if unknown := sorted(request.query_params.keys() - known):
-                there = f"there are {', '.join(sorted(known))}" if known else "there are none"
+                there = f"there are {', '.join(sorted(known - {VERSION}))}" if known > {VERSION} else "there are none"
                 raise HTTPException(422, f"{unknown[0][:80]!r} in the address is not known; {there}")
             said = [name for name, _ in request.query_params.multi_items() if name not in lists]
             if twice := next((name for name in said if said.count(name) > 1), ""):

@@ -69,7 +69,7 @@ def stage(job: Job | None, preview: int = 0) -> View:
         "prompt": asked["prompt"],
         "settings": asked["settings"],
         "picture": f"/api/jobs/{job.id}/picture",
-        "preview": preview and f"/api/jobs/{job.id}/preview?{now.section}.{now.step}",
+        "preview": preview and f"/api/jobs/{job.id}/preview?v={now.section}.{now.step}",
         "preview_frames": preview,
         "actions": actions(job),
         **playing(job),
@@ -137,9 +137,9 @@ def playing(job: Job) -> View:
     version = "done" if job.status == "done" else f"{job.progress.section}-{job.progress.frames}"
     others = [name for name, row in FORMATS.items() if row.suffix != suffix]
     return {
-        "video": f"{address}?{version}" if suffix in PLAYABLE else f"{address}?format=mp4&{version}",
+        "video": f"{address}?v={version}" if suffix in PLAYABLE else f"{address}?format=mp4&v={version}",
         "show": PLAYABLE.get(suffix, "video"),
-        "save": f"{address}?{version}",
+        "save": f"{address}?v={version}",
         "file": file.name,
         "formats": others if job.status != "running" else [],
     }
