@@ -28,7 +28,7 @@ def seconds(policy: str, size: int, folder: Path) -> float:
     command = [
         sys.executable,
         "-c",
-        "from framepack.app.cli import main; main()",
+        "from framepack.app.cli.main import main; main()",
         "generate",
         str(PICTURE),
         *size_options,

@@ -175,7 +175,7 @@ def said_by_generate(folder: Path) -> str:
     picture = Path(__file__).parents[1] / "examples" / "ball.jpg"
     video = folder.with_suffix(".mp4")
     options = ["--seconds", "0.4", "--steps", "2", "--window", "3", "--models-dir", folder, "-o", video]
-    command = [sys.executable, "-c", "from framepack.app.cli import main; main()", "generate", picture, *options]
+    command = [sys.executable, "-c", "from framepack.app.cli.main import main; main()", "generate", picture, *options]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     assert (done.returncode == 0) == video.exists()

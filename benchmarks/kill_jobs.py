@@ -18,14 +18,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from framepack.app.service import Service, folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.attempt import Attempt
 from framepack.jobs.job import DEATHS_ALLOWED, ENDED, Job
 from framepack.jobs.pool import Crew
 from framepack.jobs.worker import ProcessWorker
 from framepack.spec.request import GenerationRequest
 
-TARGET = "framepack.app.worker_target:make_generator"
+TARGET = "framepack.app.service.worker_target:make_generator"
 
 
 def latents(service: Service, job: Job) -> list[str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "jobs"))
 from fake_generator import TARGET, ask, expected
 
-from framepack.app.service import Service, folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs import liveness
 from framepack.jobs.job import DEATHS_ALLOWED, ENDED
 from framepack.jobs.pool import Crew, Slot

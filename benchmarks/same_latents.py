@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ SMALL = {"resolution": 64, "steps": 3, "seconds": 1.5, "window": 4, "length": "e
 CASES: dict[str, dict[str, Any]] = {
     "inverted": {},
     "forward": {"model": "mini-f1"},
-    "keyframes": {"frames": [{"image": "noon.png", "second": 0.6, "strength": 0.5}], "end_frame": {"image": "dusk.png"}},
+    "keyframes": {
+        "frames": [{"image": "noon.png", "second": 0.6, "strength": 0.5}],
+        "end_frame": {"image": "dusk.png"},
+    },
     "prompts over time": {"model": "mini-f1", "prompts": [{"second": 0.7, "text": "night falls"}]},
     "cfg": {"cfg": 1.4, "cfg_rescale": 0.5, "negative_prompt": "a zoom in"},
     "teacache": {"cache": "teacache", "cache_threshold": 0.3, "steps": 6},
@@ -72,7 +76,9 @@ def draw(folder: Path) -> None:
         coarse = Image.fromarray(random.integers(0, 255, (6, 6, 3), np.uint8))
         coarse.resize((96, 80), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
     torch.manual_seed(5)
-    config = json.loads((Path(__file__).parents[1] / "src/framepack/assets/mini/framepack/mini/config.json").read_text())
+    config = json.loads(
+        (Path(__file__).parents[1] / "src/framepack/assets/mini/framepack/mini/config.json").read_text()
+    )
     width = config["num_attention_heads"] * config["attention_head_dim"]
     halves = {"lora_A": torch.randn(4, width) / 8, "lora_B": torch.randn(width, 4) / 8}
     save_file(
@@ -81,7 +87,7 @@ def draw(folder: Path) -> None:
     )
 
 
-def make(folder: Path, dtype: str):
+def make(folder: Path, dtype: str) -> Iterator[tuple[str, list[str]]]:
     """(case, sums of its latents and frames), with the framepack that is imported here."""
     import framepack
     from framepack.spec.events import SectionDone
@@ -103,7 +109,10 @@ def make(folder: Path, dtype: str):
                     if isinstance(event, SectionDone) and name in RESUMED and not again:
                         break
                 events.close()
-            yield name, [*map(tensors_sum, sorted(Path(place, "work").rglob("section-*.safetensors"))), frames_sum(video)]
+            yield (
+                name,
+                [*map(tensors_sum, sorted(Path(place, "work").rglob("section-*.safetensors"))), frames_sum(video)],
+            )
 
 
 def tensors_sum(file: Path) -> str:

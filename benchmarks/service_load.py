@@ -31,7 +31,7 @@ from PIL import Image
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.server import Address, listening
-from framepack.app.service import Service, folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.pool import Crew
 from framepack.spec.events import SectionDone
 from framepack.spec.request import GenerationRequest

@@ -61,7 +61,7 @@ def serve_once(folder: Path) -> tuple[str, bool]:
         sys.executable,
         "-u",
         "-c",
-        "from framepack.app.cli import main; main()",
+        "from framepack.app.cli.main import main; main()",
         "serve",
         "--port",
         "0",

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from framepack.app.runtime import open_framepack
-from framepack.app.tracker import Tracker
+from framepack.app.service.tracker import Tracker
 from framepack.spec.events import SectionDone
 from framepack.spec.request import GenerationRequest
 

@@ -19,14 +19,14 @@ import torch
 
 from framepack.models.attention import BACKENDS, SLOW_FLASH
 from framepack.models.blocks import Execution
-from framepack.training import recipe as recipe_module
 from framepack.training.allocator import keep_freed_memory
-from framepack.training.block_encoder import BlockEncoder
-from framepack.training.export import write_tokenizers
-from framepack.training.pool import ImagePool
-from framepack.training.recipe import Recipe
-from framepack.training.trainer import Trainer
-from framepack.training.vae_encoder import fit_encoder, new_vae
+from framepack.training.data.pool import ImagePool
+from framepack.training.transformer import recipe as recipe_module
+from framepack.training.transformer.block_encoder import BlockEncoder
+from framepack.training.transformer.export import write_tokenizers
+from framepack.training.transformer.recipe import Recipe
+from framepack.training.transformer.trainer import Trainer
+from framepack.training.vae.encoder import fit_encoder, new_vae
 
 RECIPE = Path(recipe_module.__file__).parent / "recipes" / "mini.toml"
 WAYS = ("sdpa, given back", "sdpa, kept", "auto, given back", "auto, kept")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.service import Service, folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.pool import Crew
 from framepack.media.video import VideoWriter
 

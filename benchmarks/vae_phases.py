@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from framepack.training.allocator import keep_freed_memory
-from framepack.training.block_encoder import BlockEncoder
-from framepack.training.evaluate_cases import Scene, photo_files, photo_scenes, procedural_scenes
-from framepack.training.pool import draw_images
-from framepack.training.vae import Pupil, fit_vae, optimizer_of, train_vae
-from framepack.training.vae_recipe import VaeRecipe
+from framepack.training.data.pool import draw_images
+from framepack.training.evaluate.cases import Scene, photo_files, photo_scenes, procedural_scenes
+from framepack.training.transformer.block_encoder import BlockEncoder
+from framepack.training.vae.recipe import VaeRecipe
+from framepack.training.vae.train import Pupil, fit_vae, optimizer_of, train_vae
 
 WEIGHTS = {"not asked": 0.0, "asked": 0.02}
 PICTURES = 1000

@@ -1,12 +1,12 @@
 """A training of seconds: one small block, eight pictures, forty steps."""
 
 from framepack.models.config import TransformerConfig
+from framepack.training.data.pool import PoolRecipe
 from framepack.training.optimizer import OptimizerRecipe
-from framepack.training.pool import PoolRecipe
-from framepack.training.recipe import Phase, Recipe, Schedule
-from framepack.training.sections import SectionRecipe
-from framepack.training.towers import TowerConfig
-from framepack.training.vae_recipe import VaeRecipe
+from framepack.training.transformer.recipe import Phase, Recipe, Schedule
+from framepack.training.transformer.sections import SectionRecipe
+from framepack.training.transformer.towers import TowerConfig
+from framepack.training.vae.recipe import VaeRecipe
 
 TINY = Recipe(
     seed=1,

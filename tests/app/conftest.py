@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.service import Service, folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.job import ENDED, Job
 from framepack.jobs.pool import Crew
 

@@ -17,7 +17,7 @@ from fake_generator import TARGET, ask, expected
 
 from framepack.app.api import batches, jobs, make_app, submit
 from framepack.app.api.guard import Access
-from framepack.app.service import Service, folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.pool import Crew
 
 

@@ -7,8 +7,8 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from framepack.app import cli
-from framepack.app.cli_models import attention_lines
+from framepack.app.cli import main as cli
+from framepack.app.cli.models import attention_lines
 from framepack.memory.probe import Device, DeviceMemory, Machine
 
 MEMORY = DeviceMemory(total=8, free=8, allocated=0, reserved=0)

@@ -14,8 +14,8 @@ from fake_generator import TARGET
 
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.service import Service, folders_at
-from framepack.app.sheets import make_sheet
+from framepack.app.service.job_service import Service, folders_at
+from framepack.app.service.sheets import make_sheet
 from framepack.jobs.pool import Crew
 
 
@@ -70,7 +70,7 @@ def test_all_of_a_batch_are_ended_at_once_and_no_others(client, picture, service
 
 
 def test_the_contact_sheet_is_there_once_all_have_ended(tmp_path, ended, monkeypatch):
-    monkeypatch.setattr("framepack.app.sheets.still", lambda job: np.zeros((40, 60, 3), np.uint8))
+    monkeypatch.setattr("framepack.app.service.sheets.still", lambda job: np.zeros((40, 60, 3), np.uint8))
     folders = folders_at(tmp_path / "outputs", reserve=0)
     with (
         Service(folders, Crew(target=TARGET, in_process=True)) as service,

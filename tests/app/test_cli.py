@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framepack.app import cli
+from framepack.app.cli import main as cli
 from framepack.app.settings import Settings
 from framepack.files.assets import BUNDLED
 from framepack.media.metadata import read_metadata
@@ -30,7 +30,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", "from framepack.app.cli import main; main()", *map(str, arguments)]
+    return [sys.executable, "-c", "from framepack.app.cli.main import main; main()", *map(str, arguments)]
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -99,7 +99,7 @@ def test_a_queue_that_cannot_be_used_is_a_sentence(tmp_path: Path, monkeypatch, 
 
 
 def test_a_wrong_file_is_told_before_torch_is_loaded(picture: Path):
-    looked = "import sys; from framepack.app.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    looked = "import sys; from framepack.app.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     for arguments in (["nowhere.png"], [picture, "--end-frame", "nowhere.png"], [picture, "--lora", "nowhere.png:1"]):
         command = [sys.executable, "-c", looked, "generate", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -113,7 +113,7 @@ def test_a_finished_file_is_not_replaced_without_a_word_and_that_is_told_before_
     output = tmp_path / "v.mp4"
     output.write_text("a video")
     arguments = ["generate", picture, *SMALL, "--seconds", 0.4, "--models-dir", tiny_models_dir, "-o", output]
-    looked = "import sys; from framepack.app.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    looked = "import sys; from framepack.app.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", looked, *map(str, arguments)], capture_output=True, text=True, check=False
     )
@@ -129,9 +129,9 @@ def test_a_finished_file_is_not_replaced_without_a_word_and_that_is_told_before_
 
 HELD = """
 import time
-from framepack.app import cli
+from framepack.app.cli import main as cli
 from framepack.app.settings import Settings
-from framepack.app.display import Display
+from framepack.app.cli.display import Display
 from framepack.spec.events import SectionDone
 
 def show(self, event, show=Display.show):

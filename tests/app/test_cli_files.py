@@ -16,9 +16,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
 
 import framepack
-from framepack.app import cli, cli_models
-from framepack.app.cli_request import OPTIONS
-from framepack.app.sheets import make_sheet
+from framepack.app.cli import main as cli
+from framepack.app.cli import models as cli_models
+from framepack.app.cli.request import OPTIONS
+from framepack.app.service.sheets import make_sheet
 from framepack.media.image import load_image
 from framepack.media.metadata import read_metadata
 from framepack.media.read import read_video
@@ -82,7 +83,7 @@ def test_on_the_command_line_options_take_the_place_of_what_the_file_says(tmp_pa
     request = requested(tmp_path)
     file = video(tmp_path / "v.webm", request)
     planned: list[GenerationRequest] = []
-    monkeypatch.setattr("framepack.app.cli_plan.run", lambda request, *_: planned.append(request) or 0)
+    monkeypatch.setattr("framepack.app.cli.plan.run", lambda request, *_: planned.append(request) or 0)
 
     def plan(*options: object) -> GenerationRequest:
         assert run(monkeypatch, "plan", "--like", file, *options) == 0
@@ -147,7 +148,7 @@ def test_a_picture_keeps_its_edits_and_another_model_has_its_own_length(tmp_path
     file, other = video(tmp_path / "v.mkv", request), picture(tmp_path / "in" / "b.png")
     assert request_like(file).image == request.image
     planned: list[GenerationRequest] = []
-    monkeypatch.setattr("framepack.app.cli_plan.run", lambda request, *_: planned.append(request) or 0)
+    monkeypatch.setattr("framepack.app.cli.plan.run", lambda request, *_: planned.append(request) or 0)
     assert run(monkeypatch, "plan", other, "--like", file) == 0
     assert planned[0].image == request.image.model_copy(update={"file": other})
     assert run(monkeypatch, "plan", f"{other}[flip=vertical]", "--like", file) == 0

@@ -17,9 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from damage import DAMAGES, spoil_row
 from fake_generator import TARGET, ask
 
-from framepack.app import cli_batch, cli_service
-from framepack.app.cli_jobs import jobs_app
-from framepack.app.service import Service, folders_at
+from framepack.app.cli import batch as cli_batch
+from framepack.app.cli import service as cli_service
+from framepack.app.cli.jobs import jobs_app
+from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.lock import QueueLock
 from framepack.jobs.mend import complaint
 from framepack.jobs.pool import Crew

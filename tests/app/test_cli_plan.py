@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from framepack.app import cli
+from framepack.app.cli import main as cli
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from framepack.app import cli
+from framepack.app.cli import main as cli
 from framepack.media.read import probe
 from framepack.media.video import VideoWriter
-from framepack.training.evaluate_rows import Coded
-from framepack.training.sample_recipe import Sampled
-from framepack.training.vae import VaeProgress
+from framepack.training.data.sample_recipe import Sampled
+from framepack.training.evaluate.rows import Coded
+from framepack.training.vae.train import VaeProgress
 
 
 def run(monkeypatch, *words: object) -> int:
@@ -74,7 +74,7 @@ def test_a_mistake_is_one_sentence(tiny_models_dir, monkeypatch, tmp_path: Path,
 
 def test_eval_tells_a_folder_it_cannot_write_to_before_the_work(monkeypatch, tmp_path, capsys):
     (tmp_path / "file").touch()
-    monkeypatch.setattr("framepack.app.cli_evaluate.evaluate", lambda *_, **__: pytest.fail("it began"))
+    monkeypatch.setattr("framepack.app.cli.evaluate.evaluate", lambda *_, **__: pytest.fail("it began"))
     assert run(monkeypatch, "eval", "-o", tmp_path / "file") == 2
     assert "is in the way" in capsys.readouterr().err
 
@@ -84,7 +84,7 @@ def test_an_eval_that_is_ended_keeps_what_it_measured(tiny_models_dir, monkeypat
         into.codec.append(Coded(kind="photos", scene="x", image_psnr=20.0, clip_psnr=21.0, sharpness=0.5))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("framepack.app.cli_evaluate.evaluate", stop)
+    monkeypatch.setattr("framepack.app.cli.evaluate.evaluate", stop)
     command = ("eval", "--model", "mini", "--models-dir", tiny_models_dir, "-o", tmp_path)
     assert run(monkeypatch, *command) == 130
     assert len(json.loads((tmp_path / "evaluation.json").read_text())["codec"]) == 1
@@ -95,7 +95,7 @@ def test_a_training_that_runs_out_of_memory_is_told_in_a_sentence(monkeypatch, t
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr("framepack.app.cli_lora.lora_command", full)
+    monkeypatch.setattr("framepack.app.cli.lora.lora_command", full)
     assert run(monkeypatch, "train", "lora", "--data", tmp_path) == 2
     said = capsys.readouterr().err
     assert "out of memory (CUDA out of memory" in said
@@ -119,8 +119,8 @@ def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_p
         return done
 
     done = 18_999
-    monkeypatch.setattr("framepack.app.cli_recipe.keep_freed_memory", lambda: True)  # it would be for all tests
-    monkeypatch.setattr("framepack.training.trainer.train", train)
+    monkeypatch.setattr("framepack.app.cli.recipe.keep_freed_memory", lambda: True)  # it would be for all tests
+    monkeypatch.setattr("framepack.training.transformer.trainer.train", train)
     assert (
         run(monkeypatch, "train", "mini", "-o", tmp_path, "--minutes", "2", "--sample-minutes", "9", "--device", "cpu")
         == 0
@@ -146,6 +146,6 @@ def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_p
     assert run(monkeypatch, "train", "maxi") == 2
     assert "there is no recipe 'maxi': give a .toml file or one of mini" in capsys.readouterr().err
     monkeypatch.undo()
-    monkeypatch.setattr("framepack.app.cli_recipe.keep_freed_memory", lambda: True)  # it would be for all tests
+    monkeypatch.setattr("framepack.app.cli.recipe.keep_freed_memory", lambda: True)  # it would be for all tests
     assert run(monkeypatch, "train", "mini", "-o", tmp_path, "--compile", "--device", "cpu") == 2
     assert "compiling needs a CUDA device, got cpu" in capsys.readouterr().err

@@ -16,9 +16,9 @@ from exiftool import says_made_by_ai
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
 
-from framepack.app import convert, convert_child
-from framepack.app.convert import Conversions, Limits
-from framepack.app.service import Service
+from framepack.app.service import convert, convert_child
+from framepack.app.service.convert import Conversions, Limits
+from framepack.app.service.job_service import Service
 from framepack.files.child import start
 from framepack.files.landlock import version
 from framepack.jobs.folders import Folders
@@ -172,7 +172,7 @@ def test_old_conversions_and_those_of_deleted_jobs_are_dropped(tmp_path):
 
 HOSTILE = """
 from pathlib import Path
-from framepack.app import convert_child as child
+from framepack.app.service import convert_child as child
 def convert(source, target, name, crf):
     try:
         Path(SECRET).read_text()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from framepack.app.display import Display
+from framepack.app.cli.display import Display
 from framepack.spec.events import Notice, SectionDone
 from framepack.spec.request import GenerationRequest
 

@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("gradio")
 
-from framepack.app import arguments
 from framepack.app.api.submit import validated
-from framepack.app.paths import for_client
+from framepack.app.cli import arguments
+from framepack.app.service.paths import for_client
 from framepack.app.ui.form import request_of, restored
 from framepack.jobs.batch import make_requests
 from framepack.jobs.batch_files import read_batch

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from framepack.app.cli import app
+from framepack.app.cli.main import app
 from framepack.app.login import VARIABLE, login_of, notes_on
 from framepack.app.tls import checked_certificate
 

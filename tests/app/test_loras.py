@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from framepack.app import loras
-from framepack.app.paths import lora_folder
+from framepack.app.service import loras
+from framepack.app.service.paths import lora_folder
 
 
 def lora(value: float = 1.0) -> bytes:

@@ -9,12 +9,13 @@ from fastapi.testclient import TestClient
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import TARGET, ask
 
-from framepack.app import machine, worker_target
+from framepack.app import machine
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.machine import check_devices, gigabytes_of, has_gpu, preserved, preserving
-from framepack.app.service import Service, folders_at
-from framepack.app.worker_target import make_generator
+from framepack.app.service import worker_target
+from framepack.app.service.job_service import Service, folders_at
+from framepack.app.service.worker_target import make_generator
 from framepack.jobs.pool import Crew
 
 

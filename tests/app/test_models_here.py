@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from framepack.app import cli, models_here
-from framepack.app.cli_batch import is_served
-from framepack.app.models_here import ModelsHere, not_here
-from framepack.app.service import Service, folders_at
+from framepack.app.cli import main as cli
+from framepack.app.cli.batch import is_served
+from framepack.app.service import models_here
+from framepack.app.service.job_service import Service, folders_at
+from framepack.app.service.models_here import ModelsHere, not_here
 from framepack.jobs.pool import Crew
 from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO
 

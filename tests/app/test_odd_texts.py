@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from framepack.app import cli
+from framepack.app.cli import main as cli
 from framepack.files.text import MESSAGE_MOST
 from framepack.spec.model import explain
 from framepack.spec.request import GenerationRequest
@@ -176,7 +176,7 @@ def test_a_picture_has_any_name_the_file_system_allows(monkeypatch, tmp_path: Pa
     ids=str,
 )
 def test_the_console_does_not_decide_the_exit_code(tmp_path: Path, picture: Path, variables: dict[str, str]) -> None:
-    command = [sys.executable, "-c", "from framepack.app.cli import main; main()"]
+    command = [sys.executable, "-c", "from framepack.app.cli.main import main; main()"]
     named = tmp_path / "日本 ü.png"
     shutil.copy(picture, named)
     environment = {**os.environ, **variables}
@@ -189,7 +189,7 @@ def test_the_console_does_not_decide_the_exit_code(tmp_path: Path, picture: Path
 
 
 def test_who_reads_the_beginning_only_ends_nothing_in_an_error(tmp_path: Path) -> None:
-    program = f"{sys.executable} -c 'from framepack.app.cli import main; main()' models list"
+    program = f"{sys.executable} -c 'from framepack.app.cli.main import main; main()' models list"
     done = subprocess.run(["bash", "-c", f"{program} | head -c 1"], capture_output=True, check=False, cwd=tmp_path)
     assert done.stderr == b""
 

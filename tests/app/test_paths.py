@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from framepack.app.paths import adopt, find_file, for_client, from_client
-from framepack.app.service import folders_at
+from framepack.app.service.job_service import folders_at
+from framepack.app.service.paths import adopt, find_file, for_client, from_client
 from framepack.jobs.paths import PATHS
 from framepack.spec.request import GenerationRequest
 

@@ -10,8 +10,8 @@ from PIL import Image
 from typer.main import get_command
 
 import framepack
-from framepack.app import cli
-from framepack.app.cli_request import OPTIONS
+from framepack.app.cli import main as cli
+from framepack.app.cli.request import OPTIONS
 from framepack.app.ui.desk import Desk
 from framepack.app.ui.form import defaults, request_of
 from framepack.media.sheet import save_png
@@ -51,7 +51,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 def plan(monkeypatch, outputs):
     """Call it with options of `plan` for the request they make."""
     planned: list[GenerationRequest] = []
-    monkeypatch.setattr("framepack.app.cli_plan.run", lambda request, *_: planned.append(request) or 0)
+    monkeypatch.setattr("framepack.app.cli.plan.run", lambda request, *_: planned.append(request) or 0)
 
     def make(*options: object) -> GenerationRequest:
         assert run(monkeypatch, "plan", *options) == 0

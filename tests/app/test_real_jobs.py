@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framepack.app.service import Service, folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.job import ENDED, Job
 from framepack.jobs.pool import Crew
 from framepack.media.metadata import read_metadata
 from framepack.spec.request import GenerationRequest
 
-TARGET = "framepack.app.worker_target:make_generator"
+TARGET = "framepack.app.service.worker_target:make_generator"
 STEPS = 40
 """so many that a section takes longer than a signal to the worker, on any machine"""
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from framepack.app import runtime
-from framepack.app.cli_models import confinement, verdict_13b
+from framepack.app.cli.models import confinement, verdict_13b
 from framepack.memory import budget
 from framepack.memory.probe import Device, DeviceMemory, Machine
 from framepack.pipeline.device import choose_device
@@ -62,7 +62,7 @@ def test_torch_is_told_the_limit_of_the_card(monkeypatch, system, limit, share):
 
 
 def test_the_doctor_sees_a_card_that_torch_was_not_built_for(monkeypatch):
-    monkeypatch.setattr("framepack.app.cli_models.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("framepack.app.cli.models.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
     assert "this torch is built for CPUs" in verdict_13b(machine())
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)

@@ -24,7 +24,7 @@ SERVER = """
 import sys
 from pathlib import Path
 from framepack.app.server import Address, run_server
-from framepack.app.service import folders_at
+from framepack.app.service.job_service import folders_at
 from framepack.jobs.pool import Crew
 crew, folders = Crew(target="fake_generator:make"), folders_at(Path(sys.argv[1]), reserve=0)
 run_server(folders, crew, Address(port=0{more}), lambda text: print(text, flush=True), page=False)
@@ -118,7 +118,7 @@ def test_a_signal_gives_running_jobs_back_and_ends_the_workers(server, tmp_path,
 
 STUCK = """
 import time
-from framepack.app.service import Service
+from framepack.app.service.job_service import Service
 Service.health = lambda self: time.sleep(3600)
 Service.close = lambda self, close=Service.close: (close(self), time.sleep({closing}))
 """

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import TARGET, ask
 
 from framepack.app.api.broadcast import Broadcast
-from framepack.app.service import UNUSED_AFTER, Service, folders_at
-from framepack.app.sheets import CELL, make_sheet, sheet_file
+from framepack.app.service.job_service import UNUSED_AFTER, Service, folders_at
+from framepack.app.service.sheets import CELL, make_sheet, sheet_file
 from framepack.jobs.job import UnknownJob
 from framepack.jobs.pool import Crew
 from framepack.jobs.store import JobStore
@@ -156,7 +156,7 @@ def test_old_uploads_that_no_job_uses_are_dropped_at_the_next_start(folders, tmp
 
 
 def test_a_service_that_stays_open_drops_them_too_and_thumbnails_of_what_is_gone(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr("framepack.app.service.TIDY_EVERY", 0.05)
+    monkeypatch.setattr("framepack.app.service.job_service.TIDY_EVERY", 0.05)
     with Service(folders, Crew(target=TARGET, workers=[])):
         (folders.uploads / "young.png").write_bytes(b"x")
         old = folders.uploads / "old.png"
@@ -212,7 +212,7 @@ def test_a_batch_gets_a_contact_sheet_once_all_its_jobs_have_ended(folders):
 
 def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch, wait):
     made = []
-    monkeypatch.setattr("framepack.app.sheets.make_sheet", lambda *arguments: made.append(arguments[2]))
+    monkeypatch.setattr("framepack.app.service.sheets.make_sheet", lambda *arguments: made.append(arguments[2]))
     with Service(folders, Crew(target=TARGET, in_process=True)) as service:
         (job,) = service.submit([wish(tmp_path)], batch="b1")
         wait(service, job)
@@ -225,7 +225,7 @@ def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch, w
 
 def test_the_sheet_is_made_though_the_last_job_failed(folders, tmp_path, monkeypatch, wait):
     made = []
-    monkeypatch.setattr("framepack.app.sheets.make_sheet", lambda *arguments: made.append(arguments[2]))
+    monkeypatch.setattr("framepack.app.service.sheets.make_sheet", lambda *arguments: made.append(arguments[2]))
     with Service(folders, Crew(target=TARGET, in_process=True)) as service:
         (job,) = service.submit([wish(tmp_path, fail="error", times=9)], batch="b1")
         assert wait(service, job).status == "failed"

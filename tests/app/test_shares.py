@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from framepack.app.shares import STRIDE, TILE, decoded_latents
+from framepack.app.service.shares import STRIDE, TILE, decoded_latents
 from framepack.files.assets import BUNDLED
 from framepack.models.vae import VideoVAE, empty_vae
 from framepack.models.vae_tiles import TileMemo, TimeTiles, decode_in_time

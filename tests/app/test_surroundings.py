@@ -13,7 +13,7 @@ import pytest
 from framepack.files.environment import leave_out_wrong_numbers, without
 from framepack.pipeline.hub import HubError, check_connection
 
-COMMAND = [sys.executable, "-c", "from framepack.app.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from framepack.app.cli.main import main; main()"]
 WRONG = {
     "ALL_PROXY": "socks5://127.0.0.1:9",
     "HTTP_PROXY": "http://[::bad",

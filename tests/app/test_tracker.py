@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from framepack.app.shares import decoded_latents, finishing_seconds
-from framepack.app.tracker import Tracker
+from framepack.app.service.shares import decoded_latents, finishing_seconds
+from framepack.app.service.tracker import Tracker
 from framepack.spec.events import Finished, SectionDone, StageStarted, StepDone
 from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framepack.app import uploads
-from framepack.app.service import UNUSED_AFTER, Service, folders_at
-from framepack.app.uploads import Incoming, NoRoom, TooLarge
+from framepack.app.service import uploads
+from framepack.app.service.job_service import UNUSED_AFTER, Service, folders_at
+from framepack.app.service.uploads import Incoming, NoRoom, TooLarge
 from framepack.jobs.pool import Crew
 from framepack.media.atomic import AtomicFile
 from framepack.media.errors import MediaError

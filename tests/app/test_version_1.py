@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from framepack.app.cli import app
-from framepack.app.service import Service, folders_at
+from framepack.app.cli.main import app
+from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.pool import Crew
 from framepack.pipeline.like import request_like
 from framepack.pipeline.presets import Presets
@@ -30,7 +30,8 @@ def expect_everything(request: GenerationRequest) -> None:
     assert (request.motion, request.consistency) == (0.5, 1.5)
     assert (request.image.rotate, request.image.fit) == (90, "blur")
     assert [(frame.second, frame.strength) for frame in request.frames] == [(0.5, 0.5)]
-    assert request.end_frame is not None and request.end_frame.strength == 1
+    assert request.end_frame is not None
+    assert request.end_frame.strength == 1
     assert [(prompt.second, prompt.text) for prompt in request.prompts] == [(0.6, "it gets darker")]
     assert (request.output.fps, request.output.crf, request.output.format) == (24, 30, "mp4")
 

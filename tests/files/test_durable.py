@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from framepack.app.loras import place
-from framepack.app.paths import copy_once
+from framepack.app.service.loras import place
+from framepack.app.service.paths import copy_once
 from framepack.files.durable import move, move_folder, sync_folder
 from framepack.media.atomic import atomic_write
 from framepack.pipeline.presets import Presets

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from framepack.app import arguments, cli
+from framepack.app.cli import arguments
+from framepack.app.cli import main as cli
 from framepack.files.names import located
 from framepack.jobs.batch_files import read_batch
 from framepack.media.errors import MediaError

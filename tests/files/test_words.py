@@ -13,10 +13,10 @@ from framepack.models.encoders import load_text_encoder
 from framepack.models.tokenizers import read_words
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unknown import unknown_in
-from framepack.training.evaluate_words import PARAPHRASES, UNKNOWN
-from framepack.training.export import tokenizers_in
-from framepack.training.grammar import DEEDS, JOINS, PACES, PHRASES, SPRITE_PHRASES
-from framepack.training.synonyms import table
+from framepack.training.data.grammar import DEEDS, JOINS, PACES, PHRASES, SPRITE_PHRASES
+from framepack.training.data.synonyms import table
+from framepack.training.evaluate.words import PARAPHRASES, UNKNOWN
+from framepack.training.transformer.export import tokenizers_in
 
 BASE = tokenizers_in(BUNDLED / "mini")
 WORDS = Words.read(BASE)

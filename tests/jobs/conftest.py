@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_generator import TARGET
 
-from framepack.app.tracker import Tracker
+from framepack.app.service.tracker import Tracker
 from framepack.jobs.attempt import Attempt
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from framepack.training.block_encoder import BlockEncoder
-from framepack.training.vae_encoder import fit_encoder, new_vae
+from framepack.training.transformer.block_encoder import BlockEncoder
+from framepack.training.vae.encoder import fit_encoder, new_vae
 
 
 @pytest.fixture(scope="session")

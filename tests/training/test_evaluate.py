@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from framepack.app.cli_evaluate import expected_rows
-from framepack.training import evaluate_cases
-from framepack.training.evaluate import evaluate
-from framepack.training.evaluate_cases import (
+from framepack.app.cli.evaluate import expected_rows
+from framepack.training.data.grammar import PHRASES, SPRITE_PHRASES
+from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
+from framepack.training.evaluate import cases as evaluate_cases
+from framepack.training.evaluate.cases import (
     Scene,
     nearest_motion,
     photo_files,
@@ -22,12 +23,11 @@ from framepack.training.evaluate_cases import (
     true_frames,
     true_video,
 )
-from framepack.training.evaluate_goals import goals
-from framepack.training.evaluate_plots import confusion
-from framepack.training.evaluate_report import summary, write_report
-from framepack.training.evaluate_rows import Ask, Settings
-from framepack.training.grammar import PHRASES, SPRITE_PHRASES
-from framepack.training.motions import MOTIONS, SPRITE_MOTIONS
+from framepack.training.evaluate.goals import goals
+from framepack.training.evaluate.plots import confusion
+from framepack.training.evaluate.report import summary, write_report
+from framepack.training.evaluate.rows import Ask, Settings
+from framepack.training.evaluate.run import evaluate
 
 SMALL = Settings(
     procedural=1,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from framepack.training.evaluate_metrics import MEASURES, drift, psnr, ssim
+from framepack.training.evaluate.metrics import MEASURES, drift, psnr, ssim
 
 
 @pytest.fixture(scope="module")

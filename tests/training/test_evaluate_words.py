@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from framepack.training.evaluate import evaluate
-from framepack.training.evaluate_cases import procedural_scenes, true_video
-from framepack.training.evaluate_rows import Ask, Settings
-from framepack.training.evaluate_words import PARAPHRASES, UNKNOWN, relit_psnr
+from framepack.training.evaluate.cases import procedural_scenes, true_video
+from framepack.training.evaluate.rows import Ask, Settings
+from framepack.training.evaluate.run import evaluate
+from framepack.training.evaluate.words import PARAPHRASES, UNKNOWN, relit_psnr
 
 MEANT = {sentence: motion for motion, sentences in PARAPHRASES.items() for sentence in sentences}
 

@@ -9,11 +9,11 @@ from tokenizers import Tokenizer
 
 import framepack
 from framepack.models.tokenizers import PREFIX_TOKENS, TEMPLATE_PREFIX, TEMPLATE_SUFFIX, load_tokenizers
-from framepack.training.clip_recipe import ClipRecipe
-from framepack.training.clips import draw_prompts, draw_wishes
-from framepack.training.export import write_tokenizers
-from framepack.training.grammar import FILLERS, PHRASES, SPRITE_PHRASES, UNKNOWN, Wish, pad_words, prompt_words
-from framepack.training.motions import MOTIONS, SPRITE_MOTIONS
+from framepack.training.data.clip_recipe import ClipRecipe
+from framepack.training.data.clips import draw_prompts, draw_wishes
+from framepack.training.data.grammar import FILLERS, PHRASES, SPRITE_PHRASES, UNKNOWN, Wish, pad_words, prompt_words
+from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
+from framepack.training.transformer.export import write_tokenizers
 
 SHIPPED = Path(framepack.__file__).parent / "assets" / "mini" / "hunyuanvideo-community" / "HunyuanVideo"
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from framepack.training.evaluate_cases import photo_scenes, procedural_scenes
-from framepack.training.images import draw_image
+from framepack.training.data.images import draw_image
+from framepack.training.evaluate.cases import photo_scenes, procedural_scenes
 
 SIZE = (128, 128)
 

@@ -10,8 +10,8 @@ from framepack import FramePack
 from framepack.memory.lanes import HostLane
 from framepack.models.config import TransformerConfig
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
-from framepack.training.lora_adapter import inject
-from framepack.training.lora_base import BASES, FrozenLinear, freeze, quantised, use_base
+from framepack.training.lora.adapter import inject
+from framepack.training.lora.base import BASES, FrozenLinear, freeze, quantised, use_base
 
 GB = 1e9
 

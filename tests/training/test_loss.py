@@ -7,14 +7,14 @@ import pytest
 import torch
 from tiny_recipe import TINY
 
-from framepack.training.clip_recipe import ClipRecipe
-from framepack.training.clips import ClipBatch, ClipStream
-from framepack.training.export import write_tokenizers
-from framepack.training.grammar import FILLERS, UNKNOWN
-from framepack.training.images import draw_image
-from framepack.training.loss import FlowRecipe, changes, draw_sigmas, flow_loss
-from framepack.training.sections import inverted_section
-from framepack.training.trainer import MiniModel
+from framepack.training.data.clip_recipe import ClipRecipe
+from framepack.training.data.clips import ClipBatch, ClipStream
+from framepack.training.data.grammar import FILLERS, UNKNOWN
+from framepack.training.data.images import draw_image
+from framepack.training.transformer.export import write_tokenizers
+from framepack.training.transformer.loss import FlowRecipe, changes, draw_sigmas, flow_loss
+from framepack.training.transformer.sections import inverted_section
+from framepack.training.transformer.trainer import MiniModel
 
 
 def test_what_has_left_the_start_weighs_as_far_as_it_has_gone():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from framepack.training.motions import MOTIONS, RIPPLE_PIXELS, RIPPLE_WAVELENGTH, render, state_at
+from framepack.training.data.motions import MOTIONS, RIPPLE_PIXELS, RIPPLE_WAVELENGTH, render, state_at
 
 
 def moved(motion, frame, image):

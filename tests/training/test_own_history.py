@@ -7,14 +7,14 @@ import pytest
 import torch
 from tiny_recipe import TINY
 
-from framepack.training import own_history
-from framepack.training.clip_recipe import ClipRecipe
-from framepack.training.clips import ClipStream
-from framepack.training.export import write_tokenizers
-from framepack.training.images import draw_image
-from framepack.training.own_history import with_own_history
-from framepack.training.sections import Moving, forward_section, inverted_section
-from framepack.training.trainer import MiniModel
+from framepack.training.data.clip_recipe import ClipRecipe
+from framepack.training.data.clips import ClipStream
+from framepack.training.data.images import draw_image
+from framepack.training.transformer import own_history
+from framepack.training.transformer.export import write_tokenizers
+from framepack.training.transformer.own_history import with_own_history
+from framepack.training.transformer.sections import Moving, forward_section, inverted_section
+from framepack.training.transformer.trainer import MiniModel
 
 SECTIONS = {
     "forward": replace(forward_section(3, 2), rehearsed=forward_section(3, 1)),

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from framepack.training.block_encoder import BlockEncoder
-from framepack.training.clip_recipe import ClipRecipe
-from framepack.training.clips import ClipStream, draw_wishes, headings_of, state_rates
-from framepack.training.grammar import Wish
-from framepack.training.images import draw_image
-from framepack.training.motions import BOUNCE_PIXELS, MOTIONS, SPRITE_MOTIONS, render, start_pictures, state_at
-from framepack.training.sections import Moving, forward_section, inverted_section
-from framepack.training.sprites import Layer, calmed, draw_layer
+from framepack.training.data.clip_recipe import ClipRecipe
+from framepack.training.data.clips import ClipStream, draw_wishes, headings_of, state_rates
+from framepack.training.data.grammar import Wish
+from framepack.training.data.images import draw_image
+from framepack.training.data.motions import BOUNCE_PIXELS, MOTIONS, SPRITE_MOTIONS, render, start_pictures, state_at
+from framepack.training.data.sprites import Layer, calmed, draw_layer
+from framepack.training.transformer.block_encoder import BlockEncoder
+from framepack.training.transformer.sections import Moving, forward_section, inverted_section
 
 SIZE = 96
 
@@ -97,7 +97,7 @@ def test_nothing_is_lost_by_looking_only_near_the_cut_out(camera, square, monkey
         state = state_at(frames, row, row, torch.zeros(1))
         boxed = render(torch.zeros(1, 3, 64, SIZE), state, square)
         with monkeypatch.context() as patch:
-            patch.setattr("framepack.training.sprites._boxes", lambda *_: [(0, 64, 0, SIZE)])
+            patch.setattr("framepack.training.data.sprites._boxes", lambda *_: [(0, 64, 0, SIZE)])
             assert torch.equal(boxed, render(torch.zeros(1, 3, 64, SIZE), state, square))
 
 

@@ -10,12 +10,12 @@ import torch
 from tiny_recipe import TINY
 
 from framepack.files.assets import BUNDLED
-from framepack.training import vae
 from framepack.training.curve import read_log
 from framepack.training.optimizer import Optimizer
-from framepack.training.recipe import Schedule
-from framepack.training.start import read_start
-from framepack.training.trainer import MiniModel, train
+from framepack.training.transformer.recipe import Schedule
+from framepack.training.transformer.start import read_start
+from framepack.training.transformer.trainer import MiniModel, train
+from framepack.training.vae import train as vae
 
 SHORT = replace(TINY, schedule=Schedule(steps=20, warm_up=4))
 LONGER = replace(TINY, schedule=Schedule(steps=40, warm_up=4))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from framepack.training.lora_adapter import save_lora
+from framepack.training.lora.adapter import save_lora
 from framepack.training.tensors import save_tensors
 
 

@@ -18,14 +18,14 @@ from framepack.models.encoders import load_image_encoder, load_text_encoder
 from framepack.models.packing import rotary, tokens_first
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.curve import read_log
-from framepack.training.export import write_tokenizers
+from framepack.training.data.pool import ImagePool, PoolRecipe
+from framepack.training.data.sample_recipe import SampleRecipe
 from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonal
-from framepack.training.pool import ImagePool, PoolRecipe
-from framepack.training.recipe import Recipe
-from framepack.training.sample_recipe import SampleRecipe
-from framepack.training.state import PART_BYTES, load_state, save_state
-from framepack.training.towers import Towers
-from framepack.training.trainer import Trainer, start_weights, train
+from framepack.training.transformer.export import write_tokenizers
+from framepack.training.transformer.recipe import Recipe
+from framepack.training.transformer.state import PART_BYTES, load_state, save_state
+from framepack.training.transformer.towers import Towers
+from framepack.training.transformer.trainer import Trainer, start_weights, train
 
 
 def test_at_the_start_heads_listen_to_text_by_row_and_by_column():

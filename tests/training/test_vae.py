@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from framepack.training import vae
-from framepack.training.block_encoder import BlockEncoder
 from framepack.training.curve import read_log
-from framepack.training.images import draw_image
-from framepack.training.motions import MOTIONS, render, state_at
-from framepack.training.pool import ImagePool, PoolRecipe
-from framepack.training.vae import Pupil, fit_vae, optimizer_of, prepare_vae, train_vae
-from framepack.training.vae_decoder import Fit, fit_decoder
-from framepack.training.vae_encoder import fit_encoder, free_weights, new_vae
-from framepack.training.vae_recipe import VaeRecipe
-from framepack.training.vae_settle import measure_scale, turn_back
+from framepack.training.data.images import draw_image
+from framepack.training.data.motions import MOTIONS, render, state_at
+from framepack.training.data.pool import ImagePool, PoolRecipe
+from framepack.training.transformer.block_encoder import BlockEncoder
+from framepack.training.vae import train as vae
+from framepack.training.vae.decoder import Fit, fit_decoder
+from framepack.training.vae.encoder import fit_encoder, free_weights, new_vae
+from framepack.training.vae.recipe import VaeRecipe
+from framepack.training.vae.settle import measure_scale, turn_back
+from framepack.training.vae.train import Pupil, fit_vae, optimizer_of, prepare_vae, train_vae
 
 RECIPE = VaeRecipe(
     layers=1,

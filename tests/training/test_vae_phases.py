@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from framepack.training.images import draw_image
-from framepack.training.vae import Pupil, optimizer_of
-from framepack.training.vae_encoder import new_vae
-from framepack.training.vae_phases import TIME, phases
-from framepack.training.vae_recipe import VaeRecipe
+from framepack.training.data.images import draw_image
+from framepack.training.vae.encoder import new_vae
+from framepack.training.vae.phases import TIME, phases
+from framepack.training.vae.recipe import VaeRecipe
+from framepack.training.vae.train import Pupil, optimizer_of
 
 
 def repeated(frames: int) -> torch.Tensor:

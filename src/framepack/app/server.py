@@ -16,7 +16,7 @@ import uvicorn
 
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access, is_loopback
-from framepack.app.service import Service
+from framepack.app.service.job_service import Service
 from framepack.app.ui import mount_page
 from framepack.jobs.folders import Folders
 from framepack.jobs.pool import Crew

@@ -10,10 +10,10 @@ from fastapi.testclient import TestClient
 
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.service import Service, folders_at
+from framepack.app.service.job_service import Service, folders_at
+from framepack.app.service.uploads import Incoming
 from framepack.app.ui.desk import Desk, trouble
 from framepack.app.ui.form import FieldError, defaults
-from framepack.app.uploads import Incoming
 from framepack.jobs.pool import Crew
 from framepack.media.frames import still
 from framepack.media.image import load_image

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from framepack.app.paths import for_client
+from framepack.app.service.paths import for_client
 from framepack.app.ui.controls import CONTROLS
 from framepack.app.ui.form import beyond, defaults, draft, findings, first, request_of, restored
 from framepack.app.ui.kinds import Number, Slide, Whole

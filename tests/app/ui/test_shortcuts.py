@@ -7,7 +7,7 @@ from framepack.app.ui.form import defaults, draft
 from framepack.app.ui.shortcuts import LABELS, OWN, labels_for, mode_of, modes_of, prompts_for, threshold_for
 from framepack.spec.request import THRESHOLDS
 from framepack.spec.variants import VARIANTS
-from framepack.training.grammar import PHRASES, SPRITE_PHRASES
+from framepack.training.data.grammar import PHRASES, SPRITE_PHRASES
 
 EACH = [(model, name) for model in VARIANTS for name in modes_of(model)]
 

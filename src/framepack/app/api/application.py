@@ -20,9 +20,9 @@ from framepack.app.api.jobs import job_routes
 from framepack.app.api.loras import lora_routes
 from framepack.app.api.presets import preset_routes
 from framepack.app.api.receive import LimitedRoute
-from framepack.app.convert import TooMany
-from framepack.app.service import Service
-from framepack.app.uploads import NoRoom, TooLarge
+from framepack.app.service.convert import TooMany
+from framepack.app.service.job_service import Service
+from framepack.app.service.uploads import NoRoom, TooLarge
 from framepack.files.text import told
 from framepack.jobs.batch import BatchMistake
 from framepack.jobs.job import UnknownJob, WrongState

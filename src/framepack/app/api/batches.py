@@ -12,9 +12,9 @@ from framepack.app.api.jobs import body_of, handed_in
 from framepack.app.api.receive import LimitedRoute, text_of
 from framepack.app.api.submit import object_of, validated
 from framepack.app.api.views import JobView, answer
-from framepack.app.batches import BatchView, batch_of, cancel_batch, newest_batches, queue_batch, sheet_of
 from framepack.app.machine import preserving
-from framepack.app.service import Service
+from framepack.app.service.batches import BatchView, batch_of, cancel_batch, newest_batches, queue_batch, sheet_of
+from framepack.app.service.job_service import Service
 from framepack.jobs.batch import Item
 from framepack.spec.request import GenerationRequest
 

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from anyio import CapacityLimiter, to_thread
 
 from framepack.app.api.views import news_view
-from framepack.app.service import Service
+from framepack.app.service.job_service import Service
 from framepack.jobs.feed import Listener, News
 from framepack.jobs.job import ENDED, UnknownJob
 from framepack.jobs.store import WAITING

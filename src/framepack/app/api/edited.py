@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Response
 from framepack.app.api.files import SAFE, found
 from framepack.app.api.receive import DECODING, LimitedRoute
 from framepack.app.api.submit import object_of, validated
-from framepack.app.edited import as_used
-from framepack.app.service import Service
-from framepack.app.uploads import LONGEST
+from framepack.app.service.edited import as_used
+from framepack.app.service.job_service import Service
+from framepack.app.service.uploads import LONGEST
 from framepack.jobs.folders import Folders
 from framepack.media.image import encode_image
 from framepack.spec.picture import Picture

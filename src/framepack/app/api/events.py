@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from framepack.app.api.broadcast import Broadcast, Full
 from framepack.app.api.receive import LimitedRoute
-from framepack.app.service import Service
+from framepack.app.service.job_service import Service
 
 STALLED = 30.0
 """Seconds in which a client has to take a page; one that does not is given up."""

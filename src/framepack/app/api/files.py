@@ -12,11 +12,11 @@ from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.receive import DECODING, LimitedRoute, form_of
 from framepack.app.api.views import File, answer, files_views
-from framepack.app.convert import MOST
-from framepack.app.paths import find_file, is_name
-from framepack.app.service import Service
-from framepack.app.thumbnails import thumbnail_of
-from framepack.app.uploads import AT_ONCE, Incoming, Upload, checked
+from framepack.app.service.convert import MOST
+from framepack.app.service.job_service import Service
+from framepack.app.service.paths import find_file, is_name
+from framepack.app.service.thumbnails import thumbnail_of
+from framepack.app.service.uploads import AT_ONCE, Incoming, Upload, checked
 from framepack.media.frames import Still, Which
 from framepack.media.image import encode_image
 from framepack.media.inspection import Inspection

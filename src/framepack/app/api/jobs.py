@@ -11,7 +11,7 @@ from framepack.app.api.receive import LimitedRoute, text_of
 from framepack.app.api.submit import object_of, request_of, validated
 from framepack.app.api.views import JobView, answer, job_view
 from framepack.app.machine import preserving
-from framepack.app.service import Service
+from framepack.app.service.job_service import Service
 from framepack.jobs.job import Job, Status
 from framepack.spec.request import GenerationRequest
 

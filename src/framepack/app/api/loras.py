@@ -4,9 +4,9 @@ from fastapi import APIRouter, Request, Response
 
 from framepack.app.api.files import found
 from framepack.app.api.receive import LimitedRoute, form_of
-from framepack.app.loras import IncomingLora, LoraFile, delete_lora, loras_in
-from framepack.app.paths import lora_folder
-from framepack.app.service import Service
+from framepack.app.service.job_service import Service
+from framepack.app.service.loras import IncomingLora, LoraFile, delete_lora, loras_in
+from framepack.app.service.paths import lora_folder
 from framepack.jobs.job import UNFINISHED
 
 

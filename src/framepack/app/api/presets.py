@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.receive import LimitedRoute, text_of
 from framepack.app.api.submit import object_of, text_in
-from framepack.app.service import Service
+from framepack.app.service.job_service import Service
 from framepack.pipeline.presets import Imported
 
 JSON_BODY: dict[str, Any] = {

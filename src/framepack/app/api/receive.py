@@ -16,7 +16,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from framepack.app.uploads import TooLarge
+from framepack.app.service.uploads import TooLarge
 from framepack.files.text import TwiceSaid, json_of
 
 T = TypeVar("T")

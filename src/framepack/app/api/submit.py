@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from framepack.app.api.receive import Form, form_of, text_of
-from framepack.app.paths import from_client
-from framepack.app.uploads import Incoming, Upload
+from framepack.app.service.paths import from_client
+from framepack.app.service.uploads import Incoming, Upload
 from framepack.files.text import TwiceSaid, json_of
 from framepack.jobs.batch import merge
 from framepack.jobs.folders import Folders

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fastapi import Response
 from pydantic import BaseModel
 
-from framepack.app.paths import for_client
+from framepack.app.service.paths import for_client
 from framepack.jobs.feed import News
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job, Progress, Status, Wish

@@ -9,7 +9,7 @@ from framepack.files.environment import without
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from framepack.app.service import Service
+    from framepack.app.service.job_service import Service
 
 GRADIO_READS = r"GRADIO_(?!ANALYTICS_ENABLED|TEMP_DIR).*|.*_PROXY|SSL_CERT_(FILE|DIR)|SSLKEYLOGFILE"
 """Variables that Gradio reads when it is imported: it makes HTTP clients then, which a local page never uses."""

@@ -8,14 +8,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from framepack.app.batches import cancel_batch, newest_batches
 from framepack.app.machine import gigabytes_of, preserving
-from framepack.app.paths import for_client
-from framepack.app.service import Service
+from framepack.app.service.batches import cancel_batch, newest_batches
+from framepack.app.service.job_service import Service
+from framepack.app.service.paths import for_client
+from framepack.app.service.uploads import Incoming, checked
 from framepack.app.ui import form, many, views
 from framepack.app.ui.controls import Values
 from framepack.app.ui.kept import recalled
-from framepack.app.uploads import Incoming, checked
 from framepack.jobs.job import ENDED, UNFINISHED, Job, UnknownJob
 from framepack.media.frames import Which
 from framepack.media.image import encode_image

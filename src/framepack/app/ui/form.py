@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from framepack.app.paths import find_file, find_lora, from_client
+from framepack.app.service.paths import find_file, find_lora, from_client
 from framepack.app.ui.controls import CONTROLS, Control, Values
 from framepack.app.ui.kinds import Choice, Number, Rows, Slide, Whole
 from framepack.jobs.folders import Folders

@@ -9,9 +9,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from framepack.app.batches import BatchView, queue_batch
-from framepack.app.paths import from_client
-from framepack.app.service import Service
+from framepack.app.service.batches import BatchView, queue_batch
+from framepack.app.service.job_service import Service
+from framepack.app.service.paths import from_client
 from framepack.app.ui import form
 from framepack.app.ui.controls import CONTROLS, Control, Values
 from framepack.app.ui.kinds import Choice, Number, Slide, Switch, Whole

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from starlette.routing import Mount
 
 from framepack.app.machine import preserved
-from framepack.app.service import Service
+from framepack.app.service.job_service import Service
 from framepack.app.ui import form, many, shortcuts, theme
 from framepack.app.ui.controls import BY_FIELD, CONTROLS, always
 from framepack.app.ui.desk import Desk, Outcome, trouble

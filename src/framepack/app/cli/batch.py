@@ -1,0 +1,248 @@
+"""`framepack batch`: many videos by the queue, here or by the service that has it, and a contact sheet of them."""
+
+import math
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from framepack.app.cli.jobs import Outputs, folders_of, line, open_store
+from framepack.app.cli.service import (
+    RAM_LIMIT,
+    VRAM_LIMIT,
+    Attention,
+    Device,
+    Dtype,
+    InProcess,
+    ModelsDir,
+    Offline,
+    Preserve,
+    Preset,
+    VaeTiling,
+    checked_limits,
+    crew_of,
+    given,
+)
+
+if TYPE_CHECKING:
+    from framepack.jobs.folders import Folders
+    from framepack.jobs.job import Job
+    from framepack.jobs.pool import Crew
+    from framepack.jobs.rerun import Rerun
+    from framepack.jobs.store import JobStore
+
+LIMITS = ("vram_limit", "ram_limit")
+OF_WORKERS = ("device", "models_dir", "dtype", "attention", "vae_tiling", "offline", "in_process", *LIMITS)
+"""Options of `batch` that mean nothing where another service does the work."""
+LOOK_AGAIN = 3.0
+"""Seconds between looks whether the service that does a batch's work has ended."""
+
+
+def batch(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="A folder of pictures, a .txt of prompts, a .jsonl or a .csv.")],
+    setting: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE for all, such as steps=20.")] = None,
+    grid: Annotated[list[str] | None, typer.Option(help="NAME=V,V,... or NAME=1..4: all combinations.")] = None,
+    preset: Preset = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check and list.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make everything anew, whatever is there already.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Only queue; a service does the work.")] = False,
+    outputs: Outputs = None,
+    device: Device = None,
+    models_dir: ModelsDir = None,
+    dtype: Dtype = "auto",
+    vram_limit: Annotated[str | None, typer.Option(help=VRAM_LIMIT)] = None,
+    ram_limit: Annotated[str | None, typer.Option(help=RAM_LIMIT)] = None,
+    preserve: Preserve = None,
+    attention: Attention = "auto",
+    vae_tiling: VaeTiling = "never",
+    offline: Offline = False,
+    in_process: InProcess = False,
+) -> None:
+    """Make many videos, and a contact sheet of them.
+
+    One Ctrl-C stops: `framepack serve`, or the same command again, goes on with the jobs. Run once more it makes what
+    is new in the batch, tries again what failed, and leaves what it has made.
+    """
+    from framepack.app.cli.request import presets_of
+    from framepack.app.service.models_here import not_here
+    from framepack.app.service.paths import adopt, check_files, check_output
+    from framepack.app.settings import Settings
+    from framepack.jobs.batch import (
+        batch_name,
+        leaves,
+        make_requests,
+        parse_grid,
+        parse_setting,
+        put,
+        settings_of_grid,
+    )
+    from framepack.jobs.batch_files import read_batch, unused
+    from framepack.jobs.rerun import find_rerun
+    from framepack.spec.picture import Picture
+    from framepack.spec.plan import delivery
+    from framepack.spec.request import GenerationRequest
+    from framepack.spec.unheeded import unheeded
+    from framepack.spec.unknown import unknown_in
+
+    own = given(context, OF_WORKERS)
+    if detach and own:
+        raise ValueError(f"leave out {', '.join(own)} with --detach: the service that does the work has its own")
+    defaults: dict[str, object] = {} if preset is None else {"preset": preset}
+    for text in setting or []:
+        put(defaults, *parse_setting(text))
+    choices = [parse_grid(text) for text in grid or []]
+    varied = set[str]().union(*map(settings_of_grid, choices))
+    if both := sorted(varied.intersection(leaves(defaults))):
+        raise ValueError(f"{both[0]} is given for all and in --grid: keep one of the two")
+    items = read_batch(source, defaults)
+    if ignored := unused(defaults, items):
+        print(f"note: {', '.join(ignored)} for all has no effect: each item of {source} has its own", file=sys.stderr)
+    if replaced := sorted(name for name in varied if any(name in item.own for item in items)):
+        print(f"note: {', '.join(replaced)} of {source} gives way to --grid", file=sys.stderr)
+    looked: dict[Picture, tuple[int, int]] = {}
+
+    def make(data: dict[str, Any]) -> GenerationRequest:
+        request = GenerationRequest.model_validate(data)
+        check_files(request, looked)
+        return request
+
+    presets = presets_of(outputs)
+    requests, labels = make_requests(items, choices, resolve=partial(presets.resolve, paths=True), make=make)
+    if (same := len(requests) - len({request.model_dump_json() for request in requests})) > 0:
+        print(f"note: {same} of {len(requests)} videos are the same as others: change a setting", file=sys.stderr)
+    models = models_dir or Settings.from_environment().models_dir
+    missing = dict.fromkeys(filter(None, (not_here(request.model, models) for request in requests)))
+    for note in missing if dry_run or detach else ():
+        print(f"note: {note}", file=sys.stderr)
+    if dry_run:
+        for label, request in zip(labels, requests, strict=True):
+            check_output(request)
+            told = f"{request.model}, {delivery(request)}, seed {request.seed}, {request.prompt[:60]!r}"
+            print(f"{label or source.name}: {told}")
+            for note in (*unheeded(request), *unknown_in(request, models), *check_files(request, looked)):
+                print(f"{label}  note: {note}")
+        if others := given(context, (*OF_WORKERS, "preserve", "again", "detach")):
+            print(f"note: {', '.join(others)} would be heeded without --dry-run, which only checks and lists")
+        return
+    limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit)
+    machine = left_free(checked_limits(device, preserve=preserve).get("preserve"))
+    common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
+    crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)  # told before anything is queued
+    folders = folders_of(outputs)
+    if missing and not detach and not is_served(folders):  # a service that does the work may have it elsewhere
+        raise ValueError(next(iter(missing)))
+    store = open_store(folders)
+    adopted = [adopt(request, folders) for request in requests]
+    rerun = None if again else find_rerun(store, source.stem, adopted)
+    known = rerun.jobs if rerun else {}
+    new = [place for place in range(len(adopted)) if place not in known]
+    for place in new:
+        check_output(adopted[place])
+    name = rerun.name if rerun else batch_name(source.stem)
+    if rerun:
+        print(going_on(rerun, len(new)))
+    old = rerun.take_up(store, machine) if rerun else []
+    some, titles = [adopted[place] for place in new], [labels[place] for place in new]
+    jobs = store.submit(some, batch=name, labels=titles, machine=machine)
+    if not rerun:
+        print(f"queued {len(jobs)} jobs as batch {name}")
+    if not detach:
+        work_off(store, [*old, *jobs], name, outputs, crew, own)
+
+
+def is_served(folders: "Folders") -> bool:
+    """Whether a service has the queue."""
+    from framepack.jobs.lock import Busy, QueueLock
+
+    try:
+        QueueLock(folders.home / "service.lock", patience=0.0).close()
+    except Busy:
+        return True
+    return False
+
+
+def going_on(rerun: "Rerun", new: int) -> str:
+    """What becomes of a batch that is run once more, in a line."""
+    counts = {
+        "made already": len(rerun.having("done")),
+        "under way": len(rerun.having("queued", "running", "paused")),
+        "tried again": len(rerun.having("failed", "cancelled")),
+        "new": new,
+    }
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"batch {rerun.name} goes on: {said}; with --again everything is made anew"
+
+
+def left_free(size: str | None) -> "dict[str, Any]":
+    """What a job is told of the GPU memory to leave free."""
+    if size is None:
+        return {}
+    from framepack.app.machine import preserving
+    from framepack.memory.budget import parse_bytes
+
+    return preserving(parse_bytes(size) / 1e9, gpu=True)
+
+
+def work_off(
+    store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | None, crew: "Crew", own: list[str]
+) -> None:
+    """Do a batch's jobs here, or watch the service that has the queue do them; then show what came of them.
+
+    own: options that a service that runs does not heed.
+    """
+    from framepack.app.service.job_service import Service
+    from framepack.app.service.sheets import make_sheet
+    from framepack.jobs.lock import Busy
+
+    folders, asked, told = folders_of(outputs), {job.id for job in jobs}, False
+    waiting = set(asked)
+    try:
+        while waiting:
+            try:
+                working = Service(folders, crew, patience=0.5)
+            except Busy:
+                if not told:
+                    instead = f", with its own {', '.join(own)} instead of yours" if own else ""
+                    print(f"a service is running and does the work{instead}; Ctrl-C only ends this watching")
+                told = True
+                watch(store, name, waiting, seconds=LOOK_AGAIN)
+                continue
+            with working:
+                if told:
+                    print("that service has ended; the work goes on here")
+                watch(store, name, waiting)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command, or `framepack serve`, goes on with the unfinished jobs of {name}")
+        raise typer.Exit(130) from None
+    sheet = make_sheet(store, folders, name)
+    if sheet:
+        print(f"contact sheet: {sheet}")
+    if any(job.status != "done" for job in store.jobs(batch=name, limit=-1) if job.id in asked):
+        raise typer.Exit(1)
+
+
+def watch(store: "JobStore", batch: str, waiting: set[str], seconds: float = math.inf) -> None:
+    """Print each of the `waiting` jobs of a batch as it ends, is held, or is deleted by someone, and take it out.
+
+    A job that cannot begin is told once for each reason. seconds: after so long the rest is left waiting.
+    """
+    end, reasons = time.monotonic() + seconds, dict[str, str]()
+    while waiting and time.monotonic() < end:
+        time.sleep(0.3)
+        now = {job.id: job for job in store.jobs(batch=batch, limit=-1)}
+        for name in sorted(waiting):
+            if name not in now:
+                waiting.discard(name)
+                print(f"{name} was deleted")
+            elif now[name].status not in ("queued", "running") and now[name].waits_for is None:
+                waiting.discard(name)
+                print(line(now[name]), *now[name].outputs)
+                for said in now[name].progress.notices:
+                    print(f"{name}  note: {said}")
+            elif now[name].reason and now[name].reason != reasons.get(name):
+                reasons[name] = now[name].reason
+                print(line(now[name]))

@@ -1,0 +1,47 @@
+"""`framepack generate`: runs one request in the terminal. Ctrl-C stops within a step and keeps what is finished."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from framepack.app.cli.display import Display, clock
+from framepack.app.runtime import open_framepack
+from framepack.app.settings import Settings
+from framepack.spec.events import Finished, SectionDone
+from framepack.spec.plan import delivery
+from framepack.spec.request import GenerationRequest
+
+INTERRUPTED = 130
+"""Exit code of a process that Ctrl-C ended, by the shells' custom."""
+
+
+def run(request: GenerationRequest, work: Path | None, machine: dict[str, Any]) -> int:
+    """Make the video, showing progress; return the exit code. `machine`: keyword arguments of `open_framepack`."""
+    settings = Settings.from_environment()
+    console = Console(stderr=True)
+    so_far: SectionDone | None = None
+    try:
+        console.print(delivery(request), style="dim", highlight=False, soft_wrap=True)
+        with Display(console, request) as display:
+            machine["models_dir"] = machine["models_dir"] or settings.models_dir
+            framepack = open_framepack(request.model, **machine)
+            for event in framepack.generate(request, outputs=settings.outputs, work=work):
+                display.show(event)
+                if isinstance(event, SectionDone):
+                    so_far = event
+                if isinstance(event, Finished):
+                    console.print(f"[green]done[/] {event.frames} frames in {clock(event.seconds)}", highlight=False)
+                    print(event.file)
+    except KeyboardInterrupt:
+        kept = f"{so_far.frames} frames are in {so_far.file}" if so_far else "no section was finished yet"
+        console.print(f"[yellow]stopped[/]: {escape(kept)}", highlight=False, soft_wrap=True)
+        then = (
+            f"the same command with --work {escape(str(work))} goes on from there"
+            if work
+            else "the same command begins anew: with --work FOLDER a run can go on"
+        )
+        console.print(then, highlight=False, soft_wrap=True)
+        return INTERRUPTED
+    return 0

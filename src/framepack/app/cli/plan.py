@@ -1,0 +1,160 @@
+"""`framepack plan`: what `framepack generate` with the same options would do in the memory there is; loads nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from framepack.app.cli.display import clock
+from framepack.app.cli.models import gigabytes
+from framepack.app.runtime import budget_of, choose_device, variant_of
+from framepack.app.service.paths import there
+from framepack.app.settings import Settings
+from framepack.media.cuts import cuts
+from framepack.media.edit import edited
+from framepack.media.image import load_image
+from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
+from framepack.pipeline.loader import choose_attention, choose_dtypes, look_at_loras, narrow
+from framepack.pipeline.skeleton import Skeleton
+from framepack.pipeline.sources import ModelSource, locate, passed_over, to_fetch
+from framepack.spec.attention import left_to_sdpa
+from framepack.spec.events import Planned, PlannedStage
+from framepack.spec.plan import delivery, plan
+from framepack.spec.request import GenerationRequest
+from framepack.spec.unheeded import unheeded
+from framepack.spec.unknown import understood, unknown_in
+
+CARD = torch.device("meta")
+"""Stands for the GPU that `--vram-limit` describes where there is none."""
+
+
+def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequence[str] = ()) -> int:
+    """Print the plan of `request`; `machine`: keyword arguments of `open_framepack`. ValueError where there is none.
+
+    without_say: options that were given and do not change a plan.
+    """
+    device = choose_device(machine["device"])
+    pretended = device.type == "cpu" and bool(machine["vram_limit"])
+    limits = (machine[name] for name in ("vram_limit", "ram_limit", "preserve"))
+    budget = budget_of(CARD if pretended else device, *limits)
+    source = ModelSource(
+        models_dir=machine["models_dir"] or Settings.from_environment().models_dir,
+        revision=machine["revision"],
+        offline=machine["offline"],
+    )
+    source.require_models_dir()
+    dtypes = choose_dtypes("cuda" if pretended else device, None if machine["dtype"] == "auto" else machine["dtype"])
+    choose_attention(machine["attention"], None if pretended else device, dtypes.transformer)
+    parts = Skeleton.of(variant_of(request.model), source, dtypes)
+    loras = [lora for lora in request.loras if lora.strength]
+    for lora in loras:
+        there("lora", str(lora.file))
+    if loras:
+        check_lora_room(budget, parts.sizes()["transformer"])
+    told = look_at_loras(parts.transformer, loras)
+    sizes = sizes_of_pictures(request)
+    height, width = request.size or request.size_for(*sizes["start"][::-1])
+    sections = plan(request)
+    _, planned = Foresight(parts, budget.device, here=not pretended).of(
+        request,
+        sections,
+        (height, width),
+        budget,
+        tiling=machine["vae_tiling"],
+        mapped=stay_in_files(budget, parts.sizes(), changed=bool(loras)),
+    )
+    card = f"a GPU with {gigabytes(planned.capacity)}" if pretended else f"{device}, {gigabytes(planned.capacity)}"
+    console = Console(highlight=False)
+    console.print(
+        f"[bold]{request.model}[/] at {width} x {height}: {delivery(request)}, {request.steps} steps each, on {card}",
+        soft_wrap=True,
+    )
+    if heard := understood(request, source.models_dir):
+        console.print(f"understood: {heard}", markup=False, soft_wrap=True)
+    show(planned, console)
+    tell_missing(request.model, source, console)
+    notes = [
+        *passed_over(variant_of(request.model), source),
+        *narrow(dtypes),
+        *told,
+        *left_to_sdpa(machine["attention"], sections),
+        *unheeded(request),
+        *unknown_in(request, source.models_dir),
+        *cuts(request, sizes),
+    ]
+    if without_say:
+        notes.append(f"{', '.join(without_say)} would be heeded by `generate`; the plan is the same with any value")
+    for note in notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    return 0
+
+
+def tell_missing(model: str, source: ModelSource, console: Console) -> None:
+    """A plan needs no weights, but what it plans does."""
+    places = locate(variant_of(model), source)
+    if any(place.missing for place in places):
+        size = gigabytes(to_fetch(places))
+        console.print(
+            f"{model} is not downloaded: run `framepack models download {model}` (about {size})", soft_wrap=True
+        )
+
+
+def sizes_of_pictures(request: GenerationRequest) -> dict[str, tuple[int, int]]:
+    """Width and height of the edited pictures; where the request has a size, its start picture need not be there.
+
+    MediaError or ValueError where one cannot be used.
+    """
+    sizes = {}
+    for key, picture in request.pictures.items():
+        if key != "start" or request.size is None or picture.file.exists():
+            height, width = edited(load_image(picture.file), picture).shape[:2]
+            sizes[key] = width, height
+    return sizes
+
+
+def show(planned: Planned, console: Console) -> None:
+    """The table, then what holds for the whole job."""
+    in_ram = planned.peak == planned.host
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for title in ("stage", "weights are", "works"):
+        table.add_column(title, no_wrap=True)
+    for title in ("weights", "work", "peak", "RAM", "time"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for stage in planned.stages:
+        sizes = (gigabytes(size) for size in (stage.weights, stage.activations, stage.peak, stage.host))
+        table.add_row(stage.title, placement(stage), how(stage), *sizes, duration(stage.seconds))
+    whole = console.measure(table, options=console.options.update(max_width=500)).maximum
+    console.width = max(console.width, whole)  # a terminal that is too narrow breaks lines, and nothing is cut
+    console.print(table)
+    for note in planned.notes:
+        console.print(note, soft_wrap=True)
+    on_device = "" if in_ram else f"{gigabytes(planned.peak)} on the device, "
+    console.print(f"peak {on_device}{gigabytes(planned.host)} RAM; time {duration(planned.seconds)}", soft_wrap=True)
+
+
+def placement(stage: PlannedStage) -> str:
+    """Where the weights are, and from where they come."""
+    words = stage.placement
+    if stage.placement == "streamed" and " of " in stage.where:
+        kept, _, total = stage.where.partition(" of ")
+        number = int(total.split()[0])
+        words = f"streamed {number - int(kept)}/{number}"
+    return f"{words}, disk" if stage.from_disk and stage.copied else words
+
+
+def how(stage: PlannedStage) -> str:
+    """Tokens at a time, or the way of the VAE."""
+    if stage.rows:
+        return f"{stage.rows} rows"
+    return stage.way or ""
+
+
+def duration(seconds: float | None) -> str:
+    """About how long, or that it is not known."""
+    if seconds is None:
+        return "unknown"
+    return clock(seconds) if seconds >= 1 else "< 0:01"

@@ -1,0 +1,1 @@
+"""The job service: the queue, its workers and its folders, for the page, the HTTP API and batches."""

@@ -1,0 +1,161 @@
+"""A finished video in another format, made when someone asks for it and kept beside the queue.
+
+One at a time, in a child process with limits and a low priority (`convert_child`): a long video or a damaged file can
+slow nothing down and take nothing along. What was made is kept until its job is deleted or a day has passed.
+"""
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from framepack.app.service.uploads import NoRoom
+from framepack.files.child import NOTHING, PIPE, Child, bare_environment, start
+from framepack.jobs.folders import Folders
+from framepack.media.errors import MediaError
+from framepack.media.video import FORMATS
+
+KEPT = 24 * 3600.0
+"""Seconds after which a service drops what was converted."""
+MOST = 4
+"""Videos that may be asked for at a time; further ones are refused, as one may take an hour."""
+MOST_OF_JOB = 2
+"""Of them, of one job, so that nobody's job closes the way for all others."""
+SAID = 100_000
+"""Bytes of a child's answer that are read at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a conversion may use."""
+
+    seconds: int = 3600
+    memory_bytes: int = 4 << 30
+    """Address space, so libraries count."""
+    file_bytes: int = 8 << 30
+
+
+DEFAULT = Limits()
+
+
+class TooMany(ValueError):  # noqa: N818 - reads as the sentence it is
+    """More conversions than are done in sensible time. `wait`: seconds after which asking again makes sense."""
+
+    wait = 60
+
+
+class Conversions:
+    """Of the videos of one service. `close` ends the one being made."""
+
+    def __init__(self, folders: Folders, limits: Limits = DEFAULT) -> None:
+        self._folders, self._limits = folders, limits
+        self._turn, self._counting = threading.Lock(), threading.Lock()
+        self._asked: list[str] = []
+        self._child: Child | None = None
+        self._closing = False
+
+    def file(self, job: str, source: Path, name: str, crf: int) -> Path:
+        """`source`, a video of `job`, in the format called `name`; waits for its turn.
+
+        What is made has the time of what it was made from, so that a source that changes meanwhile is made again.
+        Raises MediaError where it cannot be made, NoRoom where the disk is full, TooMany where it would take too long.
+        """
+        target = self.folder(job) / f"{source.stem}{FORMATS[name].suffix}"
+        if is_of(target, source):
+            return target
+        with self._place(job), self._turn:
+            version = source.stat().st_mtime_ns
+            if not is_of(target, source):
+                self._make(source, target, name, crf)
+                os.utime(target, ns=(version, version))
+        return target
+
+    @contextmanager
+    def _place(self, job: str) -> Iterator[None]:
+        """Among those that wait for their turn; TooMany where there is none."""
+        with self._counting:
+            if self._asked.count(job) >= MOST_OF_JOB:
+                raise TooMany(f"{MOST_OF_JOB} formats of this video are being made already: ask again in a minute")
+            if len(self._asked) >= MOST:
+                raise TooMany(f"{MOST} videos wait to be made into other formats already: ask again in a minute")
+            self._asked.append(job)
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._asked.remove(job)
+
+    def folder(self, job: str) -> Path:
+        """Where the conversions of a job are."""
+        return self._folders.home / "converted" / job
+
+    def forget(self, job: str) -> None:
+        """Drop what was made of a job's video."""
+        shutil.rmtree(self.folder(job), ignore_errors=True)
+
+    def sweep(self, wanted: Collection[str]) -> None:
+        """Drop what is old, and what was made of jobs that are not wanted any more."""
+        home = self._folders.home / "converted"
+        for folder in home.iterdir() if home.is_dir() else ():
+            if folder.name not in wanted or time.time() - folder.stat().st_mtime > KEPT:
+                self.forget(folder.name)
+
+    def close(self) -> None:
+        """Make no more."""
+        self._closing = True
+        if child := self._child:
+            child.kill()
+
+    def _make(self, source: Path, target: Path, name: str, crf: int) -> None:
+        if self._folders.full():
+            raise NoRoom("the disk is full, so nothing can be converted; free some space")
+        if self._closing:
+            raise MediaError("the service is about to end: ask again when it is back")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        order = {"target": str(target), "format": name, "crf": crf, "limits": asdict(self._limits)}
+        try:
+            answer = self._ask(source, json.dumps(order))
+        finally:
+            for part in target.parent.glob(f".{target.name}.*.part"):
+                part.unlink(missing_ok=True)
+        if "full" in answer:
+            raise NoRoom(answer["full"])
+        if "frames" not in answer or not target.is_file():
+            why = answer.get("error") or "it takes more than the service allows"
+            raise MediaError(f"this video cannot be made a {name}: {why}")
+
+    def _ask(self, source: Path, order: str) -> dict[str, Any]:
+        command = [sys.executable, "-P", "-s", "-m", "framepack.app.service.convert_child", order]
+        with (
+            source.open("rb") as file,
+            start(command, stdin=file, stdout=PIPE, stderr=NOTHING, env=bare_environment()) as child,
+        ):
+            self._child = child
+            timer = threading.Timer(self._limits.seconds, child.kill)
+            timer.start()
+            try:
+                assert child.stdout is not None
+                said = child.stdout.read(SAID)
+            finally:
+                timer.cancel()
+                child.kill()
+                self._child = None
+        try:
+            return json.loads(said)
+        except ValueError:
+            return {}
+
+
+def is_of(target: Path, source: Path) -> bool:
+    """Whether `target` was made of `source` as it is now."""
+    try:
+        return target.stat().st_mtime_ns == source.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False

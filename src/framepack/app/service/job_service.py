@@ -1,0 +1,297 @@
+"""The job service: the one thing the page, the HTTP API and `framepack batch` talk to.
+
+Owns the queue, the workers and the folders while it is open. A job lives here and not in whoever asked for it.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from framepack.app.machine import has_gpu
+from framepack.app.service.convert import Conversions
+from framepack.app.service.models_here import ModelsHere, not_here
+from framepack.app.service.paths import adopt
+from framepack.app.service.sheets import Sheets
+from framepack.app.service.thumbnails import sweep_thumbnails
+from framepack.app.service.tracker import Tracker
+from framepack.app.service.uploads import drop_unfinished
+from framepack.jobs.feed import Feed, Listener, News
+from framepack.jobs.folders import Folders
+from framepack.jobs.job import ENDED, UNFINISHED, Job, Status, UnknownJob, WrongState
+from framepack.jobs.lock import QueueLock
+from framepack.jobs.paths import paths_in
+from framepack.jobs.pool import Crew, Pool
+from framepack.jobs.repeat import Repeat
+from framepack.jobs.store import NOTHING, JobStore
+from framepack.jobs.watch import Watch
+from framepack.media.atomic import sweep_parts
+from framepack.media.cuts import cuts, sizes_of_pngs
+from framepack.media.marks import png_marked
+from framepack.media.video import FORMATS
+from framepack.pipeline.presets import Presets
+from framepack.spec.request import GenerationRequest
+from framepack.spec.unheeded import unheeded
+from framepack.spec.unknown import unknown_in
+
+TIDY_EVERY = 3600.0
+CHECK_EVERY = 20.0
+"""Seconds between looks through the queue's file."""
+UNUSED_AFTER = 24 * 3600.0
+"""Seconds after which an upload that no job uses is dropped."""
+
+
+def folders_at(outputs: Path, home: Path | None = None, **settings: Any) -> Folders:
+    """The service's folders: videos in `outputs`, the rest in `home`, which is hidden inside it by default."""
+    suffixes = {name: row.suffix for name, row in FORMATS.items()}
+    return Folders(outputs, home or outputs / ".framepack", suffixes, **settings)
+
+
+def open_queue(folders: Folders) -> JobStore:
+    """The queue, for who holds its lock. Says so where its file is gone from folders that a service has used."""
+    gone = not folders.queue.exists() or (folders.queue.is_file() and folders.queue.stat().st_size == 0)
+    store = JobStore(folders.queue, owner=True)
+    store.check()
+    if gone and (left := len(folders.unfinished())):
+        store.say(f"there was no queue at {folders.queue}: a new one is begun; unfinished work of {left} jobs is kept")
+    return store
+
+
+class Service:
+    """Use `Service.open(...)` in a `with`, or call `close`. All methods may be called from any thread."""
+
+    def __init__(self, folders: Folders, crew: Crew, *, patience: float = 10.0) -> None:
+        """Take the queue (Busy where another service has it) and start the workers."""
+        self.folders = folders
+        self.presets = Presets(folders.home / "presets")
+        self.feed = Feed()
+        self.began = time.time()
+        self.has_gpu = has_gpu([settings.get("device", "auto") for settings in crew.workers])
+        with ExitStack() as stack:
+            lock = QueueLock(folders.home / "service.lock", patience)
+            stack.callback(lock.close)
+            self.store = open_queue(folders)
+            stack.callback(self.store.close)
+            folders.used = lambda: used_by(self.store.jobs(limit=-1))
+            self.sheets = Sheets(self.store, self.feed, folders)
+            stack.callback(self.sheets.close)
+            watch = Watch(self.store, self.feed)
+            stack.callback(watch.close)
+            self.conversions = Conversions(folders)
+            stack.callback(self.conversions.close)
+            folder = next((settings["models_dir"] for settings in crew.workers if settings.get("models_dir")), None)
+            self.models = ModelsHere(Path(folder) if folder else None)
+            stack.callback(self.models.close)
+            self.pool = Pool(self.store, self.feed, folders, crew, Tracker, keep=lock.descriptors)
+            drop_unfinished(folders)
+            self._tidy_up()
+            stack.callback(Repeat(self._tidy_up, TIDY_EVERY, "tidying").close)
+            stack.callback(Repeat(self.store.check, CHECK_EVERY, "check of the queue").close)
+            self.pool.start()
+            stack.callback(self.pool.close)
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Give running jobs back to the queue and end the workers."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Looking
+
+    def get(self, job: str) -> Job:
+        """The job as it is this moment; UnknownJob where there is none."""
+        return self._newest(self.store.get(job))
+
+    def jobs(
+        self,
+        *,
+        status: Iterable[Status] | None = None,
+        batch: str | None = None,
+        search: str = "",
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Job]:
+        """Unfinished jobs in their order, then ended ones, newest first."""
+        found = self.store.jobs(status=status, batch=batch, search=search, limit=limit, offset=offset)
+        return [self._newest(job) for job in found]
+
+    def listen(self, job: str | None = None) -> Listener:
+        """News of one job or of all. The first news are the present state, so a late listener misses nothing.
+
+        Of all: every unfinished job and the newest of those that ended.
+        """
+        listener = self.feed.listen(job)
+        try:
+            listener.begin_with([News(job=now) for now in ([self.get(job)] if job else self._present())])
+        except UnknownJob:
+            listener.close()
+            raise
+        return listener
+
+    def preview(self, job: str) -> tuple[bytes, int] | None:
+        """The last step's expected frames below each other as one PNG, and how many; None while there are none."""
+        attempt = self.pool.attempt_at(job)
+        if attempt is None or attempt.preview is None:
+            return None
+        marked = attempt.job.request.output.mark
+        return png_marked(attempt.preview) if marked else attempt.preview, attempt.preview_frames
+
+    def video(self, job: str) -> Path | None:
+        """The file that plays what exists of the job's video by now."""
+        outputs = self.get(job).outputs
+        return outputs[0] if outputs and outputs[0].is_file() else None
+
+    def converted(self, job: str, name: str) -> Path:
+        """The job's video in another format; waits until it is made. While the job runs that can only be an mp4."""
+        file, now = self.video(job), self.get(job)
+        if file is None:
+            raise UnknownJob(f"job {job} has no video yet; it appears with the first section")
+        if now.status == "running" and name != "mp4":
+            raise WrongState(f"job {job} is running; its video can be made a {name} once it is finished")
+        return self.conversions.file(job, file, name, now.request.output.crf)
+
+    def health(self) -> dict[str, Any]:
+        """How the service is, for people and monitors."""
+        workers = [
+            {
+                "name": slot.name,
+                "state": slot.state,
+                "job": slot.attempt.job.id if slot.attempt else None,
+                "trouble": slot.trouble_now,
+                "last_death": slot.last_death,
+                "restarts": slot.restarts,
+                "memory": slot.worker.line.memory if slot.worker else {},
+            }
+            for slot in self.pool.slots
+        ]
+        disk = {"free": self.folders.room(), "full": self.folders.full()}
+        counts, trouble = self.store.counts_known()
+        queue = {"trouble": trouble, "mended": list(self.store.said)}
+        past = time.time() - self.began
+        return {"jobs": counts, "queue": queue, "workers": workers, "disk": disk, "seconds": past}
+
+    # Asking
+
+    def submit(
+        self,
+        requests: Sequence[GenerationRequest],
+        *,
+        batch: str | None = None,
+        labels: Sequence[str] = (),
+        machine: Mapping[str, Any] = NOTHING,
+    ) -> list[Job]:
+        """Queue requests, all or none. Their pictures are copied, so that theirs may be moved or deleted.
+
+        machine: see `app.machine`.
+        """
+        adopted = [adopt(request, self.folders) for request in requests]
+        jobs = self.store.submit(adopted, batch=batch, labels=labels, machine=machine)
+        self.pool.nudge()
+        return jobs
+
+    def doubts(self, request: GenerationRequest) -> list[str]:
+        """What to tell of a request when it is handed in: a model that is not here, what has no effect, is cut off."""
+        models_dir, sizes = self.models.models_dir, sizes_of_pngs(request, lambda file: file)
+        missing = not_here(request.model, models_dir)
+        told = *unheeded(request), *unknown_in(request, models_dir), *cuts(request, sizes)
+        return [missing, *told] if missing else [*told]
+
+    def cancel(self, job: str, *, force: bool = False) -> Job:
+        """End it within a step. `force` ends its worker where it does not listen."""
+        now = self.store.cancel(job)
+        if force:
+            self.pool.kill(job)
+        return now
+
+    def pause(self, job: str) -> Job:
+        """Hold it, after the section being made."""
+        return self.store.pause(job)
+
+    def stop(self, job: str) -> Job:
+        """End it after the section being made."""
+        return self.store.stop(job)
+
+    def resume(self, job: str) -> Job:
+        """Let a paused job go on."""
+        return self._nudged(self.store.resume(job))
+
+    def retry(self, job: str) -> Job:
+        """Queue a failed or cancelled job again."""
+        return self._nudged(self.store.retry(job))
+
+    def move(self, job: str, place: int) -> Job:
+        """Put a waiting job at `place`, 0 is next."""
+        return self.store.move(job, place)
+
+    def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NOTHING) -> Job:
+        """Give a waiting job another request; one that names no file keeps the job's."""
+        before = json.loads(self.store.get(job).request_json)["output"]
+        return self.store.edit(job, adopt(with_file(request, before), self.folders), machine)
+
+    def delete(self, job: str, *, files: bool = False) -> None:
+        """Forget a job that does not run, with its unfinished work and, if asked for, its video."""
+        forget(self.store, self.folders, job, files=files)
+
+    # Inside
+
+    def _present(self) -> list[Job]:
+        return self.jobs(status=UNFINISHED, limit=-1) + self.jobs(status=ENDED)
+
+    def _newest(self, job: Job) -> Job:
+        attempt = self.pool.attempt_at(job.id)
+        if attempt is None or attempt.job.claim != job.claim:
+            return job
+        return replace(job, progress=attempt.progress, outputs=attempt.job.outputs)
+
+    def _nudged(self, job: Job) -> Job:
+        self.pool.nudge()
+        return job
+
+    def _tidy_up(self) -> None:
+        jobs = self.store.jobs(limit=-1)
+        self.conversions.sweep({job.id for job in jobs})
+        used = used_by(jobs)
+        for file in self.folders.uploads.iterdir():
+            if file not in used and time.time() - file.stat().st_mtime > UNUSED_AFTER:
+                file.unlink(missing_ok=True)
+        sweep_thumbnails(self.folders)
+        for folder in (self.folders.outputs, self.folders.home / "presets", self.folders.home / "thumbnails"):
+            sweep_parts(folder, unwritten=UNUSED_AFTER)
+
+
+def used_by(jobs: Iterable[Job]) -> set[Path]:
+    """The files that jobs name."""
+    return {path for job in jobs for path in paths_in(json.loads(job.request_json))}
+
+
+def with_file(request: GenerationRequest, before: Mapping[str, Any]) -> GenerationRequest:
+    """The request with the file of the output settings it had before, where it names none itself."""
+    output = request.output
+    if output.path or not before["path"]:
+        return request
+    file = Path(before["path"])
+    if output.format != before["format"]:
+        file = file.with_suffix(FORMATS[output.format].suffix)
+    kept = {"path": file, "overwrite": before.get("overwrite", False)}
+    return request.model_copy(update={"output": output.model_copy(update=kept)})
+
+
+def forget(store: JobStore, folders: Folders, job: str, *, files: bool) -> Job:
+    """Take a job that does not run out of the queue, with its unfinished work and, if asked for, its video."""
+    old = store.delete(job)
+    folders.clear(job)
+    Conversions(folders).forget(job)
+    for file in old.outputs if files else ():
+        if file.parent == folders.outputs:
+            file.unlink(missing_ok=True)
+    for part in folders.outputs.glob(f"*-{job}.part-*") if files else ():  # left by requests it had before
+        part.unlink(missing_ok=True)
+    return old

@@ -1,0 +1,109 @@
+"""Which models a service has on its disk, known without waiting: a child process looks, since that loads torch.
+
+Looks, never fetches; a service downloads nothing by itself.
+"""
+
+import json
+import logging
+import math
+import sys
+import threading
+import time
+from pathlib import Path
+
+from framepack.files.child import PIPE, Child, start
+from framepack.spec.variants import PUBLISHED, VARIANTS
+
+AGAIN = 20.0
+"""Seconds after which a model that was missing is looked for anew, if someone still asks: it may have been fetched."""
+PATIENCE = 300.0
+"""Seconds a look may take; it loads torch, on a machine that may be busy."""
+
+
+FILES = ("config.json", "text_encoder/config.json", "image_encoder/config.json")
+"""One that each of a model's three repositories has: transformer, base, vision."""
+
+
+def not_here(model: str, models_dir: Path | None, revision: str | None = None) -> str | None:
+    """Why `model` cannot be used, with the way out, where there is nothing of one of its repositories; else None.
+
+    Looks at names alone and loads no torch, so that it is told at once. What is not complete is found where it is used.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    variant = VARIANTS.get(model)
+    if variant is None or variant.bundled or (models_dir is not None and not models_dir.is_dir()):
+        return None
+
+    def there(repo: str, file: str) -> bool:
+        if models_dir is not None and (models_dir / repo).is_dir():
+            return True
+        version = revision if repo == variant.transformer else None
+        return isinstance(try_to_load_from_cache(repo, file, cache_dir=constants.HF_HUB_CACHE, revision=version), str)
+
+    repositories = (variant.transformer, variant.base, variant.vision)
+    lacking = [repo for repo, file in zip(repositories, FILES, strict=True) if not there(repo, file)]
+    if not lacking:
+        return None
+    size = sum(PUBLISHED.get(repo, 0.0) for repo in lacking)
+    return (
+        f"model {model} is not here: run `framepack models download {model}` (about {size / 1e9:.1f} GB), "
+        "or name a folder that holds it with --models-dir"
+    )
+
+
+class ModelsHere:
+    """Of the models in `models_dir` and in the Hugging Face cache. `close` ends a look."""
+
+    def __init__(self, models_dir: Path | None) -> None:
+        self.models_dir = models_dir
+        self._lacking: dict[str, int] | None = None
+        self._looked = -math.inf
+        self._looking = threading.Lock()
+        self._child: Child | None = None
+        self._closing = False
+
+    def lack(self, model: str) -> int | None:
+        """About how many bytes are to be fetched before `model` can be used; None where it is here, or not known yet.
+
+        Never waits: what is not known is found out while the caller goes on, to be told the next time.
+        """
+        stale = time.monotonic() - self._looked > AGAIN
+        if stale and (self._lacking is None or model in self._lacking):
+            self.look()
+        return (self._lacking or {}).get(model)
+
+    def look(self) -> None:
+        """Begin to find out, unless that is under way."""
+        if not self._closing and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look, name="models", daemon=True).start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closing = True
+        if child := self._child:
+            child.kill()
+
+    def _look(self) -> None:
+        command = [sys.executable, "-P", "-m", "framepack.app.service.models_child"]
+        if self.models_dir is not None:
+            command.append(str(self.models_dir))
+        try:
+            self._lacking = json.loads(self._ask(command))
+        except (ValueError, OSError):  # nothing is claimed of what cannot be looked at
+            if not self._closing:
+                logging.getLogger("framepack").warning("cannot find out which models are here", exc_info=True)
+        finally:
+            self._looked = time.monotonic()
+            self._looking.release()
+
+    def _ask(self, command: list[str]) -> bytes:
+        with start(command, stdout=PIPE) as child:
+            self._child = child
+            timer = threading.Timer(0 if self._closing else PATIENCE, child.kill)
+            timer.start()
+            try:
+                return child.communicate()[0]
+            finally:
+                timer.cancel()
+                self._child = None

@@ -1,0 +1,1 @@
+"""What is trained on: clips, pictures, captions and tokenizers, made by program."""

@@ -1,0 +1,1 @@
+"""How well a model follows prompts and holds together, in numbers."""

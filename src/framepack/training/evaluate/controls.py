@@ -1,0 +1,89 @@
+"""What --motion and --consistency do: the amplitude of the best-fitting true motion, how near the end is to the start.
+
+A video's amplitude is the factor on the prompt's true motion whose rendered video is nearest by PSNR: optical flow
+misleads on soft frames. Its last second is compared with the start picture after that warp is undone, in the picture's
+middle half, where nothing was uncovered. Boundary: asks a `Maker` and measures; shows and writes nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from framepack.spec.shapes import FPS
+from framepack.training.evaluate.cases import Picture, Scene, nearest_motion, prompt_for, true_frames
+from framepack.training.evaluate.metrics import Video, psnr, roughness
+from framepack.training.evaluate.rows import Ask, Controlled, Maker, Sample, Settings
+
+SWEEPS = {"motion": (-1.0, -0.5, 0.0, 0.5, 1.0), "consistency": (0.0, 0.5, 1.0, 1.5, 2.0)}
+NEUTRAL = {"motion": 0.0, "consistency": 1.0}
+SECTIONS = 2
+"""Length of the videos."""
+FACTORS = np.geomspace(0.35, 2.8, 61)
+"""Amplitudes that are tried."""
+FITTED = 10
+"""Frames of a video that a warp is fitted to."""
+EVERY = 5
+"""Of the last second, every so many frames are compared with the start."""
+
+
+def controlled(
+    settings: Settings, kind: str, index: int, scene: Scene, make: Maker, samples: list[Sample]
+) -> Iterator[Controlled]:
+    """A row for each model, motion, control and value of it; the neutral video of both controls is made once."""
+    for model in settings.models:
+        for number, motion in enumerate(settings.steered):
+            seed = settings.seed + 1000 * index + number
+            plain = Ask(
+                model=model, picture=scene.picture, prompt=prompt_for(motion, index), sections=SECTIONS, seed=seed
+            )
+            neutral = measured(plain, make(plain), scene, motion, kind)
+            for control, values in SWEEPS.items():
+                for value in values:
+                    if value == NEUTRAL[control]:
+                        video, numbers = neutral
+                    else:
+                        ask = replace(plain, steering={control: value})
+                        video, numbers = measured(ask, make(ask), scene, motion, kind)
+                    frames = tuple(video[at] for at in np.linspace(0, len(video) - 1, 5).round().astype(int))
+                    labels = (f"{control} {value:g}", *(f"{at:.0%}" for at in (0.25, 0.5, 0.75, 1)))
+                    samples.append(
+                        Sample(sheet=f"controls-{model}-{kind}-{index}-{motion}", frames=frames, labels=labels)
+                    )
+                    yield Controlled(control=control, value=value, **numbers)
+
+
+def measured(ask: Ask, video: Video, scene: Scene, motion: str, kind: str) -> tuple[Video, dict[str, Any]]:
+    """The video, and what a row holds of it."""
+    amplitude, near = fit(video, scene.picture, motion)
+    return video, {
+        "model": ask.model,
+        "kind": kind,
+        "scene": scene.name,
+        "motion": motion,
+        "amplitude": amplitude,
+        "psnr": near,
+        "start": nearness(video, scene.picture, motion, amplitude),
+        "roughness": float(roughness(video)[0]),
+        "nearest": nearest_motion(video, scene),
+    }
+
+
+def fit(video: Video, picture: Picture, motion: str, factors: Sequence[float] = tuple(FACTORS)) -> tuple[float, float]:
+    """The factor whose true video is nearest, and how near, dB."""
+    at = torch.linspace(1, len(video) - 1, FITTED).round()
+    shown = video[at.int().numpy()]
+    scores = [psnr(shown, true_frames(picture, motion, at, factor)) for factor in factors]
+    best = int(np.argmax(scores))
+    return float(factors[best]), scores[best]
+
+
+def nearness(video: Video, picture: Picture, motion: str, factor: float) -> float:
+    """dB of the last second to the start picture, the fitted warp undone, over the picture's middle half."""
+    high, wide = picture.shape[0] // 4, picture.shape[1] // 4
+    inner = np.s_[high:-high, wide:-wide]
+    at = range(max(len(video) - FPS, 1), len(video), EVERY)
+    undone = [true_frames(video[i], motion, torch.tensor([float(i)]), -factor)[0][inner] for i in at]
+    return float(np.mean([psnr(frame[None], picture[inner][None]) for frame in undone]))

@@ -1,0 +1,1 @@
+"""LoRAs, trained on a user's own clips."""

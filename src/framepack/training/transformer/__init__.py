@@ -1,0 +1,1 @@
+"""The transformer, trained from nothing or fine-tuned."""

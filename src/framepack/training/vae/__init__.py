@@ -1,0 +1,1 @@
+"""The video VAE, trained from nothing."""
