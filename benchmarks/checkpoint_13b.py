@@ -19,9 +19,9 @@ from torch import Tensor
 from framepack.files.assets import BUNDLED
 from framepack.models.encoders import empty_clip, empty_llama, empty_siglip
 from framepack.models.vae import empty_vae
-from framepack.pipeline.loader import empty_transformer
 from framepack.pipeline.skeleton import SHAPES
 from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO
+from framepack.weights.loader import empty_transformer
 
 SHARD = {"full": 5_000_000_000, "small": 20_000_000}
 GB = 1_000_000_000

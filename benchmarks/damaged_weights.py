@@ -24,10 +24,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from framepack.files.assets import BUNDLED
-from framepack.pipeline.sources import ModelSource
-from framepack.pipeline.sums import SUMS
-from framepack.pipeline.verify import verify
 from framepack.spec.variants import VARIANTS
+from framepack.weights.sources import ModelSource
+from framepack.weights.sums import SUMS
+from framepack.weights.verify import verify
 
 MINI = BUNDLED / "mini"
 SAMPLE = 10

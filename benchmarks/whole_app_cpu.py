@@ -29,10 +29,10 @@ from safetensors.torch import load_file
 
 from framepack import FramePack, GenerationRequest
 from framepack.memory import MemoryManager, parse_bytes
-from framepack.pipeline.loader import Loader, choose_dtypes
-from framepack.pipeline.sources import ModelSource
 from framepack.spec.events import StageStarted
 from framepack.spec.variants import VARIANTS
+from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.sources import ModelSource
 
 LIMITS = {"full": ["6GB", "20GB"], "small": ["2GB", "4GB"]}
 

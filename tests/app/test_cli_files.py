@@ -25,12 +25,12 @@ from framepack.media.metadata import read_metadata
 from framepack.media.read import read_video
 from framepack.media.video import VideoWriter
 from framepack.pipeline.framepack import FramePack
-from framepack.pipeline.hub import DownloadPlan
 from framepack.pipeline.like import CONTENTS, fingerprints, request_like
-from framepack.pipeline.sources import ModelSource
 from framepack.spec.events import Finished
 from framepack.spec.events_json import strip_png
 from framepack.spec.request import GenerationRequest
+from framepack.weights.hub import DownloadPlan
+from framepack.weights.sources import ModelSource
 
 
 def picture(file: Path, shade: int = 0) -> Path:

@@ -20,10 +20,10 @@ from framepack.app.service import convert, convert_child
 from framepack.app.service.convert import Conversions, Limits
 from framepack.app.service.job_service import Service
 from framepack.files.child import start
+from framepack.files.errors import MediaError
 from framepack.files.landlock import version
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job
-from framepack.media.errors import MediaError
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
 from framepack.media.video import FORMATS, VideoWriter

@@ -23,7 +23,8 @@ from framepack.jobs.store import JobStore
 SERVER = """
 import sys
 from pathlib import Path
-from framepack.app.server import Address, run_server
+from framepack.app.server import Address
+from framepack.app.server import run_server
 from framepack.app.service.job_service import folders_at
 from framepack.jobs.pool import Crew
 crew, folders = Crew(target="fake_generator:make"), folders_at(Path(sys.argv[1]), reserve=0)

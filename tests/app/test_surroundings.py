@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from framepack.files.environment import leave_out_wrong_numbers, without
-from framepack.pipeline.hub import HubError, check_connection
+from framepack.weights.hub import HubError, check_connection
 
 COMMAND = [sys.executable, "-c", "from framepack.app.cli.main import main; main()"]
 WRONG = {

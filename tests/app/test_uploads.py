@@ -16,9 +16,9 @@ from PIL import Image
 from framepack.app.service import uploads
 from framepack.app.service.job_service import UNUSED_AFTER, Service, folders_at
 from framepack.app.service.uploads import Incoming, NoRoom, TooLarge
+from framepack.files.atomic import AtomicFile
+from framepack.files.errors import MediaError
 from framepack.jobs.pool import Crew
-from framepack.media.atomic import AtomicFile
-from framepack.media.errors import MediaError
 from framepack.media.sheet import png_with
 from framepack.media.video import VideoWriter
 

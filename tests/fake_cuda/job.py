@@ -28,11 +28,11 @@ from framepack.models.lora import fuse_loras
 from framepack.models.vae import PreviewMap, VideoVAE, empty_vae
 from framepack.pipeline import framepack as pipeline
 from framepack.pipeline import run
-from framepack.pipeline.loader import Loader, choose_dtypes, empty_transformer
 from framepack.pipeline.skeleton import SHAPES, Skeleton
-from framepack.pipeline.sources import ModelSource
 from framepack.spec.events import Notice, StepDone
 from framepack.spec.variants import VARIANTS
+from framepack.weights.loader import Loader, choose_dtypes, empty_transformer
+from framepack.weights.sources import ModelSource
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LARGE = 1 << 16

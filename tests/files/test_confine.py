@@ -163,7 +163,8 @@ def test_its_own_folder_can_be_written_and_not_the_one_above(tmp_path: Path) -> 
 
 
 NEITHER = """
-from framepack.files import landlock, namespaces
+from framepack.files import landlock
+from framepack.files import namespaces
 from framepack.files.confine import confine
 landlock.version = lambda: 0
 namespaces.leave = lambda keep: set()

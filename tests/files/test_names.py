@@ -9,9 +9,9 @@ from PIL import Image
 
 from framepack.app.cli import arguments
 from framepack.app.cli import main as cli
+from framepack.files.errors import MediaError
 from framepack.files.names import located
 from framepack.jobs.batch_files import read_batch
-from framepack.media.errors import MediaError
 from framepack.media.image import load_image
 from framepack.spec.request import GenerationRequest
 

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from framepack.jobs import lock
-from framepack.jobs.lock import Busy, QueueLock
+from framepack.files import lock
+from framepack.files.lock import Busy, QueueLock
 
 
 def test_only_one_holds_the_lock_and_the_other_is_told_who(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from exiftool import says_made_by_ai
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.frames import extract_frames, still, stills, timeline
 from framepack.media.image import load_image
 from framepack.media.inspection import inspect_file, lines_of

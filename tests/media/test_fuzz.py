@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.image import load_image
 from framepack.media.marks import is_marked
 from framepack.media.metadata import read_metadata

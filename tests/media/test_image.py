@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.image import bucket_crop, encode_image, load_image
 
 

@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.inspection import inspect_file, lines_of
 from framepack.media.read import probe
 from framepack.media.video import FORMATS, VideoWriter

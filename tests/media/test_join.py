@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from framepack.media.errors import DiskFullError, MediaError
+from framepack.files.errors import DiskFullError, MediaError
 from framepack.media.join import join_segments, scan_segment
 from framepack.media.metadata import read_metadata_text
 from framepack.media.read import probe, read_video

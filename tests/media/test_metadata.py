@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.image import encode_image, load_image
 from framepack.media.join import join_segments
 from framepack.media.metadata import MAX_BYTES, check_metadata, png_chunk, read_metadata, read_metadata_text

@@ -4,7 +4,7 @@ import pytest
 from odd_pictures import JPEG, PLAIN, REFUSED, SAME, TURNED, chunk, exif, png, wrong
 from PIL import Image
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.image import TURNS, load_image
 
 

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.image import encode_image
 from framepack.media.read import probe, read_video, require_frames
 from framepack.media.video import VideoWriter

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from framepack.files.child import start
+from framepack.files.errors import MediaError
 from framepack.files.landlock import version
 from framepack.media import sandbox
-from framepack.media.errors import MediaError
 from framepack.media.image import bucket_crop, encode_image, load_image
 from framepack.media.inspection import inspect_file
 from framepack.media.read import probe, read_video

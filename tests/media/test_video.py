@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from framepack.media.atomic import atomic_write
-from framepack.media.errors import DiskFullError
+from framepack.files.atomic import atomic_write
+from framepack.files.errors import DiskFullError
 from framepack.media.read import probe, read_video
 from framepack.media.video import FORMATS, VideoWriter, check_fps, format_of
 
@@ -180,7 +180,7 @@ def test_a_segment_format_is_itself_or_lossless():
 
 
 def test_a_disk_without_room_is_said_beforehand_with_the_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr("framepack.media.atomic.free_bytes", lambda folder: 1_500_000)
+    monkeypatch.setattr("framepack.files.atomic.free_bytes", lambda folder: 1_500_000)
     words = r"2\.0 MB needed, 1\.5 MB free in .* for 'a\.mp4': make room"
     with pytest.raises(DiskFullError, match=words) as caught, atomic_write(tmp_path / "a.mp4", 2_000_000):
         pytest.fail("it must not begin")
@@ -192,7 +192,7 @@ def test_a_disk_without_room_is_said_beforehand_with_the_numbers(tmp_path, monke
 FILL = """
 import sys, numpy as np
 from pathlib import Path
-from framepack.media.errors import DiskFullError
+from framepack.files.errors import DiskFullError
 from framepack.media.video import VideoWriter
 folder, noise = Path(sys.argv[1]), np.random.default_rng(0).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
 for suffix in sys.argv[2:]:

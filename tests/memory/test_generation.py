@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 from framepack import FramePack, GenerationRequest
 from framepack.memory import MemoryManager
-from framepack.pipeline.loader import Loader, choose_dtypes
-from framepack.pipeline.sources import ModelSource
 from framepack.spec.variants import VARIANTS
+from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.sources import ModelSource
 
 
 def latents(memory: MemoryManager, models_dir: Path | None, folder: Path) -> list[torch.Tensor]:

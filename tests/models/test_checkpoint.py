@@ -178,7 +178,8 @@ PEAK = """
 import sys, torch
 from pathlib import Path
 from torch import nn
-from framepack.models.checkpoint import load_weights, on_meta
+from framepack.models.checkpoint import load_weights
+from framepack.models.checkpoint import on_meta
 def peak():
     line = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))
     return int(line.split()[1]) * 1024

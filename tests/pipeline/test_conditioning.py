@@ -18,11 +18,11 @@ from framepack.models.tokenizers import PROMPT_TOKENS
 from framepack.pipeline.choices import Choices
 from framepack.pipeline.conditioning import Inputs, Tables, encode_inputs, make_tables, mix_features
 from framepack.pipeline.costs import Costs, Size
-from framepack.pipeline.loader import choose_dtypes
 from framepack.pipeline.skeleton import SHAPES, Skeleton
 from framepack.sampling import make_sigmas
 from framepack.spec.events import StageStarted
 from framepack.spec.plan import Said, plan
+from framepack.weights.loader import choose_dtypes
 
 CPU, DEVICE = torch.device("cpu"), torch.device("meta")
 """meta stands for a device with memory of its own."""

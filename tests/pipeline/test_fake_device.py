@@ -18,10 +18,10 @@ from framepack.models.packing import ContextLatents
 from framepack.pipeline.conditioning import Inputs, make_tables
 from framepack.pipeline.denoiser import Branch, draw_noise, make_denoiser
 from framepack.pipeline.history import History
-from framepack.pipeline.loader import choose_dtypes
 from framepack.pipeline.skeleton import SHAPES, Skeleton
 from framepack.sampling import SAMPLERS, make_sigmas
 from framepack.spec.plan import HISTORY, plan
+from framepack.weights.loader import choose_dtypes
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 CUDA = torch.device("cuda", 0)

@@ -16,12 +16,12 @@ from framepack.media.read import read_video
 from framepack.memory import MemoryManager
 from framepack.models import attention
 from framepack.pipeline.framepack import FramePack
-from framepack.pipeline.loader import Dtypes, Loader
-from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.usable import UnusableError
 from framepack.spec.events import Notice
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
+from framepack.weights.loader import Dtypes, Loader
+from framepack.weights.sources import ModelSource
 
 RANGE = 65504
 EXACT = Dtypes(transformer=torch.float32, encoders=torch.float32, vae=torch.float32)

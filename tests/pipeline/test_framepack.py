@@ -13,11 +13,11 @@ from framepack.media.read import probe
 from framepack.memory import MemoryExhaustedError, MemoryManager
 from framepack.pipeline import calibrate
 from framepack.pipeline.device import choose_device
-from framepack.pipeline.loader import Loader, choose_dtypes
-from framepack.pipeline.sources import ModelSource
 from framepack.sampling import SAMPLERS
 from framepack.spec.events import Finished, Notice, SectionDone, StepDone
 from framepack.spec.variants import VARIANTS
+from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.sources import ModelSource
 
 
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])

@@ -8,11 +8,11 @@ from fake_hub import serve
 from huggingface_hub import constants
 from tiny_checkpoints import BASE, VISION
 
-from framepack.pipeline.hub import HubError, download, plan_download
-from framepack.pipeline.sources import ModelSource, list_models, require
-from framepack.pipeline.sums import SUMS, checksum, known_sum, read_sums
-from framepack.pipeline.verify import verify
 from framepack.spec.variants import VARIANTS
+from framepack.weights.hub import HubError, download, plan_download
+from framepack.weights.sources import ModelSource, list_models, require
+from framepack.weights.sums import SUMS, checksum, known_sum, read_sums
+from framepack.weights.verify import verify
 
 FRAMEPACK = VARIANTS["framepack"]
 

@@ -12,9 +12,9 @@ import torch
 from framepack.memory import MemoryManager
 from framepack.models.attention import BACKENDS
 from framepack.models.checkpoint import CheckpointError
-from framepack.pipeline.loader import Dtypes, Loader, choose_attention, choose_dtypes, cpu_has_bfloat16
-from framepack.pipeline.sources import MissingModelError, ModelSource
 from framepack.spec.variants import VARIANTS
+from framepack.weights.loader import Dtypes, Loader, choose_attention, choose_dtypes, cpu_has_bfloat16
+from framepack.weights.sources import MissingModelError, ModelSource
 
 FRAMEPACK = VARIANTS["framepack"]
 FLOAT32 = choose_dtypes("cpu", "float32")

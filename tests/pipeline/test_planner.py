@@ -18,12 +18,12 @@ from framepack.models.packing import ContextLatents
 from framepack.pipeline.choices import Choices, TilingRefusedError, TooSmallError, choose
 from framepack.pipeline.costs import Costs, Size, prompt_tokens
 from framepack.pipeline.foresight import Foresight
-from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.skeleton import SHAPES, Skeleton
-from framepack.pipeline.sources import ModelSource
 from framepack.spec.events import Finished, Notice, Planned, StepDone
 from framepack.spec.plan import plan
 from framepack.spec.variants import VARIANTS
+from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.sources import ModelSource
 
 GB = 1_000_000_000
 PROMPT = "a red ball rolls to the right and then bounces off the wall"

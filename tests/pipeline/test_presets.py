@@ -198,7 +198,9 @@ def test_there_is_an_end_to_how_many_there_may_be(presets: Presets, monkeypatch)
 
 WORK = """
 import sys
-from framepack.pipeline.presets import PresetExists, Presets, UnknownPreset
+from framepack.pipeline.presets import PresetExists
+from framepack.pipeline.presets import Presets
+from framepack.pipeline.presets import UnknownPreset
 
 presets, number = Presets(__import__("pathlib").Path(sys.argv[1])), sys.argv[2]
 for turn in range(8):

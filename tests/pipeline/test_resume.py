@@ -10,8 +10,8 @@ import torch
 from runs import latents, make, request_of
 
 from framepack import GenerationRequest
-from framepack.media.atomic import AtomicFile
-from framepack.media.errors import DiskFullError, FileTooLargeError
+from framepack.files.atomic import AtomicFile
+from framepack.files.errors import DiskFullError, FileTooLargeError
 from framepack.media.read import probe, read_video
 from framepack.pipeline import run as run_module
 from framepack.pipeline.output import VideoOutput
@@ -159,7 +159,7 @@ def test_a_full_disk_says_so_when_latents_are_written(picture: Path, tmp_path: P
         raise OSError(28, "No space left on device")
 
     with WorkFolder.open(tmp_path / "work", request_of(picture, None), tmp_path) as folder:
-        monkeypatch.setattr("framepack.media.atomic.os.fsync", full)
+        monkeypatch.setattr("framepack.files.atomic.os.fsync", full)
         with pytest.raises(DiskFullError):
             folder.save_section(0, torch.zeros(1, 16, 9, 16, 16))
         monkeypatch.undo()

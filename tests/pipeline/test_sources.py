@@ -7,9 +7,10 @@ import pytest
 import torch
 from tiny_checkpoints import BASE, VISION
 
-from framepack.pipeline.loader import Dtypes
 from framepack.pipeline.skeleton import SHAPES, Skeleton
-from framepack.pipeline.sources import (
+from framepack.spec.variants import PUBLISHED, VARIANTS
+from framepack.weights.loader import Dtypes
+from framepack.weights.sources import (
     MissingModelError,
     ModelSource,
     list_models,
@@ -18,7 +19,6 @@ from framepack.pipeline.sources import (
     repositories,
     require,
 )
-from framepack.spec.variants import PUBLISHED, VARIANTS
 
 FRAMEPACK, MINI = VARIANTS["framepack"], VARIANTS["mini"]
 

@@ -8,9 +8,10 @@ import pytest
 
 from framepack.files.assets import BUNDLED
 from framepack.models.checkpoint import CheckpointError
-from framepack.pipeline.loader import Loader, choose_dtypes
-from framepack.pipeline.sources import ModelSource
-from framepack.pipeline.sums import (
+from framepack.spec.variants import VARIANTS
+from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.sources import ModelSource
+from framepack.weights.sums import (
     KINDS,
     SUMS,
     Stamp,
@@ -21,7 +22,6 @@ from framepack.pipeline.sums import (
     read_sums,
     write_sums,
 )
-from framepack.spec.variants import VARIANTS
 
 MINI = BUNDLED / "mini"
 BASE = "hunyuanvideo-community/HunyuanVideo"
@@ -95,7 +95,7 @@ def test_a_list_made_anew_fits_what_was_changed_on_purpose(mini):
 def test_large_files_are_not_read_when_they_are_loaded(mini, monkeypatch):
     weights = mini / BASE / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    monkeypatch.setattr("framepack.pipeline.sums.HASHED_WHEN_LOADED", 100_000)
+    monkeypatch.setattr("framepack.weights.sums.HASHED_WHEN_LOADED", 100_000)
     check_when_loaded([weights.parent], all_known=True)
 
 

@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 from tiny_checkpoints import BASE
 
 from framepack.files.assets import BUNDLED
-from framepack.pipeline.loader import Loader, choose_dtypes
-from framepack.pipeline.sources import ModelSource
-from framepack.pipeline.sums import SUMS
-from framepack.pipeline.verify import bytes_to_read, verify
 from framepack.spec.variants import VARIANTS
+from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.sources import ModelSource
+from framepack.weights.sums import SUMS
+from framepack.weights.verify import bytes_to_read, verify
 
 FRAMEPACK, MINI = VARIANTS["framepack"], VARIANTS["mini"]
 NAMES = ["transformer", "text encoders", "VAE", "image encoder"]
@@ -182,7 +182,7 @@ def test_a_run_tells_of_a_file_that_was_replaced_since_it_was_verified(source):
 
 def test_a_run_tells_of_large_weights_that_were_never_verified(source, monkeypatch):
     loader = Loader(FRAMEPACK, source, choose_dtypes("cpu", "float32"))
-    monkeypatch.setattr("framepack.pipeline.loader.HASHED_WHEN_LOADED", 50_000)
+    monkeypatch.setattr("framepack.weights.loader.HASHED_WHEN_LOADED", 50_000)
     (notice,) = loader.notices()
     assert notice.endswith("never verified here: `framepack models verify framepack` looks for damage, once")
     assert not problems(source)

@@ -10,9 +10,9 @@ from framepack.memory.probe import device_memory
 from framepack.pipeline.choices import Tiling
 from framepack.pipeline.device import choose_device
 from framepack.pipeline.framepack import FramePack
-from framepack.pipeline.loader import Loader, choose_dtypes
-from framepack.pipeline.sources import ModelSource
 from framepack.spec.variants import VARIANTS, Variant
+from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.sources import ModelSource
 
 
 def variant_of(model: str) -> Variant:

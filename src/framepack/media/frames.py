@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Literal
 
 from av.error import FFmpegError
 
-from framepack.media.atomic import make_folder
-from framepack.media.errors import MediaError
+from framepack.files.atomic import make_folder
+from framepack.files.errors import MediaError
 from framepack.media.image import ImageRGB
 from framepack.media.marks import is_made_by_ai
 from framepack.media.metadata import read_metadata

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.kinds import what_it_is
 from framepack.media.repair import repaired
 from framepack.media.source import Source, head_of, kind_of, name_of, open_source

@@ -15,8 +15,8 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from framepack.media.atomic import atomic_write
-from framepack.media.errors import MediaError
+from framepack.files.atomic import atomic_write
+from framepack.files.errors import MediaError
 from framepack.media.marks import embed_mark, tags
 from framepack.media.metadata import check_metadata
 from framepack.media.read import open_container, read_video, reading, require_frames

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from framepack.media.atomic import atomic_write, make_folder
+from framepack.files.atomic import atomic_write, make_folder
 from framepack.spec.picture import Picture
 
 CACHE = "FRAMEPACK_CACHE"

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import av
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.metadata import AV_FORMATS, read_metadata
 from framepack.media.parts import APPLICATION, boxes, colours, gif_parts, png_chunks, webp_chunks
 from framepack.media.source import Source, kind_of, name_of, open_source

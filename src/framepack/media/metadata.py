@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import av
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.parts import COMMENT, colours, gif_blocks, gif_parts, png_chunks, webp_chunks
 from framepack.media.source import Source, kind_of, name_of, open_source
 from framepack.media.webp import EXIF_HEADER, webp_with_exif

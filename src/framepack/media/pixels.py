@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.sinks import EXACT, Frame
 
 MAX_FRAME_PIXELS = 40_000_000

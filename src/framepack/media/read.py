@@ -16,7 +16,7 @@ import numpy as np
 from av.container import InputContainer
 from PIL import Image
 
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.image import load_image
 from framepack.media.metadata import AV_FORMATS, read_metadata
 from framepack.media.pixels import MAX_FRAME_PIXELS, Pending, check_size, pending, turns_of

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from framepack.files.child import NOTHING, PIPE, bare_environment, start
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 from framepack.media.frames import Still, Which
 from framepack.media.image import MAX_PIXELS, ImageRGB
 from framepack.media.inspection import Inspection

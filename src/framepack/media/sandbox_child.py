@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from framepack.files.confine import confine
-from framepack.media.errors import MediaError
+from framepack.files.errors import MediaError
 
 Answer = tuple[dict[str, Any], Any]
 """What goes into the line, and the array whose bytes follow, or None."""

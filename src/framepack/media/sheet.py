@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from framepack.media.atomic import atomic_write
+from framepack.files.atomic import atomic_write
 from framepack.media.image import ImageRGB, encode_image
 from framepack.media.marks import PNG_HEADER_END, png_marked, wanted
 from framepack.media.metadata import png_chunk

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from framepack.files.errors import MediaError
 from framepack.files.names import located
-from framepack.media.errors import MediaError
 
 Source = Path | str | bytes | BinaryIO
 """A path, the file's bytes, or a seekable binary file (which stays open)."""

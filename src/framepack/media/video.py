@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from framepack.media.atomic import AtomicFile
+from framepack.files.atomic import AtomicFile
 from framepack.media.metadata import check_metadata
 from framepack.media.read import require_frames
 from framepack.media.sinks import Codec, Sink, SinkSpec, ZipSink

@@ -18,11 +18,9 @@ from framepack.pipeline.choices import Choices, Tiling, check_tiling
 from framepack.pipeline.conditioning import Inputs, encode_inputs, load_pictures, prompts_of
 from framepack.pipeline.device import choose_device
 from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
-from framepack.pipeline.loader import Loader, choose_dtypes
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.run import Run
 from framepack.pipeline.skeleton import Skeleton
-from framepack.pipeline.sources import ModelSource
 from framepack.pipeline.usable import check_inputs
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.attention import left_to_sdpa
@@ -31,6 +29,8 @@ from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, Lora
 from framepack.spec.unheeded import unheeded
 from framepack.spec.variants import VARIANTS
+from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.sources import ModelSource
 
 
 class FramePack:

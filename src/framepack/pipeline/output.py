@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from framepack import __version__
-from framepack.media.atomic import make_folder, require_new, require_space, require_writable, same_file, sweep_parts
-from framepack.media.errors import MediaError
+from framepack.files.atomic import make_folder, require_new, require_space, require_writable, same_file, sweep_parts
+from framepack.files.errors import MediaError
 from framepack.media.join import Segment, join_segments, scan_segment
 from framepack.media.marks import is_marked, wanted
 from framepack.media.metadata import read_metadata

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from framepack.files.atomic import atomic_write, make_folder
 from framepack.files.durable import move
+from framepack.files.lock import hold, release
 from framepack.files.text import TwiceSaid, json_of, text_of_file
-from framepack.jobs.lock import hold, release
-from framepack.media.atomic import atomic_write, make_folder
 from framepack.pipeline.preset_names import checked_name, composed, is_name, plain
 from framepack.pipeline.preset_settings import PRESET, applied, settings_of, shared, stored_whole, unshared, whole
 from framepack.spec.request import GenerationRequest

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from framepack.media.atomic import atomic_write
+from framepack.files.atomic import atomic_write
 from framepack.models.transfer import to_host
 
 KEY = "sha256"

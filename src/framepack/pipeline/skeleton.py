@@ -13,9 +13,9 @@ from framepack.files.assets import BUNDLED
 from framepack.models.encoders import empty_clip, empty_llama, empty_siglip
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.vae import VideoVAE, empty_vae
-from framepack.pipeline.loader import Dtypes, empty_transformer
-from framepack.pipeline.sources import Folders, MissingModelError, ModelSource, require
 from framepack.spec.variants import Variant
+from framepack.weights.loader import Dtypes, empty_transformer
+from framepack.weights.sources import Folders, MissingModelError, ModelSource, require
 
 SHAPES = Folders(*(BUNDLED / "shapes" / part for part in ("transformer", "base", "vision")))
 """config.json files of the 13 B variants."""

@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from framepack.jobs.lock import hold, release, take
-from framepack.media.atomic import atomic_write, make_folder
+from framepack.files.atomic import atomic_write, make_folder
+from framepack.files.lock import hold, release, take
 from framepack.models.encoders import TextFeatures
 from framepack.models.transfer import to_host
 from framepack.pipeline.seal import DamagedError, UnsealedError, read_bytes, read_json, write_json

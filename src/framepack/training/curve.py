@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from framepack.media.atomic import atomic_write
+from framepack.files.atomic import atomic_write
 
 WIDTH, PANEL, MARGIN = 960, 420, 60
 BLUE, ORANGE, GREEN, GRID = (31, 98, 173), (214, 140, 30), (34, 130, 84), (225, 225, 225)

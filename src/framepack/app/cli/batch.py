@@ -156,7 +156,7 @@ def batch(
 
 def is_served(folders: "Folders") -> bool:
     """Whether a service has the queue."""
-    from framepack.jobs.lock import Busy, QueueLock
+    from framepack.files.lock import Busy, QueueLock
 
     try:
         QueueLock(folders.home / "service.lock", patience=0.0).close()
@@ -196,7 +196,7 @@ def work_off(
     """
     from framepack.app.service.job_service import Service
     from framepack.app.service.sheets import make_sheet
-    from framepack.jobs.lock import Busy
+    from framepack.files.lock import Busy
 
     folders, asked, told = folders_of(outputs), {job.id for job in jobs}, False
     waiting = set(asked)

@@ -45,7 +45,7 @@ def open_store(folders: "Folders") -> "JobStore":
     import contextlib
 
     from framepack.app.service.job_service import open_queue
-    from framepack.jobs.lock import Busy, QueueLock
+    from framepack.files.lock import Busy, QueueLock
     from framepack.jobs.store import JobStore
 
     with contextlib.suppress(ValueError, sqlite3.Error):

@@ -17,7 +17,7 @@ from framepack.app.cli.service import VRAM_LIMIT, Preset, checked_limits, given,
 from framepack.app.cli.train import evaluate, train_app
 
 if TYPE_CHECKING:
-    from framepack.pipeline.sources import ModelSource
+    from framepack.weights.sources import ModelSource
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 models_app = typer.Typer(no_args_is_help=True, help="List, download and check models.")
@@ -142,7 +142,7 @@ def generate(
     """Make a video from IMAGE."""
     from framepack.app.service.models_here import not_here
     from framepack.app.settings import Settings
-    from framepack.media.atomic import require_new
+    from framepack.files.atomic import require_new
     from framepack.media.edit import edited
     from framepack.media.image import load_image
     from framepack.media.source import open_source
@@ -238,7 +238,7 @@ def doctor(models_dir: ModelsDir = None) -> None:
 def source(models_dir: Path | None, revision: str | None = None) -> "ModelSource":
     """Where to look for models: the option, else the environment."""
     from framepack.app.settings import Settings
-    from framepack.pipeline.sources import ModelSource
+    from framepack.weights.sources import ModelSource
 
     return ModelSource(models_dir=models_dir or Settings.from_environment().models_dir, revision=revision)
 

@@ -12,12 +12,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from framepack.app.runtime import variant_of
 from framepack.files.confine import left_open
 from framepack.memory.probe import Device, Machine, probe
-from framepack.pipeline.hub import download, plan_download
-from framepack.pipeline.loader import choose_dtypes
-from framepack.pipeline.sources import ModelSource, list_models, locate, passed_over, to_fetch
-from framepack.pipeline.verify import bytes_to_read, verify
 from framepack.spec.attention import PACKAGES, WHEN, installed
 from framepack.spec.variants import TERRITORIES, VARIANTS
+from framepack.weights.hub import download, plan_download
+from framepack.weights.loader import choose_dtypes
+from framepack.weights.sources import ModelSource, list_models, locate, passed_over, to_fetch
+from framepack.weights.verify import bytes_to_read, verify
 
 STEP_BYTES = 18.12e9
 """What of it a denoising step reads."""

@@ -18,15 +18,15 @@ from framepack.media.cuts import cuts
 from framepack.media.edit import edited
 from framepack.media.image import load_image
 from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
-from framepack.pipeline.loader import choose_attention, choose_dtypes, look_at_loras, narrow
 from framepack.pipeline.skeleton import Skeleton
-from framepack.pipeline.sources import ModelSource, locate, passed_over, to_fetch
 from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.plan import delivery, plan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unheeded import unheeded
 from framepack.spec.unknown import understood, unknown_in
+from framepack.weights.loader import choose_attention, choose_dtypes, look_at_loras, narrow
+from framepack.weights.sources import ModelSource, locate, passed_over, to_fetch
 
 CARD = torch.device("meta")
 """Stands for the GPU that `--vram-limit` describes where there is none."""

@@ -107,7 +107,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it is there.")] = False,
 ) -> None:
     """Write all presets into one file, which `import` takes, here or elsewhere."""
-    from framepack.media.atomic import atomic_write
+    from framepack.files.atomic import atomic_write
 
     printed = str(file) == "-"
     if not printed and file.exists() and not overwrite:

@@ -18,8 +18,8 @@ from typing import Any
 
 from framepack.app.service.uploads import NoRoom
 from framepack.files.child import NOTHING, PIPE, Child, bare_environment, start
+from framepack.files.errors import MediaError
 from framepack.jobs.folders import Folders
-from framepack.media.errors import MediaError
 from framepack.media.video import FORMATS
 
 KEPT = 24 * 3600.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from framepack.files.confine import confine
-from framepack.media.errors import DiskFullError, FileTooLargeError, MediaError
+from framepack.files.errors import DiskFullError, FileTooLargeError, MediaError
 from framepack.media.marks import MARKED, is_made_by_ai
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video

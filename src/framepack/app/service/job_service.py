@@ -19,16 +19,16 @@ from framepack.app.service.sheets import Sheets
 from framepack.app.service.thumbnails import sweep_thumbnails
 from framepack.app.service.tracker import Tracker
 from framepack.app.service.uploads import drop_unfinished
+from framepack.files.atomic import sweep_parts
+from framepack.files.lock import QueueLock
 from framepack.jobs.feed import Feed, Listener, News
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job, Status, UnknownJob, WrongState
-from framepack.jobs.lock import QueueLock
 from framepack.jobs.paths import paths_in
 from framepack.jobs.pool import Crew, Pool
 from framepack.jobs.repeat import Repeat
 from framepack.jobs.store import NOTHING, JobStore
 from framepack.jobs.watch import Watch
-from framepack.media.atomic import sweep_parts
 from framepack.media.cuts import cuts, sizes_of_pngs
 from framepack.media.marks import png_marked
 from framepack.media.video import FORMATS

@@ -24,8 +24,8 @@ def main() -> None:
 
 def lacking(models_dir: Path | None) -> dict[str, int]:
     """Bytes to fetch of each model that is not complete."""
-    from framepack.pipeline.sources import ModelSource, locate, to_fetch
     from framepack.spec.variants import VARIANTS
+    from framepack.weights.sources import ModelSource, locate, to_fetch
 
     found = {name: locate(variant, ModelSource(models_dir=models_dir)) for name, variant in VARIANTS.items()}
     return {name: to_fetch(places) for name, places in found.items() if any(place.missing for place in places)}

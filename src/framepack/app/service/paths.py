@@ -11,10 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from framepack.files.atomic import atomic_write, require_new
 from framepack.files.text import JOINERS
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import Kind, change_paths
-from framepack.media.atomic import atomic_write, require_new
 from framepack.media.cuts import cuts
 from framepack.media.edit import edited
 from framepack.media.image import load_image

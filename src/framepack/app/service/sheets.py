@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from framepack.files.errors import MediaError
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job
 from framepack.jobs.repeat import LAST
 from framepack.jobs.store import JobStore
-from framepack.media.errors import MediaError
 from framepack.media.image import ImageRGB
 from framepack.media.marks import MARKED, wanted_by
 from framepack.media.sandbox import decode_untrusted_video

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from framepack.app.service.uploads import small_picture
+from framepack.files.atomic import atomic_write
 from framepack.jobs.folders import Folders
-from framepack.media.atomic import atomic_write
 
 SUFFIX = ".jpg"
 

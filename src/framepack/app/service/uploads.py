@@ -18,8 +18,8 @@ from pydantic import ValidationError
 
 from framepack.app.service.paths import for_client
 from framepack.files.durable import move
+from framepack.files.errors import MediaError
 from framepack.jobs.folders import Folders
-from framepack.media.errors import MediaError
 from framepack.media.image import encode_image
 from framepack.media.sandbox import (
     decode_untrusted_image,

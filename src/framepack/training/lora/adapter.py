@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
-from framepack.media.atomic import atomic_write
+from framepack.files.atomic import atomic_write
 from framepack.training.tensors import save_tensors
 
 TARGETS = (

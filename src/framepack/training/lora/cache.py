@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from framepack.media.atomic import atomic_write
+from framepack.files.atomic import atomic_write
 from framepack.models.encoders import TextFeatures
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.seal import (

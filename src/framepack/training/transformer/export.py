@@ -17,13 +17,13 @@ from transformers import LlamaModel
 from framepack.files.words import FILE
 from framepack.models.tokenizers import TEMPLATE_PREFIX, TEMPLATE_SUFFIX
 from framepack.models.vae import fit_preview, load_vae
-from framepack.pipeline.sums import SUMS, write_sums
 from framepack.spec.variants import VARIANTS
 from framepack.training.data.synonyms import table
 from framepack.training.data.tokenizers import write_clip, write_llama
 from framepack.training.tensors import save_tensors
 from framepack.training.transformer.recipe import Recipe
 from framepack.training.transformer.towers import Towers, clip_config, exported_layers, llama_config, siglip_config
+from framepack.weights.sums import SUMS, write_sums
 
 MODEL = VARIANTS["mini"]
 TOWERS = {

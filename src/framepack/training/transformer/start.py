@@ -14,9 +14,9 @@ from torch import Tensor
 
 from framepack.models.checkpoint import read_config
 from framepack.models.vae import load_vae
-from framepack.pipeline.sums import check_when_loaded
 from framepack.training.optimizer import Optimizer
 from framepack.training.transformer.export import MODEL, TOWERS, TRAINED
+from framepack.weights.sums import check_when_loaded
 
 MARK = "start.json"
 """In a run's folder: where it began, if not with nothing."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from framepack.files.durable import move
-from framepack.media.errors import DiskFullError, FileTooLargeError, MediaError
+from framepack.files.errors import DiskFullError, FileTooLargeError, MediaError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")

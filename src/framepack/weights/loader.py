@@ -32,13 +32,13 @@ from framepack.models.encoders import ImageEncoder, TextEncoder, load_image_enco
 from framepack.models.lora import check_lora, fuse_loras
 from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.vae import VideoVAE, load_vae
-from framepack.pipeline.sources import Folders, ModelSource, passed_over, require
-from framepack.pipeline.sums import HASHED_WHEN_LOADED, check_when_loaded, known_sum, model_files
 from framepack.spec.attention import PACKAGES, require_attention
 from framepack.spec.dtypes import DTYPES as NAMES
 from framepack.spec.dtypes import require_dtype
 from framepack.spec.request import Lora
 from framepack.spec.variants import Variant
+from framepack.weights.sources import Folders, ModelSource, passed_over, require
+from framepack.weights.sums import HASHED_WHEN_LOADED, check_when_loaded, known_sum, model_files
 
 
 def _packed(config: dict[str, Any]) -> HunyuanVideoTransformer3DModelPacked:

@@ -12,8 +12,8 @@ from huggingface_hub import constants, try_to_load_from_cache
 
 from framepack.files.assets import bundled_root
 from framepack.models.checkpoint import CheckpointError, read_config, weight_files
-from framepack.pipeline.sums import Stamps
 from framepack.spec.variants import PUBLISHED, VARIANTS, Variant
+from framepack.weights.sums import Stamps
 
 """Each bundled model is a folder here, laid out like a `--models-dir`."""
 

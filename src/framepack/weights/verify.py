@@ -14,10 +14,10 @@ from framepack.models.checkpoint import CheckpointError, check_weights, some, we
 from framepack.models.encoders import check_image_encoder, check_text_encoder
 from framepack.models.vae import check_vae
 from framepack.models.weight_data import findings
-from framepack.pipeline.loader import IMAGE_FOLDERS, TEXT_FOLDERS, empty_transformer
-from framepack.pipeline.sources import WITH_WEIGHTS, ModelSource, locate
-from framepack.pipeline.sums import Stamp, Stamps, Told, check_sum, checksum, known_sum, lacking, model_files
 from framepack.spec.variants import Variant
+from framepack.weights.loader import IMAGE_FOLDERS, TEXT_FOLDERS, empty_transformer
+from framepack.weights.sources import WITH_WEIGHTS, ModelSource, locate
+from framepack.weights.sums import Stamp, Stamps, Told, check_sum, checksum, known_sum, lacking, model_files
 
 
 @dataclass(frozen=True, kw_only=True)

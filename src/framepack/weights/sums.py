@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from framepack.media.atomic import atomic_write, make_folder
+from framepack.files.atomic import atomic_write, make_folder
 from framepack.models.checkpoint import CheckpointError
 
 SUMS = "SHA256SUMS"

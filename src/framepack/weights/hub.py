@@ -19,9 +19,9 @@ from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_fro
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from tqdm.asyncio import tqdm
 
-from framepack.pipeline.sources import ModelSource, Repository, cached, locate, repositories
-from framepack.pipeline.sums import SUMS, checksum, known_sum, read_sums, write_sums
 from framepack.spec.variants import Variant
+from framepack.weights.sources import ModelSource, Repository, cached, locate, repositories
+from framepack.weights.sums import SUMS, checksum, known_sum, read_sums, write_sums
 
 WEIGHTS = re.compile(r"(diffusion_pytorch_model|model)(-\d+-of-\d+)?\.safetensors")
 SMALL = (".json", ".txt")

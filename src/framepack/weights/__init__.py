@@ -1,0 +1,1 @@
+"""Where models' files are, what they should hold, and how they become modules."""
