@@ -13,13 +13,13 @@ from pathlib import Path
 from shutil import copy, copytree
 
 import torch
+from framepack.pipeline.skeleton import SHAPES
 from shapes_13b import CONFIGS, Pool, config_json
 from torch import Tensor
 
 from framepack.files.assets import BUNDLED
-from framepack.models.encoders import empty_clip, empty_llama, empty_siglip
-from framepack.models.vae import empty_vae
-from framepack.pipeline.skeleton import SHAPES
+from framepack.models.hunyuan.encoders import empty_clip, empty_llama, empty_siglip
+from framepack.models.hunyuan.vae import empty_vae
 from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO
 from framepack.weights.loader import empty_transformer
 

@@ -25,10 +25,10 @@ from shapes_13b import CONFIGS, condition, device_of, fill_shared, half_of, lane
 from torch import Tensor
 
 from framepack.memory import Effort, MemoryManager
+from framepack.memory.estimate import measure
 from framepack.memory.probe import available_ram
-from framepack.memory.rehearsal import measure
-from framepack.models.blocks import Execution
-from framepack.models.transformer import ConditionTable, HunyuanVideoTransformer3DModelPacked, PackedTokens
+from framepack.models.hunyuan.blocks import Execution
+from framepack.models.hunyuan.transformer import ConditionTable, HunyuanVideoTransformer3DModelPacked, PackedTokens
 
 FULL_BYTES = 25.75 * GB
 """Of the full transformer's weights."""

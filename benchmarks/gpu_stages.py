@@ -22,8 +22,8 @@ from torch import nn
 from transformers import LlamaConfig, LlamaModel
 
 from framepack.memory import MemoryManager, parse_bytes
-from framepack.memory.rehearsal import measure
-from framepack.models.vae import VideoVAE
+from framepack.memory.estimate import measure
+from framepack.models.hunyuan.vae import VideoVAE
 
 LLAMA = {
     "full": {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "vocab_size": 128320},

@@ -30,9 +30,9 @@ from torch import Tensor
 
 from framepack import GenerationRequest
 from framepack.memory import Effort
-from framepack.models.blocks import Execution
 from framepack.models.conditioning import ConditionTable
-from framepack.models.encoders import TextFeatures
+from framepack.models.hunyuan.blocks import Execution
+from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.pipeline import framepack as story
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.output import VideoOutput

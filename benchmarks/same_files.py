@@ -20,12 +20,12 @@ from pathlib import Path
 
 import av
 import numpy as np
+from framepack.spec.shapes import FPS
 from PIL import Image
 
 from framepack.media.read import probe
 from framepack.media.sinks import Codec, SinkSpec
 from framepack.media.video import FORMATS
-from framepack.spec.shapes import FPS
 
 SIZES = (
     (16, 16),

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from framepack.memory.lanes import CudaLane, Lane, lane_for
 from framepack.models.attention import fuses_bfloat16
-from framepack.models.config import TransformerConfig
+from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.hunyuan.transformer import ConditionTable, PackedTokens
 from framepack.models.packing import ContextLatents
-from framepack.models.transformer import ConditionTable, PackedTokens
 
 CONFIGS = {
     "full": TransformerConfig(),

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from framepack.app.runtime import open_framepack
 from framepack.app.service.tracker import Tracker
+from framepack.pipeline.load import load
 from framepack.spec.events import SectionDone
 from framepack.spec.request import GenerationRequest
 
@@ -28,7 +28,7 @@ def watch(
     request: GenerationRequest, folder: Path, clock: Callable[[], float], **machine: Any
 ) -> tuple[list[tuple[float, float]], float]:
     """(seconds since the start, estimate) after each section, and when the video was finished."""
-    framepack = open_framepack(request.model, **machine)
+    framepack = load(request.model, **machine)
     tracker, began = Tracker(request, clock=clock), clock()
     seen = []
     for event in framepack.generate(request, outputs=folder):

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from framepack.models.attention import BACKENDS, SLOW_FLASH
-from framepack.models.blocks import Execution
+from framepack.models.hunyuan.blocks import Execution
 from framepack.training.allocator import keep_freed_memory
 from framepack.training.data.pool import ImagePool
 from framepack.training.transformer import recipe as recipe_module

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from diffusers import HunyuanVideoFramepackTransformer3DModel as Reference
 
-from framepack.models.config import TransformerConfig
+from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked as Ours
 from framepack.models.packing import ContextLatents
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked as Ours
 
 GOALS = {torch.bfloat16: 1.5, torch.float32: 1.1}
 WINDOW, SIZE, STEPS = 9, 16, 25

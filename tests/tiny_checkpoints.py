@@ -16,8 +16,8 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from framepack.models.config import TransformerConfig
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 
 TOKENIZERS = Path(__file__).parent / "data" / "tokenizers"
 BASE = "hunyuanvideo-community/HunyuanVideo"

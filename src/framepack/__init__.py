@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from framepack.media.keep import picture
     from framepack.pipeline.framepack import FramePack
     from framepack.pipeline.like import request_like
+    from framepack.pipeline.load import load
     from framepack.pipeline.presets import presets
     from framepack.spec.picture import Picture
     from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "extract_frames",
     "inspect_file",
+    "load",
     "picture",
     "presets",
     "request_like",
@@ -38,6 +40,7 @@ PLACES = {
     "GuideFrame": "framepack.spec.request",
     "Picture": "framepack.spec.picture",
     "extract_frames": "framepack.media.frames",
+    "load": "framepack.pipeline.load",
     "inspect_file": "framepack.media.inspection",
     "picture": "framepack.media.keep",
     "presets": "framepack.pipeline.presets",

@@ -11,10 +11,14 @@ from PIL import Image
 from framepack.app.cli import main as cli
 from framepack.app.cli.batch import is_served
 from framepack.app.service import models_here
-from framepack.app.service.job_service import Service, folders_at
-from framepack.app.service.models_here import ModelsHere, not_here
+from framepack.app.service.job_service import Service
+from framepack.app.service.job_service import folders_at
+from framepack.app.service.models_here import ModelsHere
+from framepack.app.service.models_here import not_here
 from framepack.jobs.pool import Crew
-from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO
+from framepack.spec.variants import HUNYUAN_REPO
+from framepack.spec.variants import VARIANTS
+from framepack.spec.variants import VISION_REPO
 
 BUSY = 240
 

@@ -19,19 +19,28 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from framepack import FramePack, GenerationRequest
+from framepack import FramePack
+from framepack import GenerationRequest
 from framepack.app import runtime
 from framepack.files.assets import BUNDLED
-from framepack.memory import MemoryManager, disk, lanes
-from framepack.models import encoders
+from framepack.memory import MemoryManager
+from framepack.memory import disk
+from framepack.memory import lanes
+from framepack.models.hunyuan import encoders
 from framepack.models.lora import fuse_loras
-from framepack.models.vae import PreviewMap, VideoVAE, empty_vae
+from framepack.models.hunyuan.vae import PreviewMap
+from framepack.models.hunyuan.vae import VideoVAE
+from framepack.models.hunyuan.vae import empty_vae
 from framepack.pipeline import framepack as pipeline
 from framepack.pipeline import run
-from framepack.pipeline.skeleton import SHAPES, Skeleton
-from framepack.spec.events import Notice, StepDone
+from framepack.pipeline.skeleton import SHAPES
+from framepack.pipeline.skeleton import Skeleton
+from framepack.spec.events import Notice
+from framepack.spec.events import StepDone
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader, choose_dtypes, empty_transformer
+from framepack.weights.loader import Loader
+from framepack.weights.loader import choose_dtypes
+from framepack.weights.loader import empty_transformer
 from framepack.weights.sources import ModelSource
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

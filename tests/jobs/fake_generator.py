@@ -19,7 +19,12 @@ from pathlib import Path
 import numpy as np
 import PIL.Image  # noqa: F401 - previews need it; loading it in the first step would make that a slow one
 
-from framepack.spec.events import Event, Finished, Notice, SectionDone, StageStarted, StepDone
+from framepack.spec.events import Event
+from framepack.spec.events import Finished
+from framepack.spec.events import Notice
+from framepack.spec.events import SectionDone
+from framepack.spec.events import StageStarted
+from framepack.spec.events import StepDone
 from framepack.spec.request import GenerationRequest
 from framepack.spec.shapes import section_count
 

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from framepack.files import lock
-from framepack.files.lock import Busy, QueueLock
+from framepack.files.lock import Busy
+from framepack.files.lock import QueueLock
 
 
 def test_only_one_holds_the_lock_and_the_other_is_told_who(tmp_path):

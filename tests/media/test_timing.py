@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framepack.media.timing import resample_fps
-from framepack.spec.shapes import resampled_count
+from framepack.spec.rates import resampled_count
 
 RATES = st.sampled_from([8, 12.5, 15, 24, Fraction(30000, 1001), 30, 48, 60, 120])
 

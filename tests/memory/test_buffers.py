@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framepack.memory.buffers import ALIGN, Layout
+from framepack.memory.buffers import ALIGN
+from framepack.memory.buffers import Layout
 
 DTYPES = [torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.float64, torch.bool]
 

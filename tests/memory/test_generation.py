@@ -9,10 +9,12 @@ from PIL import Image
 from rig import RacyLane
 from safetensors.torch import load_file
 
-from framepack import FramePack, GenerationRequest
+from framepack import FramePack
+from framepack import GenerationRequest
 from framepack.memory import MemoryManager
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.loader import Loader
+from framepack.weights.loader import choose_dtypes
 from framepack.weights.sources import ModelSource
 
 

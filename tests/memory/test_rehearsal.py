@@ -7,7 +7,11 @@ from rig import Net, inputs, net
 
 from framepack.memory.budget import Budget
 from framepack.memory.manager import MemoryManager
-from framepack.memory.rehearsal import Speed, Stage, measure, rehearsal_for, rehearse
+from framepack.memory.estimate import Speed
+from framepack.memory.estimate import Stage
+from framepack.memory.estimate import measure
+from framepack.memory.estimate import rehearsal_for
+from framepack.memory.estimate import rehearse
 from framepack.memory.units import split
 
 MB = 1 << 20

@@ -7,9 +7,10 @@ import torch
 from diffusers import HunyuanVideoFramepackTransformer3DModel as Reference
 from torch import Tensor
 
-from framepack.models.config import TransformerConfig
-from framepack.models.packing import ContextLatents, PackedTokens
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked as Ours
+from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.packing import ContextLatents
+from framepack.models.packing import PackedTokens
+from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked as Ours
 
 TINY: dict[str, Any] = {
     "in_channels": 5,

@@ -12,9 +12,11 @@ from safetensors.torch import save, save_file
 from tiny_checkpoints import SHAPE
 from torch import Tensor
 
-from framepack.models.config import TransformerConfig
-from framepack.models.lora import LoraError, check_lora, fuse_loras
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.lora import LoraError
+from framepack.models.lora import check_lora
+from framepack.models.lora import fuse_loras
+from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 
 DATA = Path(__file__).parents[1] / "data" / "loras"
 WIDTH, RANK, ALPHA = 64, 4, 2.0

@@ -8,9 +8,9 @@ import torch
 from oracle import TINY, case, distance, our_velocity, packed, pair, reference_velocity, table
 from torch import Tensor
 
-from framepack.models.blocks import Execution
-from framepack.models.config import TransformerConfig
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.hunyuan.blocks import Execution
+from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 
 TOLERANCE = 1e-5
 """Of the output's standard deviation, float32."""

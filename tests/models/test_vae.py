@@ -12,7 +12,12 @@ from safetensors.torch import load_file
 from tiny_checkpoints import BASE
 
 from framepack.models.checkpoint import CheckpointError
-from framepack.models.vae import PreviewMap, VideoVAE, check_vae, fit_preview, load_vae, to_uint8
+from framepack.models.hunyuan.vae import PreviewMap
+from framepack.models.hunyuan.vae import VideoVAE
+from framepack.models.hunyuan.vae import check_vae
+from framepack.models.hunyuan.vae import fit_preview
+from framepack.models.hunyuan.vae import load_vae
+from framepack.models.hunyuan.vae import to_uint8
 
 
 @pytest.fixture(scope="module")

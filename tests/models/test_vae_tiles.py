@@ -4,8 +4,9 @@ import pytest
 import torch
 from tiny_checkpoints import BASE
 
-from framepack.models.vae import VideoVAE, load_vae
-from framepack.models.vae_tiles import TileMemo
+from framepack.models.hunyuan.vae import VideoVAE
+from framepack.models.hunyuan.vae import load_vae
+from framepack.models.hunyuan.vae_tiles import TileMemo
 
 
 @pytest.fixture(scope="module")

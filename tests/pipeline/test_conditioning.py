@@ -12,16 +12,24 @@ from runs import request_of
 
 from framepack import GenerationRequest
 from framepack.memory import MemoryManager
-from framepack.memory.rehearsal import _FusedKernels, _Meter
-from framepack.models.encoders import TextFeatures
-from framepack.models.tokenizers import PROMPT_TOKENS
+from framepack.memory.estimate import _FusedKernels
+from framepack.memory.estimate import _Meter
+from framepack.models.hunyuan.encoders import TextFeatures
+from framepack.models.hunyuan.tokenizers import PROMPT_TOKENS
 from framepack.pipeline.choices import Choices
-from framepack.pipeline.conditioning import Inputs, Tables, encode_inputs, make_tables, mix_features
-from framepack.pipeline.costs import Costs, Size
-from framepack.pipeline.skeleton import SHAPES, Skeleton
+from framepack.pipeline.conditioning import Inputs
+from framepack.pipeline.conditioning import Tables
+from framepack.pipeline.conditioning import encode_inputs
+from framepack.pipeline.conditioning import make_tables
+from framepack.pipeline.conditioning import mix_features
+from framepack.pipeline.costs import Costs
+from framepack.pipeline.costs import Size
+from framepack.pipeline.skeleton import SHAPES
+from framepack.pipeline.skeleton import Skeleton
 from framepack.sampling import make_sigmas
 from framepack.spec.events import StageStarted
-from framepack.spec.plan import Said, plan
+from framepack.spec.plan import Said
+from framepack.spec.plan import plan
 from framepack.weights.loader import choose_dtypes
 
 CPU, DEVICE = torch.device("cpu"), torch.device("meta")

@@ -13,14 +13,20 @@ from torch.overrides import TorchFunctionMode
 
 from framepack import GenerationRequest
 from framepack.memory import MemoryManager
-from framepack.models.encoders import TextFeatures
+from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.models.packing import ContextLatents
-from framepack.pipeline.conditioning import Inputs, make_tables
-from framepack.pipeline.denoiser import Branch, draw_noise, make_denoiser
+from framepack.pipeline.conditioning import Inputs
+from framepack.pipeline.conditioning import make_tables
+from framepack.pipeline.denoiser import Branch
+from framepack.pipeline.denoiser import draw_noise
+from framepack.pipeline.denoiser import make_denoiser
 from framepack.pipeline.history import History
-from framepack.pipeline.skeleton import SHAPES, Skeleton
-from framepack.sampling import SAMPLERS, make_sigmas
-from framepack.spec.plan import HISTORY, plan
+from framepack.pipeline.skeleton import SHAPES
+from framepack.pipeline.skeleton import Skeleton
+from framepack.sampling import SAMPLERS
+from framepack.sampling import make_sigmas
+from framepack.spec.plan import HISTORY
+from framepack.spec.plan import plan
 from framepack.weights.loader import choose_dtypes
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")

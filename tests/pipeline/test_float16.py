@@ -20,7 +20,8 @@ from framepack.pipeline.usable import UnusableError
 from framepack.spec.events import Notice
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Dtypes, Loader
+from framepack.weights.loader import Dtypes
+from framepack.weights.loader import Loader
 from framepack.weights.sources import ModelSource
 
 RANGE = 65504

@@ -8,15 +8,22 @@ import torch
 from PIL import Image
 from runs import latents, make, request_of
 
-from framepack import EndFrame, FramePack, GuideFrame
+from framepack import EndFrame
+from framepack import FramePack
+from framepack import GuideFrame
 from framepack.media.read import probe
-from framepack.memory import MemoryExhaustedError, MemoryManager
+from framepack.memory import MemoryExhaustedError
+from framepack.memory import MemoryManager
 from framepack.pipeline import calibrate
 from framepack.pipeline.device import choose_device
 from framepack.sampling import SAMPLERS
-from framepack.spec.events import Finished, Notice, SectionDone, StepDone
+from framepack.spec.events import Finished
+from framepack.spec.events import Notice
+from framepack.spec.events import SectionDone
+from framepack.spec.events import StepDone
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.loader import Loader
+from framepack.weights.loader import choose_dtypes
 from framepack.weights.sources import ModelSource
 
 

@@ -9,9 +9,16 @@ from huggingface_hub import constants
 from tiny_checkpoints import BASE, VISION
 
 from framepack.spec.variants import VARIANTS
-from framepack.weights.hub import HubError, download, plan_download
-from framepack.weights.sources import ModelSource, list_models, require
-from framepack.weights.sums import SUMS, checksum, known_sum, read_sums
+from framepack.weights.hub import HubError
+from framepack.weights.hub import download
+from framepack.weights.hub import plan_download
+from framepack.weights.sources import ModelSource
+from framepack.weights.sources import list_models
+from framepack.weights.sources import require
+from framepack.weights.sums import SUMS
+from framepack.weights.sums import checksum
+from framepack.weights.sums import known_sum
+from framepack.weights.sums import read_sums
 from framepack.weights.verify import verify
 
 FRAMEPACK = VARIANTS["framepack"]

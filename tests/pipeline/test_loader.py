@@ -13,8 +13,13 @@ from framepack.memory import MemoryManager
 from framepack.models.attention import BACKENDS
 from framepack.models.checkpoint import CheckpointError
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Dtypes, Loader, choose_attention, choose_dtypes, cpu_has_bfloat16
-from framepack.weights.sources import MissingModelError, ModelSource
+from framepack.weights.loader import Dtypes
+from framepack.weights.loader import Loader
+from framepack.weights.loader import choose_attention
+from framepack.weights.loader import choose_dtypes
+from framepack.weights.loader import cpu_has_bfloat16
+from framepack.weights.sources import MissingModelError
+from framepack.weights.sources import ModelSource
 
 FRAMEPACK = VARIANTS["framepack"]
 FLOAT32 = choose_dtypes("cpu", "float32")

@@ -7,11 +7,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from framepack import FramePack, GenerationRequest
+from framepack import FramePack
+from framepack import GenerationRequest
 from framepack.memory import MemoryManager
 from framepack.models.lora import LoraError
 from framepack.pipeline import foresight
-from framepack.spec.events import Notice, StepDone
+from framepack.spec.events import Notice
+from framepack.spec.events import StepDone
 from framepack.spec.request import Lora
 
 DATA = Path(__file__).parents[1] / "data"

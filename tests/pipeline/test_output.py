@@ -9,13 +9,15 @@ import pytest
 from exiftool import says_made_by_ai
 
 from framepack.media.metadata import read_metadata
-from framepack.media.read import probe, read_video
+from framepack.media.read import probe
+from framepack.media.read import read_video
 from framepack.media.video import FORMATS
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.work import WorkFolder
 from framepack.spec.output import SUFFIXES
 from framepack.spec.picture import Picture
-from framepack.spec.plan import plan, settled_frames
+from framepack.spec.plan import plan
+from framepack.spec.plan import settled_frames
 from framepack.spec.request import GenerationRequest
 
 

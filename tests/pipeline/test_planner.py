@@ -9,20 +9,34 @@ import pytest
 import torch
 from PIL import Image
 
-from framepack import FramePack, GenerationRequest
-from framepack.memory import Budget, Effort, MemoryManager
-from framepack.memory.rehearsal import _Meter, measure
+from framepack import FramePack
+from framepack import GenerationRequest
+from framepack.memory import Budget
+from framepack.memory import Effort
+from framepack.memory import MemoryManager
+from framepack.memory.estimate import _Meter
+from framepack.memory.estimate import measure
 from framepack.memory.units import split
 from framepack.models.attention import LOGITS
 from framepack.models.packing import ContextLatents
-from framepack.pipeline.choices import Choices, TilingRefusedError, TooSmallError, choose
-from framepack.pipeline.costs import Costs, Size, prompt_tokens
+from framepack.pipeline.choices import Choices
+from framepack.pipeline.choices import TilingRefusedError
+from framepack.pipeline.choices import TooSmallError
+from framepack.pipeline.choices import choose
+from framepack.pipeline.costs import Costs
+from framepack.pipeline.costs import Size
+from framepack.pipeline.costs import prompt_tokens
 from framepack.pipeline.foresight import Foresight
-from framepack.pipeline.skeleton import SHAPES, Skeleton
-from framepack.spec.events import Finished, Notice, Planned, StepDone
+from framepack.pipeline.skeleton import SHAPES
+from framepack.pipeline.skeleton import Skeleton
+from framepack.spec.events import Finished
+from framepack.spec.events import Notice
+from framepack.spec.events import Planned
+from framepack.spec.events import StepDone
 from framepack.spec.plan import plan
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.loader import Loader
+from framepack.weights.loader import choose_dtypes
 from framepack.weights.sources import ModelSource
 
 GB = 1_000_000_000

@@ -11,12 +11,16 @@ from runs import latents, make, request_of
 
 from framepack import GenerationRequest
 from framepack.files.atomic import AtomicFile
-from framepack.files.errors import DiskFullError, FileTooLargeError
-from framepack.media.read import probe, read_video
+from framepack.files.errors import DiskFullError
+from framepack.files.errors import FileTooLargeError
+from framepack.media.read import probe
+from framepack.media.read import read_video
 from framepack.pipeline import run as run_module
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.work import WorkFolder
-from framepack.spec.events import SectionDone, StageStarted, StepDone
+from framepack.spec.events import SectionDone
+from framepack.spec.events import StageStarted
+from framepack.spec.events import StepDone
 from framepack.spec.plan import plan
 
 

@@ -7,8 +7,10 @@ import pytest
 import torch
 from tiny_checkpoints import BASE, VISION
 
-from framepack.pipeline.skeleton import SHAPES, Skeleton
-from framepack.spec.variants import PUBLISHED, VARIANTS
+from framepack.pipeline.skeleton import SHAPES
+from framepack.pipeline.skeleton import Skeleton
+from framepack.spec.variants import PUBLISHED
+from framepack.spec.variants import VARIANTS
 from framepack.weights.loader import Dtypes
 from framepack.weights.sources import (
     MissingModelError,

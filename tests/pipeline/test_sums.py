@@ -9,7 +9,8 @@ import pytest
 from framepack.files.assets import BUNDLED
 from framepack.models.checkpoint import CheckpointError
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.loader import Loader
+from framepack.weights.loader import choose_dtypes
 from framepack.weights.sources import ModelSource
 from framepack.weights.sums import (
     KINDS,

@@ -11,10 +11,12 @@ from tiny_checkpoints import BASE
 
 from framepack.files.assets import BUNDLED
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.loader import Loader
+from framepack.weights.loader import choose_dtypes
 from framepack.weights.sources import ModelSource
 from framepack.weights.sums import SUMS
-from framepack.weights.verify import bytes_to_read, verify
+from framepack.weights.verify import bytes_to_read
+from framepack.weights.verify import verify
 
 FRAMEPACK, MINI = VARIANTS["framepack"], VARIANTS["mini"]
 NAMES = ["transformer", "text encoders", "VAE", "image encoder"]

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from framepack.pipeline import work
-from framepack.pipeline.work import LOCK, REQUEST, TEMPORARY, WorkFolder, held
+from framepack.pipeline.work import LOCK
+from framepack.pipeline.work import REQUEST
+from framepack.pipeline.work import TEMPORARY
+from framepack.pipeline.work import WorkFolder
+from framepack.pipeline.work import held
 from framepack.spec.request import GenerationRequest
 
 

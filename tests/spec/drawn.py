@@ -2,8 +2,11 @@
 
 from hypothesis import strategies as st
 
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
-from framepack.spec.shapes import FPS, latent_of_frame
+from framepack.spec.request import EndFrame
+from framepack.spec.request import GenerationRequest
+from framepack.spec.request import GuideFrame
+from framepack.spec.shapes import FPS
+from framepack.spec.shapes import latent_of_frame
 
 MODELS = st.sampled_from(["mini", "mini-f1"])
 

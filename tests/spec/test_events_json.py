@@ -15,7 +15,8 @@ from framepack.spec.events import (
     StageStarted,
     StepDone,
 )
-from framepack.spec.events_json import from_json, to_json
+from framepack.spec.events_json import from_json
+from framepack.spec.events_json import to_json
 
 STAGE = PlannedStage(
     part="sample",

@@ -6,10 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framepack.spec.output import OutputSettings
-from framepack.spec.plan import HISTORY, SectionPlan, delivery, plan, settled_frames, spacing
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
-from framepack.spec.shapes import FPS, frames_of
-from framepack.spec.timeline import unseen_guides, unused_prompts
+from framepack.spec.plan import HISTORY
+from framepack.spec.plan import SectionPlan
+from framepack.spec.plan import delivery
+from framepack.spec.plan import plan
+from framepack.spec.plan import settled_frames
+from framepack.spec.plan import spacing
+from framepack.spec.request import EndFrame
+from framepack.spec.request import GenerationRequest
+from framepack.spec.request import GuideFrame
+from framepack.spec.request import TimedPrompt
+from framepack.spec.shapes import FPS
+from framepack.spec.shapes import frames_of
+from framepack.spec.timeline import unseen_guides
+from framepack.spec.timeline import unused_prompts
 
 
 @given(requests())

@@ -9,7 +9,10 @@ from pydantic import ValidationError
 
 from framepack.spec.model import explain
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
+from framepack.spec.request import EndFrame
+from framepack.spec.request import GenerationRequest
+from framepack.spec.request import GuideFrame
+from framepack.spec.request import TimedPrompt
 from framepack.spec.shapes import FPS
 from framepack.spec.variants import VARIANTS
 

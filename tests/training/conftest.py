@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from framepack.training.transformer.block_encoder import BlockEncoder
-from framepack.training.vae.encoder import fit_encoder, new_vae
+from framepack.training.vae.encoder import fit_encoder
+from framepack.training.vae.encoder import new_vae
 
 
 @pytest.fixture(scope="session")

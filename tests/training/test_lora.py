@@ -14,13 +14,20 @@ from safetensors.torch import load_file, save_file
 from framepack import FramePack
 from framepack.media.video import VideoWriter
 from framepack.models.lora import fuse_loras
-from framepack.training.lora.adapter import inject, save_lora
+from framepack.training.lora.adapter import inject
+from framepack.training.lora.adapter import save_lora
 from framepack.training.lora.cache import cache_clips
-from framepack.training.lora.data import Item, clips_of, find_items
+from framepack.training.lora.data import Item
+from framepack.training.lora.data import clips_of
+from framepack.training.lora.data import find_items
 from framepack.training.lora.draws import Draw
-from framepack.training.lora.examples import example, sections_of
+from framepack.training.lora.examples import example
+from framepack.training.lora.examples import sections_of
 from framepack.training.lora.run import STATE
-from framepack.training.lora.trainer import LoraRecipe, LoraTrainer, identity_of, train_lora
+from framepack.training.lora.trainer import LoraRecipe
+from framepack.training.lora.trainer import LoraTrainer
+from framepack.training.lora.trainer import identity_of
+from framepack.training.lora.trainer import train_lora
 
 RECIPE = LoraRecipe(rank=4, alpha=8.0, rate=1e-2, warm_up=1, steps=30, window=2, save_every=15)
 

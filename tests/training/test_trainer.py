@@ -12,20 +12,30 @@ from tiny_recipe import TINY
 
 import framepack
 from framepack.media.read import probe
-from framepack.models.attention import sdpa, turned_heads
-from framepack.models.blocks import Execution
-from framepack.models.encoders import load_image_encoder, load_text_encoder
-from framepack.models.packing import rotary, tokens_first
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.attention import sdpa
+from framepack.models.attention import turned_heads
+from framepack.models.hunyuan.blocks import Execution
+from framepack.models.hunyuan.encoders import load_image_encoder
+from framepack.models.hunyuan.encoders import load_text_encoder
+from framepack.models.packing import rotary
+from framepack.models.packing import tokens_first
+from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.curve import read_log
-from framepack.training.data.pool import ImagePool, PoolRecipe
+from framepack.training.data.pool import ImagePool
+from framepack.training.data.pool import PoolRecipe
 from framepack.training.data.sample_recipe import SampleRecipe
-from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonal
+from framepack.training.optimizer import Optimizer
+from framepack.training.optimizer import OptimizerRecipe
+from framepack.training.optimizer import orthogonal
 from framepack.training.transformer.export import write_tokenizers
 from framepack.training.transformer.recipe import Recipe
-from framepack.training.transformer.state import PART_BYTES, load_state, save_state
+from framepack.training.transformer.state import PART_BYTES
+from framepack.training.transformer.state import load_state
+from framepack.training.transformer.state import save_state
 from framepack.training.transformer.towers import Towers
-from framepack.training.transformer.trainer import Trainer, start_weights, train
+from framepack.training.transformer.trainer import Trainer
+from framepack.training.transformer.trainer import start_weights
+from framepack.training.transformer.trainer import train
 
 
 def test_at_the_start_heads_listen_to_text_by_row_and_by_column():

@@ -7,7 +7,7 @@ from math import ceil, floor
 import numpy as np
 from numpy.typing import NDArray
 
-from framepack.spec.shapes import exact_rate
+from framepack.spec.rates import exact_rate
 
 
 def resample_fps(

@@ -17,7 +17,7 @@ from framepack.files.atomic import AtomicFile
 from framepack.media.metadata import check_metadata
 from framepack.media.read import require_frames
 from framepack.media.sinks import Codec, Sink, SinkSpec, ZipSink
-from framepack.spec.shapes import GIF_FPS
+from framepack.spec.rates import GIF_FPS
 
 MAX_FPS = 240
 

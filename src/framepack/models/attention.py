@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from framepack.models.layers import by_rows
+from framepack.models.layers import chunked
 from framepack.models.linear import ONEDNN_DTYPES
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -287,8 +287,12 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1))
 
 
-def turned_heads(x: Tensor, linear: nn.Module, norm: RMSNorm, rope: Tensor, heads: int, rows: int | None) -> Tensor:
-    """Queries or keys of tokens, (B, L, D) to (B, L, H, E): linear, norm and RoPE, `rows` tokens at a time."""
-    return by_rows(
-        lambda part, turn: normalise_and_rotate(split_heads(linear(part), heads), norm.weight, turn), rows, x, rope
-    )
+def rotary_heads(
+    x: Tensor, linear: nn.Module, norm: RMSNorm, rope: Tensor, heads: int, chunk_size: int | None
+) -> Tensor:
+    """Queries or keys of tokens, (B, L, D) to (B, L, H, E): linear, norm and RoPE, `chunk_size` tokens at a time."""
+
+    def rotated(part: Tensor, rope: Tensor) -> Tensor:
+        return normalise_and_rotate(split_heads(linear(part), heads), norm.weight, rope)
+
+    return chunked(rotated, chunk_size, x, rope)

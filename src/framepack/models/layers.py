@@ -78,14 +78,14 @@ class FeedForward(nn.Module):
         return self.net[2](self.activated(self.net[0].proj, x))  # pyright: ignore[reportArgumentType]
 
 
-def by_rows(function: Callable[..., Tensor], rows: int | None, *tensors: Tensor) -> Tensor:
-    """Apply a token-wise function to `rows` tokens at a time: several (B or 1, L, ...) to one (B, L, ...).
+def chunked(function: Callable[..., Tensor], chunk_size: int | None, *tensors: Tensor) -> Tensor:
+    """Apply a token-wise function to `chunk_size` tokens at a time: several (B or 1, L, ...) to one (B, L, ...).
 
     Equal to one call but for rounding (matrix products of other sizes may sum in another order).
     """
-    if rows is None or tensors[0].shape[1] <= rows:
+    if chunk_size is None or tensors[0].shape[1] <= chunk_size:
         return function(*tensors)
-    parts = [function(*part) for part in zip(*(tensor.split(rows, dim=1) for tensor in tensors), strict=True)]
+    parts = [function(*part) for part in zip(*(tensor.split(chunk_size, dim=1) for tensor in tensors), strict=True)]
     return torch.cat(parts, dim=1)
 
 

@@ -8,20 +8,22 @@ latent pixels, L tokens, D width, E channels of a head.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from framepack.models.config import TransformerConfig
+from framepack.models.hunyuan.config import TransformerConfig
 
 Kernel = tuple[int, int, int]
+SCALES = (1, 2, 4)
 
-PATCH: Kernel = (1, 2, 2)
-KERNELS: dict[int, Kernel] = {1: (1, 2, 2), 2: (2, 4, 4), 4: (4, 8, 8)}
-"""Latents that one context token covers (frames, rows, columns), by scale."""
+
+def kernel_of(config: TransformerConfig, scale: int = 1) -> Kernel:
+    """Latents that one token covers, (frames, rows, columns), at a scale of the context's."""
+    return scale * config.patch_size_t, scale * config.patch_size, scale * config.patch_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,8 @@ class ContextLatents:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a wrong scale, weight or number of indices."""
-        if self.scale not in KERNELS:
-            raise ValueError(f"scale must be one of {sorted(KERNELS)}, got {self.scale}")
+        if self.scale not in SCALES:
+            raise ValueError(f"scale must be one of {', '.join(map(str, SCALES))}, got {self.scale}")
         if not 0 < self.weight <= 1:
             raise ValueError(f"weight must be above 0 and at most 1, got {self.weight}: leave the latents out for 0")
         if self.key_scale <= 0:
@@ -68,11 +70,6 @@ class PackedTokens:
     """(L_context + L_noisy,) float32, what each token's keys are multiplied by; None where that is 1 everywhere."""
     shape: tuple[int, int, int]
     """Latent frames, rows and columns of the noisy window."""
-
-    @property
-    def noisy_tokens(self) -> int:
-        """L_noisy."""
-        return self.rope.shape[0] - self.context.shape[1]
 
 
 def pad_to_multiple(x: Tensor, kernel: Kernel) -> Tensor:
@@ -109,11 +106,11 @@ def tokens_first(rope: Tensor) -> Tensor:
 
 
 class PatchEmbed(nn.Module):
-    """Noisy latents to tokens: (B, C, T, h, w) to (B, T h/2 w/2, D)."""
+    """Noisy latents to tokens: (B, C, T, h, w) to (B, T h/p w/p, D), p the patch."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.proj = nn.Conv3d(config.in_channels, config.width, PATCH, PATCH)
+        self.proj = nn.Conv3d(config.in_channels, config.width, kernel_of(config), kernel_of(config))
 
     def forward(self, latents: Tensor) -> Tensor:
         return rearrange(self.proj(latents), "b d t h w -> b (t h w) d")
@@ -124,14 +121,16 @@ class ContextEmbed(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
+        kernels = [kernel_of(config, scale) for scale in SCALES]
         self.proj, self.proj_2x, self.proj_4x = (
-            nn.Conv3d(config.in_channels, config.width, kernel, kernel) for kernel in KERNELS.values()
+            nn.Conv3d(config.in_channels, config.width, kernel, kernel) for kernel in kernels
         )
 
     def forward(self, latents: Tensor, scale: int) -> Tensor:
         """(B, C, t, h, w), padded to a multiple of the kernel, to (B, L, D)."""
         convolution = {1: self.proj, 2: self.proj_2x, 4: self.proj_4x}[scale]
-        return rearrange(convolution(pad_to_multiple(latents, KERNELS[scale])), "b d t h w -> b (t h w) d")
+        kernel: Any = convolution.stride
+        return rearrange(convolution(pad_to_multiple(latents, kernel)), "b d t h w -> b (t h w) d")
 
 
 def by_token(
@@ -145,13 +144,15 @@ def by_token(
     return frames.repeat_interleave(math.ceil(rows / scale) * math.ceil(columns / scale))
 
 
-def check_shapes(context: Sequence[ContextLatents], noisy_at: Sequence[float], shape: tuple[int, int, int]) -> None:
+def check_shapes(
+    context: Sequence[ContextLatents], noisy_at: Sequence[float], shape: tuple[int, int, int], patch: int
+) -> None:
     """Raise ValueError where context and noisy window do not fit together."""
     frames, height, width = shape
     if len(noisy_at) != frames:
         raise ValueError(f"noisy_at must have one index for each of the {frames} frames, got {len(noisy_at)}")
-    if height % 2 or width % 2:
-        raise ValueError(f"latent height and width must be even (pixels a multiple of 16), got {height}x{width}")
+    if height % patch or width % patch:
+        raise ValueError(f"latent height and width must be multiples of {patch}, got {height}x{width}")
     for span in context:
         if span.latents.shape[-2:] != (height, width):
             got = "x".join(map(str, span.latents.shape[-2:]))
@@ -166,11 +167,12 @@ def pack_context(
     shape: tuple[int, int, int],
 ) -> PackedTokens:
     """Embed the context, coarse to fine, and place it and the noisy window. See `PackedTokens`."""
-    check_shapes(context, noisy_at, shape)
-    rows, columns = shape[1] // 2, shape[2] // 2
+    patch = config.patch_size
+    check_shapes(context, noisy_at, shape, patch)
+    rows, columns = shape[1] // patch, shape[2] // patch
     weight = embed.proj.weight
     tokens, ropes, biases, scales = [], [], [], []
-    for scale in sorted(KERNELS, reverse=True):
+    for scale in sorted(SCALES, reverse=True):
         if not (spans := [span for span in context if span.scale == scale]):
             continue
         latents = torch.cat([span.latents.to(weight.device, weight.dtype) for span in spans], dim=2)

@@ -44,8 +44,3 @@ def crossfade(earlier: Tensor, later: Tensor) -> Tensor:
     """Blend two clips (T, H, W, 3) of the same frames, from the earlier one to the later one."""
     weight = torch.linspace(1, 0, len(earlier), dtype=earlier.dtype).view(-1, 1, 1, 1)
     return weight * earlier + (1 - weight) * later
-
-
-def to_uint8(frames: Tensor) -> Tensor:
-    """-1..1 to 0..255, truncated as the public application does."""
-    return (frames.float().clamp(-1, 1) * 127.5 + 127.5).to(torch.uint8)

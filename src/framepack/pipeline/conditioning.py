@@ -5,7 +5,7 @@ device holds grows neither with the sections nor with the prompts.
 """
 
 from dataclasses import dataclass, replace
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +14,10 @@ from torch import Tensor
 from framepack.media.cuts import cuts
 from framepack.media.edit import edited, fitted
 from framepack.media.image import load_image
-from framepack.memory import Effort, MemoryManager
 from framepack.models.conditioning import ConditionTable
-from framepack.models.encoders import TextFeatures
+from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.models.transfer import to_device, to_host
-from framepack.pipeline.choices import Choices
+from framepack.pipeline.runner import Runner
 from framepack.sampling import needs_negative
 from framepack.spec.plan import Said, SectionPlan
 from framepack.spec.request import GenerationRequest
@@ -30,19 +29,19 @@ Mix = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """Encoded inputs. Keys of `bank` and `features` are the plan's: "start", "end", "frame:0" ..."""
+class Conditioning:
+    """Encoded prompts and pictures. Keys of `latents` and `features` are the plan's: "start", "end", "frame:0" ..."""
 
-    bank: dict[str, Tensor]
-    """(1, C, 1, h, w) float32 latents of the pictures, on the device."""
+    latents: dict[str, Tensor]
+    """(1, C, t, h, w) float32 of the pictures, t = 1, or of clips, on the device."""
     features: dict[str, Tensor]
-    """(1, N, I) SigLIP features of the pictures, in RAM."""
+    """(1, N, I) of the pictures, in RAM; empty for a family that has none."""
     texts: dict[Said, TextFeatures]
     """In RAM."""
 
 
 def load_pictures(request: GenerationRequest) -> tuple[dict[str, np.ndarray], list[str]]:
-    """All pictures of a request, edited and brought to the video's size: uint8 (H, W, 3) by bank key.
+    """All pictures of a request, edited and brought to the video's size: uint8 (H, W, 3) by key.
 
     And a sentence for each of which that cuts off much.
     """
@@ -60,49 +59,27 @@ def prompts_of(request: GenerationRequest, sections: tuple[SectionPlan, ...]) ->
     return list(dict.fromkeys(prompts))
 
 
-def encode_inputs(
-    memory: MemoryManager, pictures: dict[str, np.ndarray], prompts: list[Said], choices: Choices
-) -> Inputs:
+def encode(runner: Runner, pictures: dict[str, np.ndarray], prompts: list[Said]) -> Conditioning:
     """Run the text encoders, the image encoder and the VAE's encoder."""
-
-    def read_prompts(effort: Effort) -> dict[Said, TextFeatures]:
-        with memory.lease("text", activations=choices.room("text")) as text_encoder:
-            return {said: in_ram(text_encoder.encode(said.text, still=said.still)) for said in prompts}
-
-    def look_at_pictures(effort: Effort) -> dict[str, Tensor]:
-        with memory.lease("image", activations=choices.room("image")) as image_encoder:
-            return {key: to_host(image_encoder.encode(picture)) for key, picture in pictures.items()}
-
-    def encode_pictures(effort: Effort) -> dict[str, Tensor]:
-        tiled = choices.encode_at(effort) == "tiled"
-        with memory.lease("vae", activations=choices.room("encode", effort)) as vae:
-            return {key: vae.encode(picture[None], spatial_tiling=tiled) for key, picture in pictures.items()}
-
-    knobs = {"resident", "disk"}
-    return Inputs(
-        texts=memory.attempt("text", read_prompts, heeds=knobs),
-        features=memory.attempt("image", look_at_pictures, heeds=knobs),
-        bank=memory.attempt("encode", encode_pictures, heeds=knobs | {"tiled"}, **tiles(choices)),
+    texts = runner.run(
+        "text",
+        lambda text, modes: {said: in_ram(text.encode(said.text, still=said.still)) for said in prompts},
     )
+    features: dict[str, Tensor] = {}
+    if "image" in runner.stages:
+        features = runner.run(
+            "image", lambda image, modes: {key: to_host(image.encode(pixels)) for key, pixels in pictures.items()}
+        )
+    latents = runner.run(
+        "encode",
+        lambda vae, modes: {key: vae.encode(pixels[None], mode=modes.encode) for key, pixels in pictures.items()},
+    )
+    return Conditioning(latents=latents, features=features, texts=texts)
 
 
 def in_ram(features: TextFeatures) -> TextFeatures:
     """The same features, off the device."""
     return replace(features, text=to_host(features.text), pooled=features.pooled.cpu())
-
-
-class Consent(TypedDict):
-    """What `MemoryManager.attempt` is told of tiles."""
-
-    consent: bool
-    advice: str
-
-
-def tiles(choices: Choices) -> Consent:
-    """Whether the VAE may be tiled when memory runs out, and what to advise where it may not."""
-    consent = choices.tiling != "never"
-    advice = "" if consent else "allow VAE tiles, which leave faint seams, with --vae-tiling allow"
-    return {"consent": consent, "advice": advice}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +89,7 @@ class Tables:
     A long video with an end frame has as many mixes as sections, so only those in use are on the device.
     """
 
-    memory: MemoryManager
+    runner: Runner
     by_prompt: dict[Said, ConditionTable]
     """Without image tokens: each section brings its own."""
     by_mix: dict[Mix, Tensor]
@@ -123,43 +100,36 @@ class Tables:
 
         Raises MemoryExhaustedError where the device has no room for it.
         """
-        waiting = replace(self.by_prompt[prompt], image=self.by_mix[section.image])
-        device = self.memory.device
-        return self.memory.attempt("prepare", lambda effort: waiting.to(device), heeds={"resident", "disk"})
+        waiting = self.by_prompt[prompt]
+        waiting = replace(waiting, image=self.by_mix.get(section.image, waiting.image))
+        device = self.runner.device
+        return self.runner.memory.attempt(
+            "prepare", lambda effort: waiting.to(device), heeds=self.runner.stages["prepare"].supports
+        )
 
 
 def make_tables(
-    memory: MemoryManager,
-    inputs: Inputs,
-    sections: tuple[SectionPlan, ...],
-    sigmas: Tensor,
-    guidance: float,
-    choices: Choices,
+    runner: Runner, conditioning: Conditioning, sections: tuple[SectionPlan, ...], sigmas: Tensor, guidance: float
 ) -> Tables:
     """Everything that step, prompt and picture decide, for all steps and sections of the job; one at a time."""
-    device = memory.device
+    device, features, prepare = runner.device, conditioning.features, runner.stages["prepare"]
     timesteps = (sigmas[:-1] * NOISE_SCALE).to(device)
     scale = torch.tensor([guidance * NOISE_SCALE], device=device)
-    no_image = inputs.features["start"][:, :0].to(device)
+    mixes = dict.fromkeys(section.image for section in sections) if features else {}
 
-    def work(effort: Effort) -> Tables:
-        with memory.lease("transformer", once=True, activations=choices.room("prepare")) as transformer:
-            by_prompt = {
-                prompt: transformer.condition(
-                    timesteps, scale, text.pooled.to(device), to_device(text.text, device), None, no_image
-                ).to("cpu")
-                for prompt, text in inputs.texts.items()
-            }
-            by_mix = {
-                mix: to_host(transformer.project_image(mix_features(inputs.features, mix, device)))
-                for mix in dict.fromkeys(section.image for section in sections)
-            }
-        return Tables(memory=memory, by_prompt=by_prompt, by_mix=by_mix)
+    def work(transformer: Any, modes: Any) -> Tables:
+        def table(text: TextFeatures) -> ConditionTable:
+            pooled, tokens = text.pooled.to(device), to_device(text.text, device)
+            return prepare.work(transformer, timesteps, scale, pooled, tokens, None, None, modes=modes).to("cpu")
 
-    return memory.attempt("prepare", work, heeds={"resident", "disk"})
+        by_prompt = {prompt: table(text) for prompt, text in conditioning.texts.items()}
+        by_mix = {mix: to_host(transformer.project_image(mixed(features, mix, device))) for mix in mixes}
+        return Tables(runner=runner, by_prompt=by_prompt, by_mix=by_mix)
+
+    return runner.run("prepare", work)
 
 
-def mix_features(features: dict[str, Tensor], mix: Mix, device: torch.device) -> Tensor:
+def mixed(features: dict[str, Tensor], mix: Mix, device: torch.device) -> Tensor:
     """Weighted mean of the pictures' features, on the device; a single picture's are passed on untouched."""
     if len(mix) == 1:
         return to_device(features[mix[0][0]], device)

@@ -4,18 +4,20 @@ The sampler sees only (x, step) -> x0. State of a section is the caches made her
 A step that runs out of memory is done again, alone, with less.
 """
 
+from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from framepack.memory import Effort, MemoryManager
 from framepack.models.cache_protocol import BlockCache
+from framepack.models.conditioning import ConditionTable
 from framepack.models.packing import PackedTokens
-from framepack.models.transformer import ConditionTable
-from framepack.pipeline.choices import Choices
+from framepack.pipeline.runner import Runner
 from framepack.sampling import Denoiser, guide, x0_of
+from framepack.spec.plan import Noise
 
 
 @dataclass(kw_only=True)
@@ -27,38 +29,49 @@ class Branch:
 
 
 def make_denoiser(
-    memory: MemoryManager,
-    packed: PackedTokens,
-    sigmas: Tensor,
-    branches: list[Branch],
-    cfg: float,
-    cfg_rescale: float,
-    choices: Choices,
+    runner: Runner, packed: PackedTokens, sigmas: Tensor, branches: list[Branch], cfg: float, cfg_rescale: float
 ) -> Denoiser:
     """The denoiser of one section. `branches` is [positive] or [positive, negative]; x is float32 (1, C, T, h, w)."""
-    levels = sigmas.tolist()
+    levels, sample = sigmas.tolist(), runner.stages["sample"]
 
     def denoise(x: Tensor, step: int) -> Tensor:
-        def velocities(effort: Effort) -> list[Tensor]:
+        def velocities(transformer: Any, modes: Any) -> list[Tensor]:
+            # a pass that runs out of memory must leave the caches as they were
             caches = [copy(branch.cache) for branch in branches]
-            room, last = choices.room("sample", effort), step + 2 == len(levels)
-            with memory.lease("transformer", activations=room, last=last) as transformer:
-                transformer.execution = replace(transformer.execution, rows=choices.rows_at(effort))
-                made = [
-                    transformer(x, branch.table.step(step), packed, cache)
-                    for branch, cache in zip(branches, caches, strict=True)
-                ]
+            made = [
+                sample.work(transformer, x, branch.table.step(step), packed, cache, modes=modes)
+                for branch, cache in zip(branches, caches, strict=True)
+            ]
             for branch, cache in zip(branches, caches, strict=True):
                 branch.cache = cache
             return made
 
-        made = memory.attempt("step", velocities, heeds={"resident", "rows", "disk"})
+        made = runner.run("sample", velocities, phase="step", last=step + 2 == len(levels))
         return x0_of(x, made[0] if len(made) == 1 else guide(made[0], made[1], cfg, cfg_rescale), levels[step])
 
     return denoise
 
 
-def draw_noise(generator: torch.Generator, like: Tensor, frames: int) -> Tensor:
-    """The next section's noise, float32 (1, C, frames, h, w), drawn on the CPU so every device sees the same."""
-    _, channels, _, height, width = like.shape
-    return torch.randn((1, channels, frames, height, width), generator=generator, dtype=torch.float32)
+class NoiseSource:
+    """Draws the noise of any section, in any order, on the CPU, so that every device sees the same."""
+
+    def __init__(self, latents: Sequence[int], like: Tensor) -> None:
+        """latents: of each section of the plan, in its order. like: a latent (1, C, t, h, w)."""
+        self._latents, self._like = latents, like
+        self._generator = torch.Generator("cpu")
+        self._at: Noise | None = None
+        """Where the generator is."""
+
+    def draw(self, noise: Noise, latents: int) -> Tensor:
+        """float32 (1, C, latents, h, w)."""
+        if self._at is None or self._at.seed != noise.seed or self._at.draw > noise.draw:
+            self._generator.manual_seed(noise.seed)
+            self._at = Noise(noise.seed)
+        for before in self._latents[self._at.draw : noise.draw]:
+            self._normal(before)
+        self._at = Noise(noise.seed, noise.draw + 1)
+        return self._normal(latents)
+
+    def _normal(self, latents: int) -> Tensor:
+        _, channels, _, height, width = self._like.shape
+        return torch.randn((1, channels, latents, height, width), generator=self._generator, dtype=torch.float32)

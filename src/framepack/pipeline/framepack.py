@@ -5,124 +5,116 @@ grow with the video's length. Source of the method: FramePack (arXiv 2504.12626)
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Self
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from framepack.memory import FileSlice, MemoryManager
 from framepack.memory.report import NOT_LOADED
-from framepack.pipeline.choices import Choices, Tiling, check_tiling
-from framepack.pipeline.conditioning import Inputs, encode_inputs, load_pictures, prompts_of
-from framepack.pipeline.device import choose_device
-from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
+from framepack.models.family import Component
+from framepack.pipeline.conditioning import Conditioning, encode, load_pictures, prompts_of
+from framepack.pipeline.engine import Engine, Given, Made, SectionResult, nothing_given, whole
+from framepack.pipeline.estimate import Estimator
+from framepack.pipeline.in_files import check_lora_room, stay_in_files
+from framepack.pipeline.memory_plan import MemoryPlan, Tiling, check_tiling
 from framepack.pipeline.output import VideoOutput
-from framepack.pipeline.run import Run
-from framepack.pipeline.skeleton import Skeleton
-from framepack.pipeline.usable import check_inputs
-from framepack.pipeline.work import WorkFolder
+from framepack.pipeline.runner import Runner
+from framepack.pipeline.section_store import SectionStore, shape_of
+from framepack.pipeline.stages import stages_of
+from framepack.pipeline.usable import check_conditioning
 from framepack.spec.attention import left_to_sdpa
-from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
+from framepack.spec.events import Event, Finished, Notice, Planned, SectionDone, StageStarted
 from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, Lora
 from framepack.spec.unheeded import unheeded
-from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader, choose_dtypes
-from framepack.weights.sources import ModelSource
+from framepack.weights.loader import Loader
+from framepack.weights.meta import MetaModels
+
+BUSY = "this model makes a video already: let that one end or close it, or load the model once more"
 
 
 class FramePack:
-    """A loaded model. `FramePack.load("mini").generate(request)` yields events; one generation at a time."""
+    """A model; `framepack.load` makes it. One generation at a time: another one is refused until it ends.
+
+    with framepack.load("mini") as model:
+        for event in model.generate(request): ...
+    """
 
     def __init__(self, loader: Loader, memory: MemoryManager, tiling: Tiling = "never") -> None:
-        """Use `load`; `memory` lends "text", "image", "vae" and "transformer"."""
+        """Use `framepack.load`. Checks that all files are there, reads none yet; `memory` lends the components."""
+        check_tiling(tiling)
         self.model = loader.variant.name
+        self.family = loader.family
         self.loader = loader
         self.memory = memory
         self.tiling: Tiling = tiling
         """Whether the VAE may work in spatial tiles, which leave faint seams, where memory is short."""
         self.mapped: frozenset[str] = frozenset()
-        """Modules whose weights stay in their files."""
-        self.foresight = Foresight(Skeleton(loader.folders, loader.dtypes), memory.device)
+        """Components whose weights stay in their files."""
+        self.estimator = Estimator(MetaModels(loader.family, loader.places, loader.precision), memory.device)
+        self.stages = stages_of(loader.family, loader.attention)
         self.loras: tuple[Lora, ...] = ()
         """What the transformer's weights hold beside their own."""
         self.lora_times: tuple[int, ...] = ()
         """When these files were last changed, nanoseconds."""
         self.lora_notices: tuple[str, ...] = ()
         """What of them has no effect."""
+        self._at_work = Lock()
+        self.add_components()
 
     @classmethod
-    def load(
-        cls,
-        model: str = "mini",
-        *,
-        models_dir: Path | str | None = None,
-        dtype: str | None = None,
-        device: str | torch.device | None = "auto",
-    ) -> Self:
-        """Find `model` (a key of VARIANTS) and prepare to load its parts when they are first needed.
+    def load(cls, model: str = "mini", **machine: Any) -> "FramePack":
+        """As `framepack.load`."""
+        from framepack.pipeline.load import load
 
-        dtype: float32, bfloat16 or float16; None is what suits the device. device: "auto" and None are the best there
-        is. Raises ValueError where files are missing and for a device that is not here.
-        """
-        if model not in VARIANTS:
-            raise ValueError(f"model must be one of {', '.join(VARIANTS)}, got {model!r}")
-        where = choose_device(device)
-        source = ModelSource(models_dir=None if models_dir is None else Path(models_dir))
-        return cls.from_loader(Loader(VARIANTS[model], source, choose_dtypes(where, dtype)), MemoryManager(where))
+        return load(model, **machine)
 
-    @classmethod
-    def from_loader(cls, loader: Loader, memory: MemoryManager, tiling: Tiling = "never") -> Self:
-        """Put a loader's parts into the care of `memory`. Checks that all files are there, reads none yet.
+    def __enter__(self) -> Self:
+        return self
 
-        tiling: "never", "allow" where nothing exact fits, or "always"; see `choices`.
-        """
-        check_tiling(tiling)
-        _ = loader.folders
-        framepack = cls(loader, memory, tiling)
-        framepack.add_parts()
-        return framepack
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
-    def add_parts(self) -> None:
-        """Put everything into the care of `memory`; each part is loaded when first needed."""
-        self.mapped = stay_in_files(self.memory.budget, self.loader.sizes(), changed=bool(self.loras))
-        self.add_text()
-        self.memory.add("image", self.loader.image)
-        self.memory.add("vae", self.loader.vae)
-        self.add_transformer()
-
-    def forget(self) -> None:
-        """Let go of all weights, so that another model has the room; they are read anew when next needed."""
+    def close(self) -> None:
+        """Let go of all weights and files."""
         self.memory.close()
-        self.add_parts()
 
-    def add_text(self) -> None:
-        """Put the text encoders into the care of `memory`; as the transformer, they may stay in their files.
+    def add_components(self) -> None:
+        """Put everything into the care of `memory`; each component is loaded when first needed."""
+        self.mapped = self._in_files(self.loader.sizes())
+        for component in self.family.components:
+            self._add(component)
 
-        They are passed through once a prompt, so no pinned buffers hold them: the transformer needs those more.
-        """
-        files: dict[str, FileSlice] | None = {} if "text" in self.mapped else None
-        load = partial(self.loader.text, files)
-        self.memory.add("text", load, files=files, blocks=lambda text: text.blocks, pin=False)
+    def unload(self) -> None:
+        """Let go of all weights, so that another model has the memory; they are read anew when next needed."""
+        self.memory.close()
+        self.add_components()
 
-    def add_transformer(self) -> None:
-        """Put the transformer, with the LoRAs in use, into the care of `memory`; it is loaded when first needed.
-
-        Where RAM is limited, or too small, its weights stay in their files, unless LoRAs have changed them.
-        """
-        files: dict[str, FileSlice] | None = {} if "transformer" in self.mapped else None
+    def _add(self, component: Component) -> None:
+        """Where RAM is limited, or too small, weights stay in their files, unless LoRAs have changed them."""
+        files: dict[str, FileSlice] | None = {} if component.name in self.mapped else None
+        loras = self.loras if component.loras else ()
         self.memory.add(
-            "transformer",
-            partial(self.loader.transformer, self.loras, files),
+            component.name,
+            partial(self.loader.load, component.name, loras=loras, files=files),
             files=files,
-            blocks=lambda model: model.blocks,
-            once=lambda model: model.once_per_job,
+            blocks=component.blocks,
+            once=component.once,
+            pin=component.pin,
         )
 
+    def _in_files(self, sizes: dict[str, int]) -> frozenset[str]:
+        return stay_in_files(self.family, self.memory.budget, sizes, changed=bool(self.loras))
+
     def use_loras(self, loras: tuple[Lora, ...]) -> None:
-        """Let the transformer hold these LoRAs and no others: where they differ, it will be loaded anew.
+        """Let the model hold these LoRAs and no others: where they differ, it will be loaded anew.
 
         Raises LoraError for one that does not fit, ValueError for more RAM than allowed, OSError for a missing file.
         """
@@ -138,26 +130,24 @@ class FramePack:
     def reload_transformer(self) -> None:
         """Forget the transformer, and whatever was added to it; it is read from disk when next needed."""
         self.memory.remove("transformer")
-        there = {name for name, part in self.memory.report().modules.items() if part.where != NOT_LOADED}
-        waiting = {name: size for name, size in self.loader.sizes().items() if name not in there}
-        if "text" in self.mapped:
-            waiting.pop("text", None)
-        stay = stay_in_files(self.memory.budget, waiting, changed=bool(self.loras))
-        self.mapped = (self.mapped & {"text"}) | (stay & {"transformer"})
-        self.add_transformer()
+        modules = self.memory.report().modules
+        there = {name for name, part in modules.items() if part.where != NOT_LOADED} | (self.mapped - {"transformer"})
+        stay = self._in_files({name: size for name, size in self.loader.sizes().items() if name not in there})
+        self.mapped = (self.mapped - {"transformer"}) | (stay & {"transformer"})
+        self._add(self.family["transformer"])
 
     def plan(
-        self, request: GenerationRequest, sections: tuple[SectionPlan, ...], picture: tuple[int, int]
-    ) -> tuple[Choices, Planned]:
-        """How the job is to be done at `picture`, (height, width), and what it is foreseen to take.
+        self, request: GenerationRequest, sections: tuple[SectionPlan, ...], size: tuple[int, int]
+    ) -> tuple[MemoryPlan, Planned]:
+        """How the job is done at `size`, (height, width), and what it takes.
 
         Raises ValueError where it cannot be done, or not without a change of the picture that nobody allowed.
         """
         memory = self.memory
-        return self.foresight.of(
+        return self.estimator.plan(
             request,
             sections,
-            picture,
+            size,
             memory.budget,
             tiling=self.tiling,
             high_vram=memory.high_vram,
@@ -168,7 +158,7 @@ class FramePack:
     @torch.inference_mode()
     def generate(
         self, request: GenerationRequest, *, outputs: Path | str = Path("outputs"), work: Path | str | None = None
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """Make the video of `request`, yielding events: `Planned` before the first work, `Finished` as the last one.
 
         outputs: where a request without a path puts its file. work: a folder that keeps each finished section; the
@@ -176,51 +166,122 @@ class FramePack:
         Raises ValueError for what the user can mend (a file, a size, another model, a folder that another run uses),
         OSError for a full disk.
         """
+        yield from self._alone(self._generate(request, Path(outputs), None if work is None else Path(work)), request)
+
+    @torch.inference_mode()
+    def sections(
+        self, request: GenerationRequest, given: Given = nothing_given, *, history: Tensor | None = None
+    ) -> Generator[Event | Made]:
+        """Make the video of `request` without any file: events, and a `SectionResult` for each section.
+
+        given: latents of sections that exist already; they are not made again. history: see `Engine`.
+        """
+        yield from self._alone(self._sections(request, given, history), request)
+
+    def frames(self, request: GenerationRequest) -> np.ndarray:
+        """The whole video of `request`, uint8 (T, H, W, 3) at the model's own rate; no file is written."""
+        sections, made = plan(request.resolved()), self.sections(request)
+        runs = [event.frames for event in made if isinstance(event, SectionResult) and event.frames is not None]
+        return whole(sections, runs).numpy()[: request.frame_count]
+
+    def _alone(self, made: Generator[Any], request: GenerationRequest) -> Generator[Any]:
         if request.model != self.model:
             raise ValueError(f"this is {self.model}, the request asks for {request.model}: load that model instead")
-        request = request.resolved()
+        if not self._at_work.acquire(blocking=False):
+            raise ValueError(BUSY)
         try:
-            yield from self._generate(request, Path(outputs), None if work is None else Path(work))
+            yield from made
         finally:
             self.memory.end_job()
+            self._at_work.release()
 
-    def _generate(self, request: GenerationRequest, outputs: Path, work: Path | None) -> Iterator[Event]:
-        began = time.monotonic()
+    def _begin(
+        self, request: GenerationRequest, sections: tuple[SectionPlan, ...]
+    ) -> Generator[Event, None, tuple[Runner, dict[str, np.ndarray]]]:
+        """Read the pictures, plan the work, and say what there is to be said before it."""
         yield StageStarted(stage="encode", message="reading pictures and prompt")
         self.use_loras(request.loras)
-        sections = plan(request)
         pictures, cut = load_pictures(request)
-        choices, planned = self.plan(request, sections, pictures["start"].shape[:2])
+        memory_plan, planned = self.plan(request, sections, pictures["start"].shape[:2])
         yield planned
-        told = (*self.loader.notices(), *self.lora_notices, *left_to_sdpa(self.loader.attention_name, sections))
-        for message in (*told, *unheeded(request), *cut):
+        of_model = (*self.loader.notices(), *self.lora_notices, *left_to_sdpa(self.loader.attention_name, sections))
+        for message in (*of_model, *unheeded(request), *cut):
             yield Notice(message=message)
+        return Runner(self.memory, memory_plan, self.stages), pictures
+
+    def _encoded(
+        self,
+        runner: Runner,
+        request: GenerationRequest,
+        sections: tuple[SectionPlan, ...],
+        pictures: dict[str, np.ndarray],
+    ) -> Generator[Event, None, Conditioning]:
+        """What the pictures and prompts become."""
+        conditioning = encode(runner, pictures, prompts_of(request, sections))
+        check_conditioning(conditioning, self.model)
+        yield from notices(conditioning)
+        yield StageStarted(stage="prepare", message="preparing all steps")
+        return conditioning
+
+    def _sections(self, request: GenerationRequest, given: Given, history: Tensor | None) -> Generator[Event | Made]:
+        request = request.resolved()
+        sections = plan(request)
+        runner, pictures = yield from self._begin(request, sections)
+        conditioning = yield from self._encoded(runner, request, sections, pictures)
+        yield from Engine(runner, request, sections, conditioning, history=history).run(given)
+
+    def _generate(self, request: GenerationRequest, outputs: Path, work: Path | None) -> Generator[Event]:
+        began, request = time.monotonic(), request.resolved()
+        sections = plan(request)
+        runner, pictures = yield from self._begin(request, sections)
         with (
-            WorkFolder.open(work, request, outputs) as folder,
-            VideoOutput.open(request, outputs, folder, sections) as video,
+            SectionStore.open(work, request, outputs) as store,
+            VideoOutput.open(request, outputs, store, sections) as video,
         ):
-            for message in folder.notices:
+            for message in store.notices:
                 yield Notice(message=message)
             if video.kept:
                 yield Notice(message=f"what an earlier run had made under this name is kept as {video.kept}")
-            inputs = encode_inputs(self.memory, pictures, prompts_of(request, sections), choices)
-            check_inputs(inputs, self.model)
-            folder.save_conditioning(inputs.bank["start"], inputs.texts[sections[0].said], inputs.features["start"])
-            yield from notices(inputs)
-            yield StageStarted(stage="prepare", message="preparing all steps")
-            run = Run(self.memory, request, sections, inputs, folder, video, choices)
-            finished = yield from run.take_over()
-            for section in sections[finished:]:
-                yield from run.section(section)
+            sections = store.take.of(sections)
+            conditioning = yield from self._encoded(runner, request, sections, pictures)
+            store.save_conditioning(conditioning, sections[0].said)
+            yield from recorded(Engine(runner, request, sections, conditioning), store, video)
             yield StageStarted(stage="finish", message="finishing the file")
             file, frames = video.finish()
         yield Finished(file=file, frames=frames, seconds=time.monotonic() - began)
 
 
-def notices(inputs: Inputs) -> Iterator[Notice]:
+def recorded(engine: Engine, store: SectionStore, video: VideoOutput) -> Iterator[Event]:
+    """Let the engine make what the store lacks; write down each section, then its frames, and say how far it is."""
+    sections, like = engine.sections, engine.latents["start"]
+    there, frames_sum, damaged = store.intact(sections, like)
+    lost = video.lost(there - 1, frames_sum) if there else ""
+    for message in filter(None, (damaged, lost and f"{lost}: its frames are decoded again from the finished sections")):
+        yield Notice(message=message)
+
+    def given(section: SectionPlan) -> Tensor | None:
+        return store.load_section(section.index, shape_of(section, like))[0] if section.index < there else None
+
+    for made in engine.run(given, frames_from=0 if lost else there):
+        if not isinstance(made, SectionResult):
+            yield made
+            continue
+        index = made.section.index
+        if made.frames is not None:
+            video.write(index, made.frames.numpy())
+        if not made.given or lost or store.older:
+            store.save_section(index, made.latents, video.sum)
+        if index == there - 1 and store.older:
+            store.sign()
+        if not made.given or index == there - 1 < len(sections) - 1:
+            file, frames = video.publish(index, made.provisional.numpy())
+            yield SectionDone(section=index, sections=len(sections), frames=frames, seconds=made.seconds, file=file)
+
+
+def notices(made: Conditioning) -> Iterator[Notice]:
     """What the encoders had to leave out, and, once for all prompts, what the model does not know."""
-    for text in inputs.texts.values():
+    for text in made.texts.values():
         if message := text.notice():
             yield Notice(message=message)
-    if unknown := next((text.unknown for text in inputs.texts.values() if text.unknown), None):
+    if unknown := next((text.unknown for text in made.texts.values() if text.unknown), None):
         yield Notice(message=unknown)

@@ -15,11 +15,15 @@ class History:
     Those zeros are real inputs of the model (FramePack, arXiv 2504.12626): a first section sees them as context.
     """
 
-    def __init__(self, grows: Literal["backward", "forward"], empty: Tensor, keep: int) -> None:
-        """Begin with `keep` times `empty`, a (1, C, 1, h, w) latent of zeros."""
+    def __init__(
+        self, grows: Literal["backward", "forward"], like: Tensor, keep: int, begin: Tensor | None = None
+    ) -> None:
+        """like: a latent (1, C, t, h, w). begin: latents that are there already, in timeline order."""
         self.backward = grows == "backward"
         self.keep = keep
-        self.latents = torch.zeros_like(empty).repeat(1, 1, keep, 1, 1)
+        self.latents = torch.zeros_like(like[:, :, :1]).repeat(1, 1, keep, 1, 1)
+        if begin is not None:
+            self.add(begin)
 
     def add(self, latents: Tensor) -> None:
         """Let (1, C, T, h, w) in timeline order join at the growing edge."""

@@ -24,11 +24,11 @@ from framepack.media.timing import resample_fps
 from framepack.media.video import FORMATS, VideoWriter
 from framepack.pipeline.like import CONTENTS, fingerprints
 from framepack.pipeline.seal import DamagedError, sum_of
-from framepack.pipeline.work import WorkFolder
+from framepack.pipeline.section_store import SectionStore
 from framepack.spec.output import SUFFIXES
 from framepack.spec.plan import SectionPlan, settled_frames
+from framepack.spec.rates import resampled_count
 from framepack.spec.request import GenerationRequest
-from framepack.spec.shapes import FPS, resampled_count
 
 AGAIN = "with a work folder (--work), the same job makes it again from the finished sections"
 OTHERS_WRITE = 600.0
@@ -41,7 +41,7 @@ class VideoOutput:
     """The files of one job. `frames_encoded` counts the encoder's work, provisional tails included."""
 
     def __init__(
-        self, request: GenerationRequest, path: Path, folder: WorkFolder, sections: tuple[SectionPlan, ...]
+        self, request: GenerationRequest, path: Path, folder: SectionStore, sections: tuple[SectionPlan, ...]
     ) -> None:
         self.settings = request.output
         self.path = path
@@ -51,6 +51,7 @@ class VideoOutput:
         self.folder = folder
         self.backward = sections[0].grows == "backward"
         self.settled = settled_frames(sections)
+        self.rate = request.geometry.fps
         self.frames = request.frame_count
         """frames of the model's rate that are delivered; what lies behind them is dropped"""
         self.metadata = metadata_of(request)
@@ -65,7 +66,7 @@ class VideoOutput:
     @classmethod
     @contextmanager
     def open(
-        cls, request: GenerationRequest, outputs: Path, folder: WorkFolder, sections: tuple[SectionPlan, ...]
+        cls, request: GenerationRequest, outputs: Path, folder: SectionStore, sections: tuple[SectionPlan, ...]
     ) -> "Iterator[VideoOutput]":
         """Choose the file's name and see that it can be written. Whatever ends the block early, the part stays.
 
@@ -122,7 +123,7 @@ class VideoOutput:
     def planned(self, index: int) -> int:
         """How many frames of the output settle up to section `index`."""
         delivered = (range(s.start, min(s.stop, self.frames)) for s in self.settled[: index + 1])
-        return sum(resampled_count(len(s), FPS, self.settings.fps, start=s.start) for s in delivered)
+        return sum(resampled_count(len(s), self.rate, self.settings.fps, start=s.start) for s in delivered)
 
     def write(self, index: int, frames: np.ndarray) -> None:
         """Encode section `index`'s settled frames, uint8 (T, H, W, 3), once, and let them join the settled file.
@@ -185,7 +186,7 @@ class VideoOutput:
     def encode(self, file: Path, frames: np.ndarray, first: int) -> list[Path]:
         """Encode frames from the video's frame `first` on, at the output's rate: [file], or [] where none falls in."""
         delivered = frames[: max(self.frames - first, 0)]
-        wanted = list(resample_fps(delivered, FPS, self.settings.fps, start=first))
+        wanted = list(resample_fps(delivered, self.rate, self.settings.fps, start=first))
         if not wanted:
             return []
         height, width = frames.shape[1:3]
@@ -217,7 +218,7 @@ class VideoOutput:
 
     def grown(self, index: int) -> Path:
         """Where the frames are that are settled after section `index`."""
-        return self.folder.path / f"settled-{index:04d}{self.suffix}"
+        return self.folder.path / f"{self.folder.take.stem(index).replace('section', 'settled')}{self.suffix}"
 
     def in_order(self, older: list[Segment], newer: list[Path]) -> list[Path | Segment]:
         """Files in timeline order: the newer one lies at the growing edge."""

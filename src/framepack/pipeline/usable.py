@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from framepack.models.transfer import to_host
-from framepack.pipeline.conditioning import Inputs
+from framepack.pipeline.conditioning import Conditioning
 
 Component = Literal["text encoders", "image encoder", "VAE's encoder", "VAE"]
 
@@ -32,12 +32,12 @@ def require_usable(component: Component, output: Tensor, model: str) -> None:
         )
 
 
-def check_inputs(inputs: Inputs, model: str) -> None:
+def check_conditioning(made: Conditioning, model: str) -> None:
     """UnusableError for what an encoder made of a prompt or picture."""
-    for text in inputs.texts.values():
+    for text in made.texts.values():
         require_usable("text encoders", text.text, model)
         require_usable("text encoders", text.pooled, model)
-    for features in inputs.features.values():
+    for features in made.features.values():
         require_usable("image encoder", features, model)
-    for latent in inputs.bank.values():
+    for latent in made.latents.values():
         require_usable("VAE's encoder", latent, model)

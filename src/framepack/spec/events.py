@@ -15,7 +15,9 @@ Stage = Literal["load", "encode", "plan", "prepare", "section", "decode", "finis
 
 Part = Literal["text", "image", "encode", "prepare", "sample", "decode"]
 Placement = Literal["resident", "offloaded", "streamed"]
-Way = Literal["whole", "rows", "tiled"]
+VaeMode = Literal["whole", "chunked", "tiled"]
+"""How the VAE works: on the whole picture; a few rows of pixels at a time, exact with less memory; in spatial tiles,
+which leave faint seams."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +33,10 @@ class PlannedStage:
     """The same in words, with the number of blocks."""
     from_disk: bool
     """Weights are read from their files each time, as RAM does not hold them."""
-    rows: int | None
+    chunk_size: int | None
     """Tokens at a time in the transformer's blocks; None where that does not apply, or all at once."""
-    way: Way | None
-    """How the VAE works: the whole picture, in rows (exact, less memory), in tiles (faint seams)."""
+    mode: VaeMode | None
+    """Of the VAE."""
     weights: int
     """On the device during the work, all modules together."""
     activations: int

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import model_validator
 
 from framepack.spec.model import File, Model
+from framepack.spec.rates import GIF_FPS
 from framepack.spec.rules import shortened, within
-from framepack.spec.shapes import GIF_FPS
 
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
 SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, ".zip": "png"}

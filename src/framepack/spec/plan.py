@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from framepack.spec.geometry import Geometry, TimeTiles
 from framepack.spec.request import GenerationRequest
-from framepack.spec.shapes import FPS, frames_of
 from framepack.spec.timeline import (
     guides_in,
     guides_of,
@@ -24,13 +24,20 @@ from framepack.spec.timeline import (
 )
 from framepack.spec.variants import VARIANTS
 
-HISTORY_1X, HISTORY_2X, HISTORY_4X = 1, 2, 16
-HISTORY = HISTORY_1X + HISTORY_2X + HISTORY_4X
-"""Latents of context beside the start image: 19."""
 LEAST_MOTION, MOST_MOTION = 0.5, 1.22
 """Space between RoPE indices at motion -1 and 1; beyond it mini is over 1 dB farther from a true video so fast."""
 MOST_CONSISTENCY = 1.06
 """What the start picture's keys are multiplied by at consistency 2, and divided by at 0."""
+
+
+class Noise(NamedTuple):
+    """Where a section's noise comes from: of the generator of `seed`, the draw after `draw` others.
+
+    Each draw before it has the size of one section's: those of the plan, in order.
+    """
+
+    seed: int
+    draw: int = 0
 
 
 class Said(NamedTuple):
@@ -81,13 +88,16 @@ class Cut:
     """Latents at the growing edge that are decoded once this section is made."""
     overlap: int
     """Frames of that clip which cross-fade with the video so far."""
+    frames: int
+    """Frames that it adds to the video."""
     unsettled: int
     """Frames at the growing edge that the next section will still blend; 0 in the last one."""
 
     @property
-    def settled(self) -> int:
-        """Latents of the timeline that exist after this section, shown anchors included."""
-        return len(self.latents) + sum(a.shown for a in self.before + self.after)
+    def repeats(self) -> range:
+        """Latents of the decoded clip that the next section's clip holds too."""
+        again = len(self.latents) if self.unsettled else 0
+        return range(again) if self.grows == "backward" else range(self.decode_latents - again, self.decode_latents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +106,7 @@ class SectionPlan(Cut):
 
     at: Sequence[float]
     context: tuple[ContextSpan, ...]
+    noise: Noise
     prompt: str
     still: bool = False
     """Whether a model of few words is to stand still where it knows nothing of the prompt, as neither a picture ahead
@@ -117,7 +128,8 @@ def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
             **vars(cut),
             at=at,
             context=context,
-            prompt=prompt_at(prompts, cut.latents, request.prompt),
+            noise=Noise(request.seed, cut.index),
+            prompt=prompt_at(request, prompts, cut.latents),
             still=cut.latents.start >= still_from(request),
             image=image_mix(guides, cut.latents),
         )
@@ -171,35 +183,36 @@ def inverted(request: GenerationRequest, tiles: Sequence[range]) -> Iterator[Sig
     for j, latents in enumerate(tiles):
         view = view_of(request, tiles, j)
         at = range(1 + len(view), 1 + len(view) + len(latents))
-        yield (
-            at,
-            (
-                single("start", 0),
-                single("history", at.stop),
-                *(single(g.key, 1 + g.latent - view.start, g.strength) for g in guides_in(guides, view)),
-                ContextSpan(source="history", take=range(1, 3), at=range(at.stop + 1, at.stop + 3), scale=2),
-                ContextSpan(source="history", take=range(3, 19), at=range(at.stop + 3, at.stop + 19), scale=4),
-            ),
-        )
+        near, *far = seen(request.geometry, range(at.stop, at.stop + request.geometry.history))
+        ahead = (single(g.key, 1 + g.latent - view.start, g.strength) for g in guides_in(guides, view))
+        yield at, (single("start", 0), near, *ahead, *far)
 
 
 def forward(request: GenerationRequest, tiles: Sequence[range]) -> Iterator[Sight]:
     """F1: from the start on, each section seeing the start image and the newest 19 latents of the past."""
-    guides = guides_of(request)
+    guides, first = guides_of(request), 1 + request.geometry.history
+    near, *far = seen(request.geometry, range(first - 1, 0, -1))
     for j, latents in enumerate(tiles):
-        ahead = guides_in(guides, view_of(request, tiles, j))
-        yield (
-            range(1 + HISTORY, 1 + HISTORY + len(latents)),
-            (
-                single("start", 0),
-                single("history", HISTORY),
-                *(single(g.key, 1 + HISTORY + g.latent - latents.start, g.strength) for g in ahead),
-                ContextSpan(source="history", take=range(2, 0, -1), at=range(17, 19), scale=2),
-                ContextSpan(source="history", take=range(18, 2, -1), at=range(1, 17), scale=4),
-            ),
+        ahead = (
+            single(g.key, first + g.latent - latents.start, g.strength)
+            for g in guides_in(guides, view_of(request, tiles, j))
         )
+        yield range(first, first + len(latents)), (single("start", 0), near, *ahead, *far)
 
 
+def seen(geometry: Geometry, at: range) -> Iterator[ContextSpan]:
+    """The history in full detail, at half and at a quarter of it. at: the RoPE index of each latent, nearest first.
+
+    A span's latents are in the order of time, as the model was trained.
+    """
+    first = 0
+    for scale, count in zip(SCALES, geometry.context, strict=True):
+        take, order = range(first, first + count), 1 if at.step > 0 else -1
+        yield ContextSpan(source="history", take=take[::order], at=at[take.start : take.stop][::order], scale=scale)
+        first += count
+
+
+SCALES = (1, 2, 4)
 PLANNERS: dict[str, Callable[[GenerationRequest, Sequence[range]], Iterator[Sight]]] = {
     "inverted": inverted,
     "forward": forward,
@@ -218,13 +231,16 @@ def cuts(request: GenerationRequest) -> tuple[Cut, ...]:
     decodes all there is. In frames, the predecessor's own L latents are 4 L - 3 frames when decoded as the head of a
     clip, and that is the overlap.
     """
-    tiles, backward = tiles_of(request), is_backward(request)
-    start, begins = (Anchor(source="start"),), len(tiles) - 1 if backward else 0
+    tiles, backward, geometry = tiles_of(request), is_backward(request), request.geometry
+    start = (Anchor(source="start", shown=geometry.overlap),)
+    begins = len(tiles) - 1 if backward else 0
     ends = [g for g in guides_of(request)[-1:] if backward and g.latent > request.latent_count]
     opening = tuple(Anchor(source=end.key, weight=end.strength, shown=False) for end in ends)
     made, previous = [], 0
     for j, latents in enumerate(tiles):
         anchored = start if j == begins else ()
+        decoded = len(latents) + previous + (j == begins and geometry.overlap)
+        overlap = geometry.frames_of(previous) if previous else 0
         made.append(
             Cut(
                 index=j,
@@ -232,21 +248,34 @@ def cuts(request: GenerationRequest) -> tuple[Cut, ...]:
                 grows="backward" if backward else "forward",
                 before=(opening if j == 0 else ()) if backward else anchored,
                 after=anchored if backward else (),
-                decode_latents=len(latents) + previous + (j == begins),
-                overlap=frames_of(previous) if j else 0,
-                unsettled=frames_of(len(latents)) if j < len(tiles) - 1 else 0,
+                decode_latents=decoded,
+                overlap=overlap,
+                frames=geometry.frames_of(decoded) - overlap,
+                unsettled=geometry.frames_of(len(latents)) if geometry.overlap and j < len(tiles) - 1 else 0,
             )
         )
-        previous = len(latents)
+        previous = len(latents) if geometry.overlap else 0
     return tuple(made)
+
+
+def new_tiles(sections: Sequence[Cut], tiles: TimeTiles) -> Iterator[list[range]]:
+    """For each section the tiles of its clip, in latents, that the clip before did not hold: those that are decoded."""
+    known = set[range]()
+    for section in sections:
+        count, repeats = section.decode_latents, section.repeats
+        backward = section.grows == "backward"
+        first = section.latents.start - len(section.after) if backward else section.latents.stop - count
+        there = {tile: range(first + tile.start, first + tile.stop) for tile in tiles.of(count)}
+        yield [tile for tile, latents in there.items() if latents not in known]
+        known = {there[tile] for tile in there if tile.start >= repeats.start and tile.stop <= repeats.stop}
 
 
 def settled_frames(sections: tuple[SectionPlan, ...]) -> list[range]:
     """For each section, the frames of the final video that settle with it; together they are every frame once."""
-    total = sum(frames_of(s.decode_latents) - s.overlap for s in sections)
+    total = sum(section.frames for section in sections)
     made, edge, settled = 0, 0, []
     for section in sections:
-        made += frames_of(section.decode_latents) - section.overlap
+        made += section.frames
         count = made - section.unsettled - edge
         first = edge if section.grows == "forward" else total - edge - count
         settled.append(range(first, first + count))
@@ -258,6 +287,6 @@ def delivery(request: GenerationRequest) -> str:
     """What will be made, in a line: seconds, frames and sections of the file."""
     sections, frames, rate = len(tiles_of(request)), request.delivered_frames, request.output.fps
     order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
-    each = "" if rate == FPS else f" at {rate:.5g} a second"
+    each = "" if rate == request.geometry.fps else f" at {rate:.5g} a second"
     shown = f"{round(frames / rate, 2):g} s · {frames} frame{'s' * (frames > 1)}{each}"
     return f"{shown} · {sections} section{'s' * (sections > 1)}{order}"

@@ -10,19 +10,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from framepack.spec.buckets import find_bucket
+from framepack.spec.geometry import Geometry
 from framepack.spec.model import File, Model
 from framepack.spec.output import OutputSettings
 from framepack.spec.picture import Picture, PictureFile
+from framepack.spec.rates import resampled_count
 from framepack.spec.rules import as_text, at_most, base_multiple, one_of, size_multiple, within
-from framepack.spec.shapes import (
-    FPS,
-    exact_frames,
-    frames_of,
-    guide_latent,
-    latent_of_frame,
-    resampled_count,
-    section_count,
-)
 from framepack.spec.variants import DEFAULT, FIRST_SIZES, VARIANTS, Length
 
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
@@ -159,22 +152,40 @@ class GenerationRequest(Model):
         return (self.length or VARIANTS[self.model].length) == "exact"
 
     @property
+    def geometry(self) -> Geometry:
+        """The model's."""
+        return VARIANTS[self.model].geometry
+
+    @property
     def latent_count(self) -> int:
-        """Latents to generate beside the start's; they hold 1 + 4 times as many frames, the first one the start."""
+        """Latents to generate beside the start's."""
         if self.exact:
-            return max(latent_of_frame(exact_frames(self.seconds) - 1), 1)
-        return section_count(self.seconds, self.window) * self.window
+            return self.geometry.latents_for(self.geometry.exact_frames(self.seconds), self.window)
+        return self.geometry.section_count(self.seconds, self.window) * self.window
 
     @property
     def frame_count(self) -> int:
-        """Frames of the video at the model's 30 a second; at most three more are made and dropped at the end."""
-        return exact_frames(self.seconds, self.output.fps) if self.exact else frames_of(self.latent_count + 1)
+        """Frames of the video at the model's own rate; what is made beyond them is dropped at the end."""
+        if self.exact:
+            return self.geometry.exact_frames(self.seconds, self.output.fps)
+        return self.geometry.video_frames(self.latent_count, self.window)
 
     @property
     def delivered_frames(self) -> int:
         """Frames of the file, at its own rate; webp keeps a repeated frame once."""
-        frames = resampled_count(self.frame_count, FPS, self.output.fps)
+        frames = resampled_count(self.frame_count, self.geometry.fps, self.output.fps)
         return min(frames, self.frame_count) if self.output.format == "webp" else frames
+
+    def guide_latent(self, second: float) -> int:
+        """The latent at which a guide frame of `second` stands.
+
+        At the very end it is an end frame, one past the last, or the last latent but one where there is an end frame.
+        """
+        total = self.latent_count
+        latent = self.geometry.latent_at(second, total, self.window)
+        if latent < total:
+            return latent
+        return max(total - 1, 1) if "end" in self.pictures else total + 1
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -228,7 +239,7 @@ class GenerationRequest(Model):
 
     @model_validator(mode="after")
     def _times_are_inside(self) -> Self:
-        length = self.frame_count / FPS
+        length = self.frame_count / self.geometry.fps
         for frame in self.frames:
             if not 0 < frame.second <= length:
                 raise ValueError(
@@ -244,13 +255,11 @@ class GenerationRequest(Model):
 
     @model_validator(mode="after")
     def _guides_lie_apart(self) -> Self:
-        total = self.latent_count
         seconds: dict[int, float] = {}
-        ends = "end" in self.pictures
         for frame in self.frames:
             if frame.strength == 0:
                 continue
-            latent = guide_latent(frame.second, total, before_end=ends)
+            latent = self.guide_latent(frame.second)
             if latent in seconds:
                 raise ValueError(
                     f"the guide frames at {seconds[latent]:g} s and {frame.second:g} s fall on the same place: "

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from framepack.spec.buckets import buckets
-from framepack.spec.shapes import SIZE_MULTIPLE
+from framepack.spec.geometry import HUNYUAN
 
 PATH_MOST, NAME_MOST = 4096, 255
+SIZE_MULTIPLE = HUNYUAN.multiple
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""
 

@@ -12,7 +12,6 @@ from itertools import pairwise
 
 from framepack.spec.request import GenerationRequest, TimedPrompt
 from framepack.spec.rules import shortened
-from framepack.spec.shapes import FPS, guide_latent
 from framepack.spec.variants import VARIANTS
 
 REACH = 3
@@ -41,7 +40,7 @@ def guides_of(request: GenerationRequest) -> list[Guide]:
     guides = [Guide(key="end", latent=total + 1, strength=end.strength)] if end else []
     for i, frame in enumerate(request.frames):
         if frame.strength > 0:
-            latent = guide_latent(frame.second, total, before_end=end is not None)
+            latent = request.guide_latent(frame.second)
             guides.append(Guide(key=f"frame:{i}", latent=latent, strength=frame.strength))
     return sorted(guides, key=lambda guide: guide.latent)
 
@@ -87,9 +86,10 @@ def view_of(request: GenerationRequest, tiles: Sequence[range], index: int) -> r
     return range(max(latents.start - far, 1), latents.start)
 
 
-def middle_of(latents: range) -> float:
+def middle_of(request: GenerationRequest, latents: range) -> float:
     """Seconds from the video's begin to the middle of a section."""
-    return (latents[0] + latents[-1]) / 2 * 4 / FPS
+    middle = (latents[0] + latents[-1]) / 2
+    return request.geometry.seconds_of(middle, request.latent_count, request.window)
 
 
 def timed_prompts(request: GenerationRequest) -> list[TimedPrompt]:
@@ -97,10 +97,10 @@ def timed_prompts(request: GenerationRequest) -> list[TimedPrompt]:
     return sorted(request.prompts, key=lambda prompt: prompt.second)
 
 
-def prompt_at(prompts: Sequence[TimedPrompt], latents: range, otherwise: str) -> str:
+def prompt_at(request: GenerationRequest, prompts: Sequence[TimedPrompt], latents: range) -> str:
     """The text that holds at the middle of a section. prompts: see `timed_prompts`."""
-    due = bisect_right(prompts, middle_of(latents), key=lambda prompt: prompt.second)
-    return prompts[due - 1].text if due else otherwise
+    due = bisect_right(prompts, middle_of(request, latents), key=lambda prompt: prompt.second)
+    return prompts[due - 1].text if due else request.prompt
 
 
 def still_from(request: GenerationRequest) -> float:
@@ -147,8 +147,8 @@ def unused_prompts(request: GenerationRequest) -> list[str]:
     if not request.prompts:
         return []
     tiles, prompts = tiles_of(request), timed_prompts(request)
-    used = {prompt_at(prompts, latents, request.prompt) for latents in tiles}
-    middles = [f"{middle_of(latents):.1f}" for latents in sorted(tiles, key=lambda tile: tile.start)[:9]]
+    used = {prompt_at(request, prompts, latents) for latents in tiles}
+    middles = [f"{middle_of(request, latents):.1f}" for latents in sorted(tiles, key=lambda tile: tile.start)[:9]]
     where = ", ".join([*middles[:8], "..."] if len(middles) > 8 else middles)
     return folded(
         [

@@ -57,7 +57,7 @@ def unheeded(request: GenerationRequest) -> list[str]:
 def is_said(request: GenerationRequest) -> bool:
     """Whether any section takes the request's own prompt."""
     prompts = timed_prompts(request)
-    return any(prompt_at(prompts, latents, request.prompt) == request.prompt for latents in tiles_of(request))
+    return any(prompt_at(request, prompts, latents) == request.prompt for latents in tiles_of(request))
 
 
 def value_at(request: GenerationRequest, field: str) -> Any:

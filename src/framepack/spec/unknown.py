@@ -12,7 +12,9 @@ from framepack.spec.variants import VARIANTS
 def words_of(model: str, models_dir: Path | None) -> Words | None:
     """The table of a model of few words, which others have not. ValueError for one that is none."""
     variant = VARIANTS[model]
-    return Words.read(bundled_root(variant.transformer, models_dir) / variant.base) if variant.few_words else None
+    if not variant.few_words:
+        return None
+    return Words.read(bundled_root(variant.main, models_dir) / variant.repositories["base"])
 
 
 def understood(request: GenerationRequest, models_dir: Path | None) -> str:
@@ -21,7 +23,7 @@ def understood(request: GenerationRequest, models_dir: Path | None) -> str:
     if words is None:
         return ""
     timed = timed_prompts(request)
-    prompts = dict.fromkeys(prompt_at(timed, latents, request.prompt) for latents in tiles_of(request))
+    prompts = dict.fromkeys(prompt_at(request, timed, latents) for latents in tiles_of(request))
     heard = [" and ".join(words.hear(prompt).asked) or "nothing known" for prompt in prompts]
     return ", then ".join(heard)
 
@@ -33,5 +35,5 @@ def unknown_in(request: GenerationRequest, models_dir: Path | None) -> list[str]
         return []
     timed, alone = timed_prompts(request), still_from(request)
     tiles = [latents for latents in tiles_of(request) if latents.start >= alone]
-    prompts = dict.fromkeys(prompt_at(timed, latents, request.prompt) for latents in tiles)
+    prompts = dict.fromkeys(prompt_at(request, timed, latents) for latents in tiles)
     return list(filter(None, map(words.notice, prompts)))[:1]

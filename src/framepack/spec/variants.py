@@ -1,7 +1,10 @@
 """The models one can ask for. A variant is data: which checkpoint, which order of sections, which defaults."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from framepack.spec.geometry import HUNYUAN, Geometry
 
 Planner = Literal["inverted", "forward"]
 Length = Literal["exact", "sections"]
@@ -24,16 +27,16 @@ TERRITORIES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One row of VARIANTS. `transformer`, `base` and `vision` are repository names, also below `--models-dir`."""
+    """One row of VARIANTS."""
 
     name: str
     title: str
     planner: Planner
-    transformer: str
-    base: str = HUNYUAN_REPO
-    """Llama, CLIP, both tokenizers and the VAE."""
-    vision: str = VISION_REPO
-    """SigLIP and its feature extractor."""
+    repositories: Mapping[str, str]
+    """Names on the hub, and below `--models-dir`, by what `family` calls them. `--revision` is the first one's."""
+    family: str = "hunyuan"
+    """The architecture; see `models.families`."""
+    geometry: Geometry = HUNYUAN
     bucket_base: int = 640
     """Side of the square whose area the picture gets where no size is asked for."""
     seconds: float = 5.0
@@ -65,9 +68,26 @@ class Variant:
         return self.forward is not None and not ahead and (changes or seconds > self.seconds)
 
     @property
+    def main(self) -> str:
+        """Its own repository; the others are shared with more variants."""
+        return next(iter(self.repositories.values()))
+
+    @property
     def territories(self) -> str | None:
         """Where the weights' licence does not apply, as a sentence; None for our own weights."""
         return None if self.bundled else TERRITORIES
+
+
+def hunyuan(transformer: str) -> dict[str, str]:
+    """A FramePack variant's repositories: `base` holds Llama, CLIP, both tokenizers and the VAE, `vision` SigLIP."""
+    return {"transformer": transformer, "base": HUNYUAN_REPO, "vision": VISION_REPO}
+
+
+def variant_of(model: str) -> Variant:
+    """The row of VARIANTS, or a ValueError that lists them."""
+    if model not in VARIANTS:
+        raise ValueError(f"model must be one of {', '.join(VARIANTS)}, got {model!r}")
+    return VARIANTS[model]
 
 
 DEFAULT = "mini"
@@ -79,7 +99,7 @@ MINI = Variant(
     title="bundled tiny model, inverted order: runs on any CPU in seconds",
     planner="inverted",
     forward="mini-f1",
-    transformer="framepack/mini",
+    repositories=hunyuan("framepack/mini"),
     bucket_base=160,
     seconds=2.4,
     steps=2,
@@ -99,13 +119,13 @@ VARIANTS = {
         name="framepack",
         title="FramePack I2V, 13 B, inverted anti-drifting order: the end is made first",
         planner="inverted",
-        transformer="lllyasviel/FramePackI2V_HY",
+        repositories=hunyuan("lllyasviel/FramePackI2V_HY"),
     ),
     "framepack-f1": Variant(
         name="framepack-f1",
         title="FramePack F1, 13 B, forward order: more motion, made from the start on",
         planner="forward",
-        transformer="lllyasviel/FramePack_F1_I2V_HY_20250503",
+        repositories=hunyuan("lllyasviel/FramePack_F1_I2V_HY_20250503"),
         guides_ahead=False,
     ),
 }

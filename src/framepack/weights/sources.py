@@ -6,19 +6,16 @@ Boundary: knows repositories, folders and sizes; opens no weights, reads neither
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from huggingface_hub import constants, try_to_load_from_cache
 
 from framepack.files.assets import bundled_root
 from framepack.models.checkpoint import CheckpointError, read_config, weight_files
+from framepack.models.families import FAMILIES
+from framepack.models.family import Component
 from framepack.spec.variants import PUBLISHED, VARIANTS, Variant
 from framepack.weights.sums import Stamps
-
-"""Each bundled model is a folder here, laid out like a `--models-dir`."""
-
-WITH_WEIGHTS = ("", "text_encoder", "text_encoder_2", "vae", "image_encoder")
-TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer_config.json")
 
 Where = Literal["bundled", "models-dir", "cache", "nowhere"]
 
@@ -57,20 +54,16 @@ class ModelSource:
 class Repository:
     """What a variant takes from one repository."""
 
+    name: str
+    """What the family calls it."""
     repo: str
-    folders: tuple[str, ...]
-    """Folders in it that are needed; `""` is its root."""
+    components: tuple[Component, ...]
     revision: str | None = None
 
-
-class Folders(NamedTuple):
-    """A variant's repositories on disk, complete."""
-
-    transformer: Path
-    base: Path
-    """Holds text_encoder, text_encoder_2, tokenizer, tokenizer_2, vae."""
-    vision: Path
-    """Holds feature_extractor and image_encoder."""
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders in it that are needed; `""` is its root."""
+        return tuple(folder for component in self.components for folder in component.folders)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +110,16 @@ class ModelRow:
 
 
 def repositories(variant: Variant, revision: str | None = None) -> tuple[Repository, ...]:
-    """The three repositories of a variant: transformer, base (text encoders and VAE), vision."""
-    return (
-        Repository(repo=variant.transformer, folders=("",), revision=revision),
-        Repository(repo=variant.base, folders=("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")),
-        Repository(repo=variant.vision, folders=("feature_extractor", "image_encoder")),
+    """Those of a variant, in its order; the revision is of the first."""
+    family = FAMILIES[variant.family]
+    return tuple(
+        Repository(
+            name=name,
+            repo=repo,
+            components=tuple(component for component in family.components if component.place == name),
+            revision=revision if repo == variant.main else None,
+        )
+        for name, repo in variant.repositories.items()
     )
 
 
@@ -129,18 +127,18 @@ def locate(variant: Variant, source: ModelSource) -> tuple[Place, ...]:
     """Where each of `repositories(variant)` is. The first complete place wins, else the first that has any of it.
 
     A bundled variant brings its own small text encoders and VAE under the names of the public ones, so all of its
-    repositories come from one root: `--models-dir` when the transformer is there, else the package.
+    repositories come from one root: `--models-dir` when its main one is there, else the package.
     """
     wanted = repositories(variant, source.revision)
     if not variant.bundled:
         return tuple(_locate_one(repository, source) for repository in wanted)
-    root = bundled_root(variant.transformer, source.models_dir)
+    root = bundled_root(variant.main, source.models_dir)
     where = "models-dir" if root == source.models_dir else "bundled"
     return tuple(_place(repository, where, root / repository.repo) for repository in wanted)
 
 
-def require(variant: Variant, source: ModelSource) -> Folders:
-    """The folders of transformer, base and vision; MissingModelError when something is not there."""
+def require(variant: Variant, source: ModelSource) -> dict[str, Path]:
+    """The folder of each repository by the family's name of it; MissingModelError when something is not there."""
     source.require_models_dir()
     places = locate(variant, source)
     if lacking := [place for place in places if place.missing]:
@@ -153,7 +151,7 @@ def require(variant: Variant, source: ModelSource) -> Folders:
             fix = f"Run `{download}` ({size}), or name a folder that holds it with --models-dir."
         looked = f" in {source.models_dir} or elsewhere" if source.models_dir is not None else ""
         raise MissingModelError(f"Model {variant.name!r} is not complete{looked}: {what}. {fix}")
-    return Folders(*(place.path for place in places if place.path is not None))
+    return {place.repository.name: place.path for place in places if place.path is not None}
 
 
 def passed_over(variant: Variant, source: ModelSource) -> Iterator[str]:
@@ -219,24 +217,22 @@ def cached(repository: Repository, cache_dir: Path | None) -> Path | None:
 
 def _place(repository: Repository, where: Where, path: Path) -> Place:
     missing = []
-    for folder in repository.folders:
-        try:
-            _demand(path / folder, folder)
-        except CheckpointError as error:
-            reason = str(error).split("; ")[0]
-            missing.append(reason.replace(f"{path}/", ""))
+    for component in repository.components:
+        for folder in component.folders:
+            try:
+                _demand(path / folder, folder, component.small.get(folder))
+            except CheckpointError as error:
+                reason = str(error).split("; ")[0]
+                missing.append(reason.replace(f"{path}/", ""))
     return Place(repository=repository, where=where, path=path, missing=tuple(missing))
 
 
-def _demand(path: Path, folder: str) -> None:
-    """CheckpointError unless the folder has the files that its kind needs."""
+def _demand(path: Path, folder: str, files: tuple[str, ...] | None) -> None:
+    """CheckpointError unless the folder has one of these files; None: a config and weights."""
     if not path.is_dir():
         raise CheckpointError(f"{folder or path.name} is missing")
-    if folder in WITH_WEIGHTS:
+    if files is None:
         read_config(path)
         weight_files(path)
-    elif folder == "feature_extractor":
-        if not (path / "preprocessor_config.json").is_file():
-            raise CheckpointError(f"{folder}/preprocessor_config.json is missing")
-    elif not any((path / name).is_file() for name in TOKENIZER_FILES):
-        raise CheckpointError(f"{folder}/tokenizer.json is missing")
+    elif not any((path / name).is_file() for name in files):
+        raise CheckpointError(f"{folder}/{files[0]} is missing")

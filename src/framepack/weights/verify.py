@@ -5,42 +5,18 @@ says what it found; mends nothing.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from framepack.models.checkpoint import CheckpointError, check_weights, some, weight_files
-from framepack.models.encoders import check_image_encoder, check_text_encoder
-from framepack.models.vae import check_vae
+from framepack.models.checkpoint import CheckpointError, some, weight_files
+from framepack.models.families import FAMILIES
+from framepack.models.family import Component
 from framepack.models.weight_data import findings
 from framepack.spec.variants import Variant
-from framepack.weights.loader import IMAGE_FOLDERS, TEXT_FOLDERS, empty_transformer
-from framepack.weights.sources import WITH_WEIGHTS, ModelSource, locate
+from framepack.weights.sources import ModelSource, Place, locate
 from framepack.weights.sums import Stamp, Stamps, Told, check_sum, checksum, known_sum, lacking, model_files
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A component: which of the variant's repositories it is in, its folders there, and the check of its headers."""
-
-    name: str
-    place: int
-    folders: tuple[str, ...]
-    check: Callable[[Path], object]
-
-
-PARTS = (
-    Part(name="transformer", place=0, folders=("",), check=lambda path: check_weights(empty_transformer(path), path)),
-    Part(
-        name="text encoders",
-        place=1,
-        folders=TEXT_FOLDERS,
-        check=check_text_encoder,
-    ),
-    Part(name="VAE", place=1, folders=("vae",), check=lambda path: check_vae(path / "vae")),
-    Part(name="image encoder", place=2, folders=IMAGE_FOLDERS, check=check_image_encoder),
-)
 
 
 @dataclass(kw_only=True)
@@ -76,10 +52,8 @@ class Verdict:
 
 def verify(variant: Variant, source: ModelSource, told: Told | None = None) -> Iterator[Verdict]:
     """Check a variant part by part, and stamp the files found right. told: hears of the bytes read."""
-    places = locate(variant, source)
-    for part in PARTS:
-        place = places[part.place]
-        verdict = Verdict(part=part.name, path=place.path)
+    for part, place in components_of(variant, source):
+        verdict = Verdict(part=part.title, path=place.path)
         if place.path is None:
             verdict.problems.append(f"{place.repository.repo} is nowhere")
         else:
@@ -89,30 +63,35 @@ def verify(variant: Variant, source: ModelSource, told: Told | None = None) -> I
 
 def bytes_to_read(variant: Variant, source: ModelSource) -> int:
     """What `verify` will tell of, about: files without a known checksum are read twice."""
-    places = locate(variant, source)
     sizes = [
         file.stat().st_size * (1 if known_sum(file) else 2)
-        for part in PARTS
-        if (path := places[part.place].path) is not None
-        for file in files_of(part, path)
+        for part, place in components_of(variant, source)
+        if place.path is not None
+        for file in files_of(part, place.path)
     ]
     return sum(sizes)
 
 
-def files_of(part: Part, path: Path) -> list[Path]:
+def components_of(variant: Variant, source: ModelSource) -> list[tuple[Component, Place]]:
+    """The components of a variant, and where each is."""
+    places = {place.repository.name: place for place in locate(variant, source)}
+    return [(part, places[part.place]) for part in FAMILIES[variant.family].components]
+
+
+def files_of(part: Component, path: Path) -> list[Path]:
     """The part's files: weights that are used, and all small ones. Fewer where a folder is damaged."""
     files = []
     for name in part.folders:
         folder = path / name
         weights: list[Path] = []
-        if name in WITH_WEIGHTS:
+        if name in part.weights:
             with suppress(CheckpointError):
                 weights = weight_files(folder)
         files += [file for file in model_files(folder) if file in weights or file.suffix != ".safetensors"]
     return files
 
 
-def _check(part: Part, path: Path, verdict: Verdict, stamps: Stamps, told: Told | None) -> None:
+def _check(part: Component, path: Path, verdict: Verdict, stamps: Stamps, told: Told | None) -> None:
     problems = verdict.problems
     problems += [
         f"{file} is missing, though a checksum is known of it" for f in part.folders for file in lacking(path / f)

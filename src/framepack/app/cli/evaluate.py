@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from framepack.app.runtime import open_framepack
 from framepack.app.settings import Settings as Machine
+from framepack.pipeline.load import load
 from framepack.spec.variants import VARIANTS
 from framepack.training.data.motions import SPRITE_MOTIONS
 from framepack.training.evaluate.cases import photo_files
@@ -54,9 +54,7 @@ def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: st
     with tempfile.TemporaryFile(dir=folder):  # a folder that cannot be written to is told before the work, not after
         pass
     models_dir = models_dir or Machine.from_environment().models_dir
-    framepacks = {
-        model: open_framepack(model, models_dir=models_dir, dtype=dtype, device=device) for model in settings.models
-    }
+    framepacks = {model: load(model, models_dir=models_dir, dtype=dtype, device=device) for model in settings.models}
     make = pipeline_maker(framepacks, settings)
     code = pipeline_codec(framepacks[settings.models[0]])
     console, result = Console(stderr=True), Evaluation(settings=settings)

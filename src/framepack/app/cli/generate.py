@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from framepack.app.cli.display import Display, clock
-from framepack.app.runtime import open_framepack
 from framepack.app.settings import Settings
+from framepack.pipeline.load import load
 from framepack.spec.events import Finished, SectionDone
 from framepack.spec.plan import delivery
 from framepack.spec.request import GenerationRequest
@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 
 def run(request: GenerationRequest, work: Path | None, machine: dict[str, Any]) -> int:
-    """Make the video, showing progress; return the exit code. `machine`: keyword arguments of `open_framepack`."""
+    """Make the video, showing progress; return the exit code. `machine`: keyword arguments of `load`."""
     settings = Settings.from_environment()
     console = Console(stderr=True)
     so_far: SectionDone | None = None
@@ -26,7 +26,7 @@ def run(request: GenerationRequest, work: Path | None, machine: dict[str, Any]) 
         console.print(delivery(request), style="dim", highlight=False, soft_wrap=True)
         with Display(console, request) as display:
             machine["models_dir"] = machine["models_dir"] or settings.models_dir
-            framepack = open_framepack(request.model, **machine)
+            framepack = load(request.model, **machine)
             for event in framepack.generate(request, outputs=settings.outputs, work=work):
                 display.show(event)
                 if isinstance(event, SectionDone):

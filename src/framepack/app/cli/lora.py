@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from framepack.app.runtime import open_framepack
 from framepack.app.settings import Settings
 from framepack.pipeline.framepack import FramePack
+from framepack.pipeline.load import load
 from framepack.spec.events import Finished
 from framepack.spec.output import OutputSettings
 from framepack.spec.picture import Picture
@@ -40,7 +40,7 @@ def lora_command(
     console = Console(stderr=True)
     items = find_items(data)
     models_dir = models_dir or Settings.from_environment().models_dir
-    framepack = open_framepack(model, models_dir=models_dir, dtype=dtype, device=device)
+    framepack = load(model, models_dir=models_dir, dtype=dtype, device=device)
     base = recipe.resolution or VARIANTS[model].bucket_base
     shown = ((item.source, item.caption) for item in items)
     identity_of(framepack, recipe, shown).check(folder)  # before what may take hours

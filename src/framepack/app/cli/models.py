@@ -9,13 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from framepack.app.runtime import variant_of
 from framepack.files.confine import left_open
 from framepack.memory.probe import Device, Machine, probe
 from framepack.spec.attention import PACKAGES, WHEN, installed
-from framepack.spec.variants import TERRITORIES, VARIANTS
+from framepack.spec.variants import TERRITORIES, VARIANTS, variant_of
 from framepack.weights.hub import download, plan_download
-from framepack.weights.loader import choose_dtypes
+from framepack.weights.loader import choose_precision
 from framepack.weights.sources import ModelSource, list_models, locate, passed_over, to_fetch
 from framepack.weights.verify import bytes_to_read, verify
 
@@ -99,7 +98,7 @@ def doctor_command(outputs: Path, source: ModelSource) -> None:
     )
     console.print(f"disk {gigabytes(machine.disk_free)} free for {outputs}", markup=False)
     console.print(
-        f"torch {machine.torch}, computing in {choose_dtypes(machine.best.name).transformer}".replace("torch.", "")
+        f"torch {machine.torch}, computing in {choose_precision(machine.best.name).transformer}".replace("torch.", "")
     )
     for line in attention_lines(machine):
         console.print(line, markup=False)

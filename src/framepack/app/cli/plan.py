@@ -11,21 +11,24 @@ from rich.table import Table
 
 from framepack.app.cli.display import clock
 from framepack.app.cli.models import gigabytes
-from framepack.app.runtime import budget_of, choose_device, variant_of
 from framepack.app.service.paths import there
 from framepack.app.settings import Settings
 from framepack.media.cuts import cuts
 from framepack.media.edit import edited
 from framepack.media.image import load_image
-from framepack.pipeline.foresight import Foresight, check_lora_room, stay_in_files
-from framepack.pipeline.skeleton import Skeleton
+from framepack.pipeline.device import choose_device
+from framepack.pipeline.estimate import Estimator
+from framepack.pipeline.in_files import check_lora_room, stay_in_files
+from framepack.pipeline.load import budget_of
 from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.plan import delivery, plan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unheeded import unheeded
 from framepack.spec.unknown import understood, unknown_in
-from framepack.weights.loader import choose_attention, choose_dtypes, look_at_loras, narrow
+from framepack.spec.variants import variant_of
+from framepack.weights.loader import choose_attention, choose_precision, look_at_loras, narrow
+from framepack.weights.meta import MetaModels
 from framepack.weights.sources import ModelSource, locate, passed_over, to_fetch
 
 CARD = torch.device("meta")
@@ -33,7 +36,7 @@ CARD = torch.device("meta")
 
 
 def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequence[str] = ()) -> int:
-    """Print the plan of `request`; `machine`: keyword arguments of `open_framepack`. ValueError where there is none.
+    """Print the plan of `request`; `machine`: keyword arguments of `framepack.load`. ValueError where there is none.
 
     without_say: options that were given and do not change a plan.
     """
@@ -47,25 +50,27 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
         offline=machine["offline"],
     )
     source.require_models_dir()
-    dtypes = choose_dtypes("cuda" if pretended else device, None if machine["dtype"] == "auto" else machine["dtype"])
-    choose_attention(machine["attention"], None if pretended else device, dtypes.transformer)
-    parts = Skeleton.of(variant_of(request.model), source, dtypes)
+    named = None if machine["dtype"] == "auto" else machine["dtype"]
+    precision = choose_precision("cuda" if pretended else device, named)
+    choose_attention(machine["attention"], None if pretended else device, precision.transformer)
+    models = MetaModels.of(variant_of(request.model), source, precision)
     loras = [lora for lora in request.loras if lora.strength]
     for lora in loras:
         there("lora", str(lora.file))
     if loras:
-        check_lora_room(budget, parts.sizes()["transformer"])
-    told = look_at_loras(parts.transformer, loras)
+        check_lora_room(budget, models.sizes()["transformer"])
+    told = look_at_loras(models["transformer"], loras)
     sizes = sizes_of_pictures(request)
     height, width = request.size or request.size_for(*sizes["start"][::-1])
     sections = plan(request)
-    _, planned = Foresight(parts, budget.device, here=not pretended).of(
+    estimator = Estimator(models, budget.device, here=not pretended)
+    _, planned = estimator.plan(
         request,
         sections,
         (height, width),
         budget,
         tiling=machine["vae_tiling"],
-        mapped=stay_in_files(budget, parts.sizes(), changed=bool(loras)),
+        mapped=stay_in_files(models.family, budget, estimator.sizes, changed=bool(loras)),
     )
     card = f"a GPU with {gigabytes(planned.capacity)}" if pretended else f"{device}, {gigabytes(planned.capacity)}"
     console = Console(highlight=False)
@@ -79,7 +84,7 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
     tell_missing(request.model, source, console)
     notes = [
         *passed_over(variant_of(request.model), source),
-        *narrow(dtypes),
+        *narrow(precision),
         *told,
         *left_to_sdpa(machine["attention"], sections),
         *unheeded(request),
@@ -147,10 +152,8 @@ def placement(stage: PlannedStage) -> str:
 
 
 def how(stage: PlannedStage) -> str:
-    """Tokens at a time, or the way of the VAE."""
-    if stage.rows:
-        return f"{stage.rows} rows"
-    return stage.way or ""
+    """Tokens at a time, or the mode of the VAE."""
+    return f"{stage.chunk_size} tokens" if stage.chunk_size else stage.mode or ""
 
 
 def duration(seconds: float | None) -> str:

@@ -20,29 +20,26 @@ PATIENCE = 300.0
 """Seconds a look may take; it loads torch, on a machine that may be busy."""
 
 
-FILES = ("config.json", "text_encoder/config.json", "image_encoder/config.json")
-"""One that each of a model's three repositories has: transformer, base, vision."""
-
-
 def not_here(model: str, models_dir: Path | None, revision: str | None = None) -> str | None:
     """Why `model` cannot be used, with the way out, where there is nothing of one of its repositories; else None.
 
     Looks at names alone and loads no torch, so that it is told at once. What is not complete is found where it is used.
     """
-    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
 
     variant = VARIANTS.get(model)
     if variant is None or variant.bundled or (models_dir is not None and not models_dir.is_dir()):
         return None
 
-    def there(repo: str, file: str) -> bool:
+    def there(repo: str) -> bool:
         if models_dir is not None and (models_dir / repo).is_dir():
             return True
-        version = revision if repo == variant.transformer else None
-        return isinstance(try_to_load_from_cache(repo, file, cache_dir=constants.HF_HUB_CACHE, revision=version), str)
+        cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"))
+        version = (revision if repo == variant.main else None) or "main"
+        return (cached / "refs" / version).is_file() or (cached / "snapshots" / version).is_dir()
 
-    repositories = (variant.transformer, variant.base, variant.vision)
-    lacking = [repo for repo, file in zip(repositories, FILES, strict=True) if not there(repo, file)]
+    lacking = [repo for repo in variant.repositories.values() if not there(repo)]
     if not lacking:
         return None
     size = sum(PUBLISHED.get(repo, 0.0) for repo in lacking)

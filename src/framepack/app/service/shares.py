@@ -8,32 +8,18 @@ encoded once more at the end.
 from collections.abc import Sequence
 
 from framepack.media.video import FORMATS
-from framepack.spec.plan import Cut
+from framepack.spec.geometry import TimeTiles
+from framepack.spec.plan import Cut, new_tiles
 from framepack.spec.request import GenerationRequest
-from framepack.spec.shapes import FPS, frames_of
 from framepack.spec.variants import VARIANTS
 
-TILE, STRIDE = 5, 3
-"""Latents of a tile of time, and from one tile to the next; the same in all models."""
 ENCODING = {"gif": (0.010, 0.75e-6), "webp": (0.001, 0.14e-6), "png": (0.001, 0.32e-6)}
 """Seconds a frame, and a pixel, of the encoding at the end: one core of a cloud machine, 128 to 768 pixels square."""
 
 
-def decoded_latents(sections: Sequence[Cut]) -> list[int]:
+def decoded_latents(sections: Sequence[Cut], tiles: TimeTiles) -> list[int]:
     """For each section how many latents go through the VAE once it is sampled, tile after tile, each overlap anew."""
-    counts, known = [], set[range]()
-    for section in sections:
-        count, again = section.decode_latents, len(section.latents) if section.unsettled else 0
-        if section.grows == "backward":
-            first, repeats = section.latents.start - len(section.after), range(again)
-        else:
-            first, repeats = section.latents.stop - count, range(count - again, count)
-        tiles = [range(start, min(start + TILE, count)) for start in range(0, count, STRIDE)]
-        tiles = [tile for tile in tiles if len(tile) > 1 or not tile.start]
-        there = {tile: range(first + tile.start, first + tile.stop) for tile in tiles}
-        counts.append(sum(len(tile) for tile in tiles if there[tile] not in known))
-        known = {there[tile] for tile in tiles if tile.start >= repeats.start and tile.stop <= repeats.stop}
-    return counts
+    return [sum(map(len, new)) for new in new_tiles(sections, tiles)]
 
 
 def finishing_seconds(request: GenerationRequest, sections: Sequence[Cut]) -> float:
@@ -44,5 +30,5 @@ def finishing_seconds(request: GenerationRequest, sections: Sequence[Cut]) -> fl
     frame, pixel = ENCODING[form]
     side = request.resolution or VARIANTS[request.model].bucket_base
     area = request.width * request.height if request.width and request.height else side**2
-    latents = 1 + sum(len(section.latents) for section in sections)
-    return frames_of(latents) * float(request.output.fps) / FPS * (frame + pixel * area)
+    frames = sum(section.frames for section in sections)
+    return frames * float(request.output.fps) / request.geometry.fps * (frame + pixel * area)

@@ -50,7 +50,7 @@ class Tracker:
 
     def __post_init__(self) -> None:
         sections = cuts(self.request)  # no plan: that of a long video takes seconds, and workers make it
-        self._latents = decoded_latents(sections)
+        self._latents = decoded_latents(sections, self.request.geometry.tiles)
         self._latents_before = [0, *accumulate(self._latents)]
         self._finish = finishing_seconds(self.request, sections)
 

@@ -11,14 +11,14 @@ from typing import Any
 import psutil
 import torch
 
-from framepack.app.runtime import open_framepack
 from framepack.pipeline.framepack import FramePack
+from framepack.pipeline.load import load
 from framepack.spec.events import Event
 from framepack.spec.request import GenerationRequest
 
 
 class Generator:
-    """Settings are those of `open_framepack`."""
+    """Settings are those of `framepack.load`."""
 
     def __init__(self, **settings: Any) -> None:
         self._settings = settings
@@ -44,7 +44,7 @@ class Generator:
         if self._framepack is None or (self._framepack.model, self._opened) != (name, wanted):
             self._framepack = None
             gc.collect()
-            self._framepack, self._opened = open_framepack(name, **wanted), wanted
+            self._framepack, self._opened = load(name, **wanted), wanted
         return self._framepack
 
 

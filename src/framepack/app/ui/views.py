@@ -15,9 +15,9 @@ from framepack.jobs.batch import LABEL
 from framepack.jobs.job import Job, Progress
 from framepack.media.cuts import cuts
 from framepack.media.video import FORMATS
+from framepack.spec.output import OutputSettings
 from framepack.spec.plan import delivery
 from framepack.spec.request import GenerationRequest
-from framepack.spec.shapes import FPS
 from framepack.spec.timeline import guides_of, is_backward, tiles_of
 from framepack.spec.unheeded import unheeded
 from framepack.spec.unknown import unknown_in
@@ -196,7 +196,7 @@ def facts(request_json: str) -> View:
         "pins": [],
         "seconds": 0,
         "backward": False,
-        "fps": (asked.get("output") or {}).get("fps") or FPS,
+        "fps": (asked.get("output") or {}).get("fps") or OutputSettings().fps,
     }
     try:
         return view | timeline(GenerationRequest.stored(asked))
@@ -217,7 +217,7 @@ def timeline(request: GenerationRequest) -> View:
     return {
         "cells": cells if len(cells) <= CELLS_SHOWN else [],
         "pins": [min(guide.latent / total, 1.0) for guide in guides_of(request)],
-        "seconds": round(request.frame_count / FPS, 2),
+        "seconds": round(request.frame_count / request.geometry.fps, 2),
         "backward": is_backward(request),
     }
 

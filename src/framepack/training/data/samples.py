@@ -16,7 +16,7 @@ from framepack.media.marks import MARKED
 from framepack.media.sheet import contact_sheet, save_png
 from framepack.media.video import VideoWriter
 from framepack.pipeline.framepack import FramePack
-from framepack.spec.shapes import FPS
+from framepack.spec.geometry import HUNYUAN
 from framepack.training.curve import append_row
 from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
 from framepack.training.data.sample_recipe import Sampled
@@ -98,5 +98,5 @@ def write_grid(file: Path, pairs: Sequence[tuple[Video, Video]], columns: int = 
     rows = [np.concatenate(tiles[start : start + columns], axis=2) for start in range(0, len(tiles), columns)]
     whole = np.concatenate(rows, axis=1)
     size = whole.shape[2], whole.shape[1]
-    with VideoWriter(file, fps=FPS, size=size, format="mp4", metadata=MARKED) as writer:
+    with VideoWriter(file, fps=HUNYUAN.fps, size=size, format="mp4", metadata=MARKED) as writer:
         writer.write(whole)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from framepack.spec.shapes import FPS
+from framepack.spec.geometry import HUNYUAN
 from framepack.training.evaluate.cases import Picture, Scene, nearest_motion, prompt_for, true_frames
 from framepack.training.evaluate.metrics import Video, psnr, roughness
 from framepack.training.evaluate.rows import Ask, Controlled, Maker, Sample, Settings
@@ -84,6 +84,6 @@ def nearness(video: Video, picture: Picture, motion: str, factor: float) -> floa
     """dB of the last second to the start picture, the fitted warp undone, over the picture's middle half."""
     high, wide = picture.shape[0] // 4, picture.shape[1] // 4
     inner = np.s_[high:-high, wide:-wide]
-    at = range(max(len(video) - FPS, 1), len(video), EVERY)
+    at = range(max(len(video) - HUNYUAN.fps, 1), len(video), EVERY)
     undone = [true_frames(video[i], motion, torch.tensor([float(i)]), -factor)[0][inner] for i in at]
     return float(np.mean([psnr(frame[None], picture[inner][None]) for frame in undone]))

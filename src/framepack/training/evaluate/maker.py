@@ -28,7 +28,7 @@ def pipeline_maker(framepacks: Mapping[str, FramePack], settings: Settings) -> M
 
     def make(ask: Ask) -> Video:
         if last and last[0] != ask.model:
-            framepacks[last[0]].forget()
+            framepacks[last[0]].unload()
         last[:] = [ask.model]
         with tempfile.TemporaryDirectory(prefix="framepack-eval-") as folder:
             request = request_of(ask, settings, Path(folder))

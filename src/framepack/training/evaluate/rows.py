@@ -6,7 +6,7 @@ Boundary: data only; `evaluate` fills it, `evaluate_report` shows it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from framepack.spec.shapes import FPS, TEMPORAL_STRIDE
+from framepack.spec.geometry import HUNYUAN
 from framepack.spec.variants import DEFAULT, VARIANTS
 from framepack.training.data.motions import MOTIONS
 from framepack.training.evaluate.cases import Picture
@@ -87,7 +87,7 @@ class Settings:
     @property
     def seconds(self) -> float:
         """Of one section."""
-        return TEMPORAL_STRIDE * self.window / FPS
+        return HUNYUAN.temporal * self.window / HUNYUAN.fps
 
     @property
     def inverted(self) -> tuple[str, ...]:

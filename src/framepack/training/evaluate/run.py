@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from framepack.spec.shapes import TEMPORAL_STRIDE
+from framepack.spec.geometry import HUNYUAN
 from framepack.spec.variants import VARIANTS
 from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
 from framepack.training.evaluate.cases import (
@@ -176,7 +176,7 @@ def followed(
 
 def _keyframes(settings: Settings, kind: str, index: int, scene: Scene, make: Maker) -> Iterator[Reached]:
     motion = KEYED[index % len(KEYED)]
-    section = TEMPORAL_STRIDE * settings.window
+    section = HUNYUAN.temporal * settings.window
     for model in settings.inverted:
         for place, sections, frame in (("end", 1, section), ("middle", 2, section)):
             key = scene.truth(motion, section + 1)[frame]
@@ -206,7 +206,7 @@ def _drifting(
             sections=settings.sections,
             seed=seed,
         )
-        truth = scene.truth(motion, TEMPORAL_STRIDE * settings.window * settings.sections + 1)
+        truth = scene.truth(motion, HUNYUAN.temporal * settings.window * settings.sections + 1)
         for order, video in (*_long_videos(settings, ask, make), ("truth", truth)):
             yield _drifted(settings, order, kind, scene, motion, video, truth)
             ends = np.array_split(np.arange(len(video)), settings.sections)
@@ -243,7 +243,7 @@ def _drifted(
 
 
 def _codec(settings: Settings, kind: str, scene: Scene, code: Codec) -> Coded:
-    clip = scene.truth("pan left", TEMPORAL_STRIDE * settings.window + 1)
+    clip = scene.truth("pan left", HUNYUAN.temporal * settings.window + 1)
     image, coded = code(clip[:1]), code(clip)
     return Coded(
         kind=kind,

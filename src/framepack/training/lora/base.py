@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from framepack.memory.lanes import Lane
-from framepack.pipeline.foresight import check_lora_room
 from framepack.pipeline.framepack import FramePack
+from framepack.pipeline.in_files import check_lora_room
 from framepack.training.lora.adapter import TARGETS
 
 BASES = {
@@ -123,13 +123,14 @@ def use_base(framepack: FramePack, base: str) -> None:
     if base == "whole":
         return
     memory = framepack.memory
-    framepack.forget()  # the encoders have done their work, and would have their RAM beside the whole transformer's
+    framepack.unload()  # the encoders have done their work, and would have their RAM beside the whole transformer's
     check_lora_room(memory.budget, framepack.loader.sizes()["transformer"])
 
     def load() -> nn.Module:
-        module = framepack.loader.transformer(framepack.loras)
+        module = framepack.loader.load("transformer", loras=framepack.loras)
         freeze(module, base, memory.lane if memory.device.type == "cuda" else None)
         return module
 
     memory.remove("transformer")
-    memory.add("transformer", load, blocks=lambda model: model.blocks, once=lambda model: model.once_per_job)
+    transformer = framepack.family["transformer"]
+    memory.add("transformer", load, blocks=transformer.blocks, once=transformer.once)

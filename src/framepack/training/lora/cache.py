@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from framepack.files.atomic import atomic_write
-from framepack.models.encoders import TextFeatures
+from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.seal import (
     DamagedError,
@@ -90,7 +90,7 @@ def cache_clips(
     `on_item` hears each item and its clips, `on_notice` of captions that are longer than the model reads.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    encoders = weights_mark((framepack.loader.folders.base, framepack.loader.folders.vision))
+    encoders = weights_mark([framepack.loader.places[name] for name in ("base", "vision")])
     clips: list[Clip] = []
     for begin in range(0, len(items), AT_ONCE):
         some = {_key(encoders, item, base, window, sections): item for item in items[begin : begin + AT_ONCE]}
@@ -117,7 +117,7 @@ def cache_clips(
 @torch.no_grad()
 def empty_caption(framepack: FramePack, folder: Path) -> dict[str, Tensor]:
     """text (1, L, D) and pooled (1, P) of no words at all, float32 on the CPU; kept in `folder`."""
-    file = folder / f"empty-{weights_mark((framepack.loader.folders.base,))[:24]}.safetensors"
+    file = folder / f"empty-{weights_mark([framepack.loader.places['base']])[:24]}.safetensors"
     with suppress(DamagedError):  # or missing
         return read_tensors(file, older=True)[0]
     with framepack.memory.lease("text") as encoder:

@@ -14,7 +14,7 @@ from framepack.files.text import text_of_file
 from framepack.media.image import bucket_crop, load_image
 from framepack.media.read import read_video
 from framepack.spec.buckets import find_bucket
-from framepack.spec.shapes import FPS, TEMPORAL_STRIDE
+from framepack.spec.geometry import HUNYUAN
 
 CAPTION_MOST = 1_000_000
 """Bytes of a text beside a picture or video."""
@@ -70,16 +70,16 @@ def clips_of(item: Item, base: int, window: int, sections: int) -> Iterator[Fram
         picture = load_image(item.file)
         yield bucket_crop(picture, *find_bucket(picture.shape[1], picture.shape[0], base))[None]
         return
-    one, most = TEMPORAL_STRIDE * window, TEMPORAL_STRIDE * window * sections
+    one, most = HUNYUAN.temporal * window, HUNYUAN.temporal * window * sections
     held: list[Frames] = []
     given = False
-    for frame in read_video(item.file, fps=FPS):
+    for frame in read_video(item.file, fps=HUNYUAN.fps):
         held.append(bucket_crop(frame, *find_bucket(frame.shape[1], frame.shape[0], base)))
         if len(held) == most + 1:
             yield np.stack(held)
             given, held = True, held[-1:]
     whole = (len(held) - 1) // one * one
-    shorter = (len(held) - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE
+    shorter = (len(held) - 1) // HUNYUAN.temporal * HUNYUAN.temporal
     if whole:
         yield np.stack(held[: whole + 1])
     elif not given:

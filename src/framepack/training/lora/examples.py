@@ -13,10 +13,10 @@ from torch import Tensor
 
 from framepack.models.packing import ContextLatents
 from framepack.pipeline.history import History
+from framepack.spec.geometry import HUNYUAN
 from framepack.spec.picture import Picture
-from framepack.spec.plan import HISTORY, SectionPlan, plan
+from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest
-from framepack.spec.shapes import FPS, TEMPORAL_STRIDE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ def sections_of(model: str, latents: int, window: int) -> tuple[SectionPlan, ...
     """The plan of a clip of `latents` latents, the first frame's included; a shorter one is one section."""
     window = min(window, max(latents - 1, 1))
     count = max((latents - 1) // window, 1)
-    seconds = count * window * TEMPORAL_STRIDE / FPS
+    seconds = count * window * HUNYUAN.temporal / HUNYUAN.fps
     return plan(
         GenerationRequest(
             image=Picture(file=Path("clip")), model=model, seconds=seconds, window=window, length="sections"
@@ -53,7 +53,7 @@ def example(sections: tuple[SectionPlan, ...], index: int, latents: Tensor) -> E
     start = torch.zeros_like(latents) if is_picture else latents[:, :, :1]
     timeline = torch.cat([start, latents], dim=2) if is_picture else latents
     section = sections[index]
-    history = History(section.grows, start, max(HISTORY, *(s.decode_latents for s in sections)))
+    history = History(section.grows, start, max(HUNYUAN.history, *(s.decode_latents for s in sections)))
     for made in sections[:index]:
         _add_anchors(history, made.before, start)
         history.add(_window(timeline, made))

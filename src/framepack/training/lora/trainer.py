@@ -10,14 +10,15 @@ Flow matching on the velocity, as the models were trained (arXiv 2403.03206); Lo
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from framepack.models.conditioning import StepCondition
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.hunyuan.blocks import Execution
+from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.pipeline.conditioning import NOISE_SCALE
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.seal import read_tensors, write_tensors
@@ -112,7 +113,7 @@ class LoraTrainer:
             self.adapters = inject(transformer, recipe.rank, recipe.alpha, recipe.seed)
             for parameter in self.adapters.values():
                 parameter.data = parameter.data.to(framepack.memory.device)
-            transformer.execution = replace(transformer.execution, checkpointing=True)
+        self.execution = Execution(attention=framepack.loader.attention, checkpointing=True)
         self.optimizer = torch.optim.AdamW(self.adapters.values(), lr=recipe.rate, weight_decay=0.0)
         self.step_count = 0
 
@@ -146,7 +147,7 @@ class LoraTrainer:
         frames, height, width = clean.shape[2:]
         packed = transformer.pack(draw.example.context, draw.example.at, (frames, height, width))
         noisy = clean + draw.sigma.to(device)[:, None, None, None, None] * (noise - clean)
-        return (transformer(noisy, condition, packed) - (noise - clean)).square().mean()
+        return (transformer(noisy, condition, packed, execution=self.execution) - (noise - clean)).square().mean()
 
     def chapter(self, numbers: range) -> LoraProgress:
         """Train the steps `numbers`; means over them."""
@@ -208,7 +209,7 @@ class LoraTrainer:
 
 def identity_of(framepack: FramePack, recipe: LoraRecipe, clips: Iterable[tuple[str, str]]) -> Identity:
     """What a training is that shows these (source, caption) to the model."""
-    return Identity.of(recipe, framepack.model, clips, framepack.loader.folders)
+    return Identity.of(recipe, framepack.model, clips, framepack.loader.places.values())
 
 
 MOMENTS = ("exp_avg", "exp_avg_sq")

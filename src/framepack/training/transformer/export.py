@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import LlamaModel
 
 from framepack.files.words import FILE
-from framepack.models.tokenizers import TEMPLATE_PREFIX, TEMPLATE_SUFFIX
-from framepack.models.vae import fit_preview, load_vae
+from framepack.models.hunyuan.tokenizers import TEMPLATE_PREFIX, TEMPLATE_SUFFIX
+from framepack.models.hunyuan.vae import fit_preview, load_vae
 from framepack.spec.variants import VARIANTS
 from framepack.training.data.synonyms import table
 from framepack.training.data.tokenizers import write_clip, write_llama
@@ -27,9 +27,9 @@ from framepack.weights.sums import SUMS, write_sums
 
 MODEL = VARIANTS["mini"]
 TOWERS = {
-    "towers.llama.": f"{MODEL.base}/text_encoder",
-    "towers.clip.": f"{MODEL.base}/text_encoder_2",
-    "towers.siglip.": f"{MODEL.vision}/image_encoder",
+    "towers.llama.": MODEL.repositories["base"] + "/text_encoder",
+    "towers.clip.": MODEL.repositories["base"] + "/text_encoder_2",
+    "towers.siglip.": MODEL.repositories["vision"] + "/image_encoder",
 }
 """Which weights of the training are in which folder of a models folder."""
 TRAINED = "_trained"
@@ -38,7 +38,7 @@ TRAINED = "_trained"
 
 def tokenizers_in(root: Path) -> Path:
     """The folder below `root` that holds both tokenizers."""
-    return root / MODEL.base
+    return root / MODEL.repositories["base"]
 
 
 def write_tokenizers(root: Path) -> Path:
@@ -58,7 +58,7 @@ def export_transformer(root: Path, recipe: Recipe, weights: dict[str, Tensor], s
     base = write_tokenizers(root)
     trained = {"step": step, "samples": samples}
     config = {"_class_name": "HunyuanVideoTransformer3DModelPacked", TRAINED: trained, **asdict(recipe.model)}
-    _write(root / MODEL.transformer, "diffusion_pytorch_model", config, _part(weights, "transformer."))
+    _write(root / MODEL.repositories["transformer"], "diffusion_pytorch_model", config, _part(weights, "transformer."))
     towers = Towers(recipe.towers, base)
     llama = llama_config(recipe.towers, towers.tokenizer.get_vocab_size(), exported_layers(recipe.towers))
     with torch.random.fork_rng():
@@ -71,14 +71,14 @@ def export_transformer(root: Path, recipe: Recipe, weights: dict[str, Tensor], s
     _write(root / TOWERS["towers.clip."], "model", {"architectures": ["CLIPTextModel"], **clip.to_diff_dict()}, state)
     siglip = {"architectures": ["SiglipVisionModel"], **siglip_config(recipe.towers).to_diff_dict()}
     _write(root / TOWERS["towers.siglip."], "model", siglip, _part(weights, "towers.siglip."))
-    _preprocessor(root / MODEL.vision / "feature_extractor", recipe.towers.image_size)
+    _preprocessor(root / MODEL.repositories["vision"] / "feature_extractor", recipe.towers.image_size)
     write_sums(root)
 
 
 def export_vae(root: Path, vae: AutoencoderKLHunyuanVideo) -> None:
     """The VAE and its preview map."""
     (root / SUMS).unlink(missing_ok=True)
-    folder = root / MODEL.base / "vae"
+    folder = root / MODEL.repositories["base"] / "vae"
     config = {name: value for name, value in vae.config.items() if not name.startswith("_") or name == "_class_name"}
     _write(folder, "diffusion_pytorch_model", {"_class_name": "AutoencoderKLHunyuanVideo", **config}, vae.state_dict())
     fit_preview(load_vae(folder)).save(folder)

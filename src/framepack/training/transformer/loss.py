@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.packing import ContextLatents
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.data.clips import ClipBatch
 from framepack.training.transformer.towers import Features
 

@@ -8,8 +8,8 @@ order and with the context that generation has; the loss is `training.loss`'s.
 import torch
 from torch import Generator, Tensor
 
+from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.packing import ContextLatents
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.sampling import x0_of
 from framepack.sampling.schedule import make_sigmas
 from framepack.sampling.unipc import unipc

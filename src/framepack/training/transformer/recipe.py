@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from framepack.files.text import text_of_file
-from framepack.models.config import TransformerConfig
+from framepack.models.hunyuan.config import TransformerConfig
 from framepack.training.data.clip_recipe import ClipRecipe, check_sizes
 from framepack.training.data.pool import PoolRecipe
 from framepack.training.data.sample_recipe import SampleRecipe

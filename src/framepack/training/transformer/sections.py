@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from numpy.random import Generator
 
+from framepack.spec.geometry import HUNYUAN
+
 LARGEST_PADDING = 3  # windows between the start and the noisy one, at inference too
-HISTORY = 19  # latents of context beside the start: one at full, two at half, sixteen at quarter resolution
+HISTORY = HUNYUAN.history
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from framepack.models.checkpoint import read_config
-from framepack.models.vae import load_vae
+from framepack.models.hunyuan.vae import load_vae
 from framepack.training.optimizer import Optimizer
 from framepack.training.transformer.export import MODEL, TOWERS, TRAINED
 from framepack.weights.sums import check_when_loaded
@@ -42,8 +42,8 @@ class Start:
 
     def vae(self) -> AutoencoderKLHunyuanVideo:
         """Its VAE, float32, on the CPU."""
-        check_when_loaded([self.folder / MODEL.base / "vae"], all_known=False)
-        return load_vae(self.folder / MODEL.base / "vae").autoencoder.float()
+        check_when_loaded([self.folder / MODEL.repositories["base"] / "vae"], all_known=False)
+        return load_vae(self.folder / MODEL.repositories["base"] / "vae").autoencoder.float()
 
     def load_into(self, optimizer: Optimizer) -> None:
         """Put its weights in place of new ones; ValueError for a model of another shape."""
@@ -78,7 +78,7 @@ def read_start(folder: Path) -> Start:
 
 
 def _transformer(folder: Path) -> Path:
-    return folder / MODEL.transformer / "diffusion_pytorch_model.safetensors"
+    return folder / MODEL.repositories["transformer"] / "diffusion_pytorch_model.safetensors"
 
 
 def _towers(folder: Path) -> list[tuple[str, Path]]:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel, SiglipVisionConfig, SiglipVisionModel
 
-from framepack.models.encoders import HIDDEN_STATE
-from framepack.models.tokenizers import PREFIX_TOKENS, TEMPLATE_PREFIX, TEMPLATE_SUFFIX
+from framepack.models.hunyuan.encoders import HIDDEN_STATE
+from framepack.models.hunyuan.tokenizers import PREFIX_TOKENS, TEMPLATE_PREFIX, TEMPLATE_SUFFIX
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from framepack.models.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.amx import trust_convolutions
 from framepack.training.curve import append_row, cut_rows, draw_curve, read_log
 from framepack.training.data.clips import ClipStream

@@ -9,7 +9,7 @@ that were killed are removed by the next. safetensors only, never pickle.
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from hashlib import sha256
@@ -24,10 +24,10 @@ from torch import Tensor
 
 from framepack.files.atomic import atomic_write, make_folder
 from framepack.files.lock import hold, release, take
-from framepack.models.encoders import TextFeatures
 from framepack.models.transfer import to_host
+from framepack.pipeline.conditioning import Conditioning
 from framepack.pipeline.seal import DamagedError, UnsealedError, read_bytes, read_json, write_json
-from framepack.pipeline.work_files import (
+from framepack.pipeline.section_files import (
     CONTENTS,
     JOB,
     LOCK,
@@ -40,18 +40,21 @@ from framepack.pipeline.work_files import (
     make_way,
     require_ours,
 )
+from framepack.pipeline.takes import Take, read_takes
+from framepack.spec.plan import Said, SectionPlan
 from framepack.spec.request import GenerationRequest
 
 TEMPORARY = ".framepack-work-"
 """What the names of temporary folders begin with."""
 
 
-class WorkFolder:
+class SectionStore:
     """Paths and files of one job's work. `keeps` tells whether latents are worth writing down."""
 
     def __init__(self, path: Path, *, keeps: bool) -> None:
         self.path = path
         self.keeps = keeps
+        self.take = Take()
         self.claim: dict[str, Any] = {}
         """What the request's file says once it is written anew."""
         self.older = False
@@ -63,7 +66,7 @@ class WorkFolder:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path | None, request: GenerationRequest, outputs: Path) -> "Iterator[WorkFolder]":
+    def open(cls, path: Path | None, request: GenerationRequest, outputs: Path) -> "Iterator[SectionStore]":
         """Use `path` and check that it belongs to this request, or make a temporary folder for the while.
 
         outputs: where a request without a path puts its file. Raises ValueError where another run uses `path`, and
@@ -81,10 +84,11 @@ class WorkFolder:
         with held(path):
             folder = cls(path, keeps=True)
             folder.notices += make_way(path)
-            folder.take(request)
+            folder.claim_for(request)
+            folder.take = read_takes(path)[-1]
             yield folder
 
-    def take(self, request: GenerationRequest) -> None:
+    def claim_for(self, request: GenerationRequest) -> None:
         """Write the request down, or raise ValueError where another one's work lies here.
 
         What decides neither latents nor frames (the output's name) may differ; the files it names may not.
@@ -162,15 +166,47 @@ class WorkFolder:
     def finished(self) -> int:
         """How many sections may be finished here: one more than the last of which there is a file."""
         found = (SECTION.fullmatch(entry.name) for entry in self.path.iterdir()) if self.keeps else ()
-        return max((int(name[1]) + 1 for name in found if name), default=0)
+        there = {int(name[1]) for name in found if name}
+        return max((index + 1 for index in there if self.section(index).exists() or self.is_first), default=0)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the first take, of which any file is a sign."""
+        return not self.take.redone
 
     def section(self, index: int) -> Path:
-        """Where section `index`'s latents are."""
-        return self.path / f"section-{index:04d}.safetensors"
+        """Where section `index`'s latents are, in this take."""
+        return self.path / f"{self.take.stem(index)}.safetensors"
+
+    def branch(self, index: int, seed: int) -> Take:
+        """Begin another take: section `index` is made anew from the noise of `seed`, and all after it again."""
+        self.take = Take(
+            number=len(read_takes(self.path)) + 1,
+            parent=self.take.number,
+            redone={**self.take.redone, index: seed},
+            files=self.take.files_before(index),
+        )
+        write_json(self.path / self.take.name, asdict(self.take))
+        return self.take
 
     def record(self, index: int) -> Record:
         """What was written down of section `index`. Raises DamagedError."""
         return Record.read(self.section(index).with_suffix(".json"))
+
+    def intact(self, sections: Sequence[SectionPlan], like: Tensor) -> tuple[int, str, str]:
+        """How many sections, from the first on, are as they were written, and the SHA-256 of their final frames.
+
+        like: a latent (1, C, t, h, w) of the video. The third is a sentence of what is damaged, empty where nothing is.
+        """
+        frames = ""
+        for section in sections[: self.finished()]:
+            try:
+                _, record = self.load_section(section.index, shape_of(section, like))
+            except DamagedError as error:
+                where = f"section {section.index + 1} of {len(sections)}"
+                return section.index, frames, f"{error}: the video is made again from {where} on"
+            frames = record.settled
+        return min(self.finished(), len(sections)), frames, ""
 
     def load_section(self, index: int, shape: tuple[int, ...]) -> tuple[Tensor, Record]:
         """Section `index`'s latents, `shape`, (1, C, T, h, w) float32 on the CPU, and its record.
@@ -202,10 +238,12 @@ class WorkFolder:
             record = Record(job=self.claim[JOB], section=index, latents=sha256(data).hexdigest(), settled=settled)
             write_json(file.with_suffix(".json"), asdict(record))
 
-    def save_conditioning(self, start_latent: Tensor, features: TextFeatures, image: Tensor) -> None:
+    def save_conditioning(self, made: Conditioning, said: Said) -> None:
         """Write down what the first section was conditioned on, for whoever wants to inspect a run."""
         if self.keeps:
-            tensors = {"start_latent": start_latent, "text": features.text, "pooled": features.pooled, "image": image}
+            text = made.texts[said]
+            tensors = {"start_latent": made.latents["start"], "text": text.text, "pooled": text.pooled}
+            tensors |= {"image": made.features["start"]} if made.features else {}
             self.save_tensors("conditioning.safetensors", tensors)
 
     def save_tensors(self, name: str, tensors: dict[str, Tensor]) -> bytes:
@@ -214,6 +252,11 @@ class WorkFolder:
         with atomic_write(self.path / name) as temporary:
             temporary.write_bytes(data)
         return data
+
+
+def shape_of(section: SectionPlan, like: Tensor) -> tuple[int, ...]:
+    """Of a section's latents, (1, C, T, h, w)."""
+    return (*like.shape[:2], len(section.latents), *like.shape[-2:])
 
 
 def decisive(request: GenerationRequest) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Sources: FramePack (arXiv 2504.12626), HunyuanVideo (arXiv 2412.03603). Paramete
 Shapes: S steps, B batch, C latent channels, T x h x w latent window, L tokens, V video tokens, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -14,14 +14,14 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from framepack.models.blocks import DoubleBlock, Execution, Joint, SingleBlock
 from framepack.models.cache_protocol import BlockCache
 from framepack.models.conditioning import ConditionTable, StepCondition, TimeTextEmbed, crop_text, rounded_sinusoids
-from framepack.models.config import TransformerConfig
+from framepack.models.hunyuan.blocks import PLAIN, DoubleBlock, Execution, Joint, SingleBlock
+from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.hunyuan.refiner import TokenRefiner
 from framepack.models.layers import ImageProjection, Modulation, modulated_norm
 from framepack.models.linear import ExactLinear
 from framepack.models.packing import ContextEmbed, ContextLatents, PackedTokens, PatchEmbed, pack_context
-from framepack.models.refiner import TokenRefiner
 
 Block = DoubleBlock | SingleBlock
 
@@ -29,11 +29,10 @@ Block = DoubleBlock | SingleBlock
 class HunyuanVideoTransformer3DModelPacked(nn.Module):
     """Predicts the velocity of a noisy latent window from text, image and packed context."""
 
-    def __init__(self, config: TransformerConfig, execution: Execution | None = None) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         width = config.width
         self.config = config
-        self.execution = execution or Execution()
         self.x_embedder = PatchEmbed(config)
         self.clean_x_embedder = ContextEmbed(config)
         self.context_embedder = TokenRefiner(config)
@@ -42,7 +41,7 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
         self.transformer_blocks = nn.ModuleList([DoubleBlock(config) for _ in range(config.num_layers)])
         self.single_transformer_blocks = nn.ModuleList([SingleBlock(config) for _ in range(config.num_single_layers)])
         self.norm_out = Modulation(width, 2, scales=(0,))
-        self.proj_out = ExactLinear(width, 4 * config.out_channels)
+        self.proj_out = ExactLinear(width, config.patch_size**2 * config.out_channels)
 
     @property
     def blocks(self) -> list[Block]:
@@ -67,14 +66,14 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
         pooled: Tensor,
         text: Tensor,
         text_mask: Tensor | None,
-        image: Tensor,
+        image: Tensor | None,
     ) -> ConditionTable:
         """Compute what only step, prompt and image decide. Differentiable.
 
         timesteps: sigma * 1000, (S,) for all samples or (S, B). guidance: scale * 1000, (B,). pooled: (B, P).
         text: (B, L, 4096 or the config's width) with text_mask (B, L), True where a token is, padding on the right, or
-        None. image: (B, N, I). Timesteps and guidance are rounded to the weights' dtype, as the public app does.
-        Raises ValueError for a mask without tokens or with holes.
+        None. image: (B, N, I), None for none. Timesteps and guidance are rounded to the weights' dtype, as the public
+        app does. Raises ValueError for a mask without tokens or with holes.
         """
         text, text_mask = crop_text(text, text_mask)
         dtype = self.dtype
@@ -91,7 +90,7 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
             final=self.norm_out(vector),
             text=refined.unflatten(0, (steps, batch)),
             text_mask=text_mask,
-            image=self.project_image(image),
+            image=refined.new_empty(batch, 0, self.config.width) if image is None else self.project_image(image),
         )
 
     def project_image(self, image: Tensor) -> Tensor:
@@ -108,9 +107,16 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
         """
         return pack_context(self.config, self.clean_x_embedder, context, noisy_at, shape)
 
-    def forward(self, x: Tensor, step: StepCondition, packed: PackedTokens, cache: BlockCache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        step: StepCondition,
+        packed: PackedTokens,
+        cache: BlockCache | None = None,
+        execution: Execution = PLAIN,
+    ) -> Tensor:
         """Velocity of the noisy latents `x`, (B, C, T, h, w), in float32. Differentiable."""
-        joint = self._joint(step, packed)
+        joint = self._joint(step, packed, execution)
         noisy = self.x_embedder(x.to(packed.context.dtype))
         context = packed.context.expand(len(x), -1, -1)
         tokens = torch.cat([context, noisy, step.tokens], dim=1)
@@ -118,21 +124,32 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
         tokens = self._blocks(tokens, step, joint, window, cache)
         scale, shift = step.final.unbind(dim=1)
         patches = self.proj_out(modulated_norm(tokens, shift, scale))
-        frames, height, width = packed.shape
-        return rearrange(
-            patches, "b (t h w) (c p q) -> b c t (h p) (w q)", t=frames, h=height // 2, w=width // 2, p=2, q=2
-        )
+        frames, rows, _ = packed.shape
+        patch = self.config.patch_size
+        return rearrange(patches, "b (t h w) (c p q) -> b c t (h p) (w q)", t=frames, h=rows // patch, p=patch, q=patch)
 
-    def _joint(self, step: StepCondition, packed: PackedTokens) -> Joint:
+    def trial(self, tokens: int, device: torch.device | str) -> Callable[[], Tensor]:
+        """One block of this width on so many random tokens on `device`, to time it."""
+        width, dtype, head = self.config.width, self.dtype, self.config.attention_head_dim
+        with torch.device(device):
+            block = SingleBlock(self.config)
+            block.norm = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]  # its work is not a step's
+            block = block.to(dtype)
+            x, modulation = torch.randn(1, tokens, width, dtype=dtype), torch.randn(1, 3, width, dtype=dtype)
+            rope = torch.ones(1, tokens, 1, head // 2, dtype=torch.complex64)
+        joint = Joint(rope=rope, key_rope=rope, video=tokens, bias=None, execution=PLAIN)
+        return lambda: block(x, modulation, joint)
+
+    def _joint(self, step: StepCondition, packed: PackedTokens, execution: Execution) -> Joint:
         """RoPE and attention bias of the whole sequence."""
         video, text = len(packed.rope), step.tokens.shape[1]
-        unturned = packed.rope.new_ones(text, 1, packed.rope.shape[2])
+        unrotated = packed.rope.new_ones(text, 1, packed.rope.shape[2])
         bias = None if step.mask is None else torch.cat([step.mask.new_ones(len(step.mask), video), step.mask], dim=1)
         if packed.key_bias is not None:
             weights = nn.functional.pad(packed.key_bias, (0, text)).unsqueeze(0)
             bias = weights if bias is None else weights.masked_fill(~bias, float("-inf"))
             bias = bias.to(step.tokens.dtype)
-        rope = torch.cat([packed.rope, unturned]).unsqueeze(0)
+        rope = torch.cat([packed.rope, unrotated]).unsqueeze(0)
         key_rope = rope
         if packed.key_scale is not None:
             key_rope = rope * nn.functional.pad(packed.key_scale, (0, text), value=1.0)[:, None, None]
@@ -141,7 +158,7 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
             key_rope=key_rope,
             video=video,
             bias=None if bias is None else bias[:, None, None, :],
-            execution=self.execution,
+            execution=execution,
         )
 
     def _blocks(
@@ -166,7 +183,7 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
         return output
 
     def _run(self, first: int, last: int | None, tokens: Tensor, step: StepCondition, joint: Joint) -> Tensor:
-        recompute = self.execution.checkpointing and torch.is_grad_enabled()
+        recompute = joint.execution.checkpointing and torch.is_grad_enabled()
         for block, modulation in zip(self.blocks[first:last], step.modulation[first:last], strict=True):
             run = partial(checkpoint, block, use_reentrant=False) if recompute else block
             tokens = run(tokens, modulation, joint)

@@ -38,7 +38,7 @@ class TransformerConfig:
                 f"rope_axes_dim must be even and add up to attention_head_dim {self.attention_head_dim}, "
                 f"got {self.rope_axes_dim}"
             )
-        supported = {"qk_norm": "rms_norm", "patch_size": 2, "patch_size_t": 1}
+        supported = {"qk_norm": "rms_norm", "patch_size_t": 1}
         supported |= {"has_image_proj": True, "has_clean_x_embedder": True}
         for name, value in supported.items():
             if getattr(self, name) != value:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 
-from framepack.memory.rehearsal import measure
-from framepack.models import vae_rows
-from framepack.models.vae import VideoVAE
+from framepack.memory.estimate import measure
+from framepack.models.hunyuan import vae_chunked as vae_rows
+from framepack.models.hunyuan.vae import VideoVAE
 
 
 def vae(channels: tuple[int, ...], layers: int = 1) -> VideoVAE:

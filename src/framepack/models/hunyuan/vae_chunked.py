@@ -49,7 +49,7 @@ def held(x: Tensor) -> Rows:
     return Rows(tuple(x.shape), lambda first, last: x[:, :, :, first:last], whole=x)
 
 
-def decode_in_rows(decoder: Any, z: Tensor) -> Tensor:
+def decode_chunked(decoder: Any, z: Tensor) -> Tensor:
     """What `decoder(z)` is, but for rounding: latents (B, C, t, h, w) to (B, 3, 1 + 4 (t - 1), 8 h, 8 w)."""
     rows = held(decoder.mid_block(decoder.conv_in(z)))
     for block in decoder.up_blocks:

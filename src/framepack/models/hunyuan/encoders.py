@@ -4,10 +4,9 @@ With `tokenizers` the only file that imports transformers. Knows folders of the 
 of pipelines. The layer taken is the third from last hidden state (HunyuanVideo, arXiv 2412.03603).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +29,9 @@ from framepack.models.checkpoint import (
     on_meta,
     read_config,
 )
-from framepack.models.preprocess import LARGEST_SIDE, load_preprocessor, preprocess
-from framepack.models.tokenizers import (
+from framepack.models.family import Fill
+from framepack.models.hunyuan.preprocess import LARGEST_SIDE, load_preprocessor, preprocess
+from framepack.models.hunyuan.tokenizers import (
     PREFIX_TOKENS,
     PROMPT_TOKENS,
     TEMPLATE_PREFIX,
@@ -43,6 +43,8 @@ from framepack.models.tokenizers import (
 )
 from framepack.models.transfer import to_device
 
+LETTERS_PER_TOKEN = 4
+"""Of English text, about; a token more or less changes nothing that matters."""
 HIDDEN_STATE = -3
 """Of Llama's hidden states (embeddings first): the last two layers and the final norm are never run, nor loaded."""
 
@@ -83,15 +85,15 @@ class TextFeatures:
 class TextEncoder(nn.Module):
     """Llama (without the layers nobody reads) and CLIP's text tower, with their tokenizers.
 
-    words: how a model of few words hears free text; None for one that reads any.
+    words: how a model of few words hears free text; None for one that reads any. Without tokenizers it takes ids alone.
     """
 
     def __init__(
         self,
         llama: LlamaModel,
         clip: CLIPTextModel,
-        tokenizer: Tokenizer,
-        tokenizer_2: Tokenizer,
+        tokenizer: Tokenizer | None = None,
+        tokenizer_2: Tokenizer | None = None,
         words: Words | None = None,
     ) -> None:
         super().__init__()
@@ -116,17 +118,27 @@ class TextEncoder(nn.Module):
         if self.words is not None:
             unknown = self.words.notice(prompt) if still else None
             prompt = self.words.hear(prompt, still=still).text
+        assert self.tokenizer is not None
+        assert self.tokenizer_2 is not None
         llama_ids, text_cut = tokenize(
             self.tokenizer, TEMPLATE_PREFIX + prompt + TEMPLATE_SUFFIX, PREFIX_TOKENS + PROMPT_TOKENS
         )
         clip_ids, pooled_cut = tokenize(self.tokenizer_2, prompt, self.clip.config.max_position_embeddings)
         require_known("tokenizer", llama_ids, self.llama.config.vocab_size)
         require_known("tokenizer_2", clip_ids, self.clip.config.vocab_size)
-        text = self.llama(self._ids(llama_ids), use_cache=False).last_hidden_state[:, PREFIX_TOKENS:]
-        pooled = self.clip(self._ids(clip_ids)).pooler_output
-        return TextFeatures(
-            text=text.float(), pooled=pooled.float(), text_cut=text_cut, pooled_cut=pooled_cut, unknown=unknown
-        )
+        text, pooled = self(self._ids(llama_ids), self._ids(clip_ids))
+        return TextFeatures(text=text, pooled=pooled, text_cut=text_cut, pooled_cut=pooled_cut, unknown=unknown)
+
+    def forward(self, llama_ids: Tensor, clip_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids (1, L) of both tokenizers to features (1, L - the template, D) and (1, P), float32."""
+        text = self.llama(llama_ids, use_cache=False).last_hidden_state[:, PREFIX_TOKENS:].float()
+        return text, self.clip(clip_ids).pooler_output.float()
+
+    def example(self, letters: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        """Ids of a prompt of so many letters, all 0: what `forward` takes, for an estimate."""
+        tokens = min(letters // LETTERS_PER_TOKEN + 2, PROMPT_TOKENS) + PREFIX_TOKENS
+        shapes = (tokens, self.clip.config.max_position_embeddings)
+        return tuple(torch.zeros(1, shape, dtype=torch.long, device=device) for shape in shapes)  # pyright: ignore
 
     def _ids(self, ids: list[int]) -> Tensor:
         embeddings: Any = self.llama.get_input_embeddings()
@@ -136,30 +148,26 @@ class TextEncoder(nn.Module):
 class ImageEncoder(nn.Module):
     """SigLIP's vision tower with its preprocessing (PIL, no torchvision)."""
 
-    def __init__(self, siglip: SiglipVisionModel, preprocessor: dict[str, Any]) -> None:
+    def __init__(self, siglip: SiglipVisionModel, preprocessor: dict[str, Any] | None = None) -> None:
         super().__init__()
         self.siglip = siglip
-        self.preprocessor = preprocessor
+        self.preprocessor = preprocessor or {}
 
     @torch.no_grad()
     def encode(self, image: np.ndarray) -> Tensor:
         """Features (1, N, I) float32 of an RGB picture, uint8 (H, W, 3), of any size and shape."""
         weight = self.siglip.embeddings.patch_embedding.weight
         pixels = torch.from_numpy(preprocess(image, self.preprocessor))[None]
-        return self.siglip(to_device(pixels.to(weight.dtype), weight.device)).last_hidden_state.float()
+        return self(to_device(pixels.to(weight.dtype), weight.device))
 
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(1, 3, side, side), preprocessed, to (1, N, I) float32."""
+        return self.siglip(pixels).last_hidden_state.float()
 
-class Fill(Protocol):
-    """Fills a module built on the meta device from a folder; see `checkpoint.load_weights`."""
-
-    def __call__(
-        self,
-        module: nn.Module,
-        folder: Path,
-        dtype: torch.dtype | None,
-        rules: NameRules,
-        buffers: Mapping[str, Tensor] | None,
-    ) -> None: ...
+    def example(self, device: torch.device | str) -> Tensor:
+        """What `forward` takes, without a picture, for an estimate."""
+        weight, side = self.siglip.embeddings.patch_embedding.weight, int(self.siglip.config.image_size)  # pyright: ignore
+        return torch.zeros(1, 3, side, side, dtype=weight.dtype, device=device)
 
 
 def load_text_encoder(base: Path, dtype: torch.dtype | None = None, fill: Fill = load_weights) -> TextEncoder:
@@ -179,11 +187,11 @@ def load_text_encoder(base: Path, dtype: torch.dtype | None = None, fill: Fill =
     return TextEncoder(llama, clip, tokenizer, tokenizer_2, words).eval()
 
 
-def load_image_encoder(vision: Path, dtype: torch.dtype | None = None) -> ImageEncoder:
+def load_image_encoder(vision: Path, dtype: torch.dtype | None = None, fill: Fill = load_weights) -> ImageEncoder:
     """SigLIP from the folder that holds `image_encoder` and `feature_extractor`."""
     preprocessor = load_preprocessor(vision)
     siglip, rules = empty_siglip(vision / "image_encoder")
-    load_weights(siglip, vision / "image_encoder", dtype, rules, _position_ids(siglip))
+    fill(siglip, vision / "image_encoder", dtype, rules, _position_ids(siglip))
     return ImageEncoder(siglip, preprocessor).eval()
 
 

@@ -19,8 +19,11 @@ CONTENTS = "contents"
 """Key in the request's file: the SHA-256 of each picture and LoRA by its path."""
 JOB = "job"
 """Key in the request's file: the SHA-256 of the request, which stands in each record too."""
-SECTION = re.compile(r"section-(\d{4,})\.(safetensors|json)")
-OURS = re.compile(r"section-\d{4,}\.(safetensors|json)|conditioning\.safetensors|(settled-\d{4,}|new|tail)\.\w+")
+SECTION = re.compile(r"section-(\d{4,})(-take-\d{3,})?\.(safetensors|json)")
+OURS = re.compile(
+    r"section-\d{4,}(-take-\d{3,})?\.(safetensors|json)|take-\d{3,}\.json|conditioning\.safetensors"
+    r"|(settled-\d{4,}(-take-\d{3,})?|new|tail)\.\w+"
+)
 """Names of a job's files beside those that tell whose it is."""
 
 

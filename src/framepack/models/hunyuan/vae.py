@@ -1,12 +1,16 @@
 """Frames <-> latents: diffusers' AutoencoderKLHunyuanVideo behind uint8 frames and scaled latents, and a cheap preview.
 
-Knows tensors of one clip; knows nothing of sections or of how clips are joined. The VAE is causal in time:
-1 + 4k frames <-> 1 + k latents (HunyuanVideo, arXiv 2412.03603).
+Knows tensors of one clip; knows nothing of sections or of how clips are joined. The VAE is causal in time: 1 + k
+latents are 1 + s k frames, s its temporal stride (HunyuanVideo, arXiv 2412.03603). Shapes: T frames of H x W pixels, t
+latents of h x w, C latent channels.
 """
 
+import copy
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from torch import Tensor, nn
 
 from framepack.models.attention import sdpa
 from framepack.models.checkpoint import (
+    PLAIN,
     CheckpointError,
     check_weights,
     described_by,
@@ -27,9 +32,12 @@ from framepack.models.checkpoint import (
     read_config,
     read_json,
 )
+from framepack.models.family import Fill
+from framepack.models.hunyuan.vae_chunked import decode_chunked
+from framepack.models.hunyuan.vae_tiles import TileMemo, decode_in_time
 from framepack.models.transfer import to_device, to_host
-from framepack.models.vae_rows import decode_in_rows
-from framepack.models.vae_tiles import TileMemo, TimeTiles, decode_in_time
+from framepack.spec.events import VaeMode
+from framepack.spec.geometry import TimeTiles
 
 PREVIEW_FILE = "preview.json"
 
@@ -46,7 +54,7 @@ class PreviewMap:
     def __call__(self, latents: Tensor) -> np.ndarray:
         """Scaled latents (1, C, T, h, w) -> uint8 (T, h, w, 3), one pixel a latent."""
         rgb = torch.einsum("cthw,oc->thwo", latents[0].float(), self.weight.to(latents.device))
-        return to_uint8(rgb + self.bias.to(latents.device))
+        return to_host(to_uint8(rgb + self.bias.to(latents.device))).numpy()
 
     def save(self, folder: Path) -> None:
         """Writes `preview.json` into a VAE's folder."""
@@ -57,8 +65,7 @@ class PreviewMap:
 class VideoVAE(nn.Module):
     """uint8 frames (T, H, W, 3) <-> scaled latents (1, C, t, h, w).
 
-    Clips longer than a tile are done in overlapping tiles of 16 frames, as the public app does (diffusers' default);
-    `spatial_tiling` adds tiles of 256 x 256 pixels for little memory, at the price of faint seams.
+    Clips longer than a tile are done in overlapping tiles of 16 frames, as the public app does (diffusers' default).
     """
 
     def __init__(self, autoencoder: AutoencoderKLHunyuanVideo, preview: PreviewMap | None = None) -> None:
@@ -68,78 +75,105 @@ class VideoVAE(nn.Module):
         config: Any = autoencoder.config
         self.scaling_factor = float(config.scaling_factor)
         self.latent_channels = int(config.latent_channels)
+        self.spatial, self.temporal = autoencoder.spatial_compression_ratio, autoencoder.temporal_compression_ratio
         coders: list[Any] = [autoencoder.encoder, autoencoder.decoder]
         for coder in coders:
             coder.mid_block = FrameCausalMidBlock(coder.mid_block)
 
     @torch.no_grad()
-    def encode(self, frames: np.ndarray, *, spatial_tiling: bool = False, one_pass: bool = False) -> Tensor:
-        """uint8 (1 + 4k, H, W, 3) -> float32 (1, C, 1 + k, H/8, W/8): the posterior's mode, scaled.
+    def encode(self, frames: np.ndarray, *, mode: VaeMode = "whole", one_pass: bool = False) -> Tensor:
+        """uint8 (1 + s k, H, W, 3) -> float32 (1, C, 1 + k, h, w): the posterior's mode, scaled.
 
-        `one_pass` encodes a long clip as a whole instead of in tiles of 16 frames: exact, with more memory.
+        `one_pass` encodes a long clip as a whole instead of in tiles of time: exact, with more memory.
         """
-        self._tile(spatial=spatial_tiling, framewise=not one_pass)
         weight = self.autoencoder.encoder.conv_in.conv.weight
         pixels = rearrange(torch.tensor(frames), "T H W C -> 1 C T H W")
-        pixels = (to_device(pixels, weight.device).float() / 127.5 - 1).to(weight.dtype)
-        posterior: Any = self.autoencoder.encode(pixels)
-        return posterior.latent_dist.mode().float() * self.scaling_factor
+        return self.encode_pixels(to_device(pixels, weight.device), mode, one_pass=one_pass)
+
+    def encode_pixels(self, pixels: Tensor, mode: VaeMode = "whole", *, one_pass: bool = False) -> Tensor:
+        """uint8 (1, 3, T, H, W) to scaled latents (1, C, t, h, w) float32."""
+        autoencoder: Any = self.autoencoder
+        x = (pixels.float() / 127.5 - 1).to(autoencoder.encoder.conv_in.conv.weight.dtype)
+        if one_pass or x.shape[2] <= autoencoder.tile_sample_min_num_frames:
+            moments = self._moments(x, mode)
+        else:
+            moments = self._moments_in_time(x, mode)
+        mean, _ = moments.chunk(2, dim=1)
+        return mean.float() * self.scaling_factor
+
+    def _moments(self, x: Tensor, mode: VaeMode) -> Tensor:
+        """Means and deviations of a tile of time, (1, 2 C, t, h, w)."""
+        autoencoder: Any = self.autoencoder
+        if mode == "tiled" and max(x.shape[-2:]) > autoencoder.tile_sample_min_height:
+            return autoencoder.tiled_encode(x)
+        return autoencoder.quant_conv(autoencoder.encoder(x))
+
+    def _moments_in_time(self, x: Tensor, mode: VaeMode) -> Tensor:
+        """The same of a long clip, in tiles that cross-fade."""
+        autoencoder: Any = self.autoencoder
+        tiles, latents = self.time_tiles, (x.shape[2] - 1) // self.temporal + 1
+        stride, length = self.temporal * tiles.stride, self.temporal * (tiles.length - 1) + 1
+        made: list[Tensor] = []
+        for start in range(0, x.shape[2], stride):
+            made.append(self._moments(x[:, :, start : start + length], mode)[:, :, min(start, 1) :])
+        for before, tile in pairwise(made):
+            autoencoder.blend_t(before, tile, tiles.length - 1 - tiles.stride)
+        kept = [tile[:, :, : tiles.stride + (index == 0)] for index, tile in enumerate(made)]
+        return torch.cat(kept, dim=2)[:, :, :latents]
 
     @torch.no_grad()
-    def decode_float(
-        self, latents: Tensor, *, spatial_tiling: bool = False, rows: bool = False, memo: TileMemo | None = None
-    ) -> Tensor:
-        """Scaled latents (1, C, t, h, w) -> (1 + 4 (t-1), 8h, 8w, 3) float32 on the CPU, about -1..1, not clamped.
+    def decode_float(self, latents: Tensor, *, mode: VaeMode = "whole", memo: TileMemo | None = None) -> Tensor:
+        """Scaled latents (1, C, t, h, w) -> (1 + s (t-1), H, W, 3) float32 on the CPU, about -1..1, not clamped.
 
-        rows: a few rows of pixels at a time, in a quarter of the memory; the result differs by rounding only.
         memo: where tiles of the clip decoded before are found, and those that come again are kept.
         """
-        self._tile(spatial=spatial_tiling, framewise=True)
         weight = self.autoencoder.decoder.conv_in.conv.weight
         latents = (latents / self.scaling_factor).to(weight.device, weight.dtype)
-        tiles = self.time_tiles
-        way = "tiled" if spatial_tiling else "rows" if rows else "whole"
-        frames, height, width = 1 + 4 * (latents.shape[2] - 1), 8 * latents.shape[3], 8 * latents.shape[4]
-        out, done = torch.empty(frames, height, width, 3), 0
-        if latents.shape[2] < tiles.length:
-            settled = iter([self.decode_tile(latents, way)])
-        else:
-            settled = decode_in_time(latents, lambda tile: self.decode_tile(tile, way), tiles, memo, way)
-        for run in settled:
+        frames = 1 + self.temporal * (latents.shape[2] - 1)
+        out, done = torch.empty(frames, *(self.spatial * side for side in latents.shape[3:]), 3), 0
+        decode = partial(self.decode_tile, mode=mode)
+        for run in decode_in_time(latents, decode, self.time_tiles, self.temporal, memo, mode):
             out[done : done + run.shape[2]] = to_host(rearrange(run[0], "C T H W -> T H W C"))
             done += run.shape[2]
         assert done == frames
         return out
 
-    def decode_tile(self, latents: Tensor, way: str) -> Tensor:
-        """One tile of time, (1, C, t, h, w) to (1, 3, 1 + 4 (t-1), 8h, 8w)."""
+    def decode_tile(self, latents: Tensor, mode: VaeMode = "whole") -> Tensor:
+        """One tile of time, (1, C, t, h, w) without the scale, to (1, 3, 1 + s (t-1), H, W)."""
         autoencoder: Any = self.autoencoder
-        if way == "tiled" and max(latents.shape[-2:]) > autoencoder.tile_sample_min_height // 8:
+        if mode == "tiled" and max(latents.shape[-2:]) > autoencoder.tile_sample_min_height // self.spatial:
             return autoencoder.tiled_decode(latents).sample
-        decode = partial(decode_in_rows, autoencoder.decoder) if way == "rows" else autoencoder.decoder
+        decode = partial(decode_chunked, autoencoder.decoder) if mode == "chunked" else autoencoder.decoder
         return decode(autoencoder.post_quant_conv(latents))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.autoencoder.decoder.conv_in.conv.weight.dtype
+
+    def trial(self, side: int, device: torch.device | str) -> Callable[[], Tensor]:
+        """Two latents of `side` x `side` through a decoder of this shape on `device`, to time it."""
+        decoder = copy.deepcopy(self.autoencoder.decoder).to_empty(device=device)
+        for parameter in decoder.parameters():
+            parameter.normal_(std=0.02)
+        latents = torch.randn(1, self.latent_channels, 2, side, side, device=device).to(self.dtype)
+        return lambda: decoder(latents)
 
     @property
     def time_tiles(self) -> TimeTiles:
         autoencoder: Any = self.autoencoder
-        ratio, stride = autoencoder.temporal_compression_ratio, autoencoder.tile_sample_stride_num_frames
-        frames = autoencoder.tile_sample_min_num_frames
-        return TimeTiles(length=frames // ratio + 1, stride=stride // ratio, frames=stride, blend=frames - stride)
+        stride, frames = autoencoder.tile_sample_stride_num_frames, autoencoder.tile_sample_min_num_frames
+        return TimeTiles(length=frames // self.temporal + 1, stride=stride // self.temporal)
 
-    def decode(self, latents: Tensor, *, spatial_tiling: bool = False) -> np.ndarray:
-        """Scaled latents (1, C, t, h, w) -> uint8 frames (1 + 4 (t-1), 8h, 8w, 3)."""
-        return to_uint8(self.decode_float(latents, spatial_tiling=spatial_tiling))
+    def decode(self, latents: Tensor, *, mode: VaeMode = "whole") -> np.ndarray:
+        """Scaled latents (1, C, t, h, w) -> uint8 frames (1 + s (t-1), H, W, 3)."""
+        return to_uint8(self.decode_float(latents, mode=mode)).numpy()
 
     def preview_map(self) -> PreviewMap:
         """The map stored beside the weights; without one it is fitted on the first call, in seconds, and kept."""
         if self.preview is None:
             self.preview = fit_preview(self)
         return self.preview
-
-    def _tile(self, *, spatial: bool, framewise: bool) -> None:
-        self.autoencoder.use_tiling = spatial
-        self.autoencoder.use_framewise_encoding = framewise
-        self.autoencoder.use_framewise_decoding = True
 
 
 class FrameCausalMidBlock(nn.Module):
@@ -183,9 +217,9 @@ def _attend_to_the_past(attention: Any, x: Tensor) -> Tensor:
     return rearrange(out, "B (T H W) C -> B C T H W", T=frames, H=height, W=width)
 
 
-def to_uint8(pixels: Tensor) -> np.ndarray:
+def to_uint8(pixels: Tensor) -> Tensor:
     """-1..1 -> 0..255, truncated, as the public app writes its frames."""
-    return to_host((pixels.float().clamp(-1, 1) * 127.5 + 127.5).to(torch.uint8)).numpy()
+    return (pixels.float().clamp(-1, 1) * 127.5 + 127.5).to(torch.uint8)
 
 
 def fit_preview(vae: VideoVAE, clips: int = 12, size: int = 96) -> PreviewMap:
@@ -221,10 +255,10 @@ def empty_vae(folder: Path) -> AutoencoderKLHunyuanVideo:
     return on_meta(lambda: AutoencoderKLHunyuanVideo(**config), folder)
 
 
-def load_vae(folder: Path, dtype: torch.dtype | None = None) -> VideoVAE:
+def load_vae(folder: Path, dtype: torch.dtype | None = None, fill: Fill = load_weights) -> VideoVAE:
     """The VAE in a `vae` folder; CheckpointError when it is damaged or incomplete."""
     autoencoder = empty_vae(folder)
-    load_weights(autoencoder, folder, dtype)
+    fill(autoencoder, folder, dtype, PLAIN, None)
     preview = read_preview(folder, autoencoder.config["latent_channels"])
     with described_by(folder / "config.json"):
         return VideoVAE(autoencoder, preview).eval()

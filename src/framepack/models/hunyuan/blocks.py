@@ -11,9 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from framepack.models.attention import Attention, RMSNorm, automatic, split_heads, turned_heads
-from framepack.models.config import TransformerConfig
-from framepack.models.layers import FeedForward, Modulation, by_rows, gated_add, modulated_norm
+from framepack.models.attention import Attention, RMSNorm, automatic, rotary_heads, split_heads
+from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.layers import FeedForward, Modulation, chunked, gated_add, modulated_norm
 from framepack.models.linear import Linear, gelu_linear
 
 
@@ -22,10 +22,13 @@ class Execution:
     """How a forward is computed; changes memory and speed, not the result (but for rounding)."""
 
     attention: Attention = automatic
-    rows: int | None = None
+    chunk_size: int | None = None
     """Tokens at a time where intermediates are several times the tokens (MLPs, norms, RoPE); None takes all at once."""
     checkpointing: bool = False
     """Recompute each block in the backward pass instead of keeping its activations (training)."""
+
+
+PLAIN = Execution()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class Joint:
     """What every block of one forward shares."""
 
     rope: Tensor
-    """(1, L, 1, E / 2) complex; 1 for image and text, which are not turned."""
+    """(1, L, 1, E / 2) complex; 1 for image and text, which are not rotated."""
     key_rope: Tensor
     """The same for keys, which may be scaled as well; else it is `rope` itself."""
     video: int
@@ -59,21 +62,21 @@ class JointAttentionWeights(nn.Module):
 
     def forward(self, video: Tensor, text: Tensor, joint: Joint) -> tuple[Tensor, Tensor]:
         """Mix both streams: (B, V, D) and (B, L - V, D), normed and modulated, to the same shapes."""
-        turn_video, turn_text = joint.rope.tensor_split([joint.video], dim=1)
-        turn_video_keys = joint.key_rope[:, : joint.video]
-        heads, rows = self.heads, joint.execution.rows
-        turned = partial(turned_heads, heads=heads, rows=rows)
+        video_rope, text_rope = joint.rope.tensor_split([joint.video], dim=1)
+        video_key_rope = joint.key_rope[:, : joint.video]
+        heads, chunk_size = self.heads, joint.execution.chunk_size
+        rotated = partial(rotary_heads, heads=heads, chunk_size=chunk_size)
         query = torch.cat(
             [
-                turned(video, self.to_q, self.norm_q, turn_video),
-                turned(text, self.add_q_proj, self.norm_added_q, turn_text),
+                rotated(video, self.to_q, self.norm_q, video_rope),
+                rotated(text, self.add_q_proj, self.norm_added_q, text_rope),
             ],
             dim=1,
         )
         key = torch.cat(
             [
-                turned(video, self.to_k, self.norm_k, turn_video_keys),
-                turned(text, self.add_k_proj, self.norm_added_k, turn_text),
+                rotated(video, self.to_k, self.norm_k, video_key_rope),
+                rotated(text, self.add_k_proj, self.norm_added_k, text_rope),
             ],
             dim=1,
         )
@@ -116,8 +119,10 @@ class DoubleBlock(nn.Module):
 
     def _mlp(self, mlp: FeedForward, tokens: Tensor, modulation: list[Tensor], joint: Joint) -> Tensor:
         shift, scale, gate = modulation
-        return by_rows(
-            lambda part: gated_add(part, gate, mlp(modulated_norm(part, shift, scale))), joint.execution.rows, tokens
+        return chunked(
+            lambda part: gated_add(part, gate, mlp(modulated_norm(part, shift, scale))),
+            joint.execution.chunk_size,
+            tokens,
         )
 
 
@@ -133,9 +138,9 @@ class AttentionWeights(nn.Module):
 
     def forward(self, tokens: Tensor, joint: Joint) -> Tensor:
         """Mix normed and modulated tokens: (B, L, D) to (B, L, D)."""
-        heads, rows = self.heads, joint.execution.rows
-        query = turned_heads(tokens, self.to_q, self.norm_q, joint.rope, heads, rows)
-        key = turned_heads(tokens, self.to_k, self.norm_k, joint.key_rope, heads, rows)
+        heads, chunk_size = self.heads, joint.execution.chunk_size
+        query = rotary_heads(tokens, self.to_q, self.norm_q, joint.rope, heads, chunk_size)
+        key = rotary_heads(tokens, self.to_k, self.norm_k, joint.key_rope, heads, chunk_size)
         value = split_heads(self.to_v(tokens), heads)
         return joint.execution.attention(query, key, value, joint.bias).flatten(2)
 
@@ -161,7 +166,7 @@ class SingleBlock(nn.Module):
         shift, scale, gate = modulation.unbind(dim=1)
         normed = modulated_norm(tokens, shift, scale)
         mixed = self.attn(normed, joint)
-        return by_rows(partial(self._out, gate), joint.execution.rows, tokens, normed, mixed)
+        return chunked(partial(self._out, gate), joint.execution.chunk_size, tokens, normed, mixed)
 
     def _out(self, gate: Tensor, tokens: Tensor, normed: Tensor, mixed: Tensor) -> Tensor:
         hidden = gelu_linear(self.proj_mlp, normed)

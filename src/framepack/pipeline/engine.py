@@ -1,0 +1,213 @@
+"""Makes the sections of a plan from conditioning: a generator that knows no files and no listeners.
+
+Sections that exist already are handed in and not made again: a resume, one section made anew, a longer video are all
+"which are there". Memory is constant in the video's length. Closing the generator cancels within a step.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from framepack.caching import CACHES
+from framepack.models.hunyuan.vae import to_uint8
+from framepack.models.hunyuan.vae_tiles import TileMemo
+from framepack.models.packing import ContextLatents, PackedTokens
+from framepack.models.transfer import to_device
+from framepack.pipeline.clip import ClipJoiner
+from framepack.pipeline.conditioning import Conditioning, make_tables
+from framepack.pipeline.denoiser import Branch, NoiseSource, make_denoiser
+from framepack.pipeline.history import History
+from framepack.pipeline.runner import Runner
+from framepack.pipeline.usable import UnusableError, require_usable
+from framepack.sampling import SAMPLERS, make_sigmas, needs_negative
+from framepack.spec.events import Notice, StageStarted, StepDone
+from framepack.spec.plan import Said, SectionPlan
+from framepack.spec.request import GenerationRequest
+
+OVERFLOWN = (
+    "the transformer's numbers have left what their type can hold, so there would be nothing to see: use --dtype "
+    "bfloat16 or float32 where it was float16, else look for a damaged model (`framepack models verify {model}`) or "
+    "LoRA, or a high --cfg"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SectionResult:
+    """A section that is there now."""
+
+    section: SectionPlan
+    latents: Tensor
+    """(1, C, T, h, w) float32, on the device."""
+    given: bool
+    """It was handed in, not made."""
+    frames: Tensor | None
+    """uint8 (T, H, W, 3): final, no later section changes them. None where they were not wanted."""
+    provisional: Tensor
+    """uint8 (T, H, W, 3): frames at the growing edge that the next section will still blend."""
+    seconds: float
+    """That it took."""
+
+
+Made = StageStarted | StepDone | Notice | SectionResult
+Given = Callable[[SectionPlan], Tensor | None]
+"""The latents (1, C, T, h, w) of a section that exists already; None for one that is to be made."""
+
+
+def nothing_given(section: SectionPlan) -> None:
+    """All sections are to be made."""
+
+
+class Engine:
+    """What one run holds between its sections: history, joiner, noise and tables. Nothing of it outlives the run."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        request: GenerationRequest,
+        sections: tuple[SectionPlan, ...],
+        conditioning: Conditioning,
+        *,
+        history: Tensor | None = None,
+    ) -> None:
+        """history: latents (1, C, T, h, w), in timeline order, that lie before the first section; zeros where none."""
+        start = conditioning.latents["start"]
+        self.runner, self.request, self.sections = runner, request, sections
+        self.memo = TileMemo()
+        self.latents = {key: to_device(latent, runner.device) for key, latent in conditioning.latents.items()}
+        keep = max(request.geometry.history, *(section.decode_latents for section in sections))
+        self.history = History(sections[0].grows, self.latents["start"], keep, history)
+        self.joiner = ClipJoiner(sections[0].grows)
+        self.noise = NoiseSource([len(section.latents) for section in sections], start)
+        # while the VAE is still on the device
+        self.preview = runner.run("encode", lambda vae, modes: vae.preview_map())
+        pixels = (side * request.geometry.spatial for side in start.shape[-2:])
+        tokens = request.window * request.geometry.tokens(*pixels)
+        self.sigmas = make_sigmas(request.steps, tokens, request.shift)
+        self.tables = make_tables(runner, conditioning, sections, self.sigmas, request.guidance)
+
+    def run(self, given: Given = nothing_given, *, frames_from: int = 0) -> Generator[Made]:
+        """Make the sections in their order.
+
+        frames_from: the first section, by its index, whose frames are wanted; those before must be given, and of the
+        last of them the provisional frames are decoded, into which the next one blends.
+        """
+        for section in self.sections:
+            began = time.monotonic()
+            self._anchor(section.before)
+            latents = given(section)
+            if made := latents is None:
+                yield StageStarted(stage="section", message="sampling", section=section.index)
+                latents = yield from self._sample(section)
+                yield from self._notices()
+            latents = to_device(latents, self.runner.device)
+            self.history.add(latents)
+            self._anchor(section.after)
+            frames, wanted = None, section.index >= frames_from
+            if wanted or (section.index == frames_from - 1 and section.index < len(self.sections) - 1):
+                again = "lost frames again" if wanted else "the growing edge again"
+                said = "decoding" if made else f"decoding {again}"
+                yield StageStarted(stage="decode", message=said, section=section.index)
+                frames = self._join(section, wanted=wanted)
+                yield from self._notices()
+            yield SectionResult(
+                section=section,
+                latents=latents,
+                given=not made,
+                frames=frames,
+                provisional=to_uint8(self.joiner.unsettled),
+                seconds=time.monotonic() - began if made else 0.0,
+            )
+
+    def _anchor(self, anchors: tuple[Any, ...]) -> None:
+        """Let pictures join the history."""
+        for anchor in anchors:
+            self.history.add(self.latents[anchor.source] * anchor.weight)
+
+    def _sample(self, section: SectionPlan) -> Generator[StepDone, None, Tensor]:
+        """Denoise one window: (1, C, T, h, w) float32."""
+        request, steps = self.request, self.request.steps
+        denoised = noise = to_device(self.noise.draw(section.noise, len(section.latents)), self.runner.device)
+        prompts = [section.said, Said(request.negative_prompt)][: 2 if needs_negative(request.cfg) else 1]
+        branches = [
+            Branch(
+                table=self.tables.table(prompt, section),
+                cache=CACHES[request.cache](steps=steps, threshold=request.cache_threshold),
+            )
+            for prompt in prompts
+        ]
+        packed = self._pack(section, noise)
+        denoiser = make_denoiser(self.runner, packed, self.sigmas, branches, request.cfg, request.cfg_rescale)
+        for step in SAMPLERS[request.sampler](denoiser, noise, self.sigmas):
+            denoised = step.denoised
+            if not denoised.isfinite().all():
+                raise UnusableError(OVERFLOWN.format(model=request.model))
+            yield StepDone(
+                section=section.index,
+                sections=len(self.sections),
+                step=step.index,
+                steps=steps,
+                preview=self.preview(denoised),
+            )
+        return denoised
+
+    def _pack(self, section: SectionPlan, noise: Tensor) -> PackedTokens:
+        """The section's context, from history and conditioning latents."""
+
+        def source(name: str, take: range) -> Tensor:
+            return self.history.take(take) if name == "history" else self.latents[name][:, :, list(take)]
+
+        context = [
+            ContextLatents(
+                latents=source(span.source, span.take),
+                at=span.at,
+                scale=span.scale,
+                weight=span.weight,
+                key_scale=span.key_scale,
+            )
+            for span in section.context
+        ]
+        frames, rows, columns = noise.shape[-3:]
+        return self.runner.run(
+            "sample",
+            lambda transformer, modes: transformer.pack(context, section.at, (frames, rows, columns)),
+            phase="pack",
+        )
+
+    def _join(self, section: SectionPlan, *, wanted: bool) -> Tensor | None:
+        """Decode the section's clip and blend it in; its final frames, uint8, where they are wanted."""
+        clip = self._decode(section)
+        if not wanted:
+            self.joiner.hold(clip, section.unsettled)
+            return None
+        return to_uint8(self.joiner.join(clip, section.overlap, section.unsettled))
+
+    def _decode(self, section: SectionPlan) -> Tensor:
+        """The clip at the growing edge, float32 (T, H, W, 3); tiles of time that the last clip had are remembered."""
+        self.memo.repeats = section.repeats
+        latents = self.history.edge(section.decode_latents)
+        clip = self.runner.run(
+            "decode", lambda vae, modes: vae.decode_float(latents, mode=modes.decode, memo=self.memo)
+        )
+        require_usable("VAE", clip, self.request.model)
+        return clip
+
+    def _notices(self) -> Iterator[Notice]:
+        """What was given up since the last call so that the work could go on."""
+        for message in self.runner.memory.news():
+            yield Notice(message=message)
+
+
+def frames_of(made: Iterator[Made]) -> Iterator[Tensor]:
+    """The final frames, uint8 (T, H, W, 3), of each section that has any: for a caller who wants arrays and no file."""
+    for result in made:
+        if isinstance(result, SectionResult) and result.frames is not None and len(result.frames):
+            yield result.frames
+
+
+def whole(sections: tuple[SectionPlan, ...], runs: list[Tensor]) -> Tensor:
+    """Runs of final frames, in the order they were made, as one video."""
+    return torch.cat(runs[::-1] if sections[0].grows == "backward" else runs)

@@ -1,0 +1,116 @@
+"""A stage is one kind of a job's work, and its own estimate: `work` runs with real tensors, and with meta ones.
+
+Boundary: what is computed with which component; who leases it, and what that takes, are `runner` and `estimate`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from framepack.memory import Effort
+from framepack.spec.events import Part, VaeMode
+from framepack.spec.geometry import Geometry
+from framepack.spec.plan import SectionPlan
+from framepack.weights.meta import MetaModels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What of a request the sizes of its stages depend on."""
+
+    geometry: Geometry
+    height: int
+    """In pixels."""
+    width: int
+    letters: int
+    """Of the longest prompt."""
+    steps: int
+    branches: int
+    """Forwards a step: two with guidance by a negative prompt."""
+    cached: bool
+    """Whether a block cache keeps a step's signal and residual."""
+    texts: int
+    """Prompts to encode."""
+    pictures: int
+    mixes: int
+    """Different mixes of pictures that sections are given."""
+    sections: int
+    section: SectionPlan
+    """The one with most tokens."""
+    decoded: int
+    """Most latents a section decodes."""
+    tiles: int
+    """Tiles of time that a section decodes anew."""
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Rows and columns of a latent."""
+        return self.geometry.latent_size(self.height, self.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modes:
+    """How stages compute. The same result but for rounding, except in tiles."""
+
+    chunk_size: int | None = None
+    """Tokens at a time in the transformer's blocks; None takes all at once."""
+    encode: VaeMode = "whole"
+    decode: VaeMode = "whole"
+
+    def under(self, effort: Effort) -> "Modes":
+        """The same, or with less memory where the fallback level says so."""
+        chunk_size = min((size for size in (self.chunk_size, effort.rows) if size), default=None)
+        if effort.tiled:
+            return Modes(chunk_size=chunk_size, encode="tiled", decode="tiled")
+        decode = "chunked" if effort.rows and self.decode == "whole" else self.decode
+        return replace(self, chunk_size=chunk_size, decode=decode)
+
+
+Outputs = Mapping[str, Any]
+"""What earlier stages make, on the meta device, by their names."""
+
+
+class Stage(ABC):
+    """Stateless, but for what a device and a model decide once."""
+
+    name: ClassVar[Part]
+    title: ClassVar[str]
+    """For a person."""
+    component: ClassVar[str]
+    once: ClassVar[bool] = False
+    """Whether it uses the component's once-a-job modules instead of its blocks."""
+    in_sections: ClassVar[bool] = False
+    """Whether it is done for each section, not once a job."""
+    convolutions: ClassVar[bool] = False
+    """Whether most of its time is spent in them."""
+    supports: ClassVar[frozenset[str]] = frozenset({"resident", "disk"})
+    """Fallbacks that mean something to it."""
+
+    @abstractmethod
+    def inputs(self, job: Job, models: MetaModels, outputs: Outputs) -> tuple[Any, ...]:
+        """What `work` takes beside the component, on the meta device."""
+
+    @abstractmethod
+    def work(self, module: Any, *inputs: Any, modes: Modes) -> Any:
+        """One call of it."""
+
+    def calls(self, job: Job) -> int:
+        """Calls of `work` in one pass."""
+        return 1
+
+    def passes(self, job: Job) -> int:
+        """How often it is done; for a stage in sections, in one of them."""
+        return 1
+
+    def mode(self, modes: Modes) -> object:
+        """What of the modes changes it."""
+        return None
+
+    def beside(self, job: Job, models: MetaModels, outputs: Outputs) -> int:
+        """Bytes on the device during the work that are neither weights nor made by it."""
+        return 0
+
+    def waiting(self, job: Job, models: MetaModels, outputs: Outputs, on_device: int) -> int:
+        """Bytes that wait in RAM meanwhile; `on_device`: how many branches' share is counted with the device."""
+        return 0
