@@ -26,7 +26,7 @@ from framepack.weights.loader import empty_transformer
 SHARD = {"full": 5_000_000_000, "small": 20_000_000}
 GB = 1_000_000_000
 CHUNK = 8 << 20
-TRANSFORMER = VARIANTS["framepack"].transformer
+TRANSFORMER = VARIANTS["framepack"].main
 
 
 def write_transformer(folder: Path, scale: str) -> None:

@@ -25,7 +25,7 @@ from shapes_13b import CONFIGS, condition, device_of, fill_shared, half_of, lane
 from torch import Tensor
 
 from framepack.memory import Effort, MemoryManager
-from framepack.memory.estimate import measure
+from framepack.memory.estimate import estimate
 from framepack.memory.probe import available_ram
 from framepack.models.hunyuan.blocks import Execution
 from framepack.models.hunyuan.transformer import ConditionTable, HunyuanVideoTransformer3DModelPacked, PackedTokens
@@ -58,10 +58,10 @@ class Bench:
 
     def cost(self, rows: int | None) -> int:
         """Bytes that a step takes beside weights, from its shapes."""
-        self.module.execution = Execution(rows=rows)
+        self.module.execution = Execution(chunk_size=rows)
         table, packed = condition(self.module, 1, "meta"), pack(self.module, *self.size, "meta")
         x = noise(self.module, *self.size, "meta")
-        return measure(lambda: self.module(x, table.step(0), packed)).activations
+        return estimate(lambda: self.module(x, table.step(0), packed)).activations
 
     def timed(self, function: Callable[[], object], times: int = STEPS, enough: float = ENOUGH) -> float:
         """Seconds of one call, after one to warm up."""
@@ -116,7 +116,7 @@ class Bench:
         reserve = self.costs[rows] * 11 // 10 + int(0.25 * GB * self.scale)
         memory.budget = replace(memory.budget, vram_limit=limit, preserve=reserve)
         memory.high_vram = budget is None
-        self.module.execution = Execution(rows=rows)
+        self.module.execution = Execution(chunk_size=rows)
         try:
             with self.capped(budget):
                 yield from self._steps(notes, self.costs[rows])
@@ -150,7 +150,7 @@ class Bench:
 
         def velocity(effort: Effort) -> Tensor:
             with memory.lease("transformer") as module:
-                module.execution = Execution(rows=effort.rows or planned.rows)
+                module.execution = Execution(chunk_size=effort.rows or planned.rows)
                 return module(x, table.step(count % STEPS_OF_A_JOB), packed)
 
         yield step

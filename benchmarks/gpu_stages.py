@@ -22,7 +22,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaModel
 
 from framepack.memory import MemoryManager, parse_bytes
-from framepack.memory.estimate import measure
+from framepack.memory.estimate import estimate
 from framepack.models.hunyuan.vae import VideoVAE
 
 LLAMA = {
@@ -71,10 +71,10 @@ def main() -> int:
     picture = torch.randint(0, 255, (1, height, width, 3), dtype=torch.uint8).numpy()
     work: dict[str, tuple[str, Callable[[Any], object]]] = {
         "decode, whole": ("vae", lambda module: module.decode_float(latents)),
-        "decode, rows": ("vae", lambda module: module.decode_float(latents, rows=True)),
+        "decode, rows": ("vae", lambda module: module.decode_float(latents, mode="chunked")),
         "text, 120 tokens": ("text", lambda module: module(tokens, use_cache=False).last_hidden_state.float().cpu()),
         "encode": ("vae", lambda module: module.encode(picture)),
-        "decode, tiled": ("vae", lambda module: module.decode_float(latents, spatial_tiling=True)),
+        "decode, tiled": ("vae", lambda module: module.decode_float(latents, mode="tiled")),
     }
     for budget in (None, *map(parse_bytes, args.budgets)):
         limit(memory, budget)
@@ -101,7 +101,7 @@ def planned(coder: VideoVAE, height: int, width: int) -> dict[str, int]:
     shapes = copy.deepcopy(coder).to("meta")
     z = torch.empty(1, 16, ONE_TILE, height // 8, width // 8, device="meta").to(next(shapes.parameters()).dtype)
     ways = ("whole", "rows")
-    return {f"decode, {way}": measure(lambda way=way: shapes.decode_tile(z, way)).activations for way in ways}
+    return {f"decode, {way}": estimate(lambda way=way: shapes.decode_tile(z, way)).activations for way in ways}
 
 
 @torch.no_grad()

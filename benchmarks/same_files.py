@@ -20,12 +20,12 @@ from pathlib import Path
 
 import av
 import numpy as np
-from framepack.spec.shapes import FPS
 from PIL import Image
 
 from framepack.media.read import probe
 from framepack.media.sinks import Codec, SinkSpec
 from framepack.media.video import FORMATS
+from framepack.spec.geometry import HUNYUAN
 
 SIZES = (
     (16, 16),
@@ -78,7 +78,7 @@ def write(name: str, frames: Frames, file: Path, threads: int | None = None) -> 
     if threads is not None:
         assert isinstance(sink, Codec)
         sink = replace(sink, threads=threads)
-    writer = sink(file, SinkSpec(width=width, height=height, fps=Fraction(FPS), crf=16, metadata='{"a": 1}'))
+    writer = sink(file, SinkSpec(width=width, height=height, fps=Fraction(HUNYUAN.fps), crf=16, metadata='{"a": 1}'))
     for frame in frames:
         writer.write(frame)
     writer.close()
@@ -122,7 +122,7 @@ def cost(codec: Codec, folder: Path) -> tuple[float, int]:
     for (width, height), content in itertools.product(((96, 64), (416, 320), (704, 544)), (waves, pan)):
         frames = np.concatenate([content(width, height)] * 3)
         began = time.process_time()
-        sink = codec(folder / "a", SinkSpec(width=width, height=height, fps=Fraction(FPS), crf=16))
+        sink = codec(folder / "a", SinkSpec(width=width, height=height, fps=Fraction(HUNYUAN.fps), crf=16))
         for frame in frames:
             sink.write(frame)
         sink.close()

@@ -31,7 +31,7 @@ from framepack import FramePack, GenerationRequest
 from framepack.memory import MemoryManager, parse_bytes
 from framepack.spec.events import StageStarted
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader, choose_dtypes
+from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.sources import ModelSource
 
 LIMITS = {"full": ["6GB", "20GB"], "small": ["2GB", "4GB"]}
@@ -58,7 +58,7 @@ def child(models: Path | None, limit: str, size: int, steps: int) -> dict[str, o
     watch.start()
     memory = MemoryManager("cpu", ram_limit=parse_bytes(limit))
     variant = VARIANTS["framepack" if models else "mini"]
-    loader = Loader(variant, ModelSource(models_dir=models), choose_dtypes("cpu", "bfloat16"))
+    loader = Loader(variant, ModelSource(models_dir=models), choose_precision("cpu", "bfloat16"))
     folder = Path(tempfile.mkdtemp(prefix="framepack-whole-"))
     picture = folder / "a.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)).save(picture)
@@ -75,7 +75,7 @@ def child(models: Path | None, limit: str, size: int, steps: int) -> dict[str, o
         }
     )
     began, seconds = time.perf_counter(), {}
-    for event in FramePack.from_loader(loader, memory).generate(request, work=folder):
+    for event in FramePack(loader, memory).generate(request, work=folder):
         if isinstance(event, StageStarted):
             watch.stage = f"{event.stage}: {event.message}"
             seconds[watch.stage] = time.perf_counter() - began

@@ -3,9 +3,7 @@
 from framepack.models.hunyuan.config import TransformerConfig
 from framepack.training.data.pool import PoolRecipe
 from framepack.training.optimizer import OptimizerRecipe
-from framepack.training.transformer.recipe import Phase
-from framepack.training.transformer.recipe import Recipe
-from framepack.training.transformer.recipe import Schedule
+from framepack.training.transformer.recipe import Phase, Recipe, Schedule
 from framepack.training.transformer.sections import SectionRecipe
 from framepack.training.transformer.towers import TowerConfig
 from framepack.training.vae.recipe import VaeRecipe

@@ -11,10 +11,8 @@ from fastapi.testclient import TestClient
 
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
-from framepack.jobs.job import ENDED
-from framepack.jobs.job import Job
+from framepack.app.service.job_service import Service, folders_at
+from framepack.jobs.job import ENDED, Job
 from framepack.jobs.pool import Crew
 
 PATIENCE = 240

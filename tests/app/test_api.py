@@ -15,13 +15,9 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import TARGET, ask, expected
 
-from framepack.app.api import batches
-from framepack.app.api import jobs
-from framepack.app.api import make_app
-from framepack.app.api import submit
+from framepack.app.api import batches, jobs, make_app, submit
 from framepack.app.api.guard import Access
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.pool import Crew
 
 

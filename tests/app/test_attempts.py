@@ -9,14 +9,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from framepack.app.api.attempts import FORGOTTEN
-from framepack.app.api.attempts import FREE
-from framepack.app.api.attempts import LONGEST
-from framepack.app.api.attempts import MOST
-from framepack.app.api.attempts import Attempts
-from framepack.app.api.attempts import network_of
-from framepack.app.api.guard import Access
-from framepack.app.api.guard import Guard
+from framepack.app.api.attempts import FORGOTTEN, FREE, LONGEST, MOST, Attempts, network_of
+from framepack.app.api.guard import Access, Guard
 
 ME = ("me", "secret")
 

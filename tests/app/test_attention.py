@@ -9,9 +9,7 @@ from PIL import Image
 
 from framepack.app.cli import main as cli
 from framepack.app.cli.models import attention_lines
-from framepack.memory.probe import Device
-from framepack.memory.probe import DeviceMemory
-from framepack.memory.probe import Machine
+from framepack.memory.probe import Device, DeviceMemory, Machine
 
 MEMORY = DeviceMemory(total=8, free=8, allocated=0, reserved=0)
 MISSING = "attention xformers needs the package xformers, which is not installed; use auto"

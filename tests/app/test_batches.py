@@ -14,8 +14,7 @@ from fake_generator import TARGET
 
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.app.service.sheets import make_sheet
 from framepack.jobs.pool import Crew
 

@@ -9,11 +9,8 @@ from functools import partial
 import pytest
 from fake_generator import ask
 
-from framepack.app.api import broadcast
-from framepack.app.api import events
-from framepack.app.api.broadcast import PAGE
-from framepack.app.api.broadcast import Broadcast
-from framepack.app.api.broadcast import Full
+from framepack.app.api import broadcast, events
+from framepack.app.api.broadcast import PAGE, Broadcast, Full
 from framepack.app.api.events import EventStream
 from framepack.app.api.views import job_view
 from framepack.jobs.feed import News

@@ -17,8 +17,7 @@ from framepack.app.cli import main as cli
 from framepack.app.settings import Settings
 from framepack.files.assets import BUNDLED
 from framepack.media.metadata import read_metadata
-from framepack.media.read import probe
-from framepack.media.read import read_video
+from framepack.media.read import probe, read_video
 
 SMALL = ["--model", "mini", "--width", "32", "--height", "32", "--window", "3", "--steps", "2", "--dtype", "float32"]
 

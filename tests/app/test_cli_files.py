@@ -25,9 +25,7 @@ from framepack.media.metadata import read_metadata
 from framepack.media.read import read_video
 from framepack.media.video import VideoWriter
 from framepack.pipeline.framepack import FramePack
-from framepack.pipeline.like import CONTENTS
-from framepack.pipeline.like import fingerprints
-from framepack.pipeline.like import request_like
+from framepack.pipeline.like import CONTENTS, fingerprints, request_like
 from framepack.spec.events import Finished
 from framepack.spec.events_json import strip_png
 from framepack.spec.request import GenerationRequest

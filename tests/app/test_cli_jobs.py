@@ -20,8 +20,7 @@ from fake_generator import TARGET, ask
 from framepack.app.cli import batch as cli_batch
 from framepack.app.cli import service as cli_service
 from framepack.app.cli.jobs import jobs_app
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.files.lock import QueueLock
 from framepack.jobs.mend import complaint
 from framepack.jobs.pool import Crew

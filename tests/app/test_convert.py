@@ -16,10 +16,8 @@ from exiftool import says_made_by_ai
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
 
-from framepack.app.service import convert
-from framepack.app.service import convert_child
-from framepack.app.service.convert import Conversions
-from framepack.app.service.convert import Limits
+from framepack.app.service import convert, convert_child
+from framepack.app.service.convert import Conversions, Limits
 from framepack.app.service.job_service import Service
 from framepack.files.child import start
 from framepack.files.errors import MediaError
@@ -27,10 +25,8 @@ from framepack.files.landlock import version
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job
 from framepack.media.metadata import read_metadata
-from framepack.media.read import probe
-from framepack.media.read import read_video
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
+from framepack.media.read import probe, read_video
+from framepack.media.video import FORMATS, VideoWriter
 
 
 def film(file: Path, frames: int = 10) -> Path:

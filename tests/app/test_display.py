@@ -5,8 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from framepack.app.cli.display import Display
-from framepack.spec.events import Notice
-from framepack.spec.events import SectionDone
+from framepack.spec.events import Notice, SectionDone
 from framepack.spec.request import GenerationRequest
 
 

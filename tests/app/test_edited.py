@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framepack.media.edit import edited
-from framepack.media.edit import fitted
+from framepack.media.edit import edited, fitted
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 

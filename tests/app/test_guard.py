@@ -9,12 +9,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from framepack.app.api.guard import BODY_MOST
-from framepack.app.api.guard import Access
-from framepack.app.api.guard import Guard
-from framepack.app.api.guard import host_name
-from framepack.app.server import Address
-from framepack.app.server import access_of
+from framepack.app.api.guard import BODY_MOST, Access, Guard, host_name
+from framepack.app.server import Address, access_of
 
 
 def client_of(access: Access, host: str = "localhost:7860") -> TestClient:

@@ -6,9 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from framepack.app.cli.main import app
-from framepack.app.login import VARIABLE
-from framepack.app.login import login_of
-from framepack.app.login import notes_on
+from framepack.app.login import VARIABLE, login_of, notes_on
 from framepack.app.tls import checked_certificate
 
 

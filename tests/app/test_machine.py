@@ -12,14 +12,9 @@ from fake_generator import TARGET, ask
 from framepack.app import machine
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.machine import check_devices
-from framepack.app.machine import gigabytes_of
-from framepack.app.machine import has_gpu
-from framepack.app.machine import preserved
-from framepack.app.machine import preserving
+from framepack.app.machine import check_devices, gigabytes_of, has_gpu, preserved, preserving
 from framepack.app.service import worker_target
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.app.service.worker_target import make_generator
 from framepack.jobs.pool import Crew
 

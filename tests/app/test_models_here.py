@@ -11,14 +11,10 @@ from PIL import Image
 from framepack.app.cli import main as cli
 from framepack.app.cli.batch import is_served
 from framepack.app.service import models_here
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
-from framepack.app.service.models_here import ModelsHere
-from framepack.app.service.models_here import not_here
+from framepack.app.service.job_service import Service, folders_at
+from framepack.app.service.models_here import ModelsHere, not_here
 from framepack.jobs.pool import Crew
-from framepack.spec.variants import HUNYUAN_REPO
-from framepack.spec.variants import VARIANTS
-from framepack.spec.variants import VISION_REPO
+from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO
 
 BUSY = 240
 
@@ -97,7 +93,7 @@ def test_what_is_nowhere_is_said_with_its_size_and_the_way_out(nothing_here):
     assert str(not_here("framepack", None)).startswith(GET)
     (nothing_here / "models" / HUNYUAN_REPO).mkdir(parents=True)
     assert "(about 26.6 GB)" in str(not_here("framepack", nothing_here / "models"))
-    for repo in (VARIANTS["framepack"].transformer, VISION_REPO):
+    for repo in (VARIANTS["framepack"].main, VISION_REPO):
         (nothing_here / "models" / repo).mkdir(parents=True)
     assert not_here("framepack", nothing_here / "models") is None, "what is not complete is found where it is used"
 

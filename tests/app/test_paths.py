@@ -6,10 +6,7 @@ import random
 import pytest
 
 from framepack.app.service.job_service import folders_at
-from framepack.app.service.paths import adopt
-from framepack.app.service.paths import find_file
-from framepack.app.service.paths import for_client
-from framepack.app.service.paths import from_client
+from framepack.app.service.paths import adopt, find_file, for_client, from_client
 from framepack.jobs.paths import PATHS
 from framepack.spec.request import GenerationRequest
 

@@ -13,11 +13,9 @@ import framepack
 from framepack.app.cli import main as cli
 from framepack.app.cli.request import OPTIONS
 from framepack.app.ui.desk import Desk
-from framepack.app.ui.form import defaults
-from framepack.app.ui.form import request_of
+from framepack.app.ui.form import defaults, request_of
 from framepack.media.sheet import save_png
-from framepack.pipeline.preset_settings import OF_ONE_VIDEO
-from framepack.pipeline.preset_settings import settings_of
+from framepack.pipeline.preset_settings import OF_ONE_VIDEO, settings_of
 from framepack.spec.request import GenerationRequest
 
 LOOK = {

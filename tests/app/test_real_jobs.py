@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
-from framepack.jobs.job import ENDED
-from framepack.jobs.job import Job
+from framepack.app.service.job_service import Service, folders_at
+from framepack.jobs.job import ENDED, Job
 from framepack.jobs.pool import Crew
 from framepack.media.metadata import read_metadata
 from framepack.spec.request import GenerationRequest

@@ -6,12 +6,9 @@ import pytest
 import torch
 
 from framepack.app import runtime
-from framepack.app.cli.models import confinement
-from framepack.app.cli.models import verdict_13b
+from framepack.app.cli.models import confinement, verdict_13b
 from framepack.memory import budget
-from framepack.memory.probe import Device
-from framepack.memory.probe import DeviceMemory
-from framepack.memory.probe import Machine
+from framepack.memory.probe import Device, DeviceMemory, Machine
 from framepack.pipeline.device import choose_device
 
 

@@ -17,8 +17,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from framepack.app.server import Address
-from framepack.app.server import listening
+from framepack.app.server import Address, listening
 from framepack.jobs.store import JobStore
 
 SERVER = """

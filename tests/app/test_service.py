@@ -15,12 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import TARGET, ask
 
 from framepack.app.api.broadcast import Broadcast
-from framepack.app.service.job_service import UNUSED_AFTER
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
-from framepack.app.service.sheets import CELL
-from framepack.app.service.sheets import make_sheet
-from framepack.app.service.sheets import sheet_file
+from framepack.app.service.job_service import UNUSED_AFTER, Service, folders_at
+from framepack.app.service.sheets import CELL, make_sheet, sheet_file
 from framepack.jobs.job import UnknownJob
 from framepack.jobs.pool import Crew
 from framepack.jobs.store import JobStore

@@ -4,21 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from framepack.app.service.shares import STRIDE
-from framepack.app.service.shares import TILE
-from framepack.app.service.shares import decoded_latents
-from framepack.files.assets import BUNDLED
-from framepack.models.hunyuan.vae import VideoVAE
-from framepack.models.hunyuan.vae import empty_vae
-from framepack.models.hunyuan.vae_tiles import TileMemo
-from framepack.models.hunyuan.vae_tiles import TimeTiles
-from framepack.models.hunyuan.vae_tiles import decode_in_time
 from framepack.pipeline.skeleton import SHAPES
-from framepack.spec.plan import SectionPlan
-from framepack.spec.plan import plan
-from framepack.spec.request import GenerationRequest
-from framepack.spec.request import GuideFrame
+
+from framepack.app.service.shares import STRIDE, TILE, decoded_latents
+from framepack.files.assets import BUNDLED
+from framepack.models.hunyuan.vae import VideoVAE, empty_vae
+from framepack.models.hunyuan.vae_tiles import TileMemo, TimeTiles, decode_in_time
+from framepack.spec.plan import SectionPlan, plan
+from framepack.spec.request import GenerationRequest, GuideFrame
 from framepack.spec.variants import HUNYUAN_REPO
 
 TILES = TimeTiles(length=TILE, stride=STRIDE, frames=4 * STRIDE, blend=4)

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from framepack.files.environment import leave_out_wrong_numbers
-from framepack.files.environment import without
-from framepack.weights.hub import HubError
-from framepack.weights.hub import check_connection
+from framepack.files.environment import leave_out_wrong_numbers, without
+from framepack.weights.hub import HubError, check_connection
 
 COMMAND = [sys.executable, "-c", "from framepack.app.cli.main import main; main()"]
 WRONG = {

@@ -6,13 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from framepack.app.service.shares import decoded_latents
-from framepack.app.service.shares import finishing_seconds
+from framepack.app.service.shares import decoded_latents, finishing_seconds
 from framepack.app.service.tracker import Tracker
-from framepack.spec.events import Finished
-from framepack.spec.events import SectionDone
-from framepack.spec.events import StageStarted
-from framepack.spec.events import StepDone
+from framepack.spec.events import Finished, SectionDone, StageStarted, StepDone
 from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
 

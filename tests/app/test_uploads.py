@@ -14,12 +14,8 @@ import pytest
 from PIL import Image
 
 from framepack.app.service import uploads
-from framepack.app.service.job_service import UNUSED_AFTER
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
-from framepack.app.service.uploads import Incoming
-from framepack.app.service.uploads import NoRoom
-from framepack.app.service.uploads import TooLarge
+from framepack.app.service.job_service import UNUSED_AFTER, Service, folders_at
+from framepack.app.service.uploads import Incoming, NoRoom, TooLarge
 from framepack.files.atomic import AtomicFile
 from framepack.files.errors import MediaError
 from framepack.jobs.pool import Crew

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from framepack.caching import CACHES
-from framepack.caching import TeaCache
+from framepack.caching import CACHES, TeaCache
 from framepack.caching.change import relative_change
 from framepack.caching.teacache import rescaled
 

@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from framepack.memory import MemoryManager
-from framepack.memory import map_weights
+from framepack.memory import MemoryManager, map_weights
 from framepack.memory.lanes import CudaLane
 
 WIDTH, BLOCKS = 1024, 7

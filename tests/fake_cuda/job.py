@@ -16,31 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from framepack.pipeline.skeleton import SHAPES, Skeleton
 from safetensors.torch import save_file
 from torch import nn
 
-from framepack import FramePack
-from framepack import GenerationRequest
+from framepack import FramePack, GenerationRequest
 from framepack.app import runtime
 from framepack.files.assets import BUNDLED
-from framepack.memory import MemoryManager
-from framepack.memory import disk
-from framepack.memory import lanes
+from framepack.memory import MemoryManager, disk, lanes
 from framepack.models.hunyuan import encoders
+from framepack.models.hunyuan.vae import PreviewMap, VideoVAE, empty_vae
 from framepack.models.lora import fuse_loras
-from framepack.models.hunyuan.vae import PreviewMap
-from framepack.models.hunyuan.vae import VideoVAE
-from framepack.models.hunyuan.vae import empty_vae
 from framepack.pipeline import framepack as pipeline
 from framepack.pipeline import run
-from framepack.pipeline.skeleton import SHAPES
-from framepack.pipeline.skeleton import Skeleton
-from framepack.spec.events import Notice
-from framepack.spec.events import StepDone
+from framepack.spec.events import Notice, StepDone
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader
-from framepack.weights.loader import choose_dtypes
-from framepack.weights.loader import empty_transformer
+from framepack.weights.loader import Loader, choose_precision, empty_transformer
 from framepack.weights.sources import ModelSource
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -139,9 +130,9 @@ def main(limit: str | None, request: dict[str, Any], lora: bool, folder: Path) -
     where = torch.device("cuda")
     budget = runtime.budget_of(where, limit, None, None)
     runtime.hold(budget)
-    loader = Unread(VARIANTS["framepack"], ModelSource(), choose_dtypes(where))
+    loader = Unread(VARIANTS["framepack"], ModelSource(), choose_precision(where))
     memory = MemoryManager(where, vram_limit=budget.vram_limit)
-    framepack = FramePack.from_loader(loader, memory, "allow")
+    framepack = FramePack(loader, memory, "allow")
     wanted = {"image": EXAMPLES / "ball.jpg", "prompt": "the camera pans left", "width": 704, "height": 544}
     wanted |= {"model": "framepack", "seconds": 2.4, "steps": 2, "output": {"path": folder / "v.mp4"}} | request
     if lora:

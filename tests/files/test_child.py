@@ -10,12 +10,7 @@ import threading
 import pytest
 
 from framepack.files import child
-from framepack.files.child import NOTHING
-from framepack.files.child import PIPE
-from framepack.files.child import answer_of
-from framepack.files.child import bare_environment
-from framepack.files.child import environment
-from framepack.files.child import start
+from framepack.files.child import NOTHING, PIPE, answer_of, bare_environment, environment, start
 
 WORDS = [sys.executable, "-c", "import os; print(os.environ['WORD'])"]
 

@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from framepack.files import landlock
-from framepack.files import namespaces
+from framepack.files import landlock, namespaces
 from framepack.files.child import bare_environment
-from framepack.files.confine import PACKAGE
-from framepack.files.confine import left_open
+from framepack.files.confine import PACKAGE, left_open
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="namespaces and Landlock are Linux's")
 

@@ -9,9 +9,7 @@ import pytest
 from framepack.app.service.loras import place
 from framepack.app.service.paths import copy_once
 from framepack.files.atomic import atomic_write
-from framepack.files.durable import move
-from framepack.files.durable import move_folder
-from framepack.files.durable import sync_folder
+from framepack.files.durable import move, move_folder, sync_folder
 from framepack.pipeline.presets import Presets
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no call for folders")

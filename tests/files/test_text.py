@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from framepack.files.text import TwiceSaid
-from framepack.files.text import json_of
-from framepack.files.text import text_of_file
+from framepack.files.text import TwiceSaid, json_of, text_of_file
 
 
 def test_a_text_is_read_with_and_without_a_mark(tmp_path: Path) -> None:

@@ -7,21 +7,15 @@ from pathlib import Path
 import pytest
 
 from framepack.files.assets import BUNDLED
-from framepack.files.words import FILE
-from framepack.files.words import Words
+from framepack.files.words import FILE, Words
 from framepack.models.checkpoint import CheckpointError
 from framepack.models.hunyuan.encoders import load_text_encoder
 from framepack.models.hunyuan.tokenizers import read_words
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unknown import unknown_in
-from framepack.training.data.grammar import DEEDS
-from framepack.training.data.grammar import JOINS
-from framepack.training.data.grammar import PACES
-from framepack.training.data.grammar import PHRASES
-from framepack.training.data.grammar import SPRITE_PHRASES
+from framepack.training.data.grammar import DEEDS, JOINS, PACES, PHRASES, SPRITE_PHRASES
 from framepack.training.data.synonyms import table
-from framepack.training.evaluate.words import PARAPHRASES
-from framepack.training.evaluate.words import UNKNOWN
+from framepack.training.evaluate.words import PARAPHRASES, UNKNOWN
 from framepack.training.transformer.export import tokenizers_in
 
 BASE = tokenizers_in(BUNDLED / "mini")

@@ -13,11 +13,8 @@ from framepack.app.service.tracker import Tracker
 from framepack.jobs.attempt import Attempt
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import DEATHS_ALLOWED
-from framepack.jobs.job import ENDED
-from framepack.jobs.job import Job
-from framepack.jobs.pool import Crew
-from framepack.jobs.pool import Pool
+from framepack.jobs.job import DEATHS_ALLOWED, ENDED, Job
+from framepack.jobs.pool import Crew, Pool
 from framepack.jobs.store import JobStore
 
 

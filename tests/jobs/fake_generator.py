@@ -19,14 +19,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image  # noqa: F401 - previews need it; loading it in the first step would make that a slow one
 
-from framepack.spec.events import Event
-from framepack.spec.events import Finished
-from framepack.spec.events import Notice
-from framepack.spec.events import SectionDone
-from framepack.spec.events import StageStarted
-from framepack.spec.events import StepDone
+from framepack.spec.events import Event, Finished, Notice, SectionDone, StageStarted, StepDone
+from framepack.spec.geometry import HUNYUAN
 from framepack.spec.request import GenerationRequest
-from framepack.spec.shapes import section_count
 
 TARGET = "fake_generator:make"
 
@@ -61,7 +56,7 @@ class Fake:
         misbehave(script, -1, 0, work)
         if script.get("tell"):
             request.output.path.with_suffix(".told").write_text(str(preserve))
-        sections = section_count(request.seconds, request.window)
+        sections = HUNYUAN.section_count(request.seconds, request.window)
         yield StageStarted(stage="encode", message="reading")
         if script.get("notice"):
             yield Notice(message=script["notice"])
@@ -93,7 +88,7 @@ class Fake:
 def expected(request: GenerationRequest) -> bytes:
     """What an undisturbed run writes."""
     done = []
-    for section in range(section_count(request.seconds, request.window)):
+    for section in range(HUNYUAN.section_count(request.seconds, request.window)):
         state = np.random.default_rng(request.seed * 1000 + section).normal(size=100) + (done[-1] if done else 0)
         for _ in range(request.steps):
             state = np.sin(state * 3)

@@ -16,8 +16,7 @@ from framepack.jobs.batch import (
     put,
     title_of,
 )
-from framepack.jobs.batch_files import read_batch
-from framepack.jobs.batch_files import unused
+from framepack.jobs.batch_files import read_batch, unused
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 

@@ -3,12 +3,9 @@ from dataclasses import replace
 
 from fake_generator import ask
 
-from framepack.jobs.feed import LIMIT
-from framepack.jobs.feed import Feed
-from framepack.jobs.feed import News
+from framepack.jobs.feed import LIMIT, Feed, News
 from framepack.jobs.store import JobStore
-from framepack.spec.events import Notice
-from framepack.spec.events import StepDone
+from framepack.spec.events import Notice, StepDone
 
 
 def step(number: int) -> StepDone:

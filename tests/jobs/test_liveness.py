@@ -6,10 +6,7 @@ import psutil
 import pytest
 
 from framepack.jobs import liveness
-from framepack.jobs.liveness import BUSY_HUNG
-from framepack.jobs.liveness import HUNG
-from framepack.jobs.liveness import NOTICED
-from framepack.jobs.liveness import Liveness
+from framepack.jobs.liveness import BUSY_HUNG, HUNG, NOTICED, Liveness
 
 
 class Watched:

@@ -5,8 +5,7 @@ import sys
 import pytest
 
 from framepack.files import lock
-from framepack.files.lock import Busy
-from framepack.files.lock import QueueLock
+from framepack.files.lock import Busy, QueueLock
 
 
 def test_only_one_holds_the_lock_and_the_other_is_told_who(tmp_path):

@@ -1,7 +1,6 @@
 """The paths inside a request."""
 
-from framepack.jobs.paths import PATHS
-from framepack.jobs.paths import change_paths
+from framepack.jobs.paths import PATHS, change_paths
 from framepack.spec.request import GenerationRequest
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from fake_generator import TARGET, ask, expected
 
-from framepack.jobs.job import DEATHS_ALLOWED
-from framepack.jobs.job import ENDED
+from framepack.jobs.job import DEATHS_ALLOWED, ENDED
 from framepack.jobs.store import JobStore
 
 SERVICE = """

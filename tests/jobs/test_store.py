@@ -7,8 +7,7 @@ from fake_generator import ask
 
 from framepack.jobs import schema
 from framepack.jobs.claims import LostClaim
-from framepack.jobs.job import Progress
-from framepack.jobs.job import UnknownJob
+from framepack.jobs.job import Progress, UnknownJob
 from framepack.jobs.store import JobStore
 from framepack.spec.request import TimedPrompt
 

@@ -4,15 +4,8 @@ import pytest
 from fake_generator import Fake, ask
 
 from framepack.jobs.run import run
-from framepack.jobs.stream import AsyncStream
-from framepack.jobs.stream import Command
-from framepack.jobs.stream import Ended
-from framepack.spec.events import Cancelled
-from framepack.spec.events import Failed
-from framepack.spec.events import Finished
-from framepack.spec.events import Notice
-from framepack.spec.events import SectionDone
-from framepack.spec.events import StepDone
+from framepack.jobs.stream import AsyncStream, Command, Ended
+from framepack.spec.events import Cancelled, Failed, Finished, Notice, SectionDone, StepDone
 
 
 def items(stream: AsyncStream) -> list:

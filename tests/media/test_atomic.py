@@ -4,8 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from framepack.files.atomic import AtomicFile
-from framepack.files.atomic import sweep_parts
+from framepack.files.atomic import AtomicFile, sweep_parts
 
 
 def left(path: Path, ago: float = 0.0) -> Path:

@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framepack.media.cuts import cuts
-from framepack.media.cuts import size_after
-from framepack.media.cuts import sizes_of_pngs
+from framepack.media.cuts import cuts, size_after, sizes_of_pngs
 from framepack.media.edit import edited
 from framepack.spec.picture import Picture
-from framepack.spec.request import EndFrame
-from framepack.spec.request import GenerationRequest
-from framepack.spec.request import GuideFrame
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
 
 
 def request(start: str | dict = "a.png", end: str | dict = "c.png", way: str | dict = "b.png", **settings):

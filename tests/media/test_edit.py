@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from framepack.media.edit import edited
-from framepack.media.edit import fitted
+from framepack.media.edit import edited, fitted
 from framepack.media.image import bucket_crop
 from framepack.spec.picture import Picture
 

@@ -10,21 +10,13 @@ import pytest
 from exiftool import says_made_by_ai
 
 from framepack.files.errors import MediaError
-from framepack.media.frames import extract_frames
-from framepack.media.frames import still
-from framepack.media.frames import stills
-from framepack.media.frames import timeline
+from framepack.media.frames import extract_frames, still, stills, timeline
 from framepack.media.image import load_image
-from framepack.media.inspection import inspect_file
-from framepack.media.inspection import lines_of
+from framepack.media.inspection import inspect_file, lines_of
 from framepack.media.metadata import read_metadata
-from framepack.media.read import probe
-from framepack.media.read import read_video
-from framepack.media.sandbox import Limits
-from framepack.media.sandbox import inspect_untrusted
-from framepack.media.sandbox import still_of_untrusted_video
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
+from framepack.media.read import probe, read_video
+from framepack.media.sandbox import Limits, inspect_untrusted, still_of_untrusted_video
+from framepack.media.video import FORMATS, VideoWriter
 
 REQUEST = {"image": "a.png", "prompt": "ä", "end_frame": None, "frames": [{"image": "b.png", "second": 0.5}]}
 SETTINGS = json.dumps({"framepack": "9.9", "request": REQUEST | {"output": {"mark": True, "crf": 16}}})

@@ -11,10 +11,8 @@ from framepack.files.errors import MediaError
 from framepack.media.image import load_image
 from framepack.media.marks import is_marked
 from framepack.media.metadata import read_metadata
-from framepack.media.read import probe
-from framepack.media.read import read_video
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
+from framepack.media.read import probe, read_video
+from framepack.media.video import FORMATS, VideoWriter
 
 MUTATIONS = 300
 

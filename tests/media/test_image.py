@@ -6,9 +6,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from framepack.files.errors import MediaError
-from framepack.media.image import bucket_crop
-from framepack.media.image import encode_image
-from framepack.media.image import load_image
+from framepack.media.image import bucket_crop, encode_image, load_image
 
 
 def saved(image, kind="PNG", **options):

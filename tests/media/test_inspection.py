@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 
 from framepack.files.errors import MediaError
-from framepack.media.inspection import inspect_file
-from framepack.media.inspection import lines_of
+from framepack.media.inspection import inspect_file, lines_of
 from framepack.media.read import probe
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
+from framepack.media.video import FORMATS, VideoWriter
 
 FRAMES = 31
 CUT = "it is cut off: the end of the file is missing, so copy or download it again"

@@ -7,15 +7,11 @@ import av
 import numpy as np
 import pytest
 
-from framepack.files.errors import DiskFullError
-from framepack.files.errors import MediaError
-from framepack.media.join import join_segments
-from framepack.media.join import scan_segment
+from framepack.files.errors import DiskFullError, MediaError
+from framepack.media.join import join_segments, scan_segment
 from framepack.media.metadata import read_metadata_text
-from framepack.media.read import probe
-from framepack.media.read import read_video
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
+from framepack.media.read import probe, read_video
+from framepack.media.video import FORMATS, VideoWriter
 
 LENGTHS = (37, 1, 2, 36, 3)
 """One to three frames have no B-frames, so their decoding times start elsewhere: seams that are easy to get wrong."""

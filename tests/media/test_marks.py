@@ -14,17 +14,11 @@ from PIL import Image
 
 from framepack.media.image import load_image
 from framepack.media.join import join_segments
-from framepack.media.marks import BOX_ID
-from framepack.media.marks import XMP
-from framepack.media.marks import embed_mark
-from framepack.media.marks import is_marked
-from framepack.media.marks import wanted
+from framepack.media.marks import BOX_ID, XMP, embed_mark, is_marked, wanted
 from framepack.media.metadata import read_metadata_text
-from framepack.media.read import probe
-from framepack.media.read import read_video
+from framepack.media.read import probe, read_video
 from framepack.media.sheet import save_png
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
+from framepack.media.video import FORMATS, VideoWriter
 
 
 def asked(mark: bool | None = None) -> str:

@@ -9,19 +9,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from framepack.files.errors import MediaError
-from framepack.media.image import encode_image
-from framepack.media.image import load_image
+from framepack.media.image import encode_image, load_image
 from framepack.media.join import join_segments
-from framepack.media.metadata import MAX_BYTES
-from framepack.media.metadata import check_metadata
-from framepack.media.metadata import png_chunk
-from framepack.media.metadata import read_metadata
-from framepack.media.metadata import read_metadata_text
-from framepack.media.read import probe
-from framepack.media.read import read_video
+from framepack.media.metadata import MAX_BYTES, check_metadata, png_chunk, read_metadata, read_metadata_text
+from framepack.media.read import probe, read_video
 from framepack.media.sheet import save_png
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
+from framepack.media.video import FORMATS, VideoWriter
 
 TRICKY = json.dumps(
     {

@@ -5,8 +5,7 @@ from odd_pictures import JPEG, PLAIN, REFUSED, SAME, TURNED, chunk, exif, png, w
 from PIL import Image
 
 from framepack.files.errors import MediaError
-from framepack.media.image import TURNS
-from framepack.media.image import load_image
+from framepack.media.image import TURNS, load_image
 
 
 def test_there_are_many_of_them():

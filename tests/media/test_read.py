@@ -9,9 +9,7 @@ import pytest
 
 from framepack.files.errors import MediaError
 from framepack.media.image import encode_image
-from framepack.media.read import probe
-from framepack.media.read import read_video
-from framepack.media.read import require_frames
+from framepack.media.read import probe, read_video, require_frames
 from framepack.media.video import VideoWriter
 
 

@@ -11,10 +11,8 @@ import pytest
 
 from framepack.media.join import join_segments
 from framepack.media.read import probe
-from framepack.media.sinks import Codec
-from framepack.media.sinks import SinkSpec
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
+from framepack.media.sinks import Codec, SinkSpec
+from framepack.media.video import FORMATS, VideoWriter
 
 WRITES = 4
 """x264 with AVX-512 gave two to four different files of four, at the sizes below."""

@@ -11,12 +11,9 @@ from framepack.files.child import start
 from framepack.files.errors import MediaError
 from framepack.files.landlock import version
 from framepack.media import sandbox
-from framepack.media.image import bucket_crop
-from framepack.media.image import encode_image
-from framepack.media.image import load_image
+from framepack.media.image import bucket_crop, encode_image, load_image
 from framepack.media.inspection import inspect_file
-from framepack.media.read import probe
-from framepack.media.read import read_video
+from framepack.media.read import probe, read_video
 from framepack.media.sandbox import (
     Limits,
     decode_untrusted_image,
@@ -26,8 +23,7 @@ from framepack.media.sandbox import (
     read_untrusted_metadata,
 )
 from framepack.media.tail import read_tail
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
+from framepack.media.video import FORMATS, VideoWriter
 
 
 @pytest.fixture

@@ -2,11 +2,7 @@ import numpy as np
 import pytest
 
 from framepack.media.image import load_image
-from framepack.media.sheet import GAP
-from framepack.media.sheet import LABEL_HEIGHT
-from framepack.media.sheet import contact_sheet
-from framepack.media.sheet import save_png
-from framepack.media.sheet import thumbnail
+from framepack.media.sheet import GAP, LABEL_HEIGHT, contact_sheet, save_png, thumbnail
 
 
 def test_the_sheet_is_filled_row_by_row():

@@ -4,13 +4,11 @@ import av
 import numpy as np
 import pytest
 
-from framepack.media import pixels
-from framepack.media import tail
+from framepack.media import pixels, tail
 from framepack.media.join import join_segments
 from framepack.media.read import read_video
 from framepack.media.tail import read_tail
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
+from framepack.media.video import FORMATS, VideoWriter
 
 LENGTH, PIECE = 160, 40
 """Frames of the videos, and of the pieces that each begin with a key frame."""

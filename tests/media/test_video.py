@@ -11,12 +11,8 @@ import pytest
 
 from framepack.files.atomic import atomic_write
 from framepack.files.errors import DiskFullError
-from framepack.media.read import probe
-from framepack.media.read import read_video
-from framepack.media.video import FORMATS
-from framepack.media.video import VideoWriter
-from framepack.media.video import check_fps
-from framepack.media.video import format_of
+from framepack.media.read import probe, read_video
+from framepack.media.video import FORMATS, VideoWriter, check_fps, format_of
 
 LEAST_PSNR = {"mp4": 40, "mkv": 99, "webm": 38, "gif": 28, "webp": 35, "png": 99}
 

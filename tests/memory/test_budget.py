@@ -2,10 +2,7 @@ import pytest
 import torch
 
 from framepack.memory import budget
-from framepack.memory.budget import GB
-from framepack.memory.budget import Budget
-from framepack.memory.budget import default_preserve
-from framepack.memory.budget import parse_bytes
+from framepack.memory.budget import GB, Budget, default_preserve, parse_bytes
 from framepack.memory.probe import DeviceMemory
 
 

@@ -3,8 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framepack.memory.buffers import ALIGN
-from framepack.memory.buffers import Layout
+from framepack.memory.buffers import ALIGN, Layout
 
 DTYPES = [torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.float64, torch.bool]
 

@@ -7,8 +7,7 @@ from rig import RacyLane, expected, mapped, net
 from safetensors.torch import save_file
 from torch import nn
 
-from framepack.memory import DynamicSwapInstaller
-from framepack.memory import map_weights
+from framepack.memory import DynamicSwapInstaller, map_weights
 from framepack.memory.disk import DiskReader
 from framepack.memory.lanes import HostLane
 from framepack.memory.units import split

@@ -9,12 +9,10 @@ from PIL import Image
 from rig import RacyLane
 from safetensors.torch import load_file
 
-from framepack import FramePack
-from framepack import GenerationRequest
+from framepack import FramePack, GenerationRequest
 from framepack.memory import MemoryManager
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader
-from framepack.weights.loader import choose_dtypes
+from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.sources import ModelSource
 
 
@@ -22,7 +20,7 @@ def latents(memory: MemoryManager, models_dir: Path | None, folder: Path) -> lis
     """One short video's section latents."""
     picture = folder.parent / "a.png"
     Image.fromarray(np.linspace(0, 255, 48 * 64 * 3).reshape(48, 64, 3).astype(np.uint8)).save(picture)
-    loader = Loader(VARIANTS["mini"], ModelSource(models_dir=models_dir), choose_dtypes("cpu", "float32"))
+    loader = Loader(VARIANTS["mini"], ModelSource(models_dir=models_dir), choose_precision("cpu", "float32"))
     request = GenerationRequest.model_validate(
         {
             "image": picture,
@@ -34,7 +32,7 @@ def latents(memory: MemoryManager, models_dir: Path | None, folder: Path) -> lis
             "seconds": 1.2,
         }
     )
-    for _ in FramePack.from_loader(loader, memory).generate(request, work=folder):
+    for _ in FramePack(loader, memory).generate(request, work=folder):
         pass
     memory.close()
     return [load_file(file)["latents"] for file in sorted(folder.glob("section-*.safetensors"))]

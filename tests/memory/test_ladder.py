@@ -4,10 +4,7 @@ import weakref
 import pytest
 import torch
 
-from framepack.memory.ladder import LADDER
-from framepack.memory.ladder import Ladder
-from framepack.memory.ladder import MemoryExhaustedError
-from framepack.memory.ladder import is_out_of_memory
+from framepack.memory.ladder import LADDER, Ladder, MemoryExhaustedError, is_out_of_memory
 
 PHASES = ["text encoder", "image encoder", "condition", "step", "decode", "encode"]
 

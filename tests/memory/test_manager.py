@@ -6,8 +6,7 @@ from managed import BLOCKS, ONCE, REST, add, pretend, run
 from rig import expected, inputs, net
 from torch import nn
 
-from framepack.memory import MemoryManager
-from framepack.memory import budget
+from framepack.memory import MemoryManager, budget
 
 
 def test_on_a_cpu_a_lease_is_free():

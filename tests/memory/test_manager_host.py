@@ -6,8 +6,7 @@ from managed import BLOCKS, ONCE, REST, add, pretend, run
 from rig import expected, mapped, net
 from torch import nn
 
-from framepack.memory import MemoryManager
-from framepack.memory import budget
+from framepack.memory import MemoryManager, budget
 
 
 @pytest.mark.parametrize("on_disk", [True, False])

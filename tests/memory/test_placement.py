@@ -1,10 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepack.memory.placement import Resident
-from framepack.memory.placement import Streamed
-from framepack.memory.placement import place
-from framepack.memory.placement import spread
+from framepack.memory.placement import Resident, Streamed, place, spread
 
 SIZES = st.lists(st.integers(0, 500), min_size=2, max_size=60)
 

@@ -4,12 +4,7 @@ import mmap
 import pytest
 import torch
 
-from framepack.memory.probe import available_ram
-from framepack.memory.probe import cpu_has_bf16
-from framepack.memory.probe import disk_free
-from framepack.memory.probe import probe
-from framepack.memory.probe import resident_ram
-from framepack.memory.probe import spare_ram
+from framepack.memory.probe import available_ram, cpu_has_bf16, disk_free, probe, resident_ram, spare_ram
 
 module = importlib.import_module("framepack.memory.probe")
 

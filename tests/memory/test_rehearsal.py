@@ -6,12 +6,8 @@ import torch.nn.functional as F
 from rig import Net, inputs, net
 
 from framepack.memory.budget import Budget
+from framepack.memory.estimate import Speed, Stage, estimate, rehearsal_for, rehearse
 from framepack.memory.manager import MemoryManager
-from framepack.memory.estimate import Speed
-from framepack.memory.estimate import Stage
-from framepack.memory.estimate import measure
-from framepack.memory.estimate import rehearsal_for
-from framepack.memory.estimate import rehearse
 from framepack.memory.units import split
 
 MB = 1 << 20
@@ -32,26 +28,26 @@ def test_the_peak_is_what_is_alive_at_once():
 
     source = meta(3, MB)
     assert measure(work).activations == 6 * MB  # 3 + 3, then 3 + 1 + 1
-    assert measure(lambda: [source + 1, source + 1, source + 1]).activations == 9 * MB
-    assert measure(lambda: (source + 1).add_(1).view(-1)).activations == 3 * MB
+    assert estimate(lambda: [source + 1, source + 1, source + 1]).activations == 9 * MB
+    assert estimate(lambda: (source + 1).add_(1).view(-1)).activations == 3 * MB
 
 
 def test_multiplications_are_counted_and_attention_makes_no_table_of_pairs():
     query = torch.empty(1, 2, 1000, 8, device="meta")
-    cost = measure(lambda: F.scaled_dot_product_attention(query, query, query))
+    cost = estimate(lambda: F.scaled_dot_product_attention(query, query, query))
     assert cost.flops == 4 * 2 * 1000 * 1000 * 8
     assert cost.activations == pytest.approx(query.nbytes, rel=0.01)
-    assert measure(lambda: query[0, 0] @ query[0, 0].T).flops == 2 * 1000 * 1000 * 8
+    assert estimate(lambda: query[0, 0] @ query[0, 0].T).flops == 2 * 1000 * 1000 * 8
 
 
 def test_a_meta_run_counts_what_a_real_run_allocates():
     x, vector = inputs()
     module = net()
-    real = measure(lambda: module(x, module.condition(vector)))
+    real = estimate(lambda: module(x, module.condition(vector)))
     with torch.device("meta"):
         shapes = Net().eval()
     x, vector = x.to("meta"), vector.to("meta")
-    assert measure(lambda: shapes(x, shapes.condition(vector))) == real
+    assert estimate(lambda: shapes(x, shapes.condition(vector))) == real
 
 
 @pytest.mark.parametrize("room", [0.0, 0.5, 2.0])
@@ -66,8 +62,8 @@ def test_a_rehearsal_says_what_the_performance_does(room):
             memory.add(name, net().to(device), blocks=attrgetter("blocks"), once=attrgetter("once"))
 
     shapes, there = net().to("meta"), [tensor.to("meta") for tensor in (x, vector)]
-    condition = measure(lambda: shapes.condition(there[1]))
-    step = measure(lambda: shapes(there[0], shapes.condition(there[1])))
+    condition = estimate(lambda: shapes.condition(there[1]))
+    step = estimate(lambda: shapes(there[0], shapes.condition(there[1])))
     stages = [
         Stage(label="condition", module="a", once=True, cost=condition),
         Stage(label="step", module="a", passes=3, cost=step),
@@ -93,7 +89,7 @@ def test_time_is_the_longer_of_computing_and_copying():
     budget = Budget(device=torch.device("cpu"), vram_limit=limit, preserve=0)
     x, vector = (tensor.to("meta") for tensor in inputs())
     module = net().to("meta")
-    cost = measure(lambda: module(x, module.condition(vector)))
+    cost = estimate(lambda: module(x, module.condition(vector)))
     stage = Stage(label="step", module="a", passes=1000, cost=cost)
 
     def forecast(speed):
@@ -110,7 +106,7 @@ def test_time_is_the_longer_of_computing_and_copying():
 
 
 def test_what_was_not_measured_is_unknown():
-    cost = measure(lambda: torch.empty(8, 8, device="meta") @ torch.empty(8, 8, device="meta"))
+    cost = estimate(lambda: torch.empty(8, 8, device="meta") @ torch.empty(8, 8, device="meta"))
     memory = MemoryManager("meta", vram_limit=10_000_000)
     memory.add("a", torch.nn.Linear(8, 8).to("meta"))
     stage = Stage(label="step", module="a", cost=cost)
@@ -121,5 +117,5 @@ def test_what_was_not_measured_is_unknown():
 
 def test_a_gelu_within_its_linear_makes_no_tensor():
     x = meta(1, MB).float()
-    apart, fused = (measure(lambda: F.gelu(x + 1), fused_gelu=fused).activations for fused in (False, True))
+    apart, fused = (estimate(lambda: F.gelu(x + 1), fused_gelu=fused).activations for fused in (False, True))
     assert apart == 2 * fused == 8 * MB

@@ -8,9 +8,8 @@ from diffusers import HunyuanVideoFramepackTransformer3DModel as Reference
 from torch import Tensor
 
 from framepack.models.hunyuan.config import TransformerConfig
-from framepack.models.packing import ContextLatents
-from framepack.models.packing import PackedTokens
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked as Ours
+from framepack.models.packing import ContextLatents, PackedTokens
 
 TINY: dict[str, Any] = {
     "in_channels": 5,

@@ -11,9 +11,7 @@ from oracle import case, distance, our_velocity, pair
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from framepack.models import attention
-from framepack.models.attention import BACKENDS
-from framepack.models.attention import by_head
-from framepack.models.attention import normalise_and_rotate
+from framepack.models.attention import BACKENDS, by_head, normalise_and_rotate
 from framepack.models.hunyuan.blocks import Execution
 
 

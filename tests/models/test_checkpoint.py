@@ -11,12 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny_checkpoints import write_shards
 from torch import nn
 
-from framepack.models.checkpoint import CheckpointError
-from framepack.models.checkpoint import NameRules
-from framepack.models.checkpoint import check_weights
-from framepack.models.checkpoint import load_weights
-from framepack.models.checkpoint import on_meta
-from framepack.models.checkpoint import read_config
+from framepack.models.checkpoint import CheckpointError, NameRules, check_weights, load_weights, on_meta, read_config
 
 
 class Net(nn.Module):

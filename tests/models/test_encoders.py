@@ -12,14 +12,14 @@ from tiny_checkpoints import BASE, VISION
 from transformers import CLIPTextModel, LlamaModel, SiglipVisionModel
 
 from framepack.models.checkpoint import CheckpointError
-from framepack.models.hunyuan.encoders import load_image_encoder
-from framepack.models.hunyuan.encoders import load_text_encoder
-from framepack.models.hunyuan.encoders import preprocess
-from framepack.models.hunyuan.tokenizers import TEMPLATE_PREFIX
-from framepack.models.hunyuan.tokenizers import TEMPLATE_SUFFIX
-from framepack.models.hunyuan.tokenizers import load_tokenizer
-from framepack.models.hunyuan.tokenizers import load_tokenizers
-from framepack.models.hunyuan.tokenizers import tokenize
+from framepack.models.hunyuan.encoders import load_image_encoder, load_text_encoder, preprocess
+from framepack.models.hunyuan.tokenizers import (
+    TEMPLATE_PREFIX,
+    TEMPLATE_SUFFIX,
+    load_tokenizer,
+    load_tokenizers,
+    tokenize,
+)
 
 PROMPT = "a red ball rolls to the right, slowly"
 

@@ -6,11 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from framepack.models import linear
-from framepack.models.linear import ONEDNN_DTYPES
-from framepack.models.linear import ExactLinear
-from framepack.models.linear import Linear
-from framepack.models.linear import gelu_linear
-from framepack.models.linear import onednn_takes
+from framepack.models.linear import ONEDNN_DTYPES, ExactLinear, Linear, gelu_linear, onednn_takes
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}

@@ -13,10 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from framepack.models.hunyuan.config import TransformerConfig
-from framepack.models.lora import LoraError
-from framepack.models.lora import check_lora
-from framepack.models.lora import fuse_loras
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.lora import LoraError, check_lora, fuse_loras
 
 RANK, ALPHA, STRENGTH = 3, 6.0, 0.7
 WIDTH = TINY["num_attention_heads"] * TINY["attention_head_dim"]

@@ -13,10 +13,8 @@ from tiny_checkpoints import SHAPE
 from torch import Tensor
 
 from framepack.models.hunyuan.config import TransformerConfig
-from framepack.models.lora import LoraError
-from framepack.models.lora import check_lora
-from framepack.models.lora import fuse_loras
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.lora import LoraError, check_lora, fuse_loras
 
 DATA = Path(__file__).parents[1] / "data" / "loras"
 WIDTH, RANK, ALPHA = 64, 4, 2.0

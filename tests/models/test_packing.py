@@ -7,10 +7,8 @@ import pytest
 import torch
 from oracle import case, distance, packed, pair, spans, table
 
-from framepack.models.attention import by_head
-from framepack.models.attention import sdpa_chunked
-from framepack.models.packing import ContextLatents
-from framepack.models.packing import rotary
+from framepack.models.attention import by_head, sdpa_chunked
+from framepack.models.packing import ContextLatents, rotary
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 import pytest
 import torch
 
-from framepack.models.transfer import SMALL
-from framepack.models.transfer import _locked
-from framepack.models.transfer import to_device
-from framepack.models.transfer import to_host
+from framepack.models.transfer import SMALL, _locked, to_device, to_host
 
 
 def test_without_a_card_a_tensor_stays_the_one_it_is():

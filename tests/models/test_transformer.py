@@ -123,7 +123,7 @@ def test_checkpointing_gives_the_same_gradients():
 def test_rows_at_a_time_give_the_same_velocity(models):
     ours = pair()[1]
     c = case(2, 3, lengths=(9, 5))
-    ours.execution = Execution(rows=50)
+    ours.execution = Execution(chunk_size=50)
     assert distance(our_velocity(ours, c), our_velocity(models[1], c)) <= TOLERANCE
 
 

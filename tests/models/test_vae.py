@@ -12,12 +12,7 @@ from safetensors.torch import load_file
 from tiny_checkpoints import BASE
 
 from framepack.models.checkpoint import CheckpointError
-from framepack.models.hunyuan.vae import PreviewMap
-from framepack.models.hunyuan.vae import VideoVAE
-from framepack.models.hunyuan.vae import check_vae
-from framepack.models.hunyuan.vae import fit_preview
-from framepack.models.hunyuan.vae import load_vae
-from framepack.models.hunyuan.vae import to_uint8
+from framepack.models.hunyuan.vae import PreviewMap, VideoVAE, check_vae, fit_preview, load_vae, to_uint8
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +81,7 @@ def test_one_pass_encoding_is_one_causal_pass(vae, diffusers_vae):
 
 def test_spatial_tiling_is_a_switch_of_each_call(vae):
     z = torch.randn(1, 16, 1, 34, 34, generator=torch.Generator().manual_seed(0))
-    whole, tiled = vae.decode_float(z), vae.decode_float(z, spatial_tiling=True)
+    whole, tiled = vae.decode_float(z), vae.decode_float(z, mode="tiled")
     assert tiled.shape == whole.shape
     assert not torch.equal(tiled, whole)
     assert torch.equal(vae.decode_float(z), whole)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 
-from framepack.memory.estimate import measure
+from framepack.memory.estimate import estimate
 from framepack.models.hunyuan import vae_chunked as vae_rows
 from framepack.models.hunyuan.vae import VideoVAE
 
@@ -23,7 +23,7 @@ def test_rows_equal_the_whole_but_for_the_rounding_of_the_norms(channels, frames
     monkeypatch.setattr(vae_rows, "STRIP", 1)  # eight rows at a time
     module = vae(channels)
     z = torch.randn(1, 16, frames, height, width, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(module.decode_float(z, rows=True), module.decode_float(z), rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(module.decode_float(z, mode="chunked"), module.decode_float(z), rtol=1e-4, atol=2e-5)
 
 
 def test_rows_beside_a_strip_are_seen_and_the_picture_ends_at_its_edges(monkeypatch):
@@ -31,8 +31,8 @@ def test_rows_beside_a_strip_are_seen_and_the_picture_ends_at_its_edges(monkeypa
     monkeypatch.setattr(vae_rows, "STRIP", 1)
     module = vae((8, 16, 32, 32))
     z = torch.randn(1, 16, 1, 40, 34, generator=torch.Generator().manual_seed(1))
-    whole, rows = module.decode_float(z), module.decode_float(z, rows=True)
-    tiled = module.decode_float(z, spatial_tiling=True)
+    whole, rows = module.decode_float(z), module.decode_float(z, mode="chunked")
+    tiled = module.decode_float(z, mode="tiled")
     assert (rows - whole).abs().max() < 1e-4 < 1e-2 < (tiled - whole).abs().max()
 
 
@@ -40,7 +40,7 @@ def test_a_large_picture_takes_less_than_a_third():
     with torch.device("meta"):
         module = VideoVAE(AutoencoderKLHunyuanVideo().to(torch.float16)).eval()  # the published shape
         z = torch.empty(1, 16, 5, 68, 88, dtype=torch.float16)
-    whole, rows = (measure(lambda way=way: module.decode_tile(z, way)) for way in ("whole", "rows"))
+    whole, rows = (estimate(lambda way=way: module.decode_tile(z, way)) for way in ("whole", "rows"))
     assert whole.activations > 14e9
     assert rows.activations < 4.2e9
     assert rows.flops < 1.4 * whole.flops

@@ -4,8 +4,7 @@ import pytest
 import torch
 from tiny_checkpoints import BASE
 
-from framepack.models.hunyuan.vae import VideoVAE
-from framepack.models.hunyuan.vae import load_vae
+from framepack.models.hunyuan.vae import VideoVAE, load_vae
 from framepack.models.hunyuan.vae_tiles import TileMemo
 
 
@@ -32,7 +31,7 @@ def test_spatial_tiles_equal_diffusers_to_the_bit(vae):
     z = torch.randn(1, 16, 6, 34, 40, generator=torch.Generator().manual_seed(0))
     vae._tile(spatial=True, framewise=True)
     expected = vae.autoencoder.decode(z / vae.scaling_factor).sample[0].permute(1, 2, 3, 0)
-    assert torch.equal(vae.decode_float(z, spatial_tiling=True), expected)
+    assert torch.equal(vae.decode_float(z, mode="tiled"), expected)
 
 
 @pytest.mark.parametrize(("grows", "hits"), [("backward", 3 + 2 + 2), ("forward", 2 + 2 + 2)])
@@ -73,9 +72,9 @@ def test_a_memo_keeps_only_what_comes_again_and_only_for_one_clip(vae):
 def test_tiles_decoded_another_way_are_not_taken(vae):
     memo, clip = TileMemo(repeats=range(18)), latents(18)
     vae.decode_float(clip, memo=memo)
-    vae.decode_float(clip, memo=memo, rows=True)
+    vae.decode_float(clip, memo=memo, mode="chunked")
     assert not memo.hits
-    vae.decode_float(clip, memo=memo, rows=True)
+    vae.decode_float(clip, memo=memo, mode="chunked")
     assert memo.hits == 6
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from framepack import FramePack
-from framepack import GenerationRequest
+from framepack import FramePack, GenerationRequest
 from framepack.spec.events import Finished
 
 

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from framepack.pipeline.clip import ClipJoiner
-from framepack.pipeline.clip import crossfade
-from framepack.pipeline.clip import to_uint8
+from framepack.pipeline.clip import ClipJoiner, crossfade, to_uint8
 
 
 def clip(*values: float) -> torch.Tensor:

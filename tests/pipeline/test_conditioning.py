@@ -8,29 +8,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from framepack.pipeline.choices import Choices
+from framepack.pipeline.costs import Costs, Size
+from framepack.pipeline.skeleton import SHAPES, Skeleton
 from runs import request_of
 
 from framepack import GenerationRequest
 from framepack.memory import MemoryManager
-from framepack.memory.estimate import _FusedKernels
-from framepack.memory.estimate import _Meter
+from framepack.memory.estimate import _FusedKernels, _Meter
 from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.models.hunyuan.tokenizers import PROMPT_TOKENS
-from framepack.pipeline.choices import Choices
-from framepack.pipeline.conditioning import Inputs
-from framepack.pipeline.conditioning import Tables
-from framepack.pipeline.conditioning import encode_inputs
-from framepack.pipeline.conditioning import make_tables
-from framepack.pipeline.conditioning import mix_features
-from framepack.pipeline.costs import Costs
-from framepack.pipeline.costs import Size
-from framepack.pipeline.skeleton import SHAPES
-from framepack.pipeline.skeleton import Skeleton
+from framepack.pipeline.conditioning import Inputs, Tables, encode_inputs, make_tables, mix_features
 from framepack.sampling import make_sigmas
 from framepack.spec.events import StageStarted
-from framepack.spec.plan import Said
-from framepack.spec.plan import plan
-from framepack.weights.loader import choose_dtypes
+from framepack.spec.plan import Said, plan
+from framepack.weights.loader import choose_precision
 
 CPU, DEVICE = torch.device("cpu"), torch.device("meta")
 """meta stands for a device with memory of its own."""
@@ -84,7 +76,7 @@ def lender(transformer: torch.nn.Module, device: torch.device) -> MemoryManager:
 
 @pytest.mark.parametrize(("seconds", "prompts"), [(3, 1), (120, 1), (30, 6)])
 def test_the_device_holds_the_tables_of_one_section_whatever_a_13b_job_has(seconds, prompts):
-    parts = Skeleton(SHAPES, choose_dtypes("cuda"))
+    parts = Skeleton(SHAPES, choose_precision("cuda"))
     costs, request = Costs(parts, on="cuda"), asked(seconds, prompts, model="framepack")
     sections = plan(request)
     size = Size(

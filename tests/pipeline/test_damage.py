@@ -9,13 +9,10 @@ from pathlib import Path
 import pytest
 from runs import latents, request_of
 
-from framepack import FramePack
-from framepack import GenerationRequest
+from framepack import FramePack, GenerationRequest
 from framepack.media.read import probe
 from framepack.pipeline import run as run_module
-from framepack.spec.events import Finished
-from framepack.spec.events import Notice
-from framepack.spec.events import SectionDone
+from framepack.spec.events import Finished, Notice, SectionDone
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from framepack.pipeline.skeleton import SHAPES, Skeleton
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.overrides import TorchFunctionMode
 
@@ -15,19 +16,12 @@ from framepack import GenerationRequest
 from framepack.memory import MemoryManager
 from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.models.packing import ContextLatents
-from framepack.pipeline.conditioning import Inputs
-from framepack.pipeline.conditioning import make_tables
-from framepack.pipeline.denoiser import Branch
-from framepack.pipeline.denoiser import draw_noise
-from framepack.pipeline.denoiser import make_denoiser
+from framepack.pipeline.conditioning import Inputs, make_tables
+from framepack.pipeline.denoiser import Branch, draw_noise, make_denoiser
 from framepack.pipeline.history import History
-from framepack.pipeline.skeleton import SHAPES
-from framepack.pipeline.skeleton import Skeleton
-from framepack.sampling import SAMPLERS
-from framepack.sampling import make_sigmas
-from framepack.spec.plan import HISTORY
-from framepack.spec.plan import plan
-from framepack.weights.loader import choose_dtypes
+from framepack.sampling import SAMPLERS, make_sigmas
+from framepack.spec.plan import HISTORY, plan
+from framepack.weights.loader import choose_precision
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 CUDA = torch.device("cuda", 0)
@@ -159,7 +153,7 @@ def mode():
 @pytest.fixture(scope="module")
 def made(mode):
     """Built once; its parts' shapes before the mode begins."""
-    parts = Skeleton(SHAPES, choose_dtypes("cuda"))
+    parts = Skeleton(SHAPES, choose_precision("cuda"))
     transformer, vae = parts.transformer, parts.vae
     for blocks in (transformer.transformer_blocks, transformer.single_transformer_blocks):
         del blocks[SEVERAL:]

@@ -20,14 +20,13 @@ from framepack.pipeline.usable import UnusableError
 from framepack.spec.events import Notice
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Dtypes
-from framepack.weights.loader import Loader
+from framepack.weights.loader import Loader, Precision
 from framepack.weights.sources import ModelSource
 
 RANGE = 65504
-EXACT = Dtypes(transformer=torch.float32, encoders=torch.float32, vae=torch.float32)
-OLD_CARD = Dtypes(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float16)
-NARROW = Dtypes(transformer=torch.float16, encoders=torch.float16, vae=torch.float16)
+EXACT = Precision(transformer=torch.float32, encoders=torch.float32, vae=torch.float32)
+OLD_CARD = Precision(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float16)
+NARROW = Precision(transformer=torch.float16, encoders=torch.float16, vae=torch.float16)
 
 
 class Watched(Loader):
@@ -58,11 +57,11 @@ class Watched(Loader):
         return module
 
 
-def make(dtypes: Dtypes, folder: Path) -> tuple[dict[str, Tensor], dict[str, float], list[str]]:
+def make(dtypes: Precision, folder: Path) -> tuple[dict[str, Tensor], dict[str, float], list[str]]:
     """A short video of a coloured picture: conditioning, latents and frames, what was largest where, what was told."""
     loader = Watched(VARIANTS["mini"], ModelSource(), dtypes)
     loader.peaks = {}
-    framepack = FramePack.from_loader(loader, MemoryManager("cpu"))
+    framepack = FramePack(loader, MemoryManager("cpu"))
     folder.mkdir()
     picture = Image.linear_gradient("L").resize((64, 64))
     Image.merge("RGB", (picture, picture.rotate(90), picture.rotate(180))).save(folder / "a.png")

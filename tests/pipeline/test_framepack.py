@@ -8,22 +8,15 @@ import torch
 from PIL import Image
 from runs import latents, make, request_of
 
-from framepack import EndFrame
-from framepack import FramePack
-from framepack import GuideFrame
+from framepack import EndFrame, FramePack, GuideFrame
 from framepack.media.read import probe
-from framepack.memory import MemoryExhaustedError
-from framepack.memory import MemoryManager
+from framepack.memory import MemoryExhaustedError, MemoryManager
 from framepack.pipeline import calibrate
 from framepack.pipeline.device import choose_device
 from framepack.sampling import SAMPLERS
-from framepack.spec.events import Finished
-from framepack.spec.events import Notice
-from framepack.spec.events import SectionDone
-from framepack.spec.events import StepDone
+from framepack.spec.events import Finished, Notice, SectionDone, StepDone
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader
-from framepack.weights.loader import choose_dtypes
+from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.sources import ModelSource
 
 
@@ -219,8 +212,8 @@ def test_a_limit_on_ram_reads_weights_from_disk_and_changes_no_bit(
     framepacks: dict, tiny_models_dir: Path, picture: Path, tmp_path: Path
 ):
     request = request_of(picture, tmp_path / "v.mp4")
-    loader = Loader(VARIANTS["mini"], ModelSource(models_dir=tiny_models_dir), choose_dtypes("cpu", "float32"))
-    limited = FramePack.from_loader(loader, MemoryManager("cpu", ram_limit=1_000_000))
+    loader = Loader(VARIANTS["mini"], ModelSource(models_dir=tiny_models_dir), choose_precision("cpu", "float32"))
+    limited = FramePack(loader, MemoryManager("cpu", ram_limit=1_000_000))
     whole = make(framepacks["mini"], request, tmp_path / "whole")
     assert all(torch.equal(x, y) for x, y in zip(make(limited, request, tmp_path / "limited"), whole, strict=True))
     assert limited.memory.report().bytes_read > 0

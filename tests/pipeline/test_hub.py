@@ -9,16 +9,9 @@ from huggingface_hub import constants
 from tiny_checkpoints import BASE, VISION
 
 from framepack.spec.variants import VARIANTS
-from framepack.weights.hub import HubError
-from framepack.weights.hub import download
-from framepack.weights.hub import plan_download
-from framepack.weights.sources import ModelSource
-from framepack.weights.sources import list_models
-from framepack.weights.sources import require
-from framepack.weights.sums import SUMS
-from framepack.weights.sums import checksum
-from framepack.weights.sums import known_sum
-from framepack.weights.sums import read_sums
+from framepack.weights.hub import HubError, download, plan_download
+from framepack.weights.sources import ModelSource, list_models, require
+from framepack.weights.sums import SUMS, checksum, known_sum, read_sums
 from framepack.weights.verify import verify
 
 FRAMEPACK = VARIANTS["framepack"]
@@ -30,7 +23,7 @@ def hub(tiny_models_dir, tmp_path):
     (root / BASE / "transformer").mkdir()
     (root / BASE / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"not needed")
     (root / BASE / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"not needed")
-    (root / FRAMEPACK.transformer / "README.md").write_text("not needed")
+    (root / FRAMEPACK.main / "README.md").write_text("not needed")
     with serve(root) as hub:
         yield hub
 
@@ -43,7 +36,7 @@ def source(hub, tmp_path) -> ModelSource:
 def test_a_plan_names_all_that_is_needed_and_nothing_else(hub, source, tiny_models_dir):
     plan = plan_download(FRAMEPACK, source)
     names = {f"{p.repository.repo}/{file.name}" for p in plan.repositories for file in p.files}
-    repos = (FRAMEPACK.transformer, BASE, VISION)
+    repos = (FRAMEPACK.main, BASE, VISION)
     needed = {
         str(f.relative_to(tiny_models_dir)) for r in repos for f in (tiny_models_dir / r).rglob("*") if f.is_file()
     }

@@ -13,16 +13,11 @@ from framepack.memory import MemoryManager
 from framepack.models.attention import BACKENDS
 from framepack.models.checkpoint import CheckpointError
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Dtypes
-from framepack.weights.loader import Loader
-from framepack.weights.loader import choose_attention
-from framepack.weights.loader import choose_dtypes
-from framepack.weights.loader import cpu_has_bfloat16
-from framepack.weights.sources import MissingModelError
-from framepack.weights.sources import ModelSource
+from framepack.weights.loader import Loader, Precision, choose_attention, choose_precision, cpu_has_bfloat16
+from framepack.weights.sources import MissingModelError, ModelSource
 
 FRAMEPACK = VARIANTS["framepack"]
-FLOAT32 = choose_dtypes("cpu", "float32")
+FLOAT32 = choose_precision("cpu", "float32")
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +44,14 @@ def test_transformer_weights_are_the_files(loader, tiny_models_dir):
     from safetensors.torch import load_file
 
     state = loader.transformer().state_dict()
-    for file in (tiny_models_dir / FRAMEPACK.transformer).glob("*.safetensors"):
+    for file in (tiny_models_dir / FRAMEPACK.main).glob("*.safetensors"):
         assert all(torch.equal(state.pop(name), tensor) for name, tensor in load_file(file).items())
     assert not state
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_text_encoders_in_their_files_hear_the_same(tiny_models_dir, dtype):
-    dtypes = Dtypes(transformer=torch.float32, encoders=dtype, vae=torch.float32)
+    dtypes = Precision(transformer=torch.float32, encoders=dtype, vae=torch.float32)
     loader = Loader(FRAMEPACK, ModelSource(models_dir=tiny_models_dir), dtypes)
     truth, files, memory = loader.text().encode("a ball"), {}, MemoryManager("cpu", ram_limit=1 << 40)
     memory.add("text", lambda: loader.text(files), files=files, blocks=lambda text: text.blocks)
@@ -81,7 +76,7 @@ def test_sizes_are_known_before_anything_is_read(loader):
 
 
 def test_each_part_gets_its_own_dtype(tiny_models_dir):
-    dtypes = Dtypes(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float32)
+    dtypes = Precision(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float32)
     loader = Loader(FRAMEPACK, ModelSource(models_dir=tiny_models_dir), dtypes)
     for part, dtype in {"transformer": torch.bfloat16, "text": torch.float16, "image": torch.float16}.items():
         assert {p.dtype for p in getattr(loader, part)().parameters()} == {dtype}, part
@@ -89,22 +84,24 @@ def test_each_part_gets_its_own_dtype(tiny_models_dir):
 
 
 def test_a_gpu_gets_the_public_applications_dtypes():
-    assert choose_dtypes("cuda") == Dtypes(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float16)
+    assert choose_precision("cuda") == Precision(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float16)
 
 
 def test_a_cpu_gets_bfloat16_only_where_it_has_it(monkeypatch):
     assert isinstance(cpu_has_bfloat16(), bool)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    assert choose_dtypes("cpu") == Dtypes(transformer=torch.bfloat16, encoders=torch.float32, vae=torch.bfloat16)
+    assert choose_precision("cpu") == Precision(transformer=torch.bfloat16, encoders=torch.float32, vae=torch.bfloat16)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
-    assert choose_dtypes("cpu") == Dtypes(transformer=torch.float32, encoders=torch.float32, vae=torch.float32)
+    assert choose_precision("cpu") == Precision(transformer=torch.float32, encoders=torch.float32, vae=torch.float32)
 
 
 def test_float32_is_for_everything_and_another_dtype_for_the_transformer():
-    assert choose_dtypes("cuda", "float32") == FLOAT32
-    assert choose_dtypes("cuda", "fp16") == Dtypes(transformer=torch.float16, encoders=torch.float16, vae=torch.float16)
+    assert choose_precision("cuda", "float32") == FLOAT32
+    assert choose_precision("cuda", "fp16") == Precision(
+        transformer=torch.float16, encoders=torch.float16, vae=torch.float16
+    )
     with pytest.raises(ValueError, match=r"dtype must be one of float32, .*got 'int8'"):
-        choose_dtypes("cuda", "int8")
+        choose_precision("cuda", "int8")
 
 
 def test_nothing_is_looked_for_before_it_is_needed(tmp_path):
@@ -114,7 +111,7 @@ def test_nothing_is_looked_for_before_it_is_needed(tmp_path):
 
 
 def test_another_architecture_is_refused_by_name(damaged):
-    config = damaged.models_dir / FRAMEPACK.transformer / "config.json"
+    config = damaged.models_dir / FRAMEPACK.main / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"_class_name": "WanTransformer3DModel"}))
     with pytest.raises(CheckpointError, match=r"names the class 'WanTransformer3DModel', known are"):
         Loader(FRAMEPACK, damaged, FLOAT32).transformer()
@@ -122,24 +119,32 @@ def test_another_architecture_is_refused_by_name(damaged):
 
 @pytest.mark.parametrize("change", [{"num_layers": 2}, {"num_layers": "two"}, {"colour": 1}, {"qk_norm": None}])
 def test_a_config_that_does_not_fit_the_weights_is_a_checkpoint_error(damaged, change):
-    config = damaged.models_dir / FRAMEPACK.transformer / "config.json"
+    config = damaged.models_dir / FRAMEPACK.main / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
     with pytest.raises(CheckpointError, match="FramePackI2V_HY"):
         Loader(FRAMEPACK, damaged, FLOAT32).transformer()
 
 
 WRONG_CONFIGS = [
-    ("text", f"{FRAMEPACK.base}/text_encoder/config.json", {"num_hidden_layers": "x"}),
-    ("text", f"{FRAMEPACK.base}/text_encoder/config.json", {"num_attention_heads": 0}),
-    ("text", f"{FRAMEPACK.base}/text_encoder/config.json", {"vocab_size": -1}),
-    ("text", f"{FRAMEPACK.base}/text_encoder_2/config.json", {"hidden_act": None}),
-    ("text", f"{FRAMEPACK.base}/text_encoder_2/config.json", {"dtype": "x"}),
-    ("vae", f"{FRAMEPACK.base}/vae/config.json", {"block_out_channels": []}),
-    ("vae", f"{FRAMEPACK.base}/vae/config.json", {"scaling_factor": None}),
-    ("image", f"{FRAMEPACK.vision}/image_encoder/config.json", {"image_size": 10**6}),
-    ("image", f"{FRAMEPACK.vision}/feature_extractor/preprocessor_config.json", {"size": 384}),
-    ("image", f"{FRAMEPACK.vision}/feature_extractor/preprocessor_config.json", {"image_std": [0, 0, 0]}),
-    ("image", f"{FRAMEPACK.vision}/feature_extractor/preprocessor_config.json", {"size": {"height": 9**9, "width": 1}}),
+    ("text", f"{FRAMEPACK.repositories['base']}/text_encoder/config.json", {"num_hidden_layers": "x"}),
+    ("text", f"{FRAMEPACK.repositories['base']}/text_encoder/config.json", {"num_attention_heads": 0}),
+    ("text", f"{FRAMEPACK.repositories['base']}/text_encoder/config.json", {"vocab_size": -1}),
+    ("text", f"{FRAMEPACK.repositories['base']}/text_encoder_2/config.json", {"hidden_act": None}),
+    ("text", f"{FRAMEPACK.repositories['base']}/text_encoder_2/config.json", {"dtype": "x"}),
+    ("vae", f"{FRAMEPACK.repositories['base']}/vae/config.json", {"block_out_channels": []}),
+    ("vae", f"{FRAMEPACK.repositories['base']}/vae/config.json", {"scaling_factor": None}),
+    ("image", f"{FRAMEPACK.repositories['vision']}/image_encoder/config.json", {"image_size": 10**6}),
+    ("image", f"{FRAMEPACK.repositories['vision']}/feature_extractor/preprocessor_config.json", {"size": 384}),
+    (
+        "image",
+        f"{FRAMEPACK.repositories['vision']}/feature_extractor/preprocessor_config.json",
+        {"image_std": [0, 0, 0]},
+    ),
+    (
+        "image",
+        f"{FRAMEPACK.repositories['vision']}/feature_extractor/preprocessor_config.json",
+        {"size": {"height": 9**9, "width": 1}},
+    ),
 ]
 
 

@@ -7,13 +7,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from framepack import FramePack
-from framepack import GenerationRequest
+from framepack import FramePack, GenerationRequest
 from framepack.memory import MemoryManager
 from framepack.models.lora import LoraError
 from framepack.pipeline import foresight
-from framepack.spec.events import Notice
-from framepack.spec.events import StepDone
+from framepack.spec.events import Notice, StepDone
 from framepack.spec.request import Lora
 
 DATA = Path(__file__).parents[1] / "data"
@@ -95,7 +93,7 @@ def test_a_file_trained_anew_is_read_anew(tiny_models_dir, picture, lora, tmp_pa
 
 def test_more_ram_than_allowed_is_refused(tiny_models_dir, picture, lora, tmp_path):
     framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
-    framepack = FramePack.from_loader(framepack.loader, MemoryManager("cpu", ram_limit=100_000))
+    framepack = FramePack(framepack.loader, MemoryManager("cpu", ram_limit=100_000))
     with pytest.raises(ValueError, match="raise it, or leave the LoRAs out"):
         latents(framepack, picture, tmp_path / "a", Lora(file=lora))
 

@@ -9,15 +9,13 @@ import pytest
 from exiftool import says_made_by_ai
 
 from framepack.media.metadata import read_metadata
-from framepack.media.read import probe
-from framepack.media.read import read_video
+from framepack.media.read import probe, read_video
 from framepack.media.video import FORMATS
 from framepack.pipeline.output import VideoOutput
-from framepack.pipeline.work import WorkFolder
+from framepack.pipeline.section_store import SectionStore
 from framepack.spec.output import SUFFIXES
 from framepack.spec.picture import Picture
-from framepack.spec.plan import plan
-from framepack.spec.plan import settled_frames
+from framepack.spec.plan import plan, settled_frames
 from framepack.spec.request import GenerationRequest
 
 
@@ -44,7 +42,7 @@ def drive(
     made: set[int] = set()
     played = []
     with (
-        WorkFolder.open((place or tmp_path) / "work", request, tmp_path) as folder,
+        SectionStore.open((place or tmp_path) / "work", request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, sections) as out,
     ):
         for section, settled in zip(sections, settled_frames(sections), strict=True):
@@ -180,7 +178,7 @@ def test_two_jobs_that_begin_in_the_same_second_get_two_names_and_leave_no_empty
     request = GenerationRequest(length="sections", image="a.png", seconds=1)
     sections = plan(request)
     with (
-        WorkFolder.open(None, request, tmp_path) as folder,
+        SectionStore.open(None, request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, sections) as one,
         VideoOutput.open(request, tmp_path, folder, sections) as two,
     ):
@@ -191,7 +189,7 @@ def test_two_jobs_that_begin_in_the_same_second_get_two_names_and_leave_no_empty
 
 def opened(request: GenerationRequest, tmp_path: Path) -> VideoOutput:
     with (
-        WorkFolder.open(tmp_path / "work", request, tmp_path) as folder,
+        SectionStore.open(tmp_path / "work", request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, plan(request)) as out,
     ):
         return out
@@ -204,7 +202,7 @@ def test_publishing_what_is_published_already_leaves_nothing_behind(model: str, 
     request.image.file.touch()
     sections = plan(request)
     with (
-        WorkFolder.open(tmp_path / "work", request, tmp_path) as folder,
+        SectionStore.open(tmp_path / "work", request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, sections) as out,
     ):
         for section, settled in zip(sections, settled_frames(sections), strict=True):
@@ -246,7 +244,7 @@ def test_names_need_not_be_unicode(tmp_path: Path):
     request.image.file.touch()
     for _ in range(2):
         assert opened(request, tmp_path).path == odd.with_suffix(".mp4")
-    with WorkFolder.open(tmp_path / "work2", request, tmp_path) as folder:
+    with SectionStore.open(tmp_path / "work2", request, tmp_path) as folder:
         assert folder.output() is None
         folder.remember_output(odd)
         assert folder.output() == odd
@@ -318,7 +316,7 @@ def test_the_video_and_each_part_on_the_way_are_marked_unless_the_request_says_n
         sections = plan(request)
         noise = np.random.default_rng(0).integers(0, 256, (73, 16, 16, 3), np.uint8)
         with (
-            WorkFolder.open(tmp_path / str(live), request, tmp_path) as folder,
+            SectionStore.open(tmp_path / str(live), request, tmp_path) as folder,
             VideoOutput.open(request, tmp_path, folder, sections) as out,
         ):
             for section, settled in zip(sections, settled_frames(sections), strict=True):
@@ -340,7 +338,7 @@ def test_a_part_made_of_what_another_run_left_is_marked_as_this_one_asks(tmp_pat
     for mark in (True, False, True):
         asked = request.model_copy(update={"output": request.output.model_copy(update={"mark": mark})})
         with (
-            WorkFolder.open(tmp_path / "work", asked, tmp_path) as folder,
+            SectionStore.open(tmp_path / "work", asked, tmp_path) as folder,
             VideoOutput.open(asked, tmp_path, folder, sections) as out,
         ):
             if written:

@@ -7,36 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from framepack.pipeline.choices import Choices, TilingRefusedError, TooSmallError, choose
+from framepack.pipeline.costs import Costs, Size, prompt_tokens
+from framepack.pipeline.foresight import Foresight
+from framepack.pipeline.skeleton import SHAPES, Skeleton
 from PIL import Image
 
-from framepack import FramePack
-from framepack import GenerationRequest
-from framepack.memory import Budget
-from framepack.memory import Effort
-from framepack.memory import MemoryManager
+from framepack import FramePack, GenerationRequest
+from framepack.memory import Budget, Effort, MemoryManager
 from framepack.memory.estimate import _Meter
-from framepack.memory.estimate import measure
 from framepack.memory.units import split
 from framepack.models.attention import LOGITS
 from framepack.models.packing import ContextLatents
-from framepack.pipeline.choices import Choices
-from framepack.pipeline.choices import TilingRefusedError
-from framepack.pipeline.choices import TooSmallError
-from framepack.pipeline.choices import choose
-from framepack.pipeline.costs import Costs
-from framepack.pipeline.costs import Size
-from framepack.pipeline.costs import prompt_tokens
-from framepack.pipeline.foresight import Foresight
-from framepack.pipeline.skeleton import SHAPES
-from framepack.pipeline.skeleton import Skeleton
-from framepack.spec.events import Finished
-from framepack.spec.events import Notice
-from framepack.spec.events import Planned
-from framepack.spec.events import StepDone
+from framepack.spec.events import Finished, Notice, Planned, StepDone
 from framepack.spec.plan import plan
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader
-from framepack.weights.loader import choose_dtypes
+from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.sources import ModelSource
 
 GB = 1_000_000_000
@@ -64,13 +50,13 @@ def request_of(picture: Path, output: Path, **fields: object) -> GenerationReque
 
 
 def mini(dtype: str = "float32") -> Loader:
-    return Loader(VARIANTS["mini"], ModelSource(), choose_dtypes("cpu", dtype))
+    return Loader(VARIANTS["mini"], ModelSource(), choose_precision("cpu", dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float32", None])
 @torch.no_grad()
 def test_each_parts_foretold_activations_are_within_a_tenth_of_the_real_ones(dtype, picture):
-    loader = Loader(VARIANTS["mini"], ModelSource(), choose_dtypes("cpu", dtype))
+    loader = Loader(VARIANTS["mini"], ModelSource(), choose_precision("cpu", dtype))
     costs = Costs(Skeleton(loader.folders, loader.dtypes), on="cpu")
     request = request_of(picture, Path("v.mp4"), window=9, seconds=2)
     section = plan(request)[0]
@@ -111,7 +97,7 @@ class Live(_Meter):
 
 
 def test_the_foretold_memory_of_a_whole_job_is_within_a_tenth_of_what_it_holds(picture, tmp_path):
-    framepack = FramePack.from_loader(mini(), MemoryManager("cpu"))
+    framepack = FramePack(mini(), MemoryManager("cpu"))
     request = request_of(picture, tmp_path / "v.mp4", width=64, height=64, window=9, seconds=2.4)
     with Live() as live:
         events = list(framepack.generate(request))
@@ -122,7 +108,7 @@ def test_the_foretold_memory_of_a_whole_job_is_within_a_tenth_of_what_it_holds(p
 
 
 def test_the_foretold_memory_counts_all_tables_of_a_job_where_the_device_is_ram(picture, tmp_path):
-    framepack = FramePack.from_loader(mini(), MemoryManager("cpu"))
+    framepack = FramePack(mini(), MemoryManager("cpu"))
     scenes = [{"second": 1.2 * i, "text": f"{i} " + 60 * "and then it rolls "} for i in range(12)]
     fields = {"steps": 20, "width": 32, "height": 32, "prompts": scenes, "end_frame": {"image": picture}}
     run = framepack.generate(request_of(picture, tmp_path / "v.mp4", window=9, seconds=14.4, **fields))
@@ -154,7 +140,7 @@ class Recording(MemoryManager):
 @pytest.mark.parametrize("limit", [28_000_000, 35_000_000, 200_000_000])
 def test_a_pretended_device_holds_what_was_foretold_and_no_more_than_it_has(limit, picture, tmp_path):
     memory = Recording("cpu", vram_limit=limit)
-    framepack = FramePack.from_loader(mini(), memory, "allow")
+    framepack = FramePack(mini(), memory, "allow")
     events = list(framepack.generate(request_of(picture, tmp_path / "v.mp4", width=32, height=32)))
     planned = next(event for event in events if isinstance(event, Planned))
     for stage in planned.stages:
@@ -167,7 +153,7 @@ def test_a_pretended_device_holds_what_was_foretold_and_no_more_than_it_has(limi
 
 def foresee(limit: float, tiling="never", model: str = "framepack", **fields: object) -> tuple[Choices, Planned]:
     """A plan for a card of `limit` bytes that is not here, at the published shapes."""
-    dtypes = choose_dtypes("cuda")
+    dtypes = choose_precision("cuda")
     parts = Skeleton(SHAPES, dtypes)
     settings = {"image": "a.png", "model": model, "width": 640, "height": 640}
     request = GenerationRequest.model_validate({**settings, **fields})
@@ -178,7 +164,7 @@ def foresee(limit: float, tiling="never", model: str = "framepack", **fields: ob
 
 
 def test_more_sections_and_prompts_take_no_more_of_the_device_and_ram_for_their_tables():
-    parts, budget = Skeleton(SHAPES, choose_dtypes("cuda")), Budget(device=torch.device("meta"), vram_limit=12 * GB)
+    parts, budget = Skeleton(SHAPES, choose_precision("cuda")), Budget(device=torch.device("meta"), vram_limit=12 * GB)
     foresight, end = Foresight(parts, budget.device, here=False), {"image": "b.png"}
     rams, peaks = [], set()
     for seconds, scenes in ((12, 1), (120, 1), (12, 4)):
@@ -212,7 +198,7 @@ def test_13b_is_planned_without_weights_and_without_invented_times():
 
 
 def test_a_step_on_apples_gpu_is_planned_with_the_logits_that_it_writes():
-    parts, request = Skeleton(SHAPES, choose_dtypes("mps")), request_of(Path("a.png"), Path("v.mp4"), window=9)
+    parts, request = Skeleton(SHAPES, choose_precision("mps")), request_of(Path("a.png"), Path("v.mp4"), window=9)
     section = plan(request)[0]
     size = Size(height=544, width=704, prompt=30, steps=25, section=section, decoded=18)
     apple, cuda = (Costs(parts, on=device).step(size, 1024) for device in ("mps", "cuda"))
@@ -230,7 +216,7 @@ def test_decoding_drives_no_blocks_away_that_would_come_back_for_each_section():
 
 
 def test_in_ram_nothing_comes_back_so_the_whole_is_decoded_at_once():
-    shapes, (choices, _) = Skeleton(SHAPES, choose_dtypes("cuda")), foresee(24 * GB)
+    shapes, (choices, _) = Skeleton(SHAPES, choose_precision("cuda")), foresee(24 * GB)
     units = split(shapes.transformer, shapes.transformer.blocks, shapes.transformer.once_per_job)
     vae = shapes.sizes()["vae"]
     assert choose(choices, units, vae, 24 * GB).decode == "rows"
@@ -283,9 +269,9 @@ def test_a_plan_comes_before_the_first_work_and_steps_down_are_told(picture, tmp
 
 @pytest.mark.parametrize("end", ["finished", "closed", "failed"])
 def test_a_jobs_end_leaves_no_lease_and_no_rung(end, picture, tmp_path, tiny_models_dir, monkeypatch):
-    loader = Loader(VARIANTS["mini"], ModelSource(models_dir=tiny_models_dir), choose_dtypes("cpu", "float32"))
+    loader = Loader(VARIANTS["mini"], ModelSource(models_dir=tiny_models_dir), choose_precision("cpu", "float32"))
     memory = MemoryManager("cpu", vram_limit=100_000_000, preserve=0)
-    framepack = FramePack.from_loader(loader, memory)
+    framepack = FramePack(loader, memory)
     climb, short = memory.ladder.climb, []
 
     def once_short(phase, work, **options):

@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 
 import framepack
-from framepack.pipeline.preset_settings import OF_ONE_VIDEO
-from framepack.pipeline.preset_settings import settings_of
-from framepack.pipeline.presets import Imported
-from framepack.pipeline.presets import PresetExists
-from framepack.pipeline.presets import Presets
-from framepack.pipeline.presets import UnknownPreset
+from framepack.pipeline.preset_settings import OF_ONE_VIDEO, settings_of
+from framepack.pipeline.presets import Imported, PresetExists, Presets, UnknownPreset
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import GenerationRequest
-from framepack.spec.request import Lora
+from framepack.spec.request import GenerationRequest, Lora
 
 DEFAULTS = settings_of(GenerationRequest(image="-"))
 

@@ -11,16 +11,12 @@ from runs import latents, make, request_of
 
 from framepack import GenerationRequest
 from framepack.files.atomic import AtomicFile
-from framepack.files.errors import DiskFullError
-from framepack.files.errors import FileTooLargeError
-from framepack.media.read import probe
-from framepack.media.read import read_video
+from framepack.files.errors import DiskFullError, FileTooLargeError
+from framepack.media.read import probe, read_video
 from framepack.pipeline import run as run_module
 from framepack.pipeline.output import VideoOutput
-from framepack.pipeline.work import WorkFolder
-from framepack.spec.events import SectionDone
-from framepack.spec.events import StageStarted
-from framepack.spec.events import StepDone
+from framepack.pipeline.section_store import SectionStore
+from framepack.spec.events import SectionDone, StageStarted, StepDone
 from framepack.spec.plan import plan
 
 
@@ -101,7 +97,7 @@ def test_what_a_killed_run_was_just_writing_is_dropped_by_the_one_that_goes_on(p
 
     def going_on(work: str) -> None:
         with (
-            WorkFolder.open(tmp_path / work, request, tmp_path) as folder,
+            SectionStore.open(tmp_path / work, request, tmp_path) as folder,
             VideoOutput.open(request, tmp_path, folder, sections),
         ):
             pass
@@ -129,12 +125,12 @@ def test_work_with_another_file_of_the_same_name_is_not_continued(which: str, pi
         image=files["picture"], end_frame={"image": files["end frame"]}, loras=[{"file": files["lora"]}]
     )
     for _ in range(2):
-        with WorkFolder.open(tmp_path / "work", request, tmp_path):
+        with SectionStore.open(tmp_path / "work", request, tmp_path):
             pass
     files[which].write_text("two")
     with (
         pytest.raises(ValueError, match=f"other: {which} itself"),
-        WorkFolder.open(tmp_path / "work", request, tmp_path),
+        SectionStore.open(tmp_path / "work", request, tmp_path),
     ):
         pass
 
@@ -149,7 +145,7 @@ def test_a_failing_write_leaves_the_section_unfinished(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module.WorkFolder, "save_section", full)
+        patch.setattr(run_module.SectionStore, "save_section", full)
         with pytest.raises(OSError, match="No space"):
             list(framepacks["mini"].generate(request, work=tmp_path / "work"))
     assert latents(tmp_path / "work") == []
@@ -162,7 +158,7 @@ def test_a_full_disk_says_so_when_latents_are_written(picture: Path, tmp_path: P
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with WorkFolder.open(tmp_path / "work", request_of(picture, None), tmp_path) as folder:
+    with SectionStore.open(tmp_path / "work", request_of(picture, None), tmp_path) as folder:
         monkeypatch.setattr("framepack.files.atomic.os.fsync", full)
         with pytest.raises(DiskFullError):
             folder.save_section(0, torch.zeros(1, 16, 9, 16, 16))
@@ -171,7 +167,7 @@ def test_a_full_disk_says_so_when_latents_are_written(picture: Path, tmp_path: P
 
 
 def test_a_limit_of_a_files_size_is_no_full_disk_when_latents_are_written(picture: Path, tmp_path: Path):
-    with WorkFolder.open(tmp_path / "work", request_of(picture, None), tmp_path) as folder:
+    with SectionStore.open(tmp_path / "work", request_of(picture, None), tmp_path) as folder:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))

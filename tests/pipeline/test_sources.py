@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from framepack.pipeline.skeleton import SHAPES, Skeleton
 from tiny_checkpoints import BASE, VISION
 
-from framepack.pipeline.skeleton import SHAPES
-from framepack.pipeline.skeleton import Skeleton
-from framepack.spec.variants import PUBLISHED
-from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Dtypes
+from framepack.spec.variants import PUBLISHED, VARIANTS
+from framepack.weights.loader import Precision
 from framepack.weights.sources import (
     MissingModelError,
     ModelSource,
@@ -49,7 +47,7 @@ def bundled(tiny_models_dir, tmp_path, monkeypatch) -> Path:
 def test_a_models_dir_is_found_whole(filled, tiny_models_dir):
     folders = require(FRAMEPACK, filled)
     root = filled.models_dir
-    assert folders == (root / FRAMEPACK.transformer, root / BASE, root / VISION)
+    assert folders == (root / FRAMEPACK.main, root / BASE, root / VISION)
     rows = [row for row in list_models(filled) if row.variant == "framepack"]
     assert all(row.complete and row.where == "models-dir" for row in rows)
     assert rows[2].size == sum(f.stat().st_size for f in (tiny_models_dir / VISION).rglob("*") if f.is_file())
@@ -70,7 +68,7 @@ def test_what_is_nowhere_is_listed_and_refused_with_a_way_out(source):
         (f"{BASE}/vae/config.json", "vae/config.json is missing"),
         (f"{BASE}/text_encoder_2/model.safetensors", "text_encoder_2 holds no"),
         (f"{VISION}/feature_extractor/preprocessor_config.json", "preprocessor_config.json is missing"),
-        (f"{FRAMEPACK.transformer}/diffusion_pytorch_model-00002-of-00003.safetensors", "lacks 1 of 3 files"),
+        (f"{FRAMEPACK.main}/diffusion_pytorch_model-00002-of-00003.safetensors", "lacks 1 of 3 files"),
     ],
 )
 def test_each_missing_part_is_named(filled, gone, told):
@@ -116,7 +114,7 @@ def test_a_models_dir_that_is_no_folder_is_told(tmp_path):
 
 
 def test_published_sizes_are_those_of_the_published_shapes():
-    dtypes = Dtypes(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float32)
+    dtypes = Precision(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float32)
     sizes = Skeleton(SHAPES, dtypes).sizes()
     transformer, base, vision = (PUBLISHED[repository.repo] for repository in repositories(FRAMEPACK))
     assert transformer == pytest.approx(sizes["transformer"], rel=0.001)

@@ -9,8 +9,7 @@ import pytest
 from framepack.files.assets import BUNDLED
 from framepack.models.checkpoint import CheckpointError
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader
-from framepack.weights.loader import choose_dtypes
+from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.sources import ModelSource
 from framepack.weights.sums import (
     KINDS,
@@ -35,7 +34,7 @@ def mini(tmp_path):
 
 def loader_of(folder) -> Loader:
     source = ModelSource(models_dir=folder, cache_dir=folder.parent / "cache")
-    return Loader(VARIANTS["mini"], source, choose_dtypes("cpu", "float32"))
+    return Loader(VARIANTS["mini"], source, choose_precision("cpu", "float32"))
 
 
 def test_the_packages_list_names_every_file_of_the_model_with_its_checksum():

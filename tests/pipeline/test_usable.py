@@ -12,8 +12,7 @@ from framepack import FramePack
 from framepack.models.checkpoint import CheckpointError
 from framepack.models.hunyuan.encoders import load_text_encoder
 from framepack.models.lora import LoraError
-from framepack.pipeline.usable import UnusableError
-from framepack.pipeline.usable import require_usable
+from framepack.pipeline.usable import UnusableError, require_usable
 
 NAN = float("nan")
 

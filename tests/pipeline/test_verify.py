@@ -11,16 +11,14 @@ from tiny_checkpoints import BASE
 
 from framepack.files.assets import BUNDLED
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader
-from framepack.weights.loader import choose_dtypes
+from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.sources import ModelSource
 from framepack.weights.sums import SUMS
-from framepack.weights.verify import bytes_to_read
-from framepack.weights.verify import verify
+from framepack.weights.verify import bytes_to_read, verify
 
 FRAMEPACK, MINI = VARIANTS["framepack"], VARIANTS["mini"]
 NAMES = ["transformer", "text encoders", "VAE", "image encoder"]
-SHARD = f"{FRAMEPACK.transformer}/diffusion_pytorch_model-00001-of-00003.safetensors"
+SHARD = f"{FRAMEPACK.main}/diffusion_pytorch_model-00001-of-00003.safetensors"
 VAE = f"{BASE}/vae/diffusion_pytorch_model.safetensors"
 
 
@@ -60,7 +58,7 @@ def test_the_bundled_model_is_what_its_checksums_say(tmp_path):
         (SHARD, "transformer"),
         (VAE, "VAE"),
         (f"{BASE}/text_encoder_2/model.safetensors", "text encoders"),
-        (f"{FRAMEPACK.vision}/image_encoder/model.safetensors", "image encoder"),
+        (f"{FRAMEPACK.repositories['vision']}/image_encoder/model.safetensors", "image encoder"),
     ],
 )
 def test_the_file_that_is_cut_short_is_named(source, file, part):
@@ -117,7 +115,7 @@ def test_a_type_that_no_weight_has_is_a_sentence_when_verified_and_when_loaded(s
         source.models_dir / VAE,
         lambda weights: weights.update({"decoder.conv_in.conv.bias": torch.ones(8, dtype=dtype)}),
     )
-    loader = Loader(FRAMEPACK, source, choose_dtypes("cpu", "float32"))
+    loader = Loader(FRAMEPACK, source, choose_precision("cpu", "float32"))
     with pytest.raises(ValueError, match=r"decoder\.conv_in\.conv\.bias in .* is .*: float32, float16 or bfloat16"):
         loader.vae()
     assert "in types that cannot be used" in problems(source)["VAE"]
@@ -125,7 +123,7 @@ def test_a_type_that_no_weight_has_is_a_sentence_when_verified_and_when_loaded(s
 
 def test_plainly_cast_float8_matrices_load_and_vectors_in_it_do_not(source):
     file = source.models_dir / VAE
-    loader = Loader(FRAMEPACK, source, choose_dtypes("cpu", "float32"))
+    loader = Loader(FRAMEPACK, source, choose_precision("cpu", "float32"))
     name = "decoder.conv_in.conv.weight"
     before = load_file(file)[name]
     rewrite(file, lambda weights: weights.update({name: before.to(torch.float8_e4m3fn)}))
@@ -140,14 +138,14 @@ def test_two_sets_of_weights_for_one_part_are_told(source):
     folder = source.models_dir / BASE / "vae"
     shutil.copy(folder / "diffusion_pytorch_model.safetensors", folder / "model.safetensors")
     with pytest.raises(ValueError, match="holds two sets of weights"):
-        Loader(FRAMEPACK, source, choose_dtypes("cpu", "float32")).vae()
+        Loader(FRAMEPACK, source, choose_precision("cpu", "float32")).vae()
     assert "holds two sets of weights" in problems(source)["VAE"]
 
 
 def test_swapped_shards_are_read_right_and_an_index_with_a_missing_shard_is_told(source):
-    folder = source.models_dir / FRAMEPACK.transformer
+    folder = source.models_dir / FRAMEPACK.main
     one, two = (folder / f"diffusion_pytorch_model-0000{i}-of-00003.safetensors" for i in (1, 2))
-    loader = Loader(FRAMEPACK, source, choose_dtypes("cpu", "float32"))
+    loader = Loader(FRAMEPACK, source, choose_precision("cpu", "float32"))
     before = loader.transformer().state_dict()
     one.rename(folder / "aside")
     two.rename(one)
@@ -171,7 +169,7 @@ def test_a_file_that_changed_though_its_time_is_the_same_is_told_the_second_time
 
 
 def test_a_run_tells_of_a_file_that_was_replaced_since_it_was_verified(source):
-    loader = Loader(FRAMEPACK, source, choose_dtypes("cpu", "float32"))
+    loader = Loader(FRAMEPACK, source, choose_precision("cpu", "float32"))
     assert not problems(source)
     assert list(loader.notices()) == []
     file = source.models_dir / VAE
@@ -183,7 +181,7 @@ def test_a_run_tells_of_a_file_that_was_replaced_since_it_was_verified(source):
 
 
 def test_a_run_tells_of_large_weights_that_were_never_verified(source, monkeypatch):
-    loader = Loader(FRAMEPACK, source, choose_dtypes("cpu", "float32"))
+    loader = Loader(FRAMEPACK, source, choose_precision("cpu", "float32"))
     monkeypatch.setattr("framepack.weights.loader.HASHED_WHEN_LOADED", 50_000)
     (notice,) = loader.notices()
     assert notice.endswith("never verified here: `framepack models verify framepack` looks for damage, once")
@@ -193,7 +191,7 @@ def test_a_run_tells_of_large_weights_that_were_never_verified(source, monkeypat
 
 def test_what_is_nowhere_is_told(tmp_path):
     verdict = next(iter(verify(FRAMEPACK, ModelSource(models_dir=tmp_path, cache_dir=tmp_path))))
-    assert verdict.problems == [f"{FRAMEPACK.transformer} is nowhere"]
+    assert verdict.problems == [f"{FRAMEPACK.main} is nowhere"]
 
 
 @pytest.mark.proof

@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from framepack import FramePack
-from framepack import GenerationRequest
+from framepack import FramePack, GenerationRequest
 from framepack.media.read import read_video
 from framepack.spec.events import Finished
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from framepack import FramePack
-from framepack import GenerationRequest
+from framepack import FramePack, GenerationRequest
 from framepack.caching import TeaCache
 from framepack.pipeline import run
 

@@ -1,9 +1,7 @@
 import pytest
 import torch
 
-from framepack.sampling import guide
-from framepack.sampling import needs_negative
-from framepack.sampling import x0_of
+from framepack.sampling import guide, needs_negative, x0_of
 
 
 @pytest.fixture

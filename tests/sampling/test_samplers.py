@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from framepack.sampling import SAMPLERS
-from framepack.sampling import make_sigmas
+from framepack.sampling import SAMPLERS, make_sigmas
 
 every_sampler = pytest.mark.parametrize("name", SAMPLERS)
 

@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from framepack.sampling import make_sigmas
-from framepack.sampling import mu_of
+from framepack.sampling import make_sigmas, mu_of
 
 
 def test_sigmas_equal_the_public_application_to_the_bit(numbers):

@@ -3,8 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from framepack.sampling import make_sigmas
-from framepack.sampling import unipc
+from framepack.sampling import make_sigmas, unipc
 from framepack.sampling.unipc import solver_weights
 
 

@@ -2,11 +2,8 @@
 
 from hypothesis import strategies as st
 
-from framepack.spec.request import EndFrame
-from framepack.spec.request import GenerationRequest
-from framepack.spec.request import GuideFrame
-from framepack.spec.shapes import FPS
-from framepack.spec.shapes import latent_of_frame
+from framepack.spec.geometry import HUNYUAN
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
 
 MODELS = st.sampled_from(["mini", "mini-f1"])
 
@@ -18,10 +15,10 @@ def requests(draw: st.DrawFn) -> GenerationRequest:
     length = draw(st.sampled_from(["exact", "sections"]))
     seconds = sections * window * 4 / 30 - draw(st.floats(0, 1.5)) / 30
     plain = GenerationRequest(image="a.png", seconds=seconds, window=window, length=length)
-    shown, last = plain.frame_count / FPS, plain.latent_count - 1
+    shown, last = plain.frame_count / HUNYUAN.fps, plain.latent_count - 1
 
     def place(share: float) -> int:
-        return min(max(latent_of_frame(round(share * shown * FPS)), 1), last)
+        return min(max(HUNYUAN.latent_of_frame(round(share * shown * HUNYUAN.fps)), 1), last)
 
     times = draw(st.lists(st.floats(0.05, 0.99), max_size=3, unique_by=place))
     frames = [GuideFrame(image="k.png", second=t * shown, strength=draw(st.floats(0, 1))) for t in times]

@@ -8,10 +8,7 @@ import pytest
 
 from framepack.models.attention import BACKENDS
 from framepack.spec import attention
-from framepack.spec.attention import ATTENTIONS
-from framepack.spec.attention import PACKAGES
-from framepack.spec.attention import left_to_sdpa
-from framepack.spec.attention import require_attention
+from framepack.spec.attention import ATTENTIONS, PACKAGES, left_to_sdpa, require_attention
 from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
 

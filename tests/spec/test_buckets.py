@@ -5,9 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framepack.spec.buckets import BUCKETS_640
-from framepack.spec.buckets import buckets
-from framepack.spec.buckets import find_bucket
+from framepack.spec.buckets import BUCKETS_640, buckets, find_bucket
 
 UNITS = Path(__file__).parents[3] / "shared" / "reference" / "units.json"
 KNOWN = [

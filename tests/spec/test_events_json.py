@@ -15,8 +15,7 @@ from framepack.spec.events import (
     StageStarted,
     StepDone,
 )
-from framepack.spec.events_json import from_json
-from framepack.spec.events_json import to_json
+from framepack.spec.events_json import from_json, to_json
 
 STAGE = PlannedStage(
     part="sample",

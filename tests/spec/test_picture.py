@@ -8,9 +8,7 @@ from pydantic import ValidationError
 
 from framepack.spec.model import explain
 from framepack.spec.picture import Picture
-from framepack.spec.request import EndFrame
-from framepack.spec.request import GenerationRequest
-from framepack.spec.request import GuideFrame
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
 
 EDITS = {"rotate": 90, "flip": "horizontal", "crop": [0.1, 0.0, 1.0, 0.5], "exposure": -0.5, "fit": "blur"}
 

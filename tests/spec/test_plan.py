@@ -5,21 +5,11 @@ from drawn import MODELS, requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framepack.spec.geometry import HUNYUAN
 from framepack.spec.output import OutputSettings
-from framepack.spec.plan import HISTORY
-from framepack.spec.plan import SectionPlan
-from framepack.spec.plan import delivery
-from framepack.spec.plan import plan
-from framepack.spec.plan import settled_frames
-from framepack.spec.plan import spacing
-from framepack.spec.request import EndFrame
-from framepack.spec.request import GenerationRequest
-from framepack.spec.request import GuideFrame
-from framepack.spec.request import TimedPrompt
-from framepack.spec.shapes import FPS
-from framepack.spec.shapes import frames_of
-from framepack.spec.timeline import unseen_guides
-from framepack.spec.timeline import unused_prompts
+from framepack.spec.plan import HISTORY, SectionPlan, delivery, plan, settled_frames, spacing
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
+from framepack.spec.timeline import unseen_guides, unused_prompts
 
 
 @given(requests())
@@ -37,7 +27,7 @@ def test_every_plan_delivers_each_frame_once(request_: GenerationRequest):
     video = 0
     for s in plan(request_):
         assert s.overlap <= video
-        video += frames_of(s.decode_latents) - s.overlap
+        video += HUNYUAN.frames_of(s.decode_latents) - s.overlap
         assert s.unsettled <= video
     assert s.unsettled == 0
     assert video == 4 * total + 1
@@ -93,8 +83,8 @@ def test_inverted_paddings_are_the_public_ones(n: int, expected: list[int], wind
 @given(st.floats(0.05, 60), st.sampled_from([4, 9, 13]), MODELS)
 def test_an_exact_video_lasts_as_asked_to_half_a_frame(seconds: float, window: int, model: str):
     request = GenerationRequest(image="a.png", model=model, seconds=seconds, window=window, length="exact")
-    made = frames_of(sum(len(section.latents) for section in plan(request)) + 1)
-    assert request.frame_count == max(round(seconds * FPS), 1)
+    made = HUNYUAN.frames_of(sum(len(section.latents) for section in plan(request)) + 1)
+    assert request.frame_count == max(round(seconds * HUNYUAN.fps), 1)
     assert made - 4 <= request.frame_count <= made
     assert made - request.frame_count <= 3 or request.frame_count == 1
 

@@ -6,12 +6,8 @@ import pytest
 from drawn import requests
 from hypothesis import given
 
-from framepack.spec.plan import cuts
-from framepack.spec.plan import plan
-from framepack.spec.request import FRAMES_MOST
-from framepack.spec.request import PROMPTS_MOST
-from framepack.spec.request import GenerationRequest
-from framepack.spec.request import TimedPrompt
+from framepack.spec.plan import cuts, plan
+from framepack.spec.request import FRAMES_MOST, PROMPTS_MOST, GenerationRequest, TimedPrompt
 from framepack.spec.timeline import (
     DOUBTS,
     guides_of,

@@ -6,8 +6,7 @@ import pytest
 
 from framepack.media.video import FORMATS
 from framepack.spec.output import LOSSY
-from framepack.spec.request import THRESHOLDS
-from framepack.spec.request import GenerationRequest
+from framepack.spec.request import THRESHOLDS, GenerationRequest
 from framepack.spec.unheeded import unheeded
 
 

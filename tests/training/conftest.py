@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from framepack.training.transformer.block_encoder import BlockEncoder
-from framepack.training.vae.encoder import fit_encoder
-from framepack.training.vae.encoder import new_vae
+from framepack.training.vae.encoder import fit_encoder, new_vae
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,7 @@
 
 import pytest
 
-from framepack.training.curve import append_row
-from framepack.training.curve import cut_rows
-from framepack.training.curve import read_log
+from framepack.training.curve import append_row, cut_rows, read_log
 
 
 @pytest.fixture

@@ -10,10 +10,8 @@ import torch
 from PIL import Image
 
 from framepack.app.cli.evaluate import expected_rows
-from framepack.training.data.grammar import PHRASES
-from framepack.training.data.grammar import SPRITE_PHRASES
-from framepack.training.data.motions import MOTIONS
-from framepack.training.data.motions import SPRITE_MOTIONS
+from framepack.training.data.grammar import PHRASES, SPRITE_PHRASES
+from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
 from framepack.training.evaluate import cases as evaluate_cases
 from framepack.training.evaluate.cases import (
     Scene,
@@ -27,10 +25,8 @@ from framepack.training.evaluate.cases import (
 )
 from framepack.training.evaluate.goals import goals
 from framepack.training.evaluate.plots import confusion
-from framepack.training.evaluate.report import summary
-from framepack.training.evaluate.report import write_report
-from framepack.training.evaluate.rows import Ask
-from framepack.training.evaluate.rows import Settings
+from framepack.training.evaluate.report import summary, write_report
+from framepack.training.evaluate.rows import Ask, Settings
 from framepack.training.evaluate.run import evaluate
 
 SMALL = Settings(

@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from framepack.training.evaluate.metrics import MEASURES
-from framepack.training.evaluate.metrics import drift
-from framepack.training.evaluate.metrics import psnr
-from framepack.training.evaluate.metrics import ssim
+from framepack.training.evaluate.metrics import MEASURES, drift, psnr, ssim
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,10 @@
 
 import numpy as np
 
-from framepack.training.evaluate.cases import procedural_scenes
-from framepack.training.evaluate.cases import true_video
-from framepack.training.evaluate.rows import Ask
-from framepack.training.evaluate.rows import Settings
+from framepack.training.evaluate.cases import procedural_scenes, true_video
+from framepack.training.evaluate.rows import Ask, Settings
 from framepack.training.evaluate.run import evaluate
-from framepack.training.evaluate.words import PARAPHRASES
-from framepack.training.evaluate.words import UNKNOWN
-from framepack.training.evaluate.words import relit_psnr
+from framepack.training.evaluate.words import PARAPHRASES, UNKNOWN, relit_psnr
 
 MEANT = {sentence: motion for motion, sentences in PARAPHRASES.items() for sentence in sentences}
 

@@ -8,22 +8,11 @@ import pytest
 from tokenizers import Tokenizer
 
 import framepack
-from framepack.models.hunyuan.tokenizers import PREFIX_TOKENS
-from framepack.models.hunyuan.tokenizers import TEMPLATE_PREFIX
-from framepack.models.hunyuan.tokenizers import TEMPLATE_SUFFIX
-from framepack.models.hunyuan.tokenizers import load_tokenizers
+from framepack.models.hunyuan.tokenizers import PREFIX_TOKENS, TEMPLATE_PREFIX, TEMPLATE_SUFFIX, load_tokenizers
 from framepack.training.data.clip_recipe import ClipRecipe
-from framepack.training.data.clips import draw_prompts
-from framepack.training.data.clips import draw_wishes
-from framepack.training.data.grammar import FILLERS
-from framepack.training.data.grammar import PHRASES
-from framepack.training.data.grammar import SPRITE_PHRASES
-from framepack.training.data.grammar import UNKNOWN
-from framepack.training.data.grammar import Wish
-from framepack.training.data.grammar import pad_words
-from framepack.training.data.grammar import prompt_words
-from framepack.training.data.motions import MOTIONS
-from framepack.training.data.motions import SPRITE_MOTIONS
+from framepack.training.data.clips import draw_prompts, draw_wishes
+from framepack.training.data.grammar import FILLERS, PHRASES, SPRITE_PHRASES, UNKNOWN, Wish, pad_words, prompt_words
+from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
 from framepack.training.transformer.export import write_tokenizers
 
 SHIPPED = Path(framepack.__file__).parent / "assets" / "mini" / "hunyuanvideo-community" / "HunyuanVideo"

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from framepack.training.data.images import draw_image
-from framepack.training.evaluate.cases import photo_scenes
-from framepack.training.evaluate.cases import procedural_scenes
+from framepack.training.evaluate.cases import photo_scenes, procedural_scenes
 
 SIZE = (128, 128)
 

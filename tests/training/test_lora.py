@@ -14,20 +14,13 @@ from safetensors.torch import load_file, save_file
 from framepack import FramePack
 from framepack.media.video import VideoWriter
 from framepack.models.lora import fuse_loras
-from framepack.training.lora.adapter import inject
-from framepack.training.lora.adapter import save_lora
+from framepack.training.lora.adapter import inject, save_lora
 from framepack.training.lora.cache import cache_clips
-from framepack.training.lora.data import Item
-from framepack.training.lora.data import clips_of
-from framepack.training.lora.data import find_items
+from framepack.training.lora.data import Item, clips_of, find_items
 from framepack.training.lora.draws import Draw
-from framepack.training.lora.examples import example
-from framepack.training.lora.examples import sections_of
+from framepack.training.lora.examples import example, sections_of
 from framepack.training.lora.run import STATE
-from framepack.training.lora.trainer import LoraRecipe
-from framepack.training.lora.trainer import LoraTrainer
-from framepack.training.lora.trainer import identity_of
-from framepack.training.lora.trainer import train_lora
+from framepack.training.lora.trainer import LoraRecipe, LoraTrainer, identity_of, train_lora
 
 RECIPE = LoraRecipe(rank=4, alpha=8.0, rate=1e-2, warm_up=1, steps=30, window=2, save_every=15)
 
@@ -124,7 +117,7 @@ def test_a_folder_goes_on_with_its_own_clips_and_weights_only(framepack, tiny_mo
         identity_of(model, RECIPE, ((clip.source, clip.caption) for clip in others)).check(tmp_path / "out")
     further = tmp_path / "further"
     shutil.copytree(tiny_models_dir, further)
-    for file in model.loader.folders.transformer.glob("*.safetensors"):
+    for file in model.loader.places["transformer"].glob("*.safetensors"):
         tensors = {name: tensor + 1 for name, tensor in load_file(file).items()}
         save_file(tensors, further / file.relative_to(tiny_models_dir))
     trained = FramePack.load("mini", models_dir=further, dtype="float32", device="cpu")

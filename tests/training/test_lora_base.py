@@ -11,11 +11,7 @@ from framepack.memory.lanes import HostLane
 from framepack.models.hunyuan.config import TransformerConfig
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.lora.adapter import inject
-from framepack.training.lora.base import BASES
-from framepack.training.lora.base import FrozenLinear
-from framepack.training.lora.base import freeze
-from framepack.training.lora.base import quantised
-from framepack.training.lora.base import use_base
+from framepack.training.lora.base import BASES, FrozenLinear, freeze, quantised, use_base
 
 GB = 1e9
 

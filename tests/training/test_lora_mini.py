@@ -14,13 +14,10 @@ from framepack.spec.request import Lora
 from framepack.training.evaluate.cases import procedural_scenes
 from framepack.training.evaluate.maker import request_of
 from framepack.training.evaluate.metrics import psnr
-from framepack.training.evaluate.rows import Ask
-from framepack.training.evaluate.rows import Settings
+from framepack.training.evaluate.rows import Ask, Settings
 from framepack.training.lora.cache import cache_clips
 from framepack.training.lora.data import find_items
-from framepack.training.lora.trainer import LoraRecipe
-from framepack.training.lora.trainer import LoraTrainer
-from framepack.training.lora.trainer import train_lora
+from framepack.training.lora.trainer import LoraRecipe, LoraTrainer, train_lora
 
 SIZE, WINDOW, CAPTION = 64, 3, "the colours turn into their opposites"
 RECIPE = LoraRecipe(rank=8, alpha=8.0, rate=4e-3, warm_up=5, steps=60, window=WINDOW, batch=3, save_every=60)

@@ -5,11 +5,7 @@ import math
 import pytest
 import torch
 
-from framepack.training.data.motions import MOTIONS
-from framepack.training.data.motions import RIPPLE_PIXELS
-from framepack.training.data.motions import RIPPLE_WAVELENGTH
-from framepack.training.data.motions import render
-from framepack.training.data.motions import state_at
+from framepack.training.data.motions import MOTIONS, RIPPLE_PIXELS, RIPPLE_WAVELENGTH, render, state_at
 
 
 def moved(motion, frame, image):

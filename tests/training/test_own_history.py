@@ -13,9 +13,7 @@ from framepack.training.data.images import draw_image
 from framepack.training.transformer import own_history
 from framepack.training.transformer.export import write_tokenizers
 from framepack.training.transformer.own_history import with_own_history
-from framepack.training.transformer.sections import Moving
-from framepack.training.transformer.sections import forward_section
-from framepack.training.transformer.sections import inverted_section
+from framepack.training.transformer.sections import Moving, forward_section, inverted_section
 from framepack.training.transformer.trainer import MiniModel
 
 SECTIONS = {

@@ -7,25 +7,13 @@ import pytest
 import torch
 
 from framepack.training.data.clip_recipe import ClipRecipe
-from framepack.training.data.clips import ClipStream
-from framepack.training.data.clips import draw_wishes
-from framepack.training.data.clips import headings_of
-from framepack.training.data.clips import state_rates
+from framepack.training.data.clips import ClipStream, draw_wishes, headings_of, state_rates
 from framepack.training.data.grammar import Wish
 from framepack.training.data.images import draw_image
-from framepack.training.data.motions import BOUNCE_PIXELS
-from framepack.training.data.motions import MOTIONS
-from framepack.training.data.motions import SPRITE_MOTIONS
-from framepack.training.data.motions import render
-from framepack.training.data.motions import start_pictures
-from framepack.training.data.motions import state_at
-from framepack.training.data.sprites import Layer
-from framepack.training.data.sprites import calmed
-from framepack.training.data.sprites import draw_layer
+from framepack.training.data.motions import BOUNCE_PIXELS, MOTIONS, SPRITE_MOTIONS, render, start_pictures, state_at
+from framepack.training.data.sprites import Layer, calmed, draw_layer
 from framepack.training.transformer.block_encoder import BlockEncoder
-from framepack.training.transformer.sections import Moving
-from framepack.training.transformer.sections import forward_section
-from framepack.training.transformer.sections import inverted_section
+from framepack.training.transformer.sections import Moving, forward_section, inverted_section
 
 SIZE = 96
 

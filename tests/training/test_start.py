@@ -14,8 +14,7 @@ from framepack.training.curve import read_log
 from framepack.training.optimizer import Optimizer
 from framepack.training.transformer.recipe import Schedule
 from framepack.training.transformer.start import read_start
-from framepack.training.transformer.trainer import MiniModel
-from framepack.training.transformer.trainer import train
+from framepack.training.transformer.trainer import MiniModel, train
 from framepack.training.vae import train as vae
 
 SHORT = replace(TINY, schedule=Schedule(steps=20, warm_up=4))

@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from framepack.training.transformer import state
-from framepack.training.transformer.state import has_state
-from framepack.training.transformer.state import load_state
-from framepack.training.transformer.state import save_state
+from framepack.training.transformer.state import has_state, load_state, save_state
 
 
 class Counter:

@@ -12,30 +12,20 @@ from tiny_recipe import TINY
 
 import framepack
 from framepack.media.read import probe
-from framepack.models.attention import sdpa
-from framepack.models.attention import turned_heads
+from framepack.models.attention import rotary_heads, sdpa
 from framepack.models.hunyuan.blocks import Execution
-from framepack.models.hunyuan.encoders import load_image_encoder
-from framepack.models.hunyuan.encoders import load_text_encoder
-from framepack.models.packing import rotary
-from framepack.models.packing import tokens_first
+from framepack.models.hunyuan.encoders import load_image_encoder, load_text_encoder
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
+from framepack.models.packing import rotary, tokens_first
 from framepack.training.curve import read_log
-from framepack.training.data.pool import ImagePool
-from framepack.training.data.pool import PoolRecipe
+from framepack.training.data.pool import ImagePool, PoolRecipe
 from framepack.training.data.sample_recipe import SampleRecipe
-from framepack.training.optimizer import Optimizer
-from framepack.training.optimizer import OptimizerRecipe
-from framepack.training.optimizer import orthogonal
+from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonal
 from framepack.training.transformer.export import write_tokenizers
 from framepack.training.transformer.recipe import Recipe
-from framepack.training.transformer.state import PART_BYTES
-from framepack.training.transformer.state import load_state
-from framepack.training.transformer.state import save_state
+from framepack.training.transformer.state import PART_BYTES, load_state, save_state
 from framepack.training.transformer.towers import Towers
-from framepack.training.transformer.trainer import Trainer
-from framepack.training.transformer.trainer import start_weights
-from framepack.training.transformer.trainer import train
+from framepack.training.transformer.trainer import Trainer, start_weights, train
 
 
 def test_at_the_start_heads_listen_to_text_by_row_and_by_column():
@@ -46,8 +36,8 @@ def test_at_the_start_heads_listen_to_text_by_row_and_by_column():
     noise = torch.Generator().manual_seed(0)
     video, text = torch.randn(64, 8 * 8, width, generator=noise), torch.randn(64, 5, width, generator=noise)
     turn = tokens_first(rotary(config, [7], 8, 8, torch.device("cpu")))
-    queries = turned_heads(video, attention.to_q, attention.norm_q, turn[None], 4, None)
-    keys = turned_heads(text, attention.add_k_proj, attention.norm_added_k, torch.ones(1, 1, 1, 24) + 0j, 4, None)
+    queries = rotary_heads(video, attention.to_q, attention.norm_q, turn[None], 4, None)
+    keys = rotary_heads(text, attention.add_k_proj, attention.norm_added_k, torch.ones(1, 1, 1, 24) + 0j, 4, None)
     logits = (torch.einsum("nvhe,nthe->hv", queries, keys) / (64 * 5 * 48**0.5)).unflatten(1, (8, 8))
     for head, along, across in ((2, logits[2].mean(1), logits[2].mean(0)), (3, logits[3].mean(0), logits[3].mean(1))):
         assert (along.diff() > 0).all(), head

@@ -9,26 +9,15 @@ import torch
 
 from framepack.training.curve import read_log
 from framepack.training.data.images import draw_image
-from framepack.training.data.motions import MOTIONS
-from framepack.training.data.motions import render
-from framepack.training.data.motions import state_at
-from framepack.training.data.pool import ImagePool
-from framepack.training.data.pool import PoolRecipe
+from framepack.training.data.motions import MOTIONS, render, state_at
+from framepack.training.data.pool import ImagePool, PoolRecipe
 from framepack.training.transformer.block_encoder import BlockEncoder
 from framepack.training.vae import train as vae
-from framepack.training.vae.decoder import Fit
-from framepack.training.vae.decoder import fit_decoder
-from framepack.training.vae.encoder import fit_encoder
-from framepack.training.vae.encoder import free_weights
-from framepack.training.vae.encoder import new_vae
+from framepack.training.vae.decoder import Fit, fit_decoder
+from framepack.training.vae.encoder import fit_encoder, free_weights, new_vae
 from framepack.training.vae.recipe import VaeRecipe
-from framepack.training.vae.settle import measure_scale
-from framepack.training.vae.settle import turn_back
-from framepack.training.vae.train import Pupil
-from framepack.training.vae.train import fit_vae
-from framepack.training.vae.train import optimizer_of
-from framepack.training.vae.train import prepare_vae
-from framepack.training.vae.train import train_vae
+from framepack.training.vae.settle import measure_scale, turn_back
+from framepack.training.vae.train import Pupil, fit_vae, optimizer_of, prepare_vae, train_vae
 
 RECIPE = VaeRecipe(
     layers=1,

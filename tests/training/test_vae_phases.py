@@ -8,11 +8,9 @@ import torch
 
 from framepack.training.data.images import draw_image
 from framepack.training.vae.encoder import new_vae
-from framepack.training.vae.phases import TIME
-from framepack.training.vae.phases import phases
+from framepack.training.vae.phases import TIME, phases
 from framepack.training.vae.recipe import VaeRecipe
-from framepack.training.vae.train import Pupil
-from framepack.training.vae.train import optimizer_of
+from framepack.training.vae.train import Pupil, optimizer_of
 
 
 def repeated(frames: int) -> torch.Tensor:

@@ -13,11 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from framepack.media.video import VideoWriter
-from framepack.spec.events import Event
-from framepack.spec.events import Finished
-from framepack.spec.events import SectionDone
-from framepack.spec.events import StageStarted
-from framepack.spec.events import StepDone
+from framepack.spec.events import Event, Finished, SectionDone, StageStarted, StepDone
 from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
 

@@ -35,10 +35,7 @@ def test_each_row_has_a_label_and_a_sentence_of_help() -> None:
 
 
 def test_rows_ask_for_each_field_of_what_they_list() -> None:
-    from framepack.spec.request import EndFrame
-    from framepack.spec.request import GuideFrame
-    from framepack.spec.request import Lora
-    from framepack.spec.request import TimedPrompt
+    from framepack.spec.request import EndFrame, GuideFrame, Lora, TimedPrompt
 
     listed = {"frames": GuideFrame, "end_frame": EndFrame, "prompts": TimedPrompt, "loras": Lora}
     rows = {control.field: control.widget for control in CONTROLS if isinstance(control.widget, Rows)}

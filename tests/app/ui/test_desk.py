@@ -10,21 +10,17 @@ from fastapi.testclient import TestClient
 
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.app.service.uploads import Incoming
-from framepack.app.ui.desk import Desk
-from framepack.app.ui.desk import trouble
-from framepack.app.ui.form import FieldError
-from framepack.app.ui.form import defaults
+from framepack.app.ui.desk import Desk, trouble
+from framepack.app.ui.form import FieldError, defaults
 from framepack.jobs.pool import Crew
 from framepack.media.frames import still
 from framepack.media.image import load_image
 from framepack.pipeline.preset_settings import OF_ONE_VIDEO
 from framepack.pipeline.presets import Presets
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import GenerationRequest
-from framepack.spec.request import Lora
+from framepack.spec.request import GenerationRequest, Lora
 
 
 @pytest.fixture

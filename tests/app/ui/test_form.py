@@ -6,23 +6,11 @@ import pytest
 
 from framepack.app.service.paths import for_client
 from framepack.app.ui.controls import CONTROLS
-from framepack.app.ui.form import beyond
-from framepack.app.ui.form import defaults
-from framepack.app.ui.form import draft
-from framepack.app.ui.form import findings
-from framepack.app.ui.form import first
-from framepack.app.ui.form import request_of
-from framepack.app.ui.form import restored
-from framepack.app.ui.kinds import Number
-from framepack.app.ui.kinds import Slide
-from framepack.app.ui.kinds import Whole
+from framepack.app.ui.form import beyond, defaults, draft, findings, first, request_of, restored
+from framepack.app.ui.kinds import Number, Slide, Whole
 from framepack.jobs.folders import Folders
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import EndFrame
-from framepack.spec.request import GenerationRequest
-from framepack.spec.request import GuideFrame
-from framepack.spec.request import Lora
-from framepack.spec.request import TimedPrompt
+from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, Lora, TimedPrompt
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from fastapi.testclient import TestClient
 
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.app.ui import mount_page
 from framepack.app.ui.page import TABS
 from framepack.jobs.pool import Crew

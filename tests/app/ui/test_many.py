@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from framepack.app.service.job_service import Service
-from framepack.app.service.job_service import folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.app.service.uploads import Incoming
 from framepack.app.ui import many
 from framepack.app.ui.desk import Desk
-from framepack.app.ui.form import FieldError
-from framepack.app.ui.form import defaults
+from framepack.app.ui.form import FieldError, defaults
 from framepack.app.ui.many import Many
 from framepack.jobs.batch import BatchMistake
 from framepack.jobs.pool import Crew

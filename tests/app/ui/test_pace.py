@@ -2,10 +2,7 @@
 
 import pytest
 
-from framepack.app.ui.pace import FEW
-from framepack.app.ui.pace import GONE
-from framepack.app.ui.pace import LOOK
-from framepack.app.ui.pace import Pace
+from framepack.app.ui.pace import FEW, GONE, LOOK, Pace
 
 
 def test_many_tabs_look_as_often_together_as_a_few():

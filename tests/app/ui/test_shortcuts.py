@@ -3,19 +3,11 @@
 import pytest
 
 from framepack.app.ui.controls import BY_FIELD
-from framepack.app.ui.form import defaults
-from framepack.app.ui.form import draft
-from framepack.app.ui.shortcuts import LABELS
-from framepack.app.ui.shortcuts import OWN
-from framepack.app.ui.shortcuts import labels_for
-from framepack.app.ui.shortcuts import mode_of
-from framepack.app.ui.shortcuts import modes_of
-from framepack.app.ui.shortcuts import prompts_for
-from framepack.app.ui.shortcuts import threshold_for
+from framepack.app.ui.form import defaults, draft
+from framepack.app.ui.shortcuts import LABELS, OWN, labels_for, mode_of, modes_of, prompts_for, threshold_for
 from framepack.spec.request import THRESHOLDS
 from framepack.spec.variants import VARIANTS
-from framepack.training.data.grammar import PHRASES
-from framepack.training.data.grammar import SPRITE_PHRASES
+from framepack.training.data.grammar import PHRASES, SPRITE_PHRASES
 
 EACH = [(model, name) for model in VARIANTS for name in modes_of(model)]
 

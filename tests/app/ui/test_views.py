@@ -6,11 +6,8 @@ from pathlib import Path
 import pytest
 
 from framepack.app.ui import views
-from framepack.jobs.job import Job
-from framepack.jobs.job import Progress
-from framepack.spec.request import GenerationRequest
-from framepack.spec.request import GuideFrame
-from framepack.spec.request import TimedPrompt
+from framepack.jobs.job import Job, Progress
+from framepack.spec.request import GenerationRequest, GuideFrame, TimedPrompt
 
 
 def job(status: str = "running", **more) -> Job:
