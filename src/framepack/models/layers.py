@@ -85,8 +85,14 @@ def chunked(function: Callable[..., Tensor], chunk_size: int | None, *tensors: T
     """
     if chunk_size is None or tensors[0].shape[1] <= chunk_size:
         return function(*tensors)
-    parts = [function(*part) for part in zip(*(tensor.split(chunk_size, dim=1) for tensor in tensors), strict=True)]
-    return torch.cat(parts, dim=1)
+    chunks = list(zip(*(tensor.split(chunk_size, dim=1) for tensor in tensors), strict=True))
+    made, alike = [], max(len(chunks) - 2, 0) if tensors[0].is_meta else 0
+    if alike:  # an estimate: chunks of one size are alike, so only the last two are made
+        first = function(*chunks[0])
+        made = [torch.empty_like(first) for _ in range(alike)]
+        del first
+    made += [function(*chunk) for chunk in chunks[alike:]]
+    return torch.cat(made, dim=1)
 
 
 class EmbeddingMLP(nn.Module):

@@ -7,6 +7,7 @@ costs and speeds are worked out once.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
 from statistics import mean
 from typing import Any
 
@@ -17,7 +18,7 @@ from framepack.memory import Budget, MemoryManager
 from framepack.memory.budget import HIGH_VRAM
 from framepack.memory.estimate import Cost, Leased, Speed, estimate, estimate_lease
 from framepack.memory.probe import resident_ram
-from framepack.memory.units import split
+from framepack.memory.units import Split, split
 from framepack.models.attention_estimate import attention_like
 from framepack.pipeline.calibrate import calibrate
 from framepack.pipeline.conditioning import prompts_of
@@ -74,6 +75,7 @@ class Estimator:
         self.sizes = models.sizes()
         self._known: dict[object, tuple[Cost, Any]] = {}
         self._speed: Speed | None = None
+        self._managers: dict[frozenset[str], MemoryManager] = {}
 
     def speed(self, *, streams: bool) -> Speed:
         """Measured once, by a short trial; unknown for another machine's device. streams: weights may be copied."""
@@ -106,13 +108,29 @@ class Estimator:
         costs = JobCosts(self, job)
         others = self.base if budget.in_ram else budget.others(held)
         first = MemoryPlan(cost=costs.cost, device=budget.device.type, size=f"{job.width}x{job.height}", tiling=tiling)
-        transformer = self.models.family["transformer"]
-        module = self.models["transformer"]
-        units = split(module, transformer.blocks(module), transformer.once(module))
-        chosen = choose(first, units, self.sizes["vae"], budget.capacity() - others)
+        chosen = choose(first, self.units, self.sizes["vae"], budget.capacity() - others)
         high = is_roomy(budget) if high_vram is None else high_vram
-        walk = Walk(costs, chosen, budget, others=others, high_vram=high, mapped=mapped)
+        memory = self._manager(frozenset(self.sizes) if not budget.in_ram else mapped)
+        walk = Walk(costs, chosen, budget, memory, others=others, high_vram=high, mapped=mapped)
         return chosen, walk.planned(self.speed(streams=not budget.in_ram))
+
+    @cached_property
+    def units(self) -> Split:
+        """The transformer's blocks and what is beside them."""
+        transformer, module = self.models.family["transformer"], self.models["transformer"]
+        return split(module, transformer.blocks(module), transformer.once(module))
+
+    def _manager(self, moving: frozenset[str]) -> MemoryManager:
+        """A manager on the meta device with the components that move, which holds nothing yet."""
+        if moving not in self._managers:
+            memory = self._managers[moving] = MemoryManager("meta", vram_limit=0)
+            for part in self.models.family.components:
+                if part.name in moving:
+                    module = self.models[part.name]
+                    memory.add(part.name, module, blocks=part.blocks(module), once=part.once(module))
+            memory.add("in RAM", nn.Module())
+        self._managers[moving].free()
+        return self._managers[moving]
 
     def run(self, stage: Stage, inputs: tuple[Any, ...], modes: Modes) -> tuple[Cost, Any]:
         """What one call of a stage costs, and what it makes, on the meta device; the same shapes cost the same."""
@@ -148,6 +166,7 @@ class JobCosts:
         self.estimator, self.job = estimator, job
         self.stages, self.models = estimator.stages, estimator.models
         self._outputs: dict[str, Any] = {}
+        self._inputs: dict[str, tuple[Any, ...]] = {}
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -161,8 +180,10 @@ class JobCosts:
         """Of one pass."""
         if name not in ("text", "image", "encode"):
             _ = self.outputs
-        cost = self._run(name, modes)[0]
-        return replace(cost, flops=cost.flops * self.stages[name].calls(self.job))
+        stage = self.stages[name]
+        counted, times = stage.counted(modes)
+        flops = self._run(name, counted)[0].flops * times * stage.calls(self.job)
+        return replace(self._run(name, modes)[0], flops=round(flops))
 
     def beside(self, stage: Stage) -> int:
         """Bytes on the device that are neither weights nor made by the work."""
@@ -174,7 +195,9 @@ class JobCosts:
 
     def _run(self, name: Part, modes: Modes) -> tuple[Cost, Any]:
         stage = self.stages[name]
-        return self.estimator.run(stage, stage.inputs(self.job, self.models, self._outputs), modes)
+        if name not in self._inputs:
+            self._inputs[name] = stage.inputs(self.job, self.models, self._outputs)
+        return self.estimator.run(stage, self._inputs[name], modes)
 
 
 @dataclass
@@ -235,22 +258,18 @@ class Walk:
         costs: JobCosts,
         plan: MemoryPlan,
         budget: Budget,
+        memory: MemoryManager,
         *,
         others: int,
         high_vram: bool,
         mapped: frozenset[str],
     ) -> None:
-        """others: bytes on the device that are not the job's."""
+        """memory: with the components that move. others: bytes on the device that are not the job's."""
         self.costs, self.plan, self.budget, self.others, self.mapped = costs, plan, budget, others, mapped
         self.sizes, self.base = costs.estimator.sizes, costs.estimator.base
         self.capacity = budget.capacity()
-        self.memory = MemoryManager("meta", vram_limit=0, preserve=budget.preserve, high_vram=high_vram)
-        models = costs.models
-        for part in models.family.components:
-            if part.name in mapped or not budget.in_ram:
-                module = models[part.name]
-                self.memory.add(part.name, module, blocks=part.blocks(module), once=part.once(module))
-        self.memory.add("in RAM", nn.Module())
+        self.memory, memory.high_vram = memory, high_vram
+        memory.budget = replace(memory.budget, preserve=budget.preserve)
 
     def planned(self, speed: Speed) -> Planned:
         """The stages in the order they come."""

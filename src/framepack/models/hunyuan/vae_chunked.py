@@ -32,6 +32,8 @@ class Rows:
     """Numbers in a row of the widest intermediate on the way to this one."""
     whole: Tensor | None = None
     """The intermediate itself, where it is held."""
+    meta: bool = False
+    """Only counted, on the meta device."""
 
     @property
     def row(self) -> int:
@@ -42,11 +44,12 @@ class Rows:
         """Ranges of rows that take about STRIP bytes each."""
         height = self.shape[3]
         step = max(8, STRIP // (self.row * itemsize))
-        return ((first, min(first + step, height)) for first in range(0, height, step))
+        strips = [(first, min(first + step, height)) for first in range(0, height, step)]
+        return iter(strips[:1] if self.meta else strips)  # strips are alike
 
 
 def held(x: Tensor) -> Rows:
-    return Rows(tuple(x.shape), lambda first, last: x[:, :, :, first:last], whole=x)
+    return Rows(tuple(x.shape), lambda first, last: x[:, :, :, first:last], whole=x, meta=x.is_meta)
 
 
 def decode_chunked(decoder: Any, z: Tensor) -> Tensor:
@@ -83,7 +86,7 @@ def conv_and_shortcut(resnet: Any, x: Rows) -> tuple[Tensor, Tensor]:
     for first, last in x.strips(weight.element_size()):
         low = max(first - 1, 0)
         part = x.make(low, min(last + 1, size))
-        window = Rows(x.shape, lambda a, b, part=part, low=low: part[:, :, :, a - low : b - low])
+        window = Rows(x.shape, lambda a, b, part=part, low=low: part[:, :, :, a - low : b - low], meta=x.meta)
         hidden[:, :, :, first:last] = convolved(activated(window, norm), resnet.conv1).make(first, last)
         out[:, :, :, first:last] = convolved(window, resnet.conv_shortcut).make(first, last)
     return hidden, out
@@ -107,7 +110,7 @@ def convolved(x: Rows, causal: Any) -> Rows:
         above, below = low - (first - reach), last + reach - high
         return conv(F.pad(x.make(low, high), (side, side, above, below, time, 0), mode="replicate"))
 
-    return Rows((x.shape[0], conv.out_channels, *x.shape[2:]), make, x.row)
+    return Rows((x.shape[0], conv.out_channels, *x.shape[2:]), make, x.row, meta=x.meta)
 
 
 def upsampled(x: Rows, factors: tuple[int, int, int]) -> Rows:
@@ -123,7 +126,7 @@ def upsampled(x: Rows, factors: tuple[int, int, int]) -> Rows:
         rows = rows.repeat_interleave(down, 3)[:, :, :, first - low * down : last - low * down]
         return rows.repeat_interleave(across, 4)
 
-    return Rows(shape, make, x.row)
+    return Rows(shape, make, x.row, meta=x.meta)
 
 
 def norm_of(x: Rows, norm: Any) -> tuple[Tensor, Tensor]:
@@ -157,4 +160,4 @@ def activated(x: Rows, norm: tuple[Tensor, Tensor]) -> Rows:
         part = x.make(first, last)
         return F.silu(torch.addcmul(shift, part, scale).to(part.dtype), inplace=True)
 
-    return Rows(x.shape, make, x.row)
+    return Rows(x.shape, make, x.row, meta=x.meta)

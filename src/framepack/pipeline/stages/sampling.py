@@ -1,5 +1,6 @@
 """The transformer's stages: what step, prompt and picture decide, once a job; then a step, many times a section."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -81,6 +82,9 @@ class SampleStage(Stage):
 
     def mode(self, modes: Modes) -> object:
         return modes.chunk_size
+
+    def counted(self, modes: Modes) -> tuple[Modes, float]:
+        return replace(modes, chunk_size=None), 1.0
 
     def beside(self, job: Job, models: MetaModels, outputs: Outputs) -> int:
         return held_in_sections(job, models, outputs)

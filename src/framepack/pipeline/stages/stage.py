@@ -107,6 +107,10 @@ class Stage(ABC):
         """What of the modes changes it."""
         return None
 
+    def counted(self, modes: Modes) -> tuple[Modes, float]:
+        """The modes in which its operations are counted, and how many times as many it does in these."""
+        return modes, 1.0
+
     def beside(self, job: Job, models: MetaModels, outputs: Outputs) -> int:
         """Bytes on the device during the work that are neither weights nor made by it."""
         return 0
