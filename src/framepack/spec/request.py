@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from framepack.spec.buckets import find_bucket
-from framepack.spec.geometry import Geometry
+from framepack.spec.geometry import HUNYUAN, Geometry
 from framepack.spec.model import File, Model
 from framepack.spec.output import OutputSettings
 from framepack.spec.picture import Picture, PictureFile
@@ -131,7 +131,12 @@ class GenerationRequest(Model):
         variant = VARIANTS.get(str(model))
         if variant is None:
             return {}
-        return {"steps": variant.steps, "seconds": variant.seconds, "resolution": variant.bucket_base}
+        return {
+            "steps": variant.steps,
+            "seconds": variant.seconds,
+            "resolution": variant.bucket_base,
+            "window": variant.geometry.window,
+        }
 
     def resolved(self) -> Self:
         """The same with what its model decides said, so that stored it means the same to later versions."""
@@ -207,7 +212,11 @@ class GenerationRequest(Model):
         usual = cls.own(model)
         if any(data.get(name) is not None for name in ("width", "height", "resolution")):
             usual.pop("resolution", None)
-        return {**data, "model": model, **{name: value for name, value in usual.items() if data.get(name) is None}}
+        said = {**data, "model": model, **{name: value for name, value in usual.items() if data.get(name) is None}}
+        output, rate = data.get("output") or {}, VARIANTS.get(str(model), VARIANTS[DEFAULT]).geometry.fps
+        if isinstance(output, dict) and output.get("fps") is None and rate != HUNYUAN.fps:
+            said["output"] = {**output, "fps": rate}
+        return said
 
     @model_validator(mode="before")
     @classmethod
