@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+from framepack.memory.budget import Budget
+from framepack.memory.probe import device_memory
+
 GROWING = "expandable_segments:True"
 """Segments that grow and shrink: about as much is reserved as is allocated."""
 UNSPLIT = "expandable_segments:False,max_split_size_mb:64"
@@ -30,6 +33,23 @@ def tune_allocator(device: torch.device) -> None:
         tell(UNSPLIT if os.name == "nt" else GROWING)
         if os.name != "nt" and not _grows(device):
             tell(UNSPLIT)
+
+
+def limit_device(budget: Budget) -> None:
+    """Let torch refuse what goes beyond the budget of a CUDA device, so that work is done again with less.
+
+    Windows, where the card is full, silently takes RAM in its place, and everything is many times slower: there what is
+    free now, less a tenth, is the limit where none was given.
+    """
+    if budget.device.type != "cuda":
+        return
+    total, share = device_memory(budget.device).total, 1.0
+    if budget.vram_limit is not None:
+        share = budget.vram_limit / total
+    elif os.name == "nt":
+        share = 0.9 * budget.capacity() / total
+    card = budget.device.index  # torch takes no device without one here, but None for the current card
+    torch.cuda.set_per_process_memory_fraction(min(max(share, 0.0), 1.0), card)
 
 
 def _chosen() -> str:

@@ -6,6 +6,7 @@ Boundary: asks the system and does the sums; moves nothing.
 import re
 import sys
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
@@ -14,6 +15,8 @@ from framepack.memory.probe import available_ram, device_memory, resident_ram, s
 GB = 1_000_000_000
 HIGH_VRAM = 60 * GB
 """Free bytes above which every module stays on the device (the public application's threshold)."""
+Size = str | int | None
+"""Bytes, or a text such as 6GB; None for what suits the machine."""
 SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 
 
@@ -38,6 +41,17 @@ class Budget:
     """Most the process may hold in RAM: weights that do not fit are read from disk when they are needed."""
     preserve: int | None = None
     """What weights leave free for activations and others; None decides."""
+
+    @classmethod
+    def of(cls, device: torch.device, vram_limit: Size, ram_limit: Size, preserve: Size) -> Self:
+        """Of sizes as people give them. ValueError for what is no size."""
+
+        def size(given: Size) -> int | None:
+            if isinstance(given, str):
+                return parse_bytes(given) if given else None
+            return given
+
+        return cls(device=device, vram_limit=size(vram_limit), ram_limit=size(ram_limit), preserve=size(preserve))
 
     def __post_init__(self) -> None:
         for name in ("vram_limit", "ram_limit", "preserve"):

@@ -68,13 +68,16 @@ class MemoryManager:
         preserve: int | None = None,
         high_vram: bool | None = None,
         lane: Lane | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """Limits in bytes; see `Budget`. high_vram: a job's end leaves weights on the device; None where much is free.
+        """Limits in bytes, or as a whole; see `Budget`.
 
-        On a CPU, vram_limit makes a pretended device of that size, for tests and rehearsals.
+        high_vram: a job's end leaves weights on the device; None where much is free. On a CPU, vram_limit makes a
+        pretended device of that size, for tests and estimates.
         """
         self.device = torch.device(device)
-        self.budget = Budget(device=self.device, vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
+        limits = Budget(device=self.device, vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
+        self.budget = budget or limits
         self.lane = lane or lane_for(self.device)
         self.reader = DiskReader(self.lane)
         roomy = not self.budget.in_ram and self.budget.capacity() > HIGH_VRAM

@@ -16,26 +16,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from framepack.memory import FileSlice, MemoryManager
+from framepack.memory import Budget, FileSlice, MemoryManager
+from framepack.memory.allocator import limit_device
+from framepack.memory.budget import Size
 from framepack.memory.report import NOT_LOADED
 from framepack.models.family import Component
 from framepack.pipeline.conditioning import Conditioning, encode, load_pictures, prompts_of
+from framepack.pipeline.device import choose_device
 from framepack.pipeline.engine import Engine, Given, Made, SectionResult, nothing_given, whole
 from framepack.pipeline.estimate import Estimator
 from framepack.pipeline.in_files import check_lora_room, stay_in_files
 from framepack.pipeline.memory_plan import MemoryPlan, Tiling, check_tiling
 from framepack.pipeline.output import VideoOutput
+from framepack.pipeline.record import recorded
 from framepack.pipeline.runner import Runner
-from framepack.pipeline.section_store import SectionStore, shape_of
+from framepack.pipeline.section_store import SectionStore
 from framepack.pipeline.stages import stages_of
 from framepack.pipeline.usable import check_conditioning
 from framepack.spec.attention import left_to_sdpa
-from framepack.spec.events import Event, Finished, Notice, Planned, SectionDone, StageStarted
+from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
 from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, Lora
 from framepack.spec.unheeded import unheeded
-from framepack.weights.loader import Loader
+from framepack.spec.variants import variant_of
+from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.meta import MetaModels
+from framepack.weights.sources import ModelSource
 
 BUSY = "this model makes a video already: let that one end or close it, or load the model once more"
 
@@ -70,11 +76,38 @@ class FramePack:
         self.add_components()
 
     @classmethod
-    def load(cls, model: str = "mini", **machine: Any) -> "FramePack":
-        """As `framepack.load`."""
-        from framepack.pipeline.load import load
+    def load(
+        cls,
+        model: str = "mini",
+        *,
+        device: str | torch.device | None = "auto",
+        dtype: str | None = "auto",
+        models_dir: Path | str | None = None,
+        revision: str | None = None,
+        offline: bool = False,
+        attention: str = "auto",
+        vram_limit: Size = None,
+        ram_limit: Size = None,
+        preserve: Size = None,
+        vae_tiling: Tiling = "never",
+    ) -> Self:
+        """Find `model`, a key of VARIANTS, and prepare to load its components when they are first needed.
 
-        return load(model, **machine)
+        device: auto, cpu, cuda, cuda:1 or mps. dtype: auto, float32, bfloat16 or float16. models_dir: a folder of
+        `organisation/repository` folders that is looked at before the Hugging Face cache. revision: of the model's own
+        repository. offline: never ask the hub. attention: auto, sdpa, sdpa-chunked, flash-attn, sage or xformers.
+        vram_limit, ram_limit: most this process may hold on the device and in RAM, bytes or a text such as 6GB.
+        preserve: device memory that weights leave free. vae_tiling: whether the VAE may work in tiles, which leave
+        faint seams: never, allow or always.
+        Raises ValueError, in a sentence, for files that are missing and for what this machine cannot do.
+        """
+        where, folder = choose_device(device), None if models_dir is None else Path(models_dir)
+        source = ModelSource(models_dir=folder, revision=revision, offline=offline)
+        precision = choose_precision(where, None if dtype == "auto" else dtype)
+        loader = Loader(variant_of(model), source, precision, attention=attention, device=where)
+        budget = Budget.of(where, vram_limit, ram_limit, preserve)
+        limit_device(budget)
+        return cls(loader, MemoryManager(where, budget=budget), vae_tiling)
 
     def __enter__(self) -> Self:
         return self
@@ -249,33 +282,6 @@ class FramePack:
             yield StageStarted(stage="finish", message="finishing the file")
             file, frames = video.finish()
         yield Finished(file=file, frames=frames, seconds=time.monotonic() - began)
-
-
-def recorded(engine: Engine, store: SectionStore, video: VideoOutput) -> Iterator[Event]:
-    """Let the engine make what the store lacks; write down each section, then its frames, and say how far it is."""
-    sections, like = engine.sections, engine.latents["start"]
-    there, frames_sum, damaged = store.intact(sections, like)
-    lost = video.lost(there - 1, frames_sum) if there else ""
-    for message in filter(None, (damaged, lost and f"{lost}: its frames are decoded again from the finished sections")):
-        yield Notice(message=message)
-
-    def given(section: SectionPlan) -> Tensor | None:
-        return store.load_section(section.index, shape_of(section, like))[0] if section.index < there else None
-
-    for made in engine.run(given, frames_from=0 if lost else there):
-        if not isinstance(made, SectionResult):
-            yield made
-            continue
-        index = made.section.index
-        if made.frames is not None:
-            video.write(index, made.frames.numpy())
-        if not made.given or lost or store.older:
-            store.save_section(index, made.latents, video.sum)
-        if index == there - 1 and store.older:
-            store.sign()
-        if not made.given or index == there - 1 < len(sections) - 1:
-            file, frames = video.publish(index, made.provisional.numpy())
-            yield SectionDone(section=index, sections=len(sections), frames=frames, seconds=made.seconds, file=file)
 
 
 def notices(made: Conditioning) -> Iterator[Notice]:

@@ -8,7 +8,6 @@ that were killed are removed by the next. safetensors only, never pickle.
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -23,14 +22,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from framepack.files.atomic import atomic_write, make_folder
-from framepack.files.lock import hold, release, take
 from framepack.models.transfer import to_host
 from framepack.pipeline.conditioning import Conditioning
 from framepack.pipeline.seal import DamagedError, UnsealedError, read_bytes, read_json, write_json
 from framepack.pipeline.section_files import (
     CONTENTS,
     JOB,
-    LOCK,
     NAME,
     OLD_NAME,
     REQUEST,
@@ -41,11 +38,9 @@ from framepack.pipeline.section_files import (
     require_ours,
 )
 from framepack.pipeline.takes import Take, read_takes
+from framepack.pipeline.work_lock import TEMPORARY, held, sweep
 from framepack.spec.plan import Said, SectionPlan
 from framepack.spec.request import GenerationRequest
-
-TEMPORARY = ".framepack-work-"
-"""What the names of temporary folders begin with."""
 
 
 class SectionStore:
@@ -270,43 +265,3 @@ def todays(written: dict[str, Any]) -> dict[str, Any]:
         return decisive(GenerationRequest.stored(written))
     except ValidationError:
         return written
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep `folder` to this run; the system frees it when the process ends. Raises ValueError where another has it."""
-    try:
-        locks = hold(folder / LOCK)
-    except (IsADirectoryError, PermissionError) as error:
-        raise ValueError(
-            f"{folder / LOCK} cannot be opened ({error.strerror}): move it away, it holds nothing"
-        ) from None
-    except OSError:  # a disk without locks, as Lustre's by default: nothing tells of others
-        locks = ()
-    if locks is None:
-        raise ValueError(f"another run is at work in {folder}: wait until it ends, or choose another folder")
-    try:
-        yield
-    finally:
-        release(locks)
-
-
-def sweep(beside: Path) -> None:
-    """Remove the temporary folders of runs that were killed."""
-    for folder in beside.glob(f"{TEMPORARY}*"):
-        if is_left(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_left(folder: Path) -> bool:
-    """Whether the run that made a temporary folder is gone; False where nothing tells."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR)
-    except OSError:  # it is just being made or removed, or another user's
-        return False
-    try:
-        return take(descriptor)
-    except OSError:  # a disk without locks
-        return False
-    finally:
-        os.close(descriptor)

@@ -16,10 +16,10 @@ from framepack.app.settings import Settings
 from framepack.media.cuts import cuts
 from framepack.media.edit import edited
 from framepack.media.image import load_image
+from framepack.memory import Budget
 from framepack.pipeline.device import choose_device
 from framepack.pipeline.estimate import Estimator
 from framepack.pipeline.in_files import check_lora_room, stay_in_files
-from framepack.pipeline.load import budget_of
 from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.plan import delivery, plan
@@ -43,7 +43,7 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
     device = choose_device(machine["device"])
     pretended = device.type == "cpu" and bool(machine["vram_limit"])
     limits = (machine[name] for name in ("vram_limit", "ram_limit", "preserve"))
-    budget = budget_of(CARD if pretended else device, *limits)
+    budget = Budget.of(CARD if pretended else device, *limits)
     source = ModelSource(
         models_dir=machine["models_dir"] or Settings.from_environment().models_dir,
         revision=machine["revision"],
