@@ -8,12 +8,9 @@ from pydantic import ValidationError
 
 from framepack.pipeline.like import merge
 from framepack.spec.model import explain
+from framepack.spec.parts import OF_ONE_FILE, OF_ONE_VIDEO
 from framepack.spec.request import GenerationRequest
 
-OF_ONE_VIDEO = ("image", "frames", "end_frame", "prompt", "prompts", "seed")
-"""Fields that make one video and no other: a preset neither keeps nor changes them."""
-OF_ONE_FILE = ("path", "overwrite")
-"""The same of the output's settings."""
 PRESET = "preset"
 """The key beside a request's fields that names the preset it begins with."""
 

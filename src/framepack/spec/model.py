@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -11,24 +11,45 @@ from pydantic import (
     ConfigDict,
     ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from framepack.files.names import located
 from framepack.files.text import told
-from framepack.spec.rules import SHOWN, path_length, shortened
+from framepack.spec.rules import SHOWN, bounds, path_length, require_length, shortened
 
 UNKNOWN_MOST = 10
 """Unknown settings an object may have to be told by name."""
 FEW = 10
 """Settings of an object that a message lists."""
+OUTSIDE = ("greater_than_equal", "less_than_equal", "multiple_of", "finite_number")
+"""Pydantic's names for a number that is not within a field's bounds."""
 
 
 class Model(BaseModel):
-    """Frozen, no unknown fields, so that a misspelt option is an error and never ignored."""
+    """Frozen, no unknown fields, so that a misspelt option is an error and never ignored.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A field's docstring is its help everywhere; controls on a page show its first paragraph.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _told_with_its_bounds(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Pydantic tells the one bound that a value passes; ours tells the range, and the way out."""
+        name = info.field_name or ""
+        require_length(cls.model_fields[name], name, value)
+        try:
+            return check(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            if first["type"] not in OUTSIDE:
+                raise
+            raise ValueError(bounds(cls.model_fields[name]).refuse(name, first["input"])) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -102,7 +123,6 @@ PLAIN = (
     ("dataclass_", "an object with names and values"),
     ("int_", "a whole number"),
     ("float_", "a number"),
-    ("finite_number", "a number"),
     ("bool_", "true or false"),
     ("string_type", "a text"),
     ("path_type", "the name of a file"),

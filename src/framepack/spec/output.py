@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+from framepack.spec.fields import option
 from framepack.spec.model import File, Model
 from framepack.spec.rates import GIF_FPS
-from framepack.spec.rules import shortened, within
+from framepack.spec.rules import shortened
 
 Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
 SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, ".zip": "png"}
@@ -17,19 +18,28 @@ LOSSY: tuple[Format, ...] = ("mp4", "webm", "webp")
 
 
 class OutputSettings(Model):
-    """The file to write. `path` None means a dated name in the outputs folder; the format follows a path's suffix."""
+    """The file to write."""
 
-    path: File | None = None
+    path: Annotated[File | None, Field(json_schema_extra=option("--output", "-o"))] = None
+    """The file's name, ending in .mp4, .mkv (lossless), .webm, .gif, .webp or .zip (PNGs).
+
+    Where nobody says it: a dated name in the outputs folder.
+    """
     format: Format = "mp4"
-    crf: Annotated[int, within(1, 51)] = 16
-    """Compression of mp4, webm and webp, on x264's scale: smaller is better and larger on disk. mkv is lossless."""
-    fps: Annotated[float, within(1, 120)] = 30.0
+    """Format of the file to keep; that of its name, where it has one."""
+    crf: Annotated[int, Field(ge=1, le=51)] = 16
+    """Compression of mp4, webm and webp: smaller looks better and makes a larger file; 16 is hard to tell from perfect.
+
+    On x264's scale.
+    """
+    fps: Annotated[float, Field(ge=1, le=120)] = 30.0
+    """Frames a second of the file. The model thinks in 30; other rates are computed from it."""
     live: bool = True
-    """Let the file that plays after each section also hold the frames the next section will still blend."""
+    """Also plays, after each section, frames that the next section still blends with its own."""
     overwrite: bool = False
-    """Replace a finished file of this name; else the job is refused before it begins."""
+    """Replaces a finished file of this name; else the job is refused before it begins."""
     mark: bool = True
-    """Say in the file, for programs and in words, that AI made it. In the European Union that is a duty."""
+    """Says in the file, for programs and for people, that AI made it. In the European Union that is a duty."""
 
     @model_validator(mode="after")
     def _format_can(self) -> Self:

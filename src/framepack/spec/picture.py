@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
+    Field,
     SerializerFunctionWrapHandler,
     ValidationInfo,
     model_serializer,
@@ -18,9 +19,9 @@ from pydantic import (
 
 from framepack.files.names import located
 from framepack.spec.model import File, Model
-from framepack.spec.rules import shortened, within
+from framepack.spec.rules import shortened
 
-Share = Annotated[float, within(0, 1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Fit = Literal["crop", "pad", "blur"]
 
 
@@ -48,17 +49,18 @@ class Picture(Model):
     """A file and its edits, in the order they are made: rotate, flip, crop, light and colour, fit to the video."""
 
     file: File
+    """The picture's file."""
     rotate: Annotated[Literal[0, 90, 180, 270], BeforeValidator(as_degrees)] = 0
     """Degrees clockwise."""
     flip: Literal["none", "horizontal", "vertical"] = "none"
-    """horizontal swaps left and right."""
+    """horizontal swaps left and right, vertical top and bottom."""
     crop: Annotated[tuple[Share, Share, Share, Share], separated("LEFT/TOP/RIGHT/BOTTOM", "0.1/0/0.9/1")] | None = None
-    """left, top, right and bottom edge of the part that is kept, as shares of the turned picture's width and height."""
-    exposure: Annotated[float, within(-4, 4)] = 0.0
+    """Left, top, right and bottom edge of the part that is kept, as shares of the turned picture's width and height."""
+    exposure: Annotated[float, Field(ge=-4, le=4)] = 0.0
     """Stops: 1 doubles all levels, -1 halves them."""
-    contrast: Annotated[float, within(0, 4)] = 1.0
+    contrast: Annotated[float, Field(ge=0, le=4)] = 1.0
     """1 as it is, 0 grey in the picture's mean brightness."""
-    saturation: Annotated[float, within(0, 4)] = 1.0
+    saturation: Annotated[float, Field(ge=0, le=4)] = 1.0
     """1 as it is, 0 without colour."""
     fit: Fit = "crop"
     """What becomes of another shape than the video's. crop: the middle, or the focus, fills it. pad: all of it, black

@@ -7,15 +7,17 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from framepack.spec.buckets import find_bucket
+from framepack.spec.buckets import LARGEST_BASE, MULTIPLE, SMALLEST_BASE, find_bucket
+from framepack.spec.fields import option
 from framepack.spec.geometry import HUNYUAN, Geometry
-from framepack.spec.model import File, Model
+from framepack.spec.model import Model
 from framepack.spec.output import OutputSettings
+from framepack.spec.parts import EndFrame, GuideFrame, Lora, Side, Text, TimedPrompt
 from framepack.spec.picture import Picture, PictureFile
 from framepack.spec.rates import resampled_count
-from framepack.spec.rules import as_text, at_most, base_multiple, one_of, size_multiple, within
+from framepack.spec.rules import one_of
 from framepack.spec.variants import DEFAULT, FIRST_SIZES, VARIANTS, Length
 
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
@@ -24,45 +26,11 @@ THRESHOLDS: dict[str, float] = {"none": 0.15, "teacache": 0.15, "first-block": 0
 """What each cache lets pass by default. TeaCache's is the public application's; with the first-block cache's the video
 is as near to the uncached one (`benchmarks/cache_thresholds.py`)."""
 
-TEXT_MOST = 10_000
-"""Characters a prompt may have; the encoders read some 256 words of it."""
 TEXTS_MOST = 100_000
 """Characters all prompts of a request may have: with its names it then fits into a video's metadata, 1 MB."""
 FRAMES_MOST, PROMPTS_MOST, LORAS_MOST = 1000, 1000, 100
 SECTIONS_MOST = 30_000
 """Sections a video may have: ten hours in windows of 9."""
-
-Strength = Annotated[float, within(0, 1)]
-Text = Annotated[str, Field(max_length=TEXT_MOST), BeforeValidator(as_text), at_most(TEXT_MOST, "characters")]
-
-
-class GuideFrame(Model):
-    """A picture the video should pass through at `second`; strength 0 leaves it out."""
-
-    image: PictureFile
-    second: Annotated[float, within(0, 36000)]
-    strength: Strength = 1.0
-
-
-class EndFrame(Model):
-    """A picture the video should end on; strength 0 leaves it out."""
-
-    image: PictureFile
-    strength: Strength = 1.0
-
-
-class TimedPrompt(Model):
-    """From `second` on, this text holds instead of the request's prompt."""
-
-    second: Annotated[float, within(0, 36000)]
-    text: Text
-
-
-class Lora(Model):
-    """A LoRA file added to the transformer's weights; several add up, strength 0 leaves it out."""
-
-    file: File
-    strength: Annotated[float, within(-4, 4)] = 1.0
 
 
 class GenerationRequest(Model):
@@ -71,46 +39,95 @@ class GenerationRequest(Model):
     Lossless as JSON: `GenerationRequest.model_validate_json(r.model_dump_json()) == r`.
     """
 
-    image: PictureFile
-    prompt: Text = ""
-    negative_prompt: Text = ""
-    model: Annotated[str, one_of(lambda: list(VARIANTS))] = DEFAULT
-    """Where nobody names one: mini, or mini-f1 for more than 2.4 s or prompts that change, without pictures ahead."""
-    seconds: Annotated[float, within(0.01, 36000)] = VARIANTS[DEFAULT].seconds
-    """None, or nothing said, is the model's own: 2.4 for mini, else 5."""
+    image: Annotated[PictureFile, Field(json_schema_extra=option(form="FILE[EDITS]"))]
+    """The picture the video starts with."""
+    prompt: Annotated[Text, Field(json_schema_extra=option("--prompt", "-p"))] = ""
+    """What happens. One sentence about the movement works best; what the picture shows need not be said."""
+    negative_prompt: Annotated[Text, Field(json_schema_extra=option("--negative"))] = ""
+    """What should not happen; used where cfg is not 1."""
+    model: Annotated[str, one_of(VARIANTS), Field(json_schema_extra=option(follows=True, enum=list(VARIANTS)))] = (
+        DEFAULT
+    )
+    """The mini models come with FramePack and run anywhere; the others have 13 billion parameters, and their weights'
+    licence does not apply in the EU, the UK and South Korea.
+
+    Where nobody says one: mini, or mini-f1 for more than 2.4 s or timed prompts, without pictures ahead.
+    """
+    seconds: Annotated[
+        float, Field(ge=0.01, le=36000, json_schema_extra=option("--seconds", "-s", usual=(1, 60), follows=True))
+    ] = VARIANTS[DEFAULT].seconds
+    """Length of the video: to the frame with the mini models, in whole sections with the others.
+
+    Where nobody says it: 2.4 for mini, else 5.
+    """
     length: Length | None = None
-    """What `seconds` means. exact: to the frame, in sections of nearly the same length, none longer than the window.
-    sections: whole sections, as the public application has it (5 s give 4.83 s). None is the model's own."""
-    seed: Annotated[int, within(0, 2**63 - 1)] = 31337
-    steps: Annotated[int, within(1, 200)] = VARIANTS[DEFAULT].steps
-    """None, or nothing said, is the model's own: 2 for mini, else 25."""
-    guidance: Annotated[float, within(0, 100)] = 10.0
-    """Distilled guidance scale, an input of the model; costs nothing."""
-    cfg: Annotated[float, within(0, 30)] = 1.0
-    """Classifier-free guidance scale; any value but 1 runs the negative prompt too and doubles the time."""
-    cfg_rescale: Annotated[float, within(0, 1)] = 0.0
-    window: Annotated[int, within(1, 33)] = 9
-    """Latents a section; 9 is what the public checkpoints were trained with."""
-    width: Annotated[int | None, AfterValidator(size_multiple)] = None
-    height: Annotated[int | None, AfterValidator(size_multiple)] = None
-    resolution: Annotated[int | None, AfterValidator(base_multiple)] = None
-    """Side of the square whose area the video gets, in the picture's own shape; where no size is said, the model's
-    own."""
+    """What the seconds mean. exact: to the frame; sections: whole ones, as published (5 s give 4.83 s).
+
+    Where nobody says it: exact for mini, else sections. Those of an exact length are nearly equally long.
+    """
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 31337
+    """The same one gives the same video."""
+    steps: Annotated[int, Field(ge=1, le=200, json_schema_extra=option(usual=(1, 60), follows=True))] = VARIANTS[
+        DEFAULT
+    ].steps
+    """Denoising steps a section: more are finer and slower.
+
+    Where nobody says it: 2 for mini, else 25.
+    """
+    guidance: Annotated[float, Field(ge=0, le=100, json_schema_extra=option(usual=(0, 32)))] = 10.0
+    """How closely the video follows the prompt: distilled guidance, an input of the model; costs no time."""
+    cfg: Annotated[float, Field(ge=0, le=30, json_schema_extra=option(usual=(0, 10)))] = 1.0
+    """Classifier-free guidance: any value but 1 uses the negative prompt too and doubles the time."""
+    cfg_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Draws the contrast back that a high cfg adds."""
+    window: Annotated[int, Field(ge=1, le=33)] = 9
+    """Latents a section. The published models were trained with 9."""
+    width: Side = None
+    """Pixels, a multiple of 16; together with the height."""
+    height: Side = None
+    """Pixels, a multiple of 16; together with the width."""
+    resolution: Annotated[int | None, Field(ge=SMALLEST_BASE, le=LARGEST_BASE, multiple_of=MULTIPLE)] = None
+    """Side of the square whose area the video gets, in the picture's own shape.
+
+    Where nobody says a size: 160 for mini, else 640.
+    """
     sampler: SamplerName = "unipc"
-    shift: Annotated[float, within(0.1, 100)] | None = None
-    """How far the steps lean towards noise; None goes by the video's size, at most 7. Few-step LoRAs want 15 to 17."""
+    """How noise becomes a video; unipc is what the published system uses."""
+    shift: Annotated[float | None, Field(ge=0.1, le=100)] = None
+    """How far the steps lean towards noise; without it the size decides, at most 7. Few-step LoRAs want 15 to 17."""
     cache: CacheName = "none"
-    cache_threshold: Annotated[float, within(0, 10)] = THRESHOLDS["none"]
-    """None, or nothing said, is the cache's own default."""
-    motion: Annotated[float, within(-1, 1)] = 0.0
-    """How far things move: 0 as the model does by itself, 1 about a fifth farther, -1 half as far. Tried on mini."""
-    consistency: Annotated[float, within(0, 2)] = 1.0
-    """How strongly the start picture holds: 1 as the model does by itself, 0 loosely, 2 tightly. Tried on mini."""
-    frames: Annotated[tuple[GuideFrame, ...], Field(max_length=FRAMES_MOST), at_most(FRAMES_MOST)] = ()
-    end_frame: EndFrame | None = None
-    prompts: Annotated[tuple[TimedPrompt, ...], Field(max_length=PROMPTS_MOST), at_most(PROMPTS_MOST)] = ()
-    loras: Annotated[tuple[Lora, ...], Field(max_length=LORAS_MOST), at_most(LORAS_MOST)] = ()
+    """Skips work that hardly changes: up to twice as fast, slightly different, hands suffer first."""
+    cache_threshold: Annotated[float, Field(ge=0, le=10, json_schema_extra=option(usual=(0, 1), follows=True))] = (
+        THRESHOLDS["none"]
+    )
+    """How much change the cache lets pass: more is faster and rougher.
+
+    Where nobody says it: 0.07 for first-block, else 0.15.
+    """
+    motion: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """How far things move: 0 as the model does by itself, less is calmer. Measured on mini, not tried on 13 B.
+
+    1 is about a fifth farther, -1 half as far.
+    """
+    consistency: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """How closely the video holds to the start picture; 1 is the model's own. Measured on mini, not tried on 13 B."""
+    frames: Annotated[
+        tuple[GuideFrame, ...],
+        Field(max_length=FRAMES_MOST, json_schema_extra=option("--frame", form="FILE@SECONDS[:STRENGTH]")),
+    ] = ()
+    """Pictures on the way: the video passes through each at its time. Strength 1 holds it fully, 0 leaves it out."""
+    end_frame: Annotated[EndFrame | None, Field(json_schema_extra=option(form="FILE[:STRENGTH]"))] = None
+    """The picture the video ends on."""
+    prompts: Annotated[
+        tuple[TimedPrompt, ...], Field(max_length=PROMPTS_MOST, json_schema_extra=option("--then", form="SECONDS:TEXT"))
+    ] = ()
+    """Prompts that take the place of the first one, each from its second on."""
+    loras: Annotated[
+        tuple[Lora, ...], Field(max_length=LORAS_MOST, json_schema_extra=option("--lora", form="FILE[:STRENGTH]"))
+    ] = ()
+    """LoRAs, which are styles and movements learned on top of a model; they have to be made for the model used."""
     output: OutputSettings = Field(default_factory=OutputSettings)
+    """The file to write."""
 
     @classmethod
     def stored(cls, settings: Mapping[str, Any]) -> Self:

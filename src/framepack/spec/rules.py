@@ -1,41 +1,60 @@
 """What a single value of a request may be, said in a sentence with the value, the bound and the way out."""
 
 import os
-from collections.abc import Callable, Sized
+from collections.abc import Collection, Iterator, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
-from pydantic import AfterValidator, BeforeValidator, ValidationInfo
-
-from framepack.spec.buckets import buckets
-from framepack.spec.geometry import HUNYUAN
+from annotated_types import Ge, Le, MaxLen, MultipleOf
+from pydantic import AfterValidator, ValidationInfo
+from pydantic.fields import FieldInfo
 
 PATH_MOST, NAME_MOST = 4096, 255
-SIZE_MULTIPLE = HUNYUAN.multiple
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""
 
 
-def within(low: float, high: float) -> AfterValidator:
-    """A bound whose message names the field, the range and the value; NaN and infinity never pass."""
+class Bounds(NamedTuple):
+    """What a number has to lie in, ends included, and be a multiple of; None where there is no such bound."""
 
-    def check(value: float, info: ValidationInfo) -> float:
-        if not low <= value <= high:
-            raise ValueError(f"{info.field_name} must be {low:g}..{high:g}, got {str(value)[:SHOWN]}")
-        return value
+    low: float | None = None
+    high: float | None = None
+    multiple: float | None = None
 
-    return AfterValidator(check)
+    def refuse(self, name: str, value: object) -> str:
+        """The sentence for a value that is not inside."""
+        if self.low is None or self.high is None:
+            return f"{name} must be a finite number, got {str(value)[:SHOWN]}"
+        among = f"a multiple of {self.multiple:g} in " if self.multiple else ""
+        said = f"{name} must be {among}{self.low:g}..{self.high:g}, got {str(value)[:SHOWN]}"
+        if not self.multiple or not isinstance(value, int | float):
+            return said
+        below = min(max(value, self.low), self.high) // self.multiple * self.multiple
+        both = value % self.multiple and self.low < value < self.high
+        return f"{said}; try {below:g}" + (f" or {below + self.multiple:g}" if both else "")
 
 
-def at_most(most: int, what: str = "entries") -> BeforeValidator:
-    """A bound on a length, looked at before anything in it is: what is far too long costs nothing."""
+def constraints(kind: Any) -> Iterator[Any]:
+    """What annotations say of a type and of the types inside it, such as `Ge(ge=0)`."""
+    for note in getattr(kind, "__metadata__", ()):
+        yield from note.metadata if isinstance(note, FieldInfo) else (note,)
+    for part in get_args(kind):
+        yield from constraints(part)
 
-    def check(value: object, info: ValidationInfo) -> object:
-        if isinstance(value, Sized) and len(value) > most:
-            raise ValueError(f"{info.field_name} may have {most} {what}, got {len(value)}: make it shorter")
-        return value
 
-    return BeforeValidator(check)
+def bounds(field: FieldInfo) -> Bounds:
+    """The bounds of a field, or of what is inside it."""
+    said = {type(one): one for one in (*constraints(field.annotation), *field.metadata)}
+    low, high, multiple = said.get(Ge), said.get(Le), said.get(MultipleOf)
+    return Bounds(low and low.ge, high and high.le, multiple and multiple.multiple_of)
+
+
+def require_length(field: FieldInfo, name: str, value: object) -> None:
+    """ValueError where it is too long, looked at before anything in it is: what is far too long costs nothing."""
+    most = next((one.max_length for one in field.metadata if isinstance(one, MaxLen)), None)
+    if most is not None and isinstance(value, Sized) and len(value) > most:
+        what = "characters" if isinstance(value, str) else "entries"
+        raise ValueError(f"{name} may have {most} {what}, got {len(value)}: make it shorter")
 
 
 def as_text(value: object, info: ValidationInfo) -> object:
@@ -50,12 +69,12 @@ def as_text(value: object, info: ValidationInfo) -> object:
         ) from None
 
 
-def one_of(names: Callable[[], list[str]]) -> AfterValidator:
+def one_of(names: Collection[str]) -> AfterValidator:
     """A choice whose message lists what there is."""
 
     def check(value: str, info: ValidationInfo) -> str:
-        if value not in names():
-            raise ValueError(f"{info.field_name} must be one of {', '.join(names())}, got {shortened(value)}")
+        if value not in names:
+            raise ValueError(f"{info.field_name} must be one of {', '.join(names)}, got {shortened(value)}")
         return value
 
     return AfterValidator(check)
@@ -69,28 +88,6 @@ def path_length(value: Path, info: ValidationInfo) -> Path:
         raise ValueError(f"{info.field_name} may have {PATH_MOST} characters, got {len(str(value))}: shorten it")
     if (longest := max((len(os.fsencode(part)) for part in value.parts), default=0)) > NAME_MOST:
         raise ValueError(f"a name may have {NAME_MOST} bytes, {info.field_name} has one of {longest}: shorten it")
-    return value
-
-
-def base_multiple(value: int | None) -> int | None:
-    """The side of a square that buckets are made of."""
-    if value is not None:
-        buckets(value)
-    return value
-
-
-def size_multiple(value: int | None, info: ValidationInfo) -> int | None:
-    """Sizes are multiples of 16, because the VAE shrinks by 8 and the transformer's patches by 2."""
-    if value is None:
-        return None
-    if not 32 <= value <= 4096:
-        raise ValueError(f"{info.field_name} must be 32..4096, got {value}")
-    if value % SIZE_MULTIPLE:
-        below = value // SIZE_MULTIPLE * SIZE_MULTIPLE
-        raise ValueError(
-            f"{info.field_name} must be a multiple of {SIZE_MULTIPLE}, got {value}; "
-            f"try {max(below, 32)} or {below + SIZE_MULTIPLE}"
-        )
     return value
 
 

@@ -3,10 +3,9 @@
 A body may name a preset beside the request's fields: its settings hold where the request says nothing itself.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -19,6 +18,7 @@ from framepack.jobs.batch import merge
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import change_paths
 from framepack.pipeline.presets import Presets
+from framepack.spec.fields import kinds_of
 from framepack.spec.model import Model
 from framepack.spec.request import GenerationRequest
 from framepack.spec.rules import shortened
@@ -74,20 +74,6 @@ def require_numbers(model: type[Model], data: Mapping[str, Any], at: str = "") -
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, dict) and inner:
                 require_numbers(inner[0], part, f"{at}{name}.")
-
-
-def kinds_of(annotation: Any) -> Iterator[Any]:
-    """The types a field's value, or each of its entries, may have."""
-    if get_origin(annotation) is Annotated:
-        yield from kinds_of(get_args(annotation)[0])
-    elif get_origin(annotation) is tuple:
-        yield tuple
-        yield from (kind for kind in kinds_of(get_args(annotation)[0]) if kind not in (int, float))
-    elif get_origin(annotation) in (Union, UnionType):
-        for part in get_args(annotation):
-            yield from kinds_of(part)
-    else:
-        yield annotation
 
 
 def object_of(text: bytes) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""What a request has several of, or one beside its picture: guide frames, the end, timed prompts, LoRAs."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from framepack.spec.buckets import MULTIPLE
+from framepack.spec.model import File, Model
+from framepack.spec.picture import PictureFile
+from framepack.spec.rules import as_text
+
+TEXT_MOST = 10_000
+"""Characters a prompt may have; the encoders read some 256 words of it."""
+OF_ONE_VIDEO = ("image", "frames", "end_frame", "prompt", "prompts", "seed")
+"""Fields that make one video and no other: a preset neither keeps nor changes them."""
+OF_ONE_FILE = ("path", "overwrite")
+"""The same of the output's settings."""
+
+Strength = Annotated[float, Field(ge=0, le=1)]
+Second = Annotated[float, Field(ge=0, le=36000)]
+Side = Annotated[int | None, Field(ge=32, le=4096, multiple_of=MULTIPLE)]
+Text = Annotated[str, Field(max_length=TEXT_MOST), BeforeValidator(as_text)]
+
+
+class GuideFrame(Model):
+    """A picture the video should pass through."""
+
+    image: PictureFile
+    """The picture."""
+    second: Second
+    """When the video passes through it."""
+    strength: Strength = 1.0
+    """1 holds it fully, 0 leaves it out."""
+
+
+class EndFrame(Model):
+    """A picture the video should end on."""
+
+    image: PictureFile
+    """The picture."""
+    strength: Strength = 1.0
+    """1 holds it fully, 0 leaves it out."""
+
+
+class TimedPrompt(Model):
+    """A prompt that holds from a second on instead of the request's."""
+
+    second: Second
+    """From when it holds."""
+    text: Text
+    """What happens from there on."""
+
+
+class Lora(Model):
+    """A LoRA file added to the transformer's weights; several add up."""
+
+    file: File
+    """Its .safetensors file; over HTTP one that the service has."""
+    strength: Annotated[float, Field(ge=-4, le=4)] = 1.0
+    """How much of it is added; 0 leaves it out."""
