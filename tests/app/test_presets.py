@@ -11,11 +11,11 @@ from typer.main import get_command
 
 import framepack
 from framepack.app.cli import main as cli
-from framepack.app.cli.request import OPTIONS
 from framepack.app.ui.desk import Desk
 from framepack.app.ui.form import defaults, request_of
 from framepack.media.sheet import save_png
-from framepack.pipeline.preset_settings import OF_ONE_VIDEO, settings_of
+from framepack.pipeline.preset_settings import OF_ONE_FILE, OF_ONE_VIDEO, settings_of
+from framepack.spec.fields import fields_of
 from framepack.spec.request import GenerationRequest
 
 LOOK = {
@@ -176,10 +176,11 @@ def test_the_command_shows_renames_exports_imports_and_deletes(outputs, tmp_path
 
 
 def test_save_has_an_option_for_every_setting_that_a_preset_keeps() -> None:
-    options = {one.name for one in get_command(cli.app).commands["presets"].commands["save"].params}
-    shared = set(GenerationRequest.model_fields) - set(OF_ONE_VIDEO) - {"output"}
-    assert {OPTIONS.get(field, field) for field in shared} | {"crf", "fps", "mark", "format"} <= options
-    assert {"prompt", "seed", "frame", "work", "device"}.isdisjoint(options)
+    options = {name for one in get_command(cli.app).commands["presets"].commands["save"].params for name in one.opts}
+    left_out = {*OF_ONE_VIDEO, *(f"output.{name}" for name in OF_ONE_FILE)}
+    for field in fields_of(GenerationRequest):
+        assert field.name == "output.overwrite" or (set(field.options) <= options) == (field.name not in left_out)
+    assert {"--prompt", "--seed", "--frame", "--work", "--device", "--output"}.isdisjoint(options)
 
 
 def test_a_preset_is_made_of_a_video_that_is_liked(outputs, tmp_path, monkeypatch) -> None:

@@ -13,6 +13,9 @@ from pydantic.fields import FieldInfo
 from framepack.spec.model import Model
 from framepack.spec.rules import bounds
 
+MANY = 1e9
+"""A bound from here on is there for machines, and not told to people."""
+
 
 def option(
     *names: str, form: str = "", usual: tuple[float, float] | None = None, follows: bool = False, **more: Any
@@ -57,7 +60,7 @@ class RequestField:
         """What it may be, in a word: its bounds, choices or written form."""
         if self.low is None or self.high is None:
             return self.form or "|".join(self.choices)
-        return f"{self.low:g}..{self.high:g}"
+        return f"{self.low:g}..{self.high:g}" if self.high < MANY else f"{self.low:g}.."
 
 
 def fields_of(model: type[Model], before: str = "") -> Iterator[RequestField]:

@@ -1,12 +1,11 @@
-"""Parses what a shell hands over: guide frames, timed prompts, output formats. ValueError says what was wrong."""
+"""Parses what a shell hands over: pictures, guide frames, timed prompts, LoRAs. ValueError says what was wrong."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-from framepack.media.video import format_of
-from framepack.spec.output import OutputSettings
+from framepack.spec.parts import EndFrame, GuideFrame, Lora, TimedPrompt
 from framepack.spec.picture import Picture, typed
-from framepack.spec.request import EndFrame, GuideFrame, Lora, TimedPrompt
 
 NUMBER = r"[+-]?\d*\.?\d+"
 EDITS_LAST = re.compile(rf"(?P<file>.+?)(?P<rest>@{NUMBER}(:{NUMBER})?|:{NUMBER})(?P<edits>\[[^\[\]]*\])")
@@ -63,16 +62,19 @@ def timed_prompt(text: str) -> TimedPrompt:
     return TimedPrompt(second=number(seconds, "--then", text), text=prompt.strip())
 
 
-def output_settings(file: Path | None, **settings: object) -> OutputSettings:
-    """The format follows the file's suffix; a suffix we cannot write is refused."""
-    if file is None:
-        return OutputSettings.model_validate(settings)
-    return OutputSettings.model_validate({**settings, "path": file, "format": format_of(file)})
-
-
 def number(text: str, option: str, whole: str) -> float:
     """A number inside an option's value."""
     try:
         return float(text)
     except ValueError:
         raise ValueError(f"{option}: {text!r} is not a number in {whole!r}") from None
+
+
+PARSERS: dict[type, Callable[[str], object]] = {
+    Picture: picture,
+    GuideFrame: guide_frame,
+    EndFrame: end_frame,
+    TimedPrompt: timed_prompt,
+    Lora: lora,
+}
+"""How the parts of a request are read."""

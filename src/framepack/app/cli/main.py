@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,11 +10,22 @@ from framepack import __version__
 from framepack.app.cli.batch import batch
 from framepack.app.cli.files import extract, inspect
 from framepack.app.cli.jobs import jobs_app
-from framepack.app.cli.presets import presets_app, save
-from framepack.app.cli.request import EDITS, NOT_PLANNED, PLAN, request_of, sharing_options
+from framepack.app.cli.presets import presets_app
+from framepack.app.cli.request import EDITS, NOT_PLANNED, PLAN, request_of, with_request
 from framepack.app.cli.run import run
-from framepack.app.cli.service import VRAM_LIMIT, Preset, checked_limits, given, serve
+from framepack.app.cli.service import (
+    RAM_LIMIT,
+    VRAM_LIMIT,
+    Dtype,
+    Offline,
+    Preserve,
+    Preset,
+    checked_limits,
+    given,
+    serve,
+)
 from framepack.app.cli.train import evaluate, train_app
+from framepack.spec.request import GenerationRequest
 
 if TYPE_CHECKING:
     from framepack.weights.sources import ModelSource
@@ -51,79 +62,18 @@ def version() -> None:
 
 @app.command("plan", help=PLAN, epilog=EDITS)
 @app.command(epilog=EDITS)
+@with_request(GenerationRequest)
 def generate(
     context: typer.Context,
-    image: Annotated[
-        str | None,
-        typer.Argument(help="The picture to start from: FILE or FILE[EDITS], see the end.", show_default=False),
-    ] = None,
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What should happen.")] = "",
-    negative: Annotated[str, typer.Option(help="What should not; used where --cfg is not 1.")] = "",
-    model: Annotated[
-        str | None,
-        typer.Option(help="mini, mini-f1, framepack or framepack-f1. Without: mini; mini-f1 if longer or with --then."),
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option("--seconds", "-s", help="Length of the video, see --length. mini: 2.4, else 5.")
-    ] = None,
-    length: Annotated[
-        str | None,
-        typer.Option(help="exact: --seconds to the frame; sections: whole ones. mini: exact, else sections."),
-    ] = None,
-    motion: Annotated[
-        float, typer.Option(help="-1..1: less or more movement than the model makes by itself. Tried on mini only.")
-    ] = 0.0,
-    consistency: Annotated[
-        float, typer.Option(help="0..2: how strongly the start picture holds; 1 is neutral. Tried on mini only.")
-    ] = 1.0,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps a section. mini: 2, else 25.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same video.")] = 31337,
-    guidance: Annotated[float, typer.Option(help="Distilled guidance scale.")] = 10.0,
-    cfg: Annotated[float, typer.Option(help="Classifier-free guidance; other than 1 doubles the time.")] = 1.0,
-    cfg_rescale: Annotated[float, typer.Option(help="Draws cfg's contrast back, 0..1.")] = 0.0,
-    window: Annotated[int, typer.Option(help="Latents a section, 1..33; the models were trained with 9.")] = 9,
-    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16; together with --height.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16.")] = None,
-    resolution: Annotated[
-        int | None, typer.Option(help="Side of the square with the video's area. mini: 160, else 640.")
-    ] = None,
-    sampler: Annotated[str, typer.Option(help="unipc, unipc-bh2, dpm++2m or euler.")] = "unipc",
-    shift: Annotated[
-        float | None,
-        typer.Option(
-            help="How far the steps lean towards noise; by the size if not given. Few-step LoRAs want 15..17."
-        ),
-    ] = None,
-    cache: Annotated[str, typer.Option(help="none, teacache or first-block: faster, slightly different.")] = "none",
-    cache_threshold: Annotated[
-        float | None, typer.Option(help="How much change the cache lets pass; its own default where not given.")
-    ] = None,
-    frame: Annotated[
-        list[str] | None, typer.Option(help="FILE@SECONDS[:STRENGTH], a picture on the way; repeatable.")
-    ] = None,
-    end_frame: Annotated[str | None, typer.Option(help="FILE[:STRENGTH], the picture to end on.")] = None,
-    then: Annotated[list[str] | None, typer.Option(help="SECONDS:TEXT, another prompt from there on.")] = None,
-    lora: Annotated[
-        list[str] | None, typer.Option(help="FILE[:STRENGTH], a LoRA's .safetensors, strength -4..4; repeatable.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="File ending in .mp4, .mkv (lossless), .webm, .gif, .webp or .zip (PNGs)."),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it is there already.")] = False,
-    crf: Annotated[int, typer.Option(help="Compression of mp4, webm and webp, 1..51, smaller is better.")] = 16,
-    fps: Annotated[float, typer.Option(help="Frames a second of the file.")] = 30.0,
-    mark: Annotated[bool, typer.Option("--mark/--no-mark", help="Say in the file that AI made it.")] = True,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    asked: dict[str, Any],
+    dtype: Dtype = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     attention: Annotated[
         str, typer.Option(help="auto, sdpa, sdpa-chunked, or flash-attn, sage, xformers where installed.")
     ] = "auto",
     vram_limit: Annotated[str | None, typer.Option(help=VRAM_LIMIT)] = None,
-    ram_limit: Annotated[
-        str | None, typer.Option(help="Use no more RAM for weights; the rest is read from disk.")
-    ] = None,
-    preserve: Annotated[str | None, typer.Option(help="GPU memory to leave free for the work itself.")] = None,
+    ram_limit: Annotated[str | None, typer.Option(help=RAM_LIMIT)] = None,
+    preserve: Preserve = None,
     vae_tiling: Annotated[
         str, typer.Option(help="VAE tiles, which leave faint seams: never, allow (where nothing else fits) or always.")
     ] = "never",
@@ -137,50 +87,27 @@ def generate(
     preset: Preset = None,
     models_dir: ModelsDir = None,
     revision: Revision = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never ask the network.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Make a video from IMAGE."""
-    from framepack.app.service.models_here import not_here
-    from framepack.app.settings import Settings
-    from framepack.files.atomic import require_new
-    from framepack.media.edit import edited
-    from framepack.media.image import load_image
-    from framepack.media.source import open_source
     from framepack.spec.attention import require_attention
 
-    planned = context.info_name == "plan"  # what the other options say, `request_of` reads: it knows which were given
-    if image is None and like is None and not (planned and width and height):
+    planned = context.info_name == "plan"
+    if "image" not in asked and like is None and not (planned and asked.get("width") and asked.get("height")):
         either = ", or --width and --height" if planned else ""
         raise typer.BadParameter(f"name the picture to start from{either}.")
+    limits = {"vram_limit": vram_limit, "ram_limit": ram_limit, "preserve": preserve}
     if not (planned and vram_limit):  # a plan's limit describes a GPU where there is none
-        checked_limits([device], vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
+        checked_limits([device], **limits)
     require_attention(attention)
-    request = request_of(context)
-    machine = {
-        "dtype": dtype,
-        "device": device,
-        "models_dir": models_dir,
-        "revision": revision,
-        "offline": offline,
-        "attention": attention,
-        "vram_limit": vram_limit,
-        "ram_limit": ram_limit,
-        "preserve": preserve,
-        "vae_tiling": vae_tiling,
-    }
+    request = request_of(asked, like, preset)
+    where = {"dtype": dtype, "device": device, "models_dir": models_dir, "revision": revision, "offline": offline}
+    machine = {**where, **limits, "attention": attention, "vae_tiling": vae_tiling}
     if planned:
         from framepack.app.cli.plan import run as tell
 
         raise typer.Exit(tell(request, machine, given(context, NOT_PLANNED)))
-    if missing := not_here(request.model, models_dir or Settings.from_environment().models_dir, revision):
-        raise ValueError(missing)
-    for picture in request.pictures.values():
-        edited(load_image(picture.file), picture)  # a wrong one is told at once: torch takes seconds to load
-    for wanted in request.loras:
-        with open_source(wanted.file):
-            pass
-    if output is not None and not overwrite and (work is None or not work.exists()):
-        require_new(output)
+    check_files(request, work, models_dir, revision)
     try:
         from framepack.app.cli.generate import run
     except KeyboardInterrupt:
@@ -190,7 +117,25 @@ def generate(
     raise typer.Exit(run(request, work, machine))
 
 
-presets_app.command("save")(sharing_options(generate)(save))
+def check_files(request: GenerationRequest, work: Path | None, models_dir: Path | None, revision: str | None) -> None:
+    """ValueError for a file that is missing, wrong or in the way: told at once, as torch takes seconds to load."""
+    from framepack.app.service.models_here import not_here
+    from framepack.app.settings import Settings
+    from framepack.files.atomic import require_new
+    from framepack.media.edit import edited
+    from framepack.media.image import load_image
+    from framepack.media.source import open_source
+
+    if missing := not_here(request.model, models_dir or Settings.from_environment().models_dir, revision):
+        raise ValueError(missing)
+    for picture in request.pictures.values():
+        edited(load_image(picture.file), picture)
+    for wanted in request.loras:
+        with open_source(wanted.file):
+            pass
+    output = request.output
+    if output.path is not None and not output.overwrite and (work is None or not work.exists()):
+        require_new(output.path)
 
 
 @models_app.command("list")

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from framepack.app.cli.jobs import Outputs
-from framepack.app.cli.request import asked_of, changes_of, presets_of
+from framepack.app.cli.request import presets_of, with_request
+from framepack.spec.parts import OF_ONE_FILE, OF_ONE_VIDEO
+from framepack.spec.request import GenerationRequest
 
 presets_app = typer.Typer(
     no_args_is_help=True, help="Named settings, without pictures, prompts and seed: list, show, keep and exchange them."
@@ -38,29 +40,27 @@ def show(name: Name, outputs: Outputs = None) -> None:
     print(json.dumps(presets_of(outputs).load(name), indent=1, ensure_ascii=False))
 
 
+@presets_app.command("save")
+@with_request(GenerationRequest, (*OF_ONE_VIDEO, *(f"output.{name}" for name in OF_ONE_FILE)))
 def save(
-    context: typer.Context,
     name: Name,
+    asked: dict[str, Any],
     outputs: Outputs = None,
     preset: Annotated[str | None, typer.Option(help="A preset whose settings hold where no option is given.")] = None,
     like: Annotated[
         Path | None, typer.Option(help="A FramePack video or picture; the same. It may not have --preset beside it.")
     ] = None,
-    format: Annotated[str, typer.Option(help="mp4, mkv, webm, gif, webp or png.")] = "mp4",  # noqa: A002
     overwrite: Overwrite = False,
-    **options: object,
 ) -> None:
     """Keep settings under a name: those of the options, which are those of `generate`."""
     from framepack.pipeline.preset_settings import applied
-    from framepack.spec.request import GenerationRequest
     from framepack.spec.unheeded import unheeded
 
     if preset and like:
         raise ValueError("give --preset or --like, not both: a preset is whole, so nothing of the other would be kept")
     presets = presets_of(outputs)
     before: dict[str, Any] = presets.load(preset) if preset is not None else settings_like(like) if like else {}
-    changes = changes_of(context, asked_of(context.params))
-    request = GenerationRequest.model_validate({**applied(before, changes), "image": "-"})
+    request = GenerationRequest.model_validate({**applied(before, asked), "image": "-"})
     with telling_overwrite():
         print(f"saved as {presets.save(name, request, replace=overwrite)}")
     for note in unheeded(request):
@@ -72,7 +72,6 @@ def settings_like(file: Path) -> dict[str, Any]:
     from framepack.media.marks import request_in
     from framepack.media.metadata import read_metadata
     from framepack.pipeline.preset_settings import settings_of
-    from framepack.spec.request import GenerationRequest
 
     found = request_in(read_metadata(file) or {})
     if found is None:

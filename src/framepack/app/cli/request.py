@@ -1,24 +1,24 @@
 """From the options of a command line to a request: an option holds before a preset, a preset before a video's settings.
 
-`generate`, `plan` and `presets save` have their options from one definition, that of `generate`.
+The options are made of the request's fields: `generate`, `plan` and `presets save` have them from `with_request`.
 """
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from framepack.spec.fields import RequestField, fields_of
+from framepack.spec.model import Model
+from framepack.spec.request import GenerationRequest
+
 if TYPE_CHECKING:
     from framepack.pipeline.presets import Presets
-    from framepack.spec.request import GenerationRequest
 
-OPTIONS = {"negative_prompt": "negative", "frames": "frame", "prompts": "then", "loras": "lora"}
-"""Fields of a request whose option has another name."""
-OF_OUTPUT = {"path": "output", "format": "output"}
-"""The same for the output's settings."""
 EDITS = (
     "EDITS of a picture, --frame's and --end-frame's too, are one or several of rotate=90|180|270, flip=horizontal|"
     "vertical, crop=LEFT/TOP/RIGHT/BOTTOM (shares, 0..1), exposure=STOPS, contrast=1.2, saturation=0.8, fit=crop|pad|"
@@ -26,18 +26,12 @@ EDITS = (
 )
 """The end of `generate`'s help."""
 NOT_PLANNED = (
-    *("negative", "seed", "guidance", "cfg_rescale", "sampler", "cache_threshold"),
-    *("output", "overwrite", "crf", "fps", "mark", "work"),
+    *("negative_prompt", "seed", "guidance", "cfg_rescale", "sampler", "cache_threshold", "work"),
+    *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark"),
 )
 """Options of `generate` that have no say in its plan."""
 PLAN = "Tell how `generate` with the same options would do it, and what it would take; nothing is loaded or downloaded."
 """The help of `plan`."""
-OF_ONE_RUN = (
-    *("context", "image", "prompt", "seed", "frame", "end_frame", "then", "output", "overwrite"),
-    *("work", "like", "preset", "dtype", "device", "attention", "vram_limit", "ram_limit", "preserve", "vae_tiling"),
-    *("models_dir", "revision", "offline"),
-)
-"""Options of `generate` that no preset keeps: those of one video and those of a machine."""
 
 
 def presets_of(outputs: Path | None = None) -> "Presets":
@@ -48,63 +42,80 @@ def presets_of(outputs: Path | None = None) -> "Presets":
     return presets(outputs or Settings.from_environment().outputs)
 
 
-def request_of(context: typer.Context) -> "GenerationRequest":
-    """The request of a command line; what nobody gave there is the preset's, else as the video had it, else usual."""
-    from framepack.pipeline.like import request_like
-    from framepack.spec.request import GenerationRequest
-
-    options, asked = context.params, asked_of(context.params)
-    like, preset = options["like"], options["preset"]
-    if like is None and preset is None:
-        return GenerationRequest.model_validate(asked)
-    changes = changes_of(context, asked)
+def request_of(asked: dict[str, Any], like: Path | None, preset: str | None) -> "GenerationRequest":
+    """The request of a command line; what nobody asked for there is the preset's, else as the video had it."""
     if like is None:
-        return presets_of().apply(preset, **{"image": asked["image"], **changes})
+        asked = {"image": "picture", **asked}
+        return GenerationRequest.model_validate(asked) if preset is None else presets_of().apply(preset, **asked)
+    from framepack.pipeline.like import request_like
+
     if preset is not None:
         print(f"pictures, prompts and seed are those of {like}, all else is preset {preset}'s", file=sys.stderr)
-        changes = presets_of().resolve({**changes, "preset": preset}, paths=True)
-    return request_like(Path(like), **changes)
+        asked = presets_of().resolve({**asked, "preset": preset}, paths=True)
+    return request_like(Path(like), **asked)
 
 
-def asked_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the options say, given or not, as fields of a request."""
-    from framepack.app.cli import arguments
-    from framepack.spec.request import GenerationRequest
+def with_request(
+    model: type[Model], without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command that takes `asked` gets an option for each field of `model` in its place, for typer to see.
 
-    plain = {field: OPTIONS.get(field, field) for field in GenerationRequest.model_fields if field != "output"}
-    asked = {field: options[option] for field, option in plain.items() if option in options}
-    parsers: dict[str, Callable[[Any], Any]] = {
-        "image": lambda text: "picture" if text is None else arguments.picture(text),
-        "frames": lambda texts: [arguments.guide_frame(text) for text in texts or ()],
-        "end_frame": lambda text: None if text is None else arguments.end_frame(text),
-        "prompts": lambda texts: [arguments.timed_prompt(text) for text in texts or ()],
-        "loras": lambda texts: [arguments.lora(text) for text in texts or ()],
-    }
-    asked |= {field: parse(asked[field]) for field, parse in parsers.items() if field in asked}
-    file = options.get("output")
-    settings = {name: options[name] for name in ("overwrite", "crf", "fps", "mark", "format") if name in options}
-    return asked | {"output": arguments.output_settings(Path(file) if file else None, **settings)}
+    `asked` is what someone gave of them, as a request has it. without: fields that get no option.
+    """
+    fields = {field.name.replace(".", "_"): field for field in fields_of(model) if field.name not in without}
+    options = [parameter(name, field) for name, field in fields.items()]
 
+    def share(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command).parameters
 
-def changes_of(context: typer.Context, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What someone gave, of what the options say."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
-    changes = {field: value for field, value in asked.items() if OPTIONS.get(field, field) in given}
-    output = asked["output"].model_dump()
-    named = OF_OUTPUT if "output" in context.params else {}
-    return changes | {"output": {key: value for key, value in output.items() if named.get(key, key) in given}}
+        @wraps(command)
+        def run(context: typer.Context, **values: Any) -> None:
+            mine = {name: value for name, value in {"context": context, **values}.items() if name in own}
+            command(asked=asked_of(context, fields), **mine)
 
-
-def sharing_options(command: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A function that takes `**options` gets those options of `command` that a preset can keep, for typer to see."""
-
-    def share(function: Callable[..., None]) -> Callable[..., None]:
-        mine = [one for one in inspect.signature(function).parameters.values() if one.kind is not one.VAR_KEYWORD]
-        more = [one for one in inspect.signature(command).parameters.values() if one.name not in OF_ONE_RUN]
-        parameters = [*mine, *(one.replace(kind=one.KEYWORD_ONLY) for one in more)]
-        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        function.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
-        return function
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        first = [one.replace(kind=one.KEYWORD_ONLY) for one in own.values() if one.name not in ("asked", "context")]
+        place = [name for name in own if name != "context"].index("asked")
+        shown = [context, *first[:place], *options, *first[place:]]
+        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in shown} | {"return": None}
+        return run
 
     return share
+
+
+def parameter(name: str, field: RequestField) -> inspect.Parameter:
+    """The option of a field; the argument where it must be said. Bounds are shown here and checked by the request."""
+    told, default = (
+        " ".join([*field.help.split("\n\n"), *["Repeatable."] * field.many]),
+        None if field.follows or field.many else field.default,
+    )
+    kind: Any = list[str] if field.many else field.kind if field.kind in (int, float, bool, Path) else str
+    if field.required:
+        kind, default, said = kind | None, None, typer.Argument(help=f"{told} {field.form}, see the end.")
+    else:
+        kind = kind | None if default is None else kind
+        names = [f"{one}/--no{one[1:]}" if default is True else one for one in field.options]
+        shown = f"<{field.range}>" if field.low is not None else field.range or None
+        said = typer.Option(*names, help=told, metavar=shown)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, said])
+
+
+def asked_of(context: typer.Context, fields: Mapping[str, RequestField]) -> dict[str, Any]:
+    """What someone gave, as a request has it. ValueError for what cannot be read."""
+    from framepack.app.cli.arguments import PARSERS
+    from framepack.media.video import format_of
+
+    asked: dict[str, Any] = {}
+    for name, field in fields.items():
+        source = context.get_parameter_source(name)
+        if source is None or source.name == "DEFAULT":
+            continue
+        value, parse = context.params[name], PARSERS.get(field.kind, lambda text: text)
+        part, _, last = field.name.rpartition(".")
+        place = asked.setdefault(part, {}) if part else asked
+        place[last] = [parse(one) for one in value] if field.many else parse(value)
+    output = asked.get("output", {})
+    if output.get("path"):
+        output.setdefault("format", format_of(Path(output["path"])))
+    return asked

@@ -137,4 +137,5 @@ def serve(
 def given(context: typer.Context, names: tuple[str, ...]) -> list[str]:
     """The options of these names that someone gave, as they are typed."""
     sources = {name: context.get_parameter_source(name) for name in names}
-    return [f"--{name.replace('_', '-')}" for name, source in sources.items() if source and source.name != "DEFAULT"]
+    typed = {one.name: max(one.opts, key=len) for one in context.command.params}
+    return [typed[name] for name, source in sources.items() if source and source.name != "DEFAULT"]
