@@ -150,7 +150,7 @@ def test_jobs_are_steered(client, picture, ended):
     refused = client.post(f"/api/jobs/{waiting}/stop")
     assert refused.status_code == 409
     assert "is paused" in refused.json()["error"]
-    assert client.post(f"/api/jobs/{last}/move", json={"place": 0}).status_code == 200
+    assert client.post(f"/api/jobs/{last}/move", json={"place": 1}).status_code == 200
     order = [view["id"] for view in client.get("/api/jobs").json() if view["id"] in (waiting, last)]
     assert order == [last, waiting]
     edited = client.put(f"/api/jobs/{last}", json={**asked(picture), "seed": 99})
@@ -290,7 +290,34 @@ def test_health_models_and_openapi(client):
     assert "to_fetch" in models["framepack"]
     assert models["mini"]["territories"] is None
     assert "does not apply in the European Union" in models["framepack"]["territories"]
-    assert "GenerationRequest" in client.get("/api/openapi.json").json()["components"]["schemas"]
+
+
+def test_openapi_says_what_each_field_may_be_and_what_each_route_takes_and_answers(client):
+    schema = client.get("/api/openapi.json").json()
+    objects = schema["components"]["schemas"]
+    for name in ("GenerationRequest", "OutputSettings", "GuideFrame", "EndFrame", "TimedPrompt", "Lora", "Picture"):
+        assert all(field.get("description") for field in objects[name]["properties"].values()), name
+    steps = objects["GenerationRequest"]["properties"]["steps"]
+    assert (steps["minimum"], steps["maximum"], steps["default"]) == (1, 200, 2)
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            said = operation["responses"]["4XX"]["content"]["application/json"]["schema"]
+            assert said == {"$ref": "#/components/schemas/ErrorAnswer"}, path
+            assert "422" not in operation["responses"]
+    assert objects["ErrorAnswer"]["properties"].keys() == {"error"}
+    for path in ("/api/uploads", "/api/loras", "/api/jobs"):
+        form = schema["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+        assert [field for field in form["properties"].values() if field.get("format") == "binary"], path
+
+
+def test_the_api_is_described_on_a_page_that_loads_nothing(client):
+    answer = client.get("/api/docs")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    for words in ("POST /api/jobs/{job}/move", 'id="GenerationRequest"', "integer 1..200", "multipart/form-data"):
+        assert words in answer.text
+    assert "<script" not in answer.text
+    assert "http" not in answer.text.replace("HTTP", "")
 
 
 def test_a_locked_queue_is_a_sentence_and_health_answers(client, service):

@@ -299,8 +299,9 @@ def test_models_verify_ends_with_two_where_a_file_is_damaged(
     assert said.count(": ok, ") == 3
 
 
-def test_help_is_instant_because_it_loads_neither_torch_nor_a_web_framework():
-    check = "import sys; from framepack.app import cli; sys.argv=['framepack','--help']\n"
+@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["presets", "save", "--help"]], ids=" ".join)
+def test_help_is_instant_because_it_loads_neither_torch_nor_a_web_framework(arguments: list[str]):
+    check = f"import sys; from framepack.app.cli import main as cli; sys.argv=['framepack', *{arguments}]\n"
     check += "try: cli.main()\nexcept SystemExit: pass\n"
     check += "print([m for m in ('torch', 'gradio', 'fastapi', 'transformers', 'av') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)

@@ -145,15 +145,15 @@ def test_the_time_a_machine_was_off_is_no_work(store, monkeypatch):
 def test_jobs_move_among_the_waiting_ones(store):
     a, b, c, d = [job.id for job in store.submit([ask() for _ in range(4)])]
     store.claims.take("w")
-    store.move(d, 0)
+    store.move(d, 1)
     assert [job.id for job in store.jobs()] == [a, d, b, c]
     store.move(d, 10**30)
-    store.move(b, 1)
+    store.move(b, 2)
     assert [job.id for job in store.jobs(status=["queued"])] == [c, b, d]
     with pytest.raises(ValueError, match="is running"):
-        store.move(a, 0)
-    with pytest.raises(ValueError, match="place must be 0 or more"):
-        store.move(b, -1)
+        store.move(a, 1)
+    with pytest.raises(ValueError, match="place must be 1 or more"):
+        store.move(b, 0)
 
 
 @pytest.mark.parametrize(

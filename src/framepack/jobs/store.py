@@ -212,15 +212,15 @@ class JobStore:
         return self._database.change(job, decide)
 
     def move(self, job: str, place: int) -> Job:
-        """Put a waiting job at `place` of the waiting ones, 0 is next; beyond the end means last."""
-        if place < 0:
-            raise ValueError(f"place must be 0 or more, got {place}; 0 is next")
+        """Put a waiting job at `place` of the waiting ones, 1 is next; beyond the end means last."""
+        if place < 1:
+            raise ValueError(f"place must be 1 or more, got {place}: 1 is next")
 
         def put(connection: sqlite3.Connection) -> Job:
             must_be(self.get(job), WAITING, "be moved")
             waiting = self._database.jobs("SELECT * FROM job WHERE status IN ('queued', 'paused') ORDER BY position")
             order = [other.id for other in waiting if other.id != job]
-            order.insert(min(place, len(order)), job)
+            order.insert(min(place - 1, len(order)), job)
             for old, name in zip(waiting, order, strict=True):
                 if old.id != name:
                     connection.execute("UPDATE job SET position = ? WHERE id = ?", (old.position, name))

@@ -18,7 +18,7 @@ LOSSY: tuple[Format, ...] = ("mp4", "webm", "webp")
 
 
 class OutputSettings(Model):
-    """The file to write."""
+    """What is asked of the file: its name, format and rate."""
 
     path: Annotated[File | None, Field(json_schema_extra=option("--output", "-o"))] = None
     """The file's name, ending in .mp4, .mkv (lossless), .webm, .gif, .webp or .zip (PNGs).

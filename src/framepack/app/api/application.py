@@ -6,12 +6,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from framepack import __version__
+from framepack.app.api import docs
 from framepack.app.api.batches import Batch, batch_routes
+from framepack.app.api.bodies import ERRORS
 from framepack.app.api.edited import edited_routes
 from framepack.app.api.events import event_routes
 from framepack.app.api.files import file_routes
@@ -46,7 +48,7 @@ PRESET_HELP = "Name of a preset: its settings hold where the request says nothin
 
 
 class Application(FastAPI):
-    """FastAPI whose schema also has the bodies that are read off the event loop (`jobs.body_of`)."""
+    """FastAPI whose schema also has the bodies that are read off the event loop (`bodies`)."""
 
     def openapi(self) -> dict[str, Any]:
         """See FastAPI."""
@@ -65,7 +67,12 @@ class Application(FastAPI):
 def make_app(service: Service, access: Access) -> FastAPI:
     """The application on a service that is open. A page may be mounted on it; the guard stands before that too."""
     app = Application(
-        title="FramePack", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
+        title="FramePack",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        responses=ERRORS,
     )
     app.router.route_class = LimitedRoute
     app.add_middleware(Guard, access=access)
@@ -76,6 +83,11 @@ def make_app(service: Service, access: Access) -> FastAPI:
     def health() -> dict[str, Any]:
         """Jobs by status, workers, disk."""
         return service.health()
+
+    @app.get("/api/docs", include_in_schema=False)
+    def documentation() -> HTMLResponse:
+        """The schema, for people."""
+        return HTMLResponse(docs.page(app.openapi()), headers={"content-security-policy": docs.POLICY})
 
     @app.get("/api/models", tags=["service"])
     def models() -> list[dict[str, Any]]:

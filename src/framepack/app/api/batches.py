@@ -7,8 +7,9 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from framepack.app.api.bodies import json_body
 from framepack.app.api.files import send_file
-from framepack.app.api.jobs import body_of, handed_in
+from framepack.app.api.jobs import handed_in
 from framepack.app.api.receive import LimitedRoute, text_of
 from framepack.app.api.submit import object_of, validated
 from framepack.app.api.views import JobView, answer
@@ -36,7 +37,7 @@ def batch_routes(service: Service) -> APIRouter:
     """All of them. Errors are {"error": sentence}; that of a request begins with its row."""
     routes = APIRouter(prefix="/api/batches", tags=["batches"], route_class=LimitedRoute)
 
-    @routes.post("", status_code=201, response_model=list[JobView], openapi_extra=body_of(Batch))
+    @routes.post("", status_code=201, response_model=list[JobView], openapi_extra=json_body(Batch))
     async def submit_batch(request: Request) -> Response:
         """Queue many requests, all or none."""
         return await run_in_threadpool(queue, service, await text_of(request))

@@ -10,6 +10,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
+from framepack.app.api.bodies import form_body
 from framepack.app.api.receive import DECODING, LimitedRoute, form_of
 from framepack.app.api.views import File, answer, files_views
 from framepack.app.service.convert import MOST
@@ -51,7 +52,7 @@ def uploads_and_outputs(routes: APIRouter, service: Service) -> None:
     """Files by their names."""
     outputs = service.folders.outputs
 
-    @routes.post("/uploads", status_code=201)
+    @routes.post("/uploads", status_code=201, openapi_extra=form_body(file="a picture or a video"))
     async def upload(request: Request) -> list[Upload]:
         """Hand in pictures (64 MB each) or videos (2 GB) as a form; their ids go into requests."""
         form = await form_of(request, lambda name: Incoming(service.folders, name))

@@ -1,12 +1,13 @@
 """Routes of jobs. Many at once are `batches`."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from framepack.app.api.bodies import form_body, json_body
 from framepack.app.api.receive import LimitedRoute, text_of
 from framepack.app.api.submit import object_of, request_of, validated
 from framepack.app.api.views import JobView, answer, job_view
@@ -15,43 +16,21 @@ from framepack.app.service.job_service import Service
 from framepack.jobs.job import Job, Status
 from framepack.spec.request import GenerationRequest
 
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/GenerationRequest"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "request": {"type": "string", "description": "a GenerationRequest as JSON"},
-                        "image": {"type": "string", "format": "binary"},
-                    },
-                }
-            },
-        },
-    }
-}
-
-
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a body that is read and checked off the event loop, so that FastAPI does not know of it."""
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}},
-        }
-    }
+BODY = form_body(
+    json=GenerationRequest,
+    text="a GenerationRequest as JSON, which names the form's other files as part:FIELD",
+    image="the picture the video starts with",
+)
 
 
 Preserve = Annotated[float | None, Query(description="GB of GPU memory to leave free; empty: the service's own way")]
 
 
 class Move(BaseModel):
-    """Where to put a waiting job; 0 is next."""
+    """Where to put a waiting job; 1 is next."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    place: Annotated[int, Field(ge=0)]
+    place: Annotated[int, Field(ge=1)]
 
 
 def job_routes(service: Service) -> APIRouter:
@@ -88,7 +67,7 @@ def asking(routes: APIRouter, service: Service) -> None:
 
         return await run_in_threadpool(queue)
 
-    @routes.put("/jobs/{job}", response_model=JobView, openapi_extra=body_of(GenerationRequest))
+    @routes.put("/jobs/{job}", response_model=JobView, openapi_extra=json_body(GenerationRequest))
     async def edit(job: str, request: Request, preserve_gb: Preserve = None) -> Response:
         """Give a waiting job another request."""
         machine, text = preserving(preserve_gb, gpu=service.has_gpu), await text_of(request)

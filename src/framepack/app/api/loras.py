@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from framepack.app.api.bodies import form_body
 from framepack.app.api.files import found
 from framepack.app.api.receive import LimitedRoute, form_of
 from framepack.app.service.job_service import Service
@@ -19,7 +20,7 @@ def lora_routes(service: Service) -> APIRouter:
         """The files of the LoRA folder."""
         return loras_in(service.folders)
 
-    @routes.post("", status_code=201)
+    @routes.post("", status_code=201, openapi_extra=form_body(file="a .safetensors file"))
     async def take(request: Request) -> list[LoraFile]:
         """Hand in `.safetensors` files (4 GB) as a form; their names go into requests."""
         form = await form_of(request, lambda name: IncomingLora(service.folders, name))

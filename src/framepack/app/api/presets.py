@@ -6,14 +6,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from framepack.app.api.bodies import json_body
 from framepack.app.api.receive import LimitedRoute, text_of
 from framepack.app.api.submit import object_of, text_in
 from framepack.app.service.job_service import Service
 from framepack.pipeline.presets import Imported
-
-JSON_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-}
 
 
 class PresetView(BaseModel):
@@ -49,7 +46,7 @@ def one_preset(routes: APIRouter, service: Service) -> None:
         """Its settings: fields of a request, as a client sends them."""
         return presets.load(name)
 
-    @routes.put("/presets/{name}", response_model=PresetView, openapi_extra=JSON_BODY)
+    @routes.put("/presets/{name}", response_model=PresetView, openapi_extra=json_body())
     async def save(name: str, request: Request) -> PresetView:
         """Keep settings under a name; what they leave out is as a request has it. One of that name is replaced."""
         text = await text_of(request)
@@ -81,7 +78,7 @@ def all_presets(routes: APIRouter, service: Service) -> None:
         """All that can be read as one object, {NAME: settings}, which an import takes."""
         return presets.exported()
 
-    @routes.post("/import/presets", openapi_extra=JSON_BODY)
+    @routes.post("/import/presets", openapi_extra=json_body())
     async def take_in(request: Request) -> Imported:
         """Save the presets of an export, all or none; those of the same names are replaced."""
         text = await text_of(request)

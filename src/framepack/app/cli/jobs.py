@@ -177,11 +177,11 @@ def delete(
 @jobs_app.command()
 def move(
     job: JobId,
-    place: Annotated[int, typer.Argument(help="1 is next.", min=1)],
+    place: Annotated[int, typer.Argument(help="1 is next.")],
     outputs: Outputs = None,
 ) -> None:
     """Put a waiting job elsewhere in the queue."""
     with queue(outputs) as store:
-        store.move(store.find(job).id, place - 1)
+        store.move(store.find(job).id, place)
         for other in store.jobs(status=["queued", "paused"]):
             print(line(other))

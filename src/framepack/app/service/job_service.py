@@ -228,7 +228,7 @@ class Service:
         return self._nudged(self.store.retry(job))
 
     def move(self, job: str, place: int) -> Job:
-        """Put a waiting job at `place`, 0 is next."""
+        """Put a waiting job at `place`, 1 is next."""
         return self.store.move(job, place)
 
     def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NOTHING) -> Job:

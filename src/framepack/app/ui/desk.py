@@ -246,8 +246,8 @@ class Desk:
 
     def _move(self, job: str, by: int) -> None:
         waiting = [other.id for other in self.service.jobs(status=["queued", "paused"], limit=-1)]
-        place = waiting.index(job) if job in waiting else 0  # one that has begun meanwhile is refused by the queue
-        self.service.move(job, max(place + by, 0))
+        place = waiting.index(job) + 1 if job in waiting else 1  # one that has begun meanwhile is refused by the queue
+        self.service.move(job, max(place + by, 1))
 
     def _settings(self, job: str, text: str, *, edited: bool = False) -> Outcome:
         found = self.service.get(job)

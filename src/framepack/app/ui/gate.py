@@ -23,7 +23,7 @@ FILES = re.compile(r"/(theme\.css|favicon\.ico|(assets|static)/[\w./-]+)")
 QUERY = {"/": {"job", "__theme"}, "/theme.css": {"v"}}
 """What may stand behind an address; Gradio never sees the rest (a `deep_link`, for one, names a file of its own)."""
 STALE = "this is no call of the page that is served now: load the page again"
-NOTHING = "there is nothing at this address; the page is at /, the HTTP API's list at /api/openapi.json"
+NOTHING = "there is nothing at this address; the page is at /, the HTTP API is described at /api/docs"
 SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-eval' {scripts}; style-src 'self' 'unsafe-inline'; "
