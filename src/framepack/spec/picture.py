@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from framepack.files.names import located
+from framepack.spec.fields import option
 from framepack.spec.model import File, Model
 from framepack.spec.rules import shortened
 
@@ -100,7 +101,11 @@ def as_picture(value: object) -> object:
     return value
 
 
-PictureFile = Annotated[Picture, BeforeValidator(as_picture, json_schema_input_type=Path | Picture)]
+PictureFile = Annotated[
+    Picture,
+    BeforeValidator(as_picture, json_schema_input_type=Path | Picture),
+    Field(json_schema_extra=option(form="FILE[EDITS]")),
+]
 """What a request's fields hold: a path, or a Picture."""
 
 

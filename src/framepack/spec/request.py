@@ -39,7 +39,7 @@ class GenerationRequest(Model):
     Lossless as JSON: `GenerationRequest.model_validate_json(r.model_dump_json()) == r`.
     """
 
-    image: Annotated[PictureFile, Field(json_schema_extra=option(form="FILE[EDITS]"))]
+    image: PictureFile
     """The picture the video starts with."""
     prompt: Annotated[Text, Field(json_schema_extra=option("--prompt", "-p"))] = ""
     """What happens. One sentence about the movement works best; what the picture shows need not be said."""

@@ -1,31 +1,18 @@
 """The table of controls covers the request."""
 
-from framepack.app.ui.controls import CONTROLS
+from framepack.app.ui.controls import CHOSEN_BY_THE_SERVICE, CONTROLS, ROWS
 from framepack.app.ui.form import defaults
 from framepack.app.ui.kinds import Rows
 from framepack.media.video import FORMATS
-from framepack.spec.model import Model
-from framepack.spec.picture import Picture
+from framepack.spec.fields import fields_of
 from framepack.spec.request import GenerationRequest
-
-CHOSEN_BY_THE_SERVICE = {"output.path", "output.overwrite"}
-
-
-def fields_of(model: type[Model], before: str = "") -> set[str]:
-    found = set()
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, Model) and inner is not Picture:
-            found |= fields_of(inner, f"{before}{name}.")
-        else:
-            found.add(before + name)
-    return found
 
 
 def test_every_field_of_a_request_has_one_row() -> None:
     fields = [control.field for control in CONTROLS]
     assert len(fields) == len(set(fields))
-    assert set(fields) == fields_of(GenerationRequest) - CHOSEN_BY_THE_SERVICE
+    assert set(fields) == {field.name for field in fields_of(GenerationRequest)} - set(CHOSEN_BY_THE_SERVICE)
+    assert set(fields) == set(ROWS), "each has a place of its own"
 
 
 def test_each_row_has_a_label_and_a_sentence_of_help() -> None:

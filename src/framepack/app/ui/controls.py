@@ -1,19 +1,28 @@
-"""The table of controls: one row for each field of a request. A new field of a request is one new row here.
+"""The table of controls: one for each field of a request, whose range, choices and help are the field's own.
 
-Pure data. What a widget looks like is `widgets`, how values become a request is `form`.
+A field needs no row here: it then stands under "Advanced", called as it is named. Pure data. What a widget looks like
+is `widgets`, how values become a request is `form`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from framepack.app.ui.kinds import Choice, Column, Number, Picture, Rows, Slide, Switch, Text, Whole, Widget
 from framepack.media.video import FORMATS
+from framepack.spec.fields import RequestField, fields_of
+from framepack.spec.model import Model
+from framepack.spec.picture import Picture as PictureOfRequest
+from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
 Place = Literal["picture", "prompt", "along", "video", "advanced"]
 Values = Mapping[str, Any]
 """Values of controls by the name of their field."""
+CHOSEN_BY_THE_SERVICE = ("output.path", "output.overwrite")
+"""Fields without a control."""
+FINE, WIDE = 1, 100
+"""Numbers that span no more than FINE go by hundredths, others by tenths; beyond WIDE no slider helps."""
 
 
 def always(values: Values) -> bool:
@@ -33,250 +42,162 @@ class Control:
     shown: Callable[[Values], bool] = always
 
 
-STRENGTH = Column(key="strength", label="Strength", kind="number", start=1, high=1, step=0.05)
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What the page says of a field beside what the field says of itself."""
 
-CONTROLS: tuple[Control, ...] = (
-    Control(
-        field="image",
+    label: str
+    place: Place = "advanced"
+    shown: Callable[[Values], bool] = always
+    more: str = ""
+    """Help that only means something on the page."""
+    lines: int = 1
+    placeholder: str = ""
+    add: str = "Add"
+    """What the button of a list says."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """What the cells of a list are called."""
+    begins: float = 0
+    """The second that a new row of a list has."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """What choices are called; "" is none of them."""
+
+
+ROWS = {
+    "image": Row(
         label="Picture",
-        help="The video starts with this picture; several make several videos. Drop a FramePack video here and its "
-        "settings come back.",
-        widget=Picture(),
         place="picture",
+        more="Several make several videos. Drop a FramePack video here and its settings come back.",
     ),
-    Control(
-        field="prompt",
-        label="What happens",
-        help="One sentence about the movement works best; what the picture shows need not be said.",
-        widget=Text(lines=3, placeholder="The camera pans left."),
-        place="prompt",
-    ),
-    Control(
-        field="negative_prompt",
+    "prompt": Row(label="What happens", place="prompt", lines=3, placeholder="The camera pans left."),
+    "negative_prompt": Row(
         label="What should not happen",
-        help="Used because cfg is not 1.",
-        widget=Text(lines=2, placeholder="blurry, shaking camera"),
         place="prompt",
+        lines=2,
+        placeholder="blurry, shaking camera",
         shown=lambda values: values["cfg"] != 1,
     ),
-    Control(
-        field="frames",
+    "frames": Row(
         label="Pictures on the way",
-        help="The video passes through each of these at its time. Strength 1 holds it fully, 0 leaves it out.",
-        widget=Rows(
-            columns=(
-                Column(key="image", label="Picture", kind="picture"),
-                Column(key="second", label="At second", kind="number", start=1.0, low=0.1),
-                STRENGTH,
-            ),
-            add="Add pictures",
-        ),
         place="along",
+        add="Add pictures",
+        columns={"image": "Picture", "second": "At second"},
+        begins=1.0,
         shown=lambda values: VARIANTS[values["model"]].guides_ahead or bool(values["frames"]),
     ),
-    Control(
-        field="end_frame",
+    "end_frame": Row(
         label="Last picture",
-        help="The video ends on this one.",
-        widget=Rows(
-            columns=(Column(key="image", label="Picture", kind="picture"), STRENGTH), add="Add the end", single=True
-        ),
         place="along",
+        add="Add the end",
+        columns={"image": "Picture"},
         shown=lambda values: VARIANTS[values["model"]].guides_ahead or bool(values["end_frame"]),
     ),
-    Control(
-        field="prompts",
+    "prompts": Row(
         label="Then",
-        help="From its second on, a sentence replaces the one above.",
-        widget=Rows(
-            columns=(
-                Column(key="second", label="From second", kind="number", start=1.2),
-                Column(key="text", label="What happens then", kind="text"),
-            ),
-            add="Add a sentence",
-        ),
         place="along",
+        add="Add a sentence",
+        columns={"second": "From second", "text": "What happens then"},
+        begins=1.2,
     ),
-    Control(
-        field="model",
-        label="Model",
-        help="The mini models come with FramePack and run anywhere; the others have 13 billion parameters, and their "
-        "weights' licence does not apply in the EU, the UK and South Korea.",
-        widget=Choice(choices=tuple((f"{row.name}: {row.title}", row.name) for row in VARIANTS.values())),
-        place="video",
+    "model": Row(label="Model", place="video", titles={name: f"{name}: {row.title}" for name, row in VARIANTS.items()}),
+    "seconds": Row(label="Length in seconds", place="video"),
+    "motion": Row(label="Motion", place="video"),
+    "consistency": Row(label="Consistency", place="video"),
+    "seed": Row(label="Seed", place="video"),
+    "steps": Row(label="Steps", place="video"),
+    "guidance": Row(label="Guidance", place="video"),
+    "resolution": Row(
+        label="Resolution", place="video", shown=lambda values: not values["width"] and not values["height"]
     ),
-    Control(
-        field="seconds",
-        label="Length in seconds",
-        help="To the frame with the mini models, rounded to whole sections with the others.",
-        widget=Slide(low=1, high=60, step=0.1),
-        place="video",
-    ),
-    Control(
-        field="motion",
-        label="Motion",
-        help="0 is the model's own; less is calmer, more moves farther. Measured on mini, not tried on 13 B.",
-        widget=Slide(low=-1, high=1, step=0.1),
-        place="video",
-    ),
-    Control(
-        field="consistency",
-        label="Consistency",
-        help="1 is the model's own; more holds closer to the start picture. Measured on mini, not tried on 13 B.",
-        widget=Slide(low=0, high=2, step=0.1),
-        place="video",
-    ),
-    Control(
-        field="seed",
-        label="Seed",
-        help="The same one gives the same video.",
-        widget=Whole(),
-        place="video",
-    ),
-    Control(
-        field="steps",
-        label="Steps",
-        help="Denoising steps a section: more are finer and slower.",
-        widget=Slide(low=1, high=60, step=1),
-        place="video",
-    ),
-    Control(
-        field="guidance",
-        label="Guidance",
-        help="How closely the video follows the sentence; costs no time.",
-        widget=Slide(low=0, high=32, step=0.1),
-        place="video",
-    ),
-    Control(
-        field="resolution",
-        label="Resolution",
-        help="As a square's side.",
-        widget=Whole(placeholder="auto"),
-        place="video",
-        shown=lambda values: not values["width"] and not values["height"],
-    ),
-    Control(
-        field="width",
-        label="Width",
-        help="A multiple of 16.",
-        widget=Whole(placeholder="auto"),
-        place="video",
-        shown=lambda values: not values["resolution"],
-    ),
-    Control(
-        field="height",
-        label="Height",
-        help="A multiple of 16.",
-        widget=Whole(placeholder="auto"),
-        place="video",
-        shown=lambda values: not values["resolution"],
-    ),
-    Control(
-        field="output.format",
+    "width": Row(label="Width", place="video", shown=lambda values: not values["resolution"]),
+    "height": Row(label="Height", place="video", shown=lambda values: not values["resolution"]),
+    "output.format": Row(
         label="File format",
-        help="Of the file to keep. The page plays them all, and hands out the others as well.",
-        widget=Choice(choices=tuple((f"{name}: {row.description}", name) for name, row in FORMATS.items())),
         place="video",
+        more="The page plays them all, and hands out the others as well.",
+        titles={name: f"{name}: {row.description}" for name, row in FORMATS.items()},
     ),
-    Control(
-        field="output.fps",
-        label="Frames a second",
-        help="The model thinks in 30; other rates are computed from it.",
-        widget=Number(),
-        place="advanced",
-    ),
-    Control(
-        field="output.crf",
-        label="Compression",
-        help="Smaller looks better and makes a larger file; 16 is hard to tell from perfect.",
-        widget=Slide(low=1, high=51, step=1),
-        place="advanced",
-        shown=lambda values: FORMATS[values["output.format"]].heeds_quality,
-    ),
-    Control(
-        field="output.live",
-        label="Show unsettled frames early",
-        help="Also plays frames that the next section still blends with its own.",
-        widget=Switch(),
-        place="advanced",
-    ),
-    Control(
-        field="output.mark",
-        label="Mark as made by AI",
-        help="Says so inside the file, for programs and for people. In the EU that is a duty.",
-        widget=Switch(),
-        place="advanced",
-    ),
-    Control(
-        field="window",
-        label="Window",
-        help="Latents a section. The published models were trained with 9.",
-        widget=Slide(low=1, high=33, step=1),
-        place="advanced",
-    ),
-    Control(
-        field="length",
+    "output.fps": Row(label="Frames a second"),
+    "output.crf": Row(label="Compression", shown=lambda values: FORMATS[values["output.format"]].heeds_quality),
+    "output.live": Row(label="Show unsettled frames early"),
+    "output.mark": Row(label="Mark as made by AI"),
+    "window": Row(label="Window"),
+    "length": Row(
         label="What the length means",
-        help="The model's own way, the seconds to the frame, or whole sections as the published application has it.",
-        widget=Choice(choices=(("the model's own", ""), ("to the frame", "exact"), ("whole sections", "sections"))),
-        place="advanced",
+        titles={"": "the model's own", "exact": "to the frame", "sections": "whole sections"},
     ),
-    Control(
-        field="cfg",
-        label="CFG",
-        help="Any value but 1 uses the negative sentence too and doubles the time.",
-        widget=Slide(low=0, high=10, step=0.1),
-        place="advanced",
-    ),
-    Control(
-        field="cfg_rescale",
-        label="CFG rescale",
-        help="Draws the contrast back that a high CFG adds.",
-        widget=Slide(low=0, high=1, step=0.01),
-        place="advanced",
-        shown=lambda values: values["cfg"] != 1,
-    ),
-    Control(
-        field="sampler",
-        label="Sampler",
-        help="How noise becomes a video; unipc is what the published system uses.",
-        widget=Choice(choices=tuple((name, name) for name in ("unipc", "unipc-bh2", "dpm++2m", "euler"))),
-        place="advanced",
-    ),
-    Control(
-        field="shift",
-        label="Shift",
-        help="How far the steps lean towards noise; empty goes by the size. Few-step LoRAs want 15 to 17.",
-        widget=Number(),
-        place="advanced",
-    ),
-    Control(
-        field="cache",
-        label="Cache",
-        help="Skips work that hardly changes: up to twice as fast, slightly different, hands suffer first.",
-        widget=Choice(choices=(("none", "none"), ("teacache", "teacache"), ("first-block", "first-block"))),
-        place="advanced",
-    ),
-    Control(
-        field="cache_threshold",
-        label="Cache threshold",
-        help="How much change it lets pass: more is faster and rougher.",
-        widget=Slide(low=0, high=1, step=0.01),
-        place="advanced",
-        shown=lambda values: values["cache"] != "none",
-    ),
-    Control(
-        field="loras",
-        label="LoRAs",
-        help="Styles and movements learned on top of a model; they have to be made for the one chosen above.",
-        widget=Rows(
-            columns=(
-                Column(key="file", label="File", kind="lora"),
-                Column(key="strength", label="Strength", kind="number", start=1, low=-4, high=4, step=0.05),
-            ),
-            add="Add a LoRA",
-        ),
-        place="advanced",
-    ),
-)
+    "cfg": Row(label="CFG"),
+    "cfg_rescale": Row(label="CFG rescale", shown=lambda values: values["cfg"] != 1),
+    "sampler": Row(label="Sampler"),
+    "shift": Row(label="Shift"),
+    "cache": Row(label="Cache"),
+    "cache_threshold": Row(label="Cache threshold", shown=lambda values: values["cache"] != "none"),
+    "loras": Row(label="LoRAs", add="Add a LoRA"),
+}
+"""In the order of the page; fields without a row come after these."""
+
+
+def controls_of(model: type[Model]) -> tuple[Control, ...]:
+    """A control for each field of the model that someone chooses."""
+    fields = {one.name: one for one in fields_of(model) if one.name not in CHOSEN_BY_THE_SERVICE}
+    order = [*(name for name in ROWS if name in fields), *(name for name in fields if name not in ROWS)]
+    return tuple(control_of(fields[name], ROWS.get(name) or Row(label=called(name))) for name in order)
+
+
+def control_of(one: RequestField, row: Row) -> Control:
+    """The control of a field."""
+    told = f"{one.summary} {row.more}".strip()
+    widget = widget_of(one, row)
+    return Control(field=one.name, label=row.label, help=told, widget=widget, place=row.place, shown=row.shown)
+
+
+def called(name: str) -> str:
+    """A field's name as a label."""
+    return name.rpartition(".")[2].replace("_", " ").capitalize()
+
+
+def widget_of(one: RequestField, row: Row) -> Widget:
+    """What a field is chosen with, by its type and bounds."""
+    if issubclass(one.kind, PictureOfRequest):
+        return Picture()
+    if issubclass(one.kind, Model):
+        return Rows(columns=columns_of(one.kind, row), add=row.add, single=not one.many)
+    if one.choices:
+        none = ("",) if one.default is None else ()
+        return Choice(choices=tuple((row.titles.get(name, name), name) for name in (*none, *one.choices)))
+    if one.kind is bool:
+        return Switch()
+    if one.kind not in (int, float):
+        return Text(lines=row.lines, placeholder=row.placeholder)
+    ends = one.usual or (one.low, one.high)
+    if one.default is None or ends[0] is None or ends[1] is None or ends[1] - ends[0] > WIDE:
+        return Whole(placeholder="auto" if one.default is None else "") if one.kind is int else Number()
+    return Slide(low=ends[0], high=ends[1], step=step_of(one, ends[1] - ends[0]))
+
+
+def step_of(one: RequestField, span: float) -> float:
+    """How far a slider goes at a time."""
+    if one.kind is int:
+        return 1
+    return 0.01 if span <= FINE else 0.1
+
+
+def columns_of(model: type[Model], row: Row) -> tuple[Column, ...]:
+    """The cells of a list's rows."""
+    kinds: dict[type, Literal["picture", "number", "text", "lora"]] = {PictureOfRequest: "picture", str: "text"}
+    return tuple(
+        Column(
+            key=one.name,
+            label=row.columns.get(one.name, called(one.name)),
+            kind="number" if one.kind in (int, float) else kinds.get(one.kind, "lora"),
+            start=(row.begins if one.required else one.default) if one.kind in (int, float) else "",
+            low=one.low or 0,
+            high=one.high or 0,
+            step=0.05 if one.high is not None and one.high < 10 else 0.1,
+        )
+        for one in fields_of(model)
+    )
+
+
+CONTROLS = controls_of(GenerationRequest)
 BY_FIELD = {control.field: control for control in CONTROLS}
