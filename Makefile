@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 # PyTorch's CUDA build, 0.6 GB, and the card that is not there are put here.
 FAKE_GPU_HOME ?= $(HOME)/.cache/framepack-fake-gpu
 
-.PHONY: demo test proof fake-gpu audit lint install clean
+.PHONY: demo test proof fake-gpu audit lint reference install clean
 
 demo: $(INSTALLED)
 	$(BIN)/framepack generate examples/harbour.jpg --prompt "the camera pans left" --seconds 1.2 --output outputs/demo.mp4 --overwrite
@@ -37,6 +37,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+reference: $(INSTALLED)
+	$(BIN)/python -m framepack.app.reference > docs/reference.md
 
 install: $(INSTALLED)
 

@@ -68,7 +68,7 @@ def fields_of(model: type[Model], before: str = "") -> Iterator[RequestField]:
     for name, info in model.model_fields.items():
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         kinds = [kind for kind in kinds_of(info.annotation) if kind is not type(None)]
-        kind = next((kind for kind in kinds if kind is not tuple), str)
+        kind = next((kind for kind in kinds if kind is not tuple), float)
         kind = type(get_args(kind)[0]) if get_origin(kind) is Literal else kind
         if issubclass(kind, Model) and "x-form" not in extra:
             yield from fields_of(kind, f"{before}{name}.")

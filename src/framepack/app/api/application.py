@@ -30,7 +30,7 @@ from framepack.jobs.batch import BatchMistake
 from framepack.jobs.job import UnknownJob, WrongState
 from framepack.jobs.run import disk_is_full
 from framepack.pipeline.presets import PresetExists, UnknownPreset
-from framepack.spec.model import explain
+from framepack.spec.model import Model, explain
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
@@ -48,19 +48,22 @@ PRESET_HELP = "Name of a preset: its settings hold where the request says nothin
 
 
 class Application(FastAPI):
-    """FastAPI whose schema also has the bodies that are read off the event loop (`bodies`)."""
+    """FastAPI whose schema also has the bodies that are read off the event loop (`bodies`): `request` and a batch."""
+
+    def __init__(self, *, request: type[Model] = GenerationRequest, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._request = request
 
     def openapi(self) -> dict[str, Any]:
         """See FastAPI."""
-        first = self.openapi_schema is None
+        if self.openapi_schema is not None:
+            return self.openapi_schema
         schema = super().openapi()
-        for model in (GenerationRequest, Batch) if first else ():
+        known = schema.setdefault("components", {}).setdefault("schemas", {})
+        for model in (self._request, Batch):
             described = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            known = schema.setdefault("components", {}).setdefault("schemas", {})
             known |= {**described.pop("$defs", {}), model.__name__: described}
-        if first:
-            request = known["GenerationRequest"]["properties"]
-            request["preset"] = {"type": "string", "description": PRESET_HELP}
+        known[self._request.__name__]["properties"]["preset"] = {"type": "string", "description": PRESET_HELP}
         return schema
 
 

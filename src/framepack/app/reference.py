@@ -1,0 +1,70 @@
+"""docs/reference.md, made of the request's fields: `python -m framepack.app.reference > docs/reference.md`."""
+
+from pathlib import Path
+
+from framepack.spec.fields import RequestField, fields_of
+from framepack.spec.model import Model
+from framepack.spec.parts import EndFrame, GuideFrame, Lora, TimedPrompt
+from framepack.spec.picture import Picture
+from framepack.spec.request import GenerationRequest
+
+HEAD = """# A request's fields
+
+The same in Python, over HTTP, in a batch's tables and as options of `framepack generate`, `plan` and `presets save`. A
+dot leads into a part: `output.crf` is a column of a table, and `{"output": {"crf": 20}}` over HTTP. Made by
+`make reference`; `tests/app/test_one_field.py` says when it is not current.
+"""
+PARTS: dict[str, type[Model]] = {
+    "A picture": Picture,
+    "A guide frame, one of `frames`": GuideFrame,
+    "The `end_frame`": EndFrame,
+    "A timed prompt, one of `prompts`": TimedPrompt,
+    "A LoRA, one of `loras`": Lora,
+}
+KINDS: dict[type, str] = {
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    str: "text",
+    Path: "file",
+    Picture: "picture",
+    GuideFrame: "guide frame",
+    EndFrame: "end frame",
+    TimedPrompt: "timed prompt",
+    Lora: "LoRA",
+}
+
+
+def reference(model: type[Model]) -> str:
+    """The whole page: the request, then its parts, which on a command line are written in one text."""
+    parts = (f"\n## {title}\n\n{table(part, options=False)}" for title, part in PARTS.items())
+    return f"{HEAD}\n{table(model)}{''.join(parts)}"
+
+
+def table(model: type[Model], *, options: bool = True) -> str:
+    """A row for each field; `options`: with a column for those of the command line."""
+    names = ["field", *["option"] * options, "type", "may be", "default", "what it does"]
+    rows = [names, ["---"] * len(names), *(cells(field, options=options) for field in fields_of(model))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def cells(field: RequestField, *, options: bool) -> list[str]:
+    """A field's row."""
+    typed = ["" if field.required else " ".join(f"`{option}`" for option in field.options)] if options else []
+    kind = KINDS.get(field.kind, field.kind.__name__) + "s" * field.many
+    range_ = field.range.replace("|", ", ") if field.choices else field.range and f"`{field.range}`"
+    unsaid = "" if field.required or field.follows else written(field.default)
+    return [f"`{field.name}`", *typed, kind, range_, unsaid, field.help.replace("\n\n", "<br>")]
+
+
+def written(value: object) -> str:
+    """A default as one writes it; nothing for none."""
+    if isinstance(value, tuple):
+        return "/".join(map(written, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    print(reference(GenerationRequest), end="")  # noqa: T201
