@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from exiftool import says_made_by_ai
 from PIL import Image
-from typer.main import get_command
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
@@ -18,7 +17,6 @@ from fake_generator import ask
 import framepack
 from framepack.app.cli import main as cli
 from framepack.app.cli import models as cli_models
-from framepack.app.cli.request import OPTIONS
 from framepack.app.service.sheets import make_sheet
 from framepack.media.image import load_image
 from framepack.media.metadata import read_metadata
@@ -206,11 +204,6 @@ def test_settings_come_out_of_a_single_frame_too_and_a_strangers_file_cannot_nam
         request_like(evil)
     with pytest.raises(ValueError, match="carries no FramePack settings"):
         request_like(video(tmp_path / "plain.mkv"))
-
-
-def test_like_knows_the_option_of_every_setting():
-    options = {parameter.name for parameter in get_command(cli.app).commands["generate"].params}
-    assert {OPTIONS.get(field, field) for field in GenerationRequest.model_fields} <= options
 
 
 @pytest.mark.parametrize(

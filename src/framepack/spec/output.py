@@ -26,14 +26,17 @@ class OutputSettings(Model):
     Where nobody says it: a dated name in the outputs folder.
     """
     format: Format = "mp4"
-    """Format of the file to keep; that of its name, where it has one."""
+    """Format of the file to keep.
+
+    That of its name, where it has one.
+    """
     crf: Annotated[int, Field(ge=1, le=51)] = 16
     """Compression of mp4, webm and webp: smaller looks better and makes a larger file; 16 is hard to tell from perfect.
 
     On x264's scale.
     """
     fps: Annotated[float, Field(ge=1, le=120)] = 30.0
-    """Frames a second of the file. The model thinks in 30; other rates are computed from it."""
+    """Rate of the file. The model thinks in 30 frames a second; other rates are computed from it."""
     live: bool = True
     """Also plays, after each section, frames that the next section still blends with its own."""
     overwrite: bool = False

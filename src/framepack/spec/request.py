@@ -42,7 +42,7 @@ class GenerationRequest(Model):
     image: PictureFile
     """The picture the video starts with."""
     prompt: Annotated[Text, Field(json_schema_extra=option("--prompt", "-p"))] = ""
-    """What happens. One sentence about the movement works best; what the picture shows need not be said."""
+    """What happens, in one sentence about the movement; what the picture shows need not be said."""
     negative_prompt: Annotated[Text, Field(json_schema_extra=option("--negative"))] = ""
     """What should not happen; used where cfg is not 1."""
     model: Annotated[str, one_of(VARIANTS), Field(json_schema_extra=option(follows=True, enum=list(VARIANTS)))] = (
@@ -83,11 +83,11 @@ class GenerationRequest(Model):
     window: Annotated[int, Field(ge=1, le=33)] = 9
     """Latents a section. The published models were trained with 9."""
     width: Side = None
-    """Pixels, a multiple of 16; together with the height."""
+    """Pixels, a multiple of 16, together with the height."""
     height: Side = None
-    """Pixels, a multiple of 16; together with the width."""
+    """Pixels, a multiple of 16, together with the width."""
     resolution: Annotated[int | None, Field(ge=SMALLEST_BASE, le=LARGEST_BASE, multiple_of=MULTIPLE)] = None
-    """Side of the square whose area the video gets, in the picture's own shape.
+    """As a square's side: the video gets its area, in the picture's own shape.
 
     Where nobody says a size: 160 for mini, else 640.
     """
@@ -115,7 +115,7 @@ class GenerationRequest(Model):
         tuple[GuideFrame, ...],
         Field(max_length=FRAMES_MOST, json_schema_extra=option("--frame", form="FILE@SECONDS[:STRENGTH]")),
     ] = ()
-    """Pictures on the way: the video passes through each at its time. Strength 1 holds it fully, 0 leaves it out."""
+    """The video passes through each of these pictures at its time. Strength 1 holds it fully, 0 leaves it out."""
     end_frame: Annotated[EndFrame | None, Field(json_schema_extra=option(form="FILE[:STRENGTH]"))] = None
     """The picture the video ends on."""
     prompts: Annotated[
@@ -125,7 +125,7 @@ class GenerationRequest(Model):
     loras: Annotated[
         tuple[Lora, ...], Field(max_length=LORAS_MOST, json_schema_extra=option("--lora", form="FILE[:STRENGTH]"))
     ] = ()
-    """LoRAs, which are styles and movements learned on top of a model; they have to be made for the model used."""
+    """Styles and movements learned on top of a model; they have to be made for the model that is used."""
     output: OutputSettings = Field(default_factory=OutputSettings)
     """The file to write."""
 

@@ -14,7 +14,8 @@ h3 { margin: 2rem 0 0; font: 600 1rem/1.5 ui-monospace, monospace; }
 p { margin: .3rem 0; white-space: pre-line; }
 table { border-collapse: collapse; margin: .5rem 0; width: 100%; }
 th, td { border-top: 1px solid #8886; padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top; }
-td:first-child { font-family: ui-monospace, monospace; }
+td:first-child { width: 12rem; font-family: ui-monospace, monospace; }
+td:nth-child(2) { width: 18rem; }
 """
 POLICY = "default-src 'none'; frame-ancestors 'none'; style-src 'sha256-{}'".format(
     base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -37,7 +38,7 @@ def page(openapi: Schema) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}: HTTP API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
         f'<h1>{title}: HTTP API</h1><p>The same for programs: <a href="/api/openapi.json">/api/openapi.json</a>. '
-        f'Every error is a <a href="#ErrorAnswer">ErrorAnswer</a>.</p>{routes}<h2>Objects</h2>{objects}</body></html>'
+        f'Every error is an <a href="#ErrorAnswer">ErrorAnswer</a>.</p>{routes}<h2>Objects</h2>{objects}</body></html>'
     )
 
 

@@ -11,8 +11,6 @@ import typer
 
 from framepack.app.cli.jobs import Outputs, folders_of, line, open_store
 from framepack.app.cli.service import (
-    RAM_LIMIT,
-    VRAM_LIMIT,
     Attention,
     Device,
     Dtype,
@@ -21,7 +19,9 @@ from framepack.app.cli.service import (
     Offline,
     Preserve,
     Preset,
+    RamLimit,
     VaeTiling,
+    VramLimit,
     checked_limits,
     crew_of,
     given,
@@ -54,8 +54,8 @@ def batch(
     device: Device = None,
     models_dir: ModelsDir = None,
     dtype: Dtype = "auto",
-    vram_limit: Annotated[str | None, typer.Option(help=VRAM_LIMIT)] = None,
-    ram_limit: Annotated[str | None, typer.Option(help=RAM_LIMIT)] = None,
+    vram_limit: VramLimit = None,
+    ram_limit: RamLimit = None,
     preserve: Preserve = None,
     attention: Attention = "auto",
     vae_tiling: VaeTiling = "never",

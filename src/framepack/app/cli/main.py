@@ -14,12 +14,13 @@ from framepack.app.cli.presets import presets_app
 from framepack.app.cli.request import EDITS, NOT_PLANNED, PLAN, request_of, with_request
 from framepack.app.cli.run import run
 from framepack.app.cli.service import (
-    RAM_LIMIT,
-    VRAM_LIMIT,
+    Attention,
     Dtype,
     Offline,
     Preserve,
     Preset,
+    RamLimit,
+    VramLimit,
     checked_limits,
     given,
     serve,
@@ -68,11 +69,9 @@ def generate(
     asked: dict[str, Any],
     dtype: Dtype = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    attention: Annotated[
-        str, typer.Option(help="auto, sdpa, sdpa-chunked, or flash-attn, sage, xformers where installed.")
-    ] = "auto",
-    vram_limit: Annotated[str | None, typer.Option(help=VRAM_LIMIT)] = None,
-    ram_limit: Annotated[str | None, typer.Option(help=RAM_LIMIT)] = None,
+    attention: Attention = "auto",
+    vram_limit: VramLimit = None,
+    ram_limit: RamLimit = None,
     preserve: Preserve = None,
     vae_tiling: Annotated[
         str, typer.Option(help="VAE tiles, which leave faint seams: never, allow (where nothing else fits) or always.")

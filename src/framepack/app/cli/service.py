@@ -20,18 +20,20 @@ Preset = Annotated[
 ]
 Preserve = Annotated[str | None, typer.Option(help="GPU memory to leave free for the work itself, such as 6GB.")]
 Attention = Annotated[
-    Literal["auto", "sdpa", "sdpa-chunked", "flash-attn", "sage", "xformers"],
-    typer.Option(help="What computes attention; the last three where installed."),
+    str, typer.Option(help="auto, sdpa, sdpa-chunked, or flash-attn, sage, xformers where installed.")
 ]
+VramLimit = Annotated[
+    str | None,
+    typer.Option(
+        help="Use no more GPU memory than this, such as 6GB. Without a GPU: `plan` is for one of this size; work "
+        "passes its weights through so much RAM as if it were one, which saves nothing and is for tests."
+    ),
+]
+RamLimit = Annotated[str | None, typer.Option(help="Use no more RAM for weights; others stay on disk.")]
 VaeTiling = Annotated[
     Literal["never", "allow", "always"],
     typer.Option("--vae-tiling", help="VAE tiles, which leave faint seams; allow: where nothing else fits."),
 ]
-VRAM_LIMIT = (
-    "Use no more GPU memory than this, such as 6GB. Without a GPU: `plan` is for one of this size; work passes its "
-    "weights through so much RAM as if it were one, which saves nothing and is for tests."
-)
-RAM_LIMIT = "Use no more RAM for weights; others stay on disk."
 TARGET = "framepack.app.service.worker_target:make_generator"
 
 
@@ -94,8 +96,8 @@ def serve(
     device: Device = None,
     models_dir: ModelsDir = None,
     dtype: Dtype = "auto",
-    vram_limit: Annotated[str | None, typer.Option(help=VRAM_LIMIT)] = None,
-    ram_limit: Annotated[str | None, typer.Option(help=RAM_LIMIT)] = None,
+    vram_limit: VramLimit = None,
+    ram_limit: RamLimit = None,
     preserve: Preserve = None,
     attention: Attention = "auto",
     vae_tiling: VaeTiling = "never",
