@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from framepack.jobs.pool import Crew
     from framepack.jobs.rerun import Rerun
     from framepack.jobs.store import JobStore
+    from framepack.spec.picture import Picture
+    from framepack.spec.request import GenerationRequest
 
 LIMITS = ("vram_limit", "ram_limit")
 OF_WORKERS = ("device", "models_dir", "dtype", "attention", "vae_tiling", "offline", "in_process", *LIMITS)
@@ -67,34 +70,56 @@ def batch(
     One Ctrl-C stops: `framepack serve`, or the same command again, goes on with the jobs. Run once more it makes what
     is new in the batch, tries again what failed, and leaves what it has made.
     """
-    from framepack.app.cli.request import presets_of
     from framepack.app.service.models_here import not_here
-    from framepack.app.service.paths import adopt, check_files, check_output
     from framepack.app.settings import Settings
-    from framepack.jobs.batch import (
-        batch_name,
-        leaves,
-        make_requests,
-        parse_grid,
-        parse_setting,
-        put,
-        settings_of_grid,
-    )
-    from framepack.jobs.batch_files import read_batch, unused
-    from framepack.jobs.rerun import find_rerun
-    from framepack.spec.picture import Picture
-    from framepack.spec.plan import delivery
-    from framepack.spec.request import GenerationRequest
-    from framepack.spec.unheeded import unheeded
-    from framepack.spec.unknown import unknown_in
 
     own = given(context, OF_WORKERS)
     if detach and own:
         raise ValueError(f"leave out {', '.join(own)} with --detach: the service that does the work has its own")
+    wanted = wanted_of(source, setting or [], grid or [], preset, outputs)
+    models = models_dir or Settings.from_environment().models_dir
+    missing = dict.fromkeys(filter(None, (not_here(request.model, models) for request in wanted.requests)))
+    for note in missing if dry_run or detach else ():
+        print(f"note: {note}", file=sys.stderr)
+    if dry_run:
+        tell(wanted, source, models)
+        if others := given(context, (*OF_WORKERS, "preserve", "again", "detach")):
+            print(f"note: {', '.join(others)} would be heeded without --dry-run, which only checks and lists")
+        return
+    limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit)
+    machine = left_free(checked_limits(device, preserve=preserve).get("preserve"))
+    common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
+    crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)  # told before anything is queued
+    folders = folders_of(outputs)
+    if missing and not detach and not is_served(folders):  # a service that does the work may have it elsewhere
+        raise ValueError(next(iter(missing)))
+    store = open_store(folders)
+    name, jobs = put_in_queue(store, folders, wanted, source.stem, machine, again=again)
+    if not detach:
+        work_off(store, jobs, name, outputs, crew, own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The videos of a batch: requests, what tells them apart, and the sizes of the pictures looked at on the way."""
+
+    requests: "list[GenerationRequest]"
+    labels: list[str]
+    looked: "dict[Picture, tuple[int, int]]"
+
+
+def wanted_of(source: Path, setting: list[str], grid: list[str], preset: str | None, outputs: Path | None) -> Wanted:
+    """What a source makes with --set, --grid and --preset; ValueError, with its row, for what cannot be."""
+    from framepack.app.cli.request import presets_of
+    from framepack.app.service.paths import check_files
+    from framepack.jobs.batch import leaves, make_requests, parse_grid, parse_setting, put, settings_of_grid
+    from framepack.jobs.batch_files import read_batch, unused
+    from framepack.spec.request import GenerationRequest
+
     defaults: dict[str, object] = {} if preset is None else {"preset": preset}
-    for text in setting or []:
+    for text in setting:
         put(defaults, *parse_setting(text))
-    choices = [parse_grid(text) for text in grid or []]
+    choices = [parse_grid(text) for text in grid]
     varied = set[str]().union(*map(settings_of_grid, choices))
     if both := sorted(varied.intersection(leaves(defaults))):
         raise ValueError(f"{both[0]} is given for all and in --grid: keep one of the two")
@@ -114,44 +139,47 @@ def batch(
     requests, labels = make_requests(items, choices, resolve=partial(presets.resolve, paths=True), make=make)
     if (same := len(requests) - len({request.model_dump_json() for request in requests})) > 0:
         print(f"note: {same} of {len(requests)} videos are the same as others: change a setting", file=sys.stderr)
-    models = models_dir or Settings.from_environment().models_dir
-    missing = dict.fromkeys(filter(None, (not_here(request.model, models) for request in requests)))
-    for note in missing if dry_run or detach else ():
-        print(f"note: {note}", file=sys.stderr)
-    if dry_run:
-        for label, request in zip(labels, requests, strict=True):
-            check_output(request)
-            told = f"{request.model}, {delivery(request)}, seed {request.seed}, {request.prompt[:60]!r}"
-            print(f"{label or source.name}: {told}")
-            for note in (*unheeded(request), *unknown_in(request, models), *check_files(request, looked)):
-                print(f"{label}  note: {note}")
-        if others := given(context, (*OF_WORKERS, "preserve", "again", "detach")):
-            print(f"note: {', '.join(others)} would be heeded without --dry-run, which only checks and lists")
-        return
-    limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit)
-    machine = left_free(checked_limits(device, preserve=preserve).get("preserve"))
-    common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
-    crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)  # told before anything is queued
-    folders = folders_of(outputs)
-    if missing and not detach and not is_served(folders):  # a service that does the work may have it elsewhere
-        raise ValueError(next(iter(missing)))
-    store = open_store(folders)
-    adopted = [adopt(request, folders) for request in requests]
-    rerun = None if again else find_rerun(store, source.stem, adopted)
+    return Wanted(requests=list(requests), labels=list(labels), looked=looked)
+
+
+def tell(wanted: Wanted, source: Path, models: Path | None) -> None:
+    """Each video in a line, and what of it has no effect. ValueError for a file that is in the way."""
+    from framepack.app.service.paths import check_files, check_output
+    from framepack.spec.plan import delivery
+    from framepack.spec.unheeded import unheeded
+    from framepack.spec.unknown import unknown_in
+
+    for label, request in zip(wanted.labels, wanted.requests, strict=True):
+        check_output(request)
+        told = f"{request.model}, {delivery(request)}, seed {request.seed}, {request.prompt[:60]!r}"
+        print(f"{label or source.name}: {told}")
+        for note in (*unheeded(request), *unknown_in(request, models), *check_files(request, wanted.looked)):
+            print(f"{label}  note: {note}")
+
+
+def put_in_queue(
+    store: "JobStore", folders: "Folders", wanted: Wanted, stem: str, machine: dict[str, Any], *, again: bool
+) -> "tuple[str, list[Job]]":
+    """Queue what is new in the batch, and take up what an earlier run has left; its name and these jobs."""
+    from framepack.app.service.paths import adopt, check_output
+    from framepack.jobs.batch import batch_name
+    from framepack.jobs.rerun import find_rerun
+
+    adopted = [adopt(request, folders) for request in wanted.requests]
+    rerun = None if again else find_rerun(store, stem, adopted)
     known = rerun.jobs if rerun else {}
     new = [place for place in range(len(adopted)) if place not in known]
     for place in new:
         check_output(adopted[place])
-    name = rerun.name if rerun else batch_name(source.stem)
+    name = rerun.name if rerun else batch_name(stem)
     if rerun:
         print(going_on(rerun, len(new)))
     old = rerun.take_up(store, machine) if rerun else []
-    some, titles = [adopted[place] for place in new], [labels[place] for place in new]
+    some, titles = [adopted[place] for place in new], [wanted.labels[place] for place in new]
     jobs = store.submit(some, batch=name, labels=titles, machine=machine)
     if not rerun:
         print(f"queued {len(jobs)} jobs as batch {name}")
-    if not detach:
-        work_off(store, [*old, *jobs], name, outputs, crew, own)
+    return name, [*old, *jobs]
 
 
 def is_served(folders: "Folders") -> bool:

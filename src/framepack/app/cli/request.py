@@ -26,8 +26,8 @@ EDITS = (
 )
 """The end of `generate`'s help."""
 NOT_PLANNED = (
-    *("negative_prompt", "seed", "guidance", "cfg_rescale", "sampler", "cache_threshold", "work"),
-    *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark"),
+    *("negative_prompt", "seed", "guidance", "cfg_rescale", "sampler", "cache_threshold"),
+    *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark", "work"),
 )
 """Options of `generate` that have no say in its plan."""
 PLAN = "Tell how `generate` with the same options would do it, and what it would take; nothing is loaded or downloaded."
