@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from framepack import FramePack
-from framepack import GenerationRequest
+from framepack import FramePack, GenerationRequest
 from framepack.media.marks import MARKED
 from framepack.media.read import read_video
-from framepack.media.sheet import contact_sheet
-from framepack.media.sheet import save_png
+from framepack.media.sheet import contact_sheet, save_png
 
 HERE = Path(__file__).parent
 VOCABULARY = (
