@@ -91,9 +91,9 @@ def plan_download(variant: Variant, source: ModelSource) -> DownloadPlan:
         )
     check_connection()
     target = source.models_dir or source.cache_dir or Path(constants.HF_HUB_CACHE)
-    complete = {place.repository for place in locate(variant, source) if not place.missing}
+    complete = {place.repository.name for place in locate(variant, source) if not place.missing}
     wanted = repositories(variant, source.revision)
-    plans = tuple(_plan_one(repository, source, repository in complete) for repository in wanted)
+    plans = tuple(_plan_one(repository, source, repository.name in complete) for repository in wanted)
     return DownloadPlan(repositories=plans, target=target, free=shutil.disk_usage(_existing(target)).free)
 
 
