@@ -3,15 +3,13 @@ from operator import attrgetter
 import pytest
 import torch
 import torch.nn.functional as F
-from rig import Net, inputs, net
+from rig import Block, Net, inputs, net
 
-from framepack.memory.budget import Budget
-from framepack.memory.estimate import Speed, Stage, estimate, rehearsal_for, rehearse
+from framepack.memory.estimate import estimate, estimate_lease
 from framepack.memory.manager import MemoryManager
 from framepack.memory.units import split
 
 MB = 1 << 20
-SPEED = Speed(flops=1e12, copied=1e10)
 
 
 def meta(*shape):
@@ -27,7 +25,7 @@ def test_the_peak_is_what_is_alive_at_once():
         return third + 1
 
     source = meta(3, MB)
-    assert measure(work).activations == 6 * MB  # 3 + 3, then 3 + 1 + 1
+    assert estimate(work).activations == 6 * MB  # 3 + 3, then 3 + 1 + 1
     assert estimate(lambda: [source + 1, source + 1, source + 1]).activations == 9 * MB
     assert estimate(lambda: (source + 1).add_(1).view(-1)).activations == 3 * MB
 
@@ -51,68 +49,47 @@ def test_a_meta_run_counts_what_a_real_run_allocates():
 
 
 @pytest.mark.parametrize("room", [0.0, 0.5, 2.0])
-def test_a_rehearsal_says_what_the_performance_does(room):
+def test_a_lease_that_is_estimated_does_what_the_real_one_does(room):
     module = net()
     blocks = [unit.nbytes for unit in split(module, module.blocks, module.once).blocks]
     limit = 20_000 + 3 * max(blocks) + int(room * sum(blocks))
-    x, vector = inputs()
-
-    def add(memory, device):
-        for name in "ab":
-            memory.add(name, net().to(device), blocks=attrgetter("blocks"), once=attrgetter("once"))
-
-    shapes, there = net().to("meta"), [tensor.to("meta") for tensor in (x, vector)]
-    condition = estimate(lambda: shapes.condition(there[1]))
-    step = estimate(lambda: shapes(there[0], shapes.condition(there[1])))
-    stages = [
-        Stage(label="condition", module="a", once=True, cost=condition),
-        Stage(label="step", module="a", passes=3, cost=step),
-        Stage(label="other", module="b", cost=step),
-    ]
-
-    budget = Budget(device=torch.device("cpu"), vram_limit=limit, preserve=0)
-    forecasts = rehearse(rehearsal_for(budget, lambda memory: add(memory, "meta")), stages, SPEED)
-
-    real = MemoryManager("cpu", vram_limit=limit, preserve=0)
-    add(real, "cpu")
-    for stage, forecast in zip(stages, forecasts, strict=True):
-        with real.lease(stage.module, once=stage.once, activations=forecast.activations):
-            report = real.report()
-        assert forecast.weights == report.held
-        assert forecast.where == report.modules[stage.module].where
-        assert forecast.peak == report.held + forecast.activations <= limit
-    assert forecasts[1].seconds > 0
-
-
-def test_time_is_the_longer_of_computing_and_copying():
-    limit = 40_000
-    budget = Budget(device=torch.device("cpu"), vram_limit=limit, preserve=0)
     x, vector = (tensor.to("meta") for tensor in inputs())
-    module = net().to("meta")
-    cost = estimate(lambda: module(x, module.condition(vector)))
-    stage = Stage(label="step", module="a", passes=1000, cost=cost)
+    shapes = net().to("meta")
+    condition = estimate(lambda: shapes.condition(vector))
+    step = estimate(lambda: shapes(x, shapes.condition(vector)))
 
-    def forecast(speed):
-        memory = rehearsal_for(
-            budget,
-            lambda memory: memory.add("a", net().to("meta"), blocks=attrgetter("blocks"), once=attrgetter("once")),
-        )
-        return rehearse(memory, [stage], speed)[0]
+    def managers():
+        for device in ("meta", "cpu"):
+            memory = MemoryManager(device, vram_limit=limit, preserve=0)
+            for name in "ab":
+                memory.add(name, net().to(device), blocks=attrgetter("blocks"), once=attrgetter("once"))
+            yield memory
 
-    slow_copies, slow_sums = forecast(Speed(flops=1e15, copied=1e6)), forecast(Speed(flops=1e6, copied=1e15))
-    assert slow_copies.copied > 0
-    assert slow_copies.seconds == pytest.approx(slow_copies.copied / 1e6, rel=1e-3)
-    assert slow_sums.seconds > 10 * slow_copies.copied / 1e15
+    planned, real = managers()
+    for name, once, cost in (("a", True, condition), ("a", False, step), ("b", False, step), ("a", False, step)):
+        leased = estimate_lease(planned, name, once=once, workspace=cost.activations)
+        before = real.report().bytes_copied
+        with real.lease(name, once=once, activations=cost.activations):
+            report = real.report()
+        assert leased.held == {held: part.device for held, part in report.modules.items()}
+        assert leased.where == report.modules[name].where
+        assert leased.streamed == report.modules[name].streamed
+        assert leased.brought == report.bytes_copied - before
+        assert sum(leased.held.values()) + cost.activations <= limit
 
 
-def test_what_was_not_measured_is_unknown():
-    cost = estimate(lambda: torch.empty(8, 8, device="meta") @ torch.empty(8, 8, device="meta"))
-    memory = MemoryManager("meta", vram_limit=10_000_000)
-    memory.add("a", torch.nn.Linear(8, 8).to("meta"))
-    stage = Stage(label="step", module="a", cost=cost)
-    assert rehearse(memory, [stage], Speed(flops=1e9))[0].seconds is None  # its weights come at an unknown rate
-    assert rehearse(memory, [stage], Speed(flops=1e9))[0].seconds == cost.flops / 1e9  # they are there already
-    assert rehearse(memory, [stage], Speed(copied=1e9))[0].seconds is None
+def test_of_blocks_alike_two_are_run_and_the_others_counted():
+    with torch.device("meta"):
+        module, x, vectors = Net(), torch.empty(3, 4), 7 * [torch.empty(1, 48)]
+        module.blocks = torch.nn.ModuleList(Block(16, 64) for _ in vectors)
+    runs = []
+    for block in module.blocks:
+        block.up.register_forward_hook(lambda *_: runs.append(1))
+    every = estimate(lambda: module(x, vectors))
+    assert len(runs) == 7
+    assert estimate(lambda: module(x, vectors), list(module.blocks)) == every
+    assert len(runs) == 7 + 2
+    assert not any("forward" in vars(block) for block in module.blocks)
 
 
 def test_a_gelu_within_its_linear_makes_no_tensor():

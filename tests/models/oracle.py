@@ -7,6 +7,7 @@ import torch
 from diffusers import HunyuanVideoFramepackTransformer3DModel as Reference
 from torch import Tensor
 
+from framepack.models.hunyuan.blocks import PLAIN, Execution
 from framepack.models.hunyuan.config import TransformerConfig
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked as Ours
 from framepack.models.packing import ContextLatents, PackedTokens
@@ -139,8 +140,8 @@ def table(model: Ours, c: Case, timesteps: Tensor | None = None):
     return model.condition(steps, c.guidance, c.pooled, c.text, c.mask, c.image)
 
 
-def our_velocity(model: Ours, c: Case) -> Tensor:
-    return model(c.x, table(model, c).step(0), packed(model, c))
+def our_velocity(model: Ours, c: Case, execution: Execution = PLAIN) -> Tensor:
+    return model(c.x, table(model, c).step(0), packed(model, c), execution=execution)
 
 
 def distance(a: Tensor, reference: Tensor) -> float:

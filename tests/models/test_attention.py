@@ -181,8 +181,7 @@ def test_a_backend_is_used_by_every_block():
         calls.append(query.shape)
         return BACKENDS["sdpa"](query, key, value, bias)
 
-    ours.execution = Execution(attention=counting)
-    assert distance(our_velocity(ours, case()), plain) == 0
+    assert distance(our_velocity(ours, case(), Execution(attention=counting)), plain) == 0
     assert len(calls) == len(ours.blocks)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from framepack.pipeline.clip import ClipJoiner, crossfade, to_uint8
+from framepack.pipeline.clip import ClipJoiner, crossfade
 
 
 def clip(*values: float) -> torch.Tensor:
@@ -44,8 +44,3 @@ def test_picking_up_holds_what_a_join_would_have_held(grows: str):
     first.join(frames, 0, 5)
     second.hold(frames, 5)
     assert torch.equal(first.unsettled, second.unsettled)
-
-
-def test_pixels_are_truncated_as_the_public_application_does():
-    pixels = torch.tensor([-2.0, -1.0, 0.0, 0.999, 1.0, 3.0])
-    assert np.array_equal(to_uint8(pixels), [0, 0, 127, 254, 255, 255])

@@ -34,17 +34,8 @@ class Watched(Loader):
 
     peaks: dict[str, float]
 
-    def transformer(self, *args, **kwargs):
-        return self.watch("transformer", super().transformer(*args, **kwargs))
-
-    def text(self, *args, **kwargs):
-        return self.watch("text", super().text(*args, **kwargs))
-
-    def image(self):
-        return self.watch("image", super().image())
-
-    def vae(self):
-        return self.watch("vae", super().vae())
+    def load(self, name, **options):
+        return self.watch(name, super().load(name, **options))
 
     def watch(self, part: str, module: nn.Module):
         def note(_module: nn.Module, _inputs: object, output: object) -> None:

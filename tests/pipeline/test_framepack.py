@@ -17,6 +17,7 @@ from framepack.sampling import SAMPLERS
 from framepack.spec.events import Finished, Notice, SectionDone, StepDone
 from framepack.spec.variants import VARIANTS
 from framepack.weights.loader import Loader, choose_precision
+from framepack.weights.meta import MetaModels
 from framepack.weights.sources import ModelSource
 
 
@@ -38,7 +39,7 @@ def test_a_model_that_let_go_of_its_weights_makes_the_same_video_again(
     framepack = FramePack.load("mini", models_dir=tiny_models_dir, device="cpu")
     request = request_of(picture, tmp_path / "v.mp4")
     first = make(framepack, request, tmp_path / "a")
-    framepack.forget()
+    framepack.unload()
     assert framepack.memory.report().held == 0
     again = make(framepack, request, tmp_path / "b")
     assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
@@ -243,5 +244,6 @@ def test_a_trial_that_the_memory_does_not_suffice_for_tells_nothing(trial: str, 
 
     for name in ("block_rate", "conv_rate"):
         monkeypatch.setattr(calibrate, name, full if name == trial else lambda *_: 5.0)
-    speed, convolutions = calibrate.calibrate(None, torch.device("cpu"), streams=False)
-    assert (speed.flops, convolutions) == ((None, 5.0) if trial == "block_rate" else (5.0, None))
+    models = MetaModels.of(VARIANTS["mini"], ModelSource(), choose_precision("cpu"))
+    speed = calibrate.calibrate(models, torch.device("cpu"), streams=False)
+    assert (speed.flops, speed.conv) == ((None, 5.0) if trial == "block_rate" else (5.0, None))

@@ -8,7 +8,7 @@ from fake_hub import serve
 from huggingface_hub import constants
 from tiny_checkpoints import BASE, VISION
 
-from framepack.spec.variants import VARIANTS
+from framepack.spec.variants import VARIANTS, hunyuan
 from framepack.weights.hub import HubError, download, plan_download
 from framepack.weights.sources import ModelSource, list_models, require
 from framepack.weights.sums import SUMS, checksum, known_sum, read_sums
@@ -63,7 +63,7 @@ def test_a_download_into_the_cache_is_found_complete_and_right(source):
 def test_a_download_into_models_dir_has_its_layout(source, tmp_path):
     source = dataclasses.replace(source, models_dir=tmp_path / "models")
     download(plan_download(FRAMEPACK, source), source)
-    assert require(FRAMEPACK, source).base == tmp_path / "models" / BASE
+    assert require(FRAMEPACK, source)["base"] == tmp_path / "models" / BASE
     assert all(not v.problems and v.right > 0 and v.unknown == 0 for v in verify(FRAMEPACK, source))
     assert plan_download(FRAMEPACK, source).to_fetch == 0
 
@@ -83,14 +83,14 @@ def test_what_is_there_is_not_fetched_again(hub, source):
     hub.fetched.clear()
     f1 = VARIANTS["framepack-f1"]
     plan = plan_download(f1, source)
-    assert {p.repository.repo for p in plan.repositories if p.to_fetch} == {f1.transformer}
+    assert {p.repository.repo for p in plan.repositories if p.to_fetch} == {f1.main}
     download(plan, source)
-    assert all(name.startswith(f1.transformer) for name in hub.fetched)
+    assert all(name.startswith(f1.main) for name in hub.fetched)
 
 
 def test_a_damaged_download_is_found_by_its_checksum(source):
     download(plan_download(FRAMEPACK, source), source)
-    file = require(FRAMEPACK, source).transformer / "diffusion_pytorch_model-00002-of-00003.safetensors"
+    file = require(FRAMEPACK, source)["transformer"] / "diffusion_pytorch_model-00002-of-00003.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.resolve().write_bytes(content)
@@ -104,7 +104,7 @@ def test_where_the_hubs_checksums_leave_no_trace_a_download_keeps_them(hub, sour
     hub.entity_tags = False
     source = dataclasses.replace(source, models_dir=tmp_path / "models")
     download(plan_download(FRAMEPACK, source), source)
-    folder = require(FRAMEPACK, source).transformer
+    folder = require(FRAMEPACK, source)["transformer"]
     assert read_sums(folder / SUMS).keys() == {file.name for file in folder.iterdir() if file.is_file()} - {SUMS}
     assert all(not v.problems and v.unknown == 0 for v in verify(FRAMEPACK, source))
     weights = folder / "diffusion_pytorch_model-00001-of-00003.safetensors"
@@ -128,7 +128,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(hub, source):
 
 
 def test_a_repository_that_is_not_there_is_named(source):
-    variant = dataclasses.replace(FRAMEPACK, transformer="nobody/nothing")
+    variant = dataclasses.replace(FRAMEPACK, repositories=hunyuan("nobody/nothing"))
     with pytest.raises(HubError, match="nobody/nothing is not on"):
         plan_download(variant, source)
 

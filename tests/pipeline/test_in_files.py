@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from framepack.memory import Budget
-from framepack.pipeline import foresight
-from framepack.pipeline.foresight import stay_in_files
+from framepack.models.families import FAMILIES
+from framepack.pipeline import in_files
+from framepack.pipeline.in_files import stay_in_files
 
+FAMILY = FAMILIES["hunyuan"]
 SIZES = {"text": 16, "image": 1, "vae": 1, "transformer": 26}
 
 
@@ -21,14 +23,14 @@ SIZES = {"text": 16, "image": 1, "vae": 1, "transformer": 26}
     ],
 )
 def test_the_sum_decides_and_the_text_encoders_stay_first(spare: int, stay: set[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(foresight, "spare_ram", lambda: spare)
+    monkeypatch.setattr(in_files, "spare_ram", lambda: spare)
     budget = Budget(device=torch.device("cpu"))
-    assert stay_in_files(budget, SIZES) == stay
-    assert stay_in_files(budget, SIZES, changed=True) == stay - {"transformer"}
+    assert stay_in_files(FAMILY, budget, SIZES) == stay
+    assert stay_in_files(FAMILY, budget, SIZES, changed=True) == stay - {"transformer"}
 
 
 def test_under_a_limit_both_stay(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(foresight, "spare_ram", lambda: 1000)
+    monkeypatch.setattr(in_files, "spare_ram", lambda: 1000)
     budget = Budget(device=torch.device("cpu"), ram_limit=1000)
-    assert stay_in_files(budget, SIZES) == {"text", "transformer"}
-    assert stay_in_files(budget, SIZES, changed=True) == {"text"}
+    assert stay_in_files(FAMILY, budget, SIZES) == {"text", "transformer"}
+    assert stay_in_files(FAMILY, budget, SIZES, changed=True) == {"text"}

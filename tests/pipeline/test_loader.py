@@ -31,9 +31,9 @@ def damaged(tiny_models_dir, tmp_path):
 
 
 def test_every_part_loads_and_fits_the_others(loader):
-    text, image = loader.text().encode("a ball"), loader.image().encode(np.zeros((32, 48, 3), np.uint8))
-    latent = loader.vae().encode(np.zeros((1, 32, 48, 3), np.uint8))
-    table = loader.transformer().condition(
+    text, image = loader.load("text").encode("a ball"), loader.load("image").encode(np.zeros((32, 48, 3), np.uint8))
+    latent = loader.load("vae").encode(np.zeros((1, 32, 48, 3), np.uint8))
+    table = loader.load("transformer").condition(
         torch.tensor([1000.0]), torch.tensor([10000.0]), text.pooled, text.text, None, image
     )
     assert latent.shape == (1, 16, 1, 4, 6)
@@ -43,7 +43,7 @@ def test_every_part_loads_and_fits_the_others(loader):
 def test_transformer_weights_are_the_files(loader, tiny_models_dir):
     from safetensors.torch import load_file
 
-    state = loader.transformer().state_dict()
+    state = loader.load("transformer").state_dict()
     for file in (tiny_models_dir / FRAMEPACK.main).glob("*.safetensors"):
         assert all(torch.equal(state.pop(name), tensor) for name, tensor in load_file(file).items())
     assert not state
@@ -53,8 +53,8 @@ def test_transformer_weights_are_the_files(loader, tiny_models_dir):
 def test_text_encoders_in_their_files_hear_the_same(tiny_models_dir, dtype):
     dtypes = Precision(transformer=torch.float32, encoders=dtype, vae=torch.float32)
     loader = Loader(FRAMEPACK, ModelSource(models_dir=tiny_models_dir), dtypes)
-    truth, files, memory = loader.text().encode("a ball"), {}, MemoryManager("cpu", ram_limit=1 << 40)
-    memory.add("text", lambda: loader.text(files), files=files, blocks=lambda text: text.blocks)
+    truth, files, memory = loader.load("text").encode("a ball"), {}, MemoryManager("cpu", ram_limit=1 << 40)
+    memory.add("text", lambda: loader.load("text", files=files), files=files, blocks=lambda text: text.blocks)
     with memory.lease("text") as text:
         assert {p.dtype for p in text.parameters()} == {dtype}
         heard = text.encode("a ball")
@@ -66,10 +66,10 @@ def test_text_encoders_in_their_files_hear_the_same(tiny_models_dir, dtype):
 
 
 def test_sizes_are_known_before_anything_is_read(loader):
-    text, sizes = loader.text(), loader.sizes()
+    text, sizes = loader.load("text"), loader.sizes()
     for part in ("transformer", "vae"):
-        assert sizes[part] == sum(p.nbytes for p in getattr(loader, part)().parameters()), part
-    assert sizes["image"] >= sum(p.nbytes for p in loader.image().parameters())
+        assert sizes[part] == sum(p.nbytes for p in loader.load(part).parameters()), part
+    assert sizes["image"] >= sum(p.nbytes for p in loader.load("image").parameters())
     unread = sizes["text"] - sum(p.nbytes for p in text.parameters())
     layer = sum(p.nbytes for p in text.llama.layers[0].parameters())
     assert 2 * layer <= unread < 3 * layer  # Llama's last layers and its norm
@@ -79,8 +79,8 @@ def test_each_part_gets_its_own_dtype(tiny_models_dir):
     dtypes = Precision(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float32)
     loader = Loader(FRAMEPACK, ModelSource(models_dir=tiny_models_dir), dtypes)
     for part, dtype in {"transformer": torch.bfloat16, "text": torch.float16, "image": torch.float16}.items():
-        assert {p.dtype for p in getattr(loader, part)().parameters()} == {dtype}, part
-    assert {p.dtype for p in loader.vae().parameters()} == {torch.float32}
+        assert {p.dtype for p in loader.load(part).parameters()} == {dtype}, part
+    assert {p.dtype for p in loader.load("vae").parameters()} == {torch.float32}
 
 
 def test_a_gpu_gets_the_public_applications_dtypes():
@@ -107,14 +107,14 @@ def test_float32_is_for_everything_and_another_dtype_for_the_transformer():
 def test_nothing_is_looked_for_before_it_is_needed(tmp_path):
     loader = Loader(FRAMEPACK, ModelSource(models_dir=tmp_path, cache_dir=tmp_path), FLOAT32)
     with pytest.raises(MissingModelError, match="not complete"):
-        loader.vae()
+        loader.load("vae")
 
 
 def test_another_architecture_is_refused_by_name(damaged):
     config = damaged.models_dir / FRAMEPACK.main / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"_class_name": "WanTransformer3DModel"}))
     with pytest.raises(CheckpointError, match=r"names the class 'WanTransformer3DModel', known are"):
-        Loader(FRAMEPACK, damaged, FLOAT32).transformer()
+        Loader(FRAMEPACK, damaged, FLOAT32).load("transformer")
 
 
 @pytest.mark.parametrize("change", [{"num_layers": 2}, {"num_layers": "two"}, {"colour": 1}, {"qk_norm": None}])
@@ -122,7 +122,7 @@ def test_a_config_that_does_not_fit_the_weights_is_a_checkpoint_error(damaged, c
     config = damaged.models_dir / FRAMEPACK.main / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | change))
     with pytest.raises(CheckpointError, match="FramePackI2V_HY"):
-        Loader(FRAMEPACK, damaged, FLOAT32).transformer()
+        Loader(FRAMEPACK, damaged, FLOAT32).load("transformer")
 
 
 WRONG_CONFIGS = [
@@ -153,7 +153,7 @@ def test_a_value_that_no_model_has_is_one_sentence_that_names_the_file(damaged, 
     file = damaged.models_dir / name
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(CheckpointError, match=file.name) as told:
-        getattr(Loader(FRAMEPACK, damaged, FLOAT32), part)()
+        Loader(FRAMEPACK, damaged, FLOAT32).load(part)
     assert "\n" not in str(told.value)
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from framepack import FramePack, GenerationRequest
 from framepack.memory import MemoryManager
 from framepack.models.lora import LoraError
-from framepack.pipeline import foresight
+from framepack.pipeline import in_files
 from framepack.spec.events import Notice, StepDone
 from framepack.spec.request import Lora
 
@@ -107,8 +107,8 @@ def test_a_lora_for_which_there_is_no_ram_is_refused_before_anything_is_read(
     tiny_models_dir, picture, lora, tmp_path, monkeypatch
 ):
     framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
-    monkeypatch.setattr(foresight, "available_ram", lambda: 0)
-    monkeypatch.setattr(foresight, "resident_ram", lambda: 1000)
+    monkeypatch.setattr(in_files, "available_ram", lambda: 0)
+    monkeypatch.setattr(in_files, "resident_ram", lambda: 1000)
     with pytest.raises(ValueError, match=r"LoRAs are added to weights in RAM, .* GB are free: end other programs"):
         latents(framepack, picture, tmp_path / "a", Lora(file=lora))
     latents(framepack, picture, tmp_path / "b", Lora(file=lora, strength=0))
@@ -118,10 +118,10 @@ def test_a_lora_brings_the_transformer_into_ram_and_the_text_encoders_stay_where
     tiny_models_dir: Path, lora: Path, monkeypatch: pytest.MonkeyPatch
 ):
     sizes = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu").loader.sizes()
-    monkeypatch.setattr(foresight, "spare_ram", lambda: sum(sizes.values()) - 1)
+    monkeypatch.setattr(in_files, "spare_ram", lambda: sum(sizes.values()) - 1)
     framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     assert framepack.mapped == {"text"}
-    monkeypatch.setattr(foresight, "spare_ram", lambda: sizes["transformer"])
+    monkeypatch.setattr(in_files, "spare_ram", lambda: sizes["transformer"])
     framepack.reload_transformer()
     assert framepack.mapped == {"text", "transformer"}
     framepack.use_loras((Lora(file=lora),))
@@ -132,5 +132,5 @@ def test_a_lora_brings_the_transformer_into_ram_and_the_text_encoders_stay_where
     framepack.use_loras(())
     assert framepack.mapped == {"text"}
     monkeypatch.undo()
-    framepack.forget()
+    framepack.unload()
     assert framepack.mapped == set()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from framepack.pipeline.skeleton import SHAPES, Skeleton
+from published import published
 from tiny_checkpoints import BASE, VISION
 
 from framepack.spec.variants import PUBLISHED, VARIANTS
@@ -44,10 +44,15 @@ def bundled(tiny_models_dir, tmp_path, monkeypatch) -> Path:
     return shutil.copytree(tiny_models_dir, tmp_path / "assets" / "mini")
 
 
+def places_in(root: Path) -> dict[str, Path]:
+    """Where the bundled model's repositories are below a folder."""
+    return {"transformer": root / MINI.main, "base": root / BASE, "vision": root / VISION}
+
+
 def test_a_models_dir_is_found_whole(filled, tiny_models_dir):
     folders = require(FRAMEPACK, filled)
     root = filled.models_dir
-    assert folders == (root / FRAMEPACK.main, root / BASE, root / VISION)
+    assert folders == {"transformer": root / FRAMEPACK.main, "base": root / BASE, "vision": root / VISION}
     rows = [row for row in list_models(filled) if row.variant == "framepack"]
     assert all(row.complete and row.where == "models-dir" for row in rows)
     assert rows[2].size == sum(f.stat().st_size for f in (tiny_models_dir / VISION).rglob("*") if f.is_file())
@@ -79,8 +84,8 @@ def test_each_missing_part_is_named(filled, gone, told):
 
 
 def test_a_bundled_model_comes_from_the_package_with_its_own_encoders(bundled, filled):
-    shutil.rmtree(filled.models_dir / MINI.transformer)
-    assert require(MINI, filled) == (bundled / MINI.transformer, bundled / BASE, bundled / VISION)
+    shutil.rmtree(filled.models_dir / MINI.main)
+    assert require(MINI, filled) == places_in(bundled)
 
 
 def test_the_packages_small_encoders_never_serve_a_large_model(bundled, source):
@@ -90,7 +95,7 @@ def test_the_packages_small_encoders_never_serve_a_large_model(bundled, source):
 
 def test_a_models_dir_replaces_a_bundled_model_as_a_whole(bundled, filled):
     root = filled.models_dir
-    assert require(MINI, filled) == (root / MINI.transformer, root / BASE, root / VISION)
+    assert require(MINI, filled) == places_in(root)
     shutil.rmtree(root / VISION)
     with pytest.raises(MissingModelError, match="image_encoder is missing"):
         require(MINI, filled)
@@ -115,7 +120,7 @@ def test_a_models_dir_that_is_no_folder_is_told(tmp_path):
 
 def test_published_sizes_are_those_of_the_published_shapes():
     dtypes = Precision(transformer=torch.bfloat16, encoders=torch.float16, vae=torch.float32)
-    sizes = Skeleton(SHAPES, dtypes).sizes()
+    sizes = published(dtypes).sizes()
     transformer, base, vision = (PUBLISHED[repository.repo] for repository in repositories(FRAMEPACK))
     assert transformer == pytest.approx(sizes["transformer"], rel=0.001)
     skipped = 2 * 436.2e6  # Llama's last two layers are published, and never run
@@ -125,9 +130,9 @@ def test_published_sizes_are_those_of_the_published_shapes():
 
 def test_a_named_folder_that_is_not_used_is_told(bundled, filled, tmp_path):
     assert list(passed_over(MINI, filled)) == []
-    shutil.rmtree(filled.models_dir / MINI.transformer)
+    shutil.rmtree(filled.models_dir / MINI.main)
     (said,) = passed_over(MINI, filled)
-    assert said.startswith(f"{filled.models_dir} has no complete {MINI.transformer}")
+    assert said.startswith(f"{filled.models_dir} has no complete {MINI.main}")
     assert said.endswith("the bundled model is used instead")
     assert list(passed_over(MINI, ModelSource(cache_dir=tmp_path))) == []
 

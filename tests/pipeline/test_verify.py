@@ -117,7 +117,7 @@ def test_a_type_that_no_weight_has_is_a_sentence_when_verified_and_when_loaded(s
     )
     loader = Loader(FRAMEPACK, source, choose_precision("cpu", "float32"))
     with pytest.raises(ValueError, match=r"decoder\.conv_in\.conv\.bias in .* is .*: float32, float16 or bfloat16"):
-        loader.vae()
+        loader.load("vae")
     assert "in types that cannot be used" in problems(source)["VAE"]
 
 
@@ -127,18 +127,18 @@ def test_plainly_cast_float8_matrices_load_and_vectors_in_it_do_not(source):
     name = "decoder.conv_in.conv.weight"
     before = load_file(file)[name]
     rewrite(file, lambda weights: weights.update({name: before.to(torch.float8_e4m3fn)}))
-    loaded = loader.vae().autoencoder.get_parameter(name)
+    loaded = loader.load("vae").autoencoder.get_parameter(name)
     assert torch.equal(loaded, before.to(torch.float8_e4m3fn).float())
     rewrite(file, lambda weights: weights.update({"decoder.conv_in.conv.bias": torch.ones(8).to(torch.float8_e4m3fn)}))
     with pytest.raises(ValueError, match=r"conv\.bias in .* is F8_E4M3"):
-        loader.vae()
+        loader.load("vae")
 
 
 def test_two_sets_of_weights_for_one_part_are_told(source):
     folder = source.models_dir / BASE / "vae"
     shutil.copy(folder / "diffusion_pytorch_model.safetensors", folder / "model.safetensors")
     with pytest.raises(ValueError, match="holds two sets of weights"):
-        Loader(FRAMEPACK, source, choose_precision("cpu", "float32")).vae()
+        Loader(FRAMEPACK, source, choose_precision("cpu", "float32")).load("vae")
     assert "holds two sets of weights" in problems(source)["VAE"]
 
 
@@ -146,11 +146,11 @@ def test_swapped_shards_are_read_right_and_an_index_with_a_missing_shard_is_told
     folder = source.models_dir / FRAMEPACK.main
     one, two = (folder / f"diffusion_pytorch_model-0000{i}-of-00003.safetensors" for i in (1, 2))
     loader = Loader(FRAMEPACK, source, choose_precision("cpu", "float32"))
-    before = loader.transformer().state_dict()
+    before = loader.load("transformer").state_dict()
     one.rename(folder / "aside")
     two.rename(one)
     (folder / "aside").rename(two)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in loader.transformer().state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in loader.load("transformer").state_dict().items())
     index = folder / "diffusion_pytorch_model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": json.loads(index.read_text())["weight_map"] | {"a": "b.safetensors"}}))
     assert "lacks 1 of 4 files: b.safetensors" in problems(source)["transformer"]

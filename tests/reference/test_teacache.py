@@ -7,7 +7,7 @@ import pytest
 
 from framepack import FramePack, GenerationRequest
 from framepack.caching import TeaCache
-from framepack.pipeline import run
+from framepack.pipeline import engine
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 DECISIONS = json.loads((REFERENCE / "teacache.json").read_text()) if REFERENCE.exists() else {}
@@ -33,7 +33,7 @@ def test_the_blocks_run_at_the_same_steps(name: str, tmp_path: Path, monkeypatch
     )
     decisions: list[bool] = []
     monkeypatch.setattr(TeaCache, "lookup", recording(decisions))
-    assert run.CACHES["teacache"] is TeaCache
+    assert engine.CACHES["teacache"] is TeaCache
     list(
         FramePack.load(request.model, models_dir=REFERENCE / "checkpoints", dtype="float32", device="cpu").generate(
             request

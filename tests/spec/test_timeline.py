@@ -29,7 +29,7 @@ def test_each_section_gets_the_prompt_and_the_pictures_that_looking_at_all_of_th
     guides = guides_of(asked)
     for section in plan(asked):
         middle = (section.latents[0] + section.latents[-1]) / 2
-        due = [p for p in sorted(prompts, key=lambda p: p.second) if p.second <= middle_of(section.latents)]
+        due = [p for p in sorted(prompts, key=lambda p: p.second) if p.second <= middle_of(asked, section.latents)]
         assert section.prompt == (due[-1].text if due else "first")
         past = max((g for g in guides if g.latent <= middle), key=lambda g: g.latent, default=None)
         future = min((g for g in guides if g.latent > middle), key=lambda g: g.latent, default=None)
@@ -78,7 +78,7 @@ def test_the_longest_request_is_laid_out_in_moments():
     began = time.process_time()
     tiles = tiles_of(asked)
     prompts, guides = timed_prompts(asked), guides_of(asked)
-    assert {prompt_at(prompts, latents, "") for latents in tiles} == {p.text for p in prompts}
+    assert {prompt_at(asked, prompts, latents) for latents in tiles} == {p.text for p in prompts}
     assert sum(len(tile) for tile in tiles) == asked.latent_count
     assert len([image_mix(guides, latents) for latents in tiles]) == len(tiles)
     assert time.process_time() - began < 3, "sections times prompts takes ten times as long"
