@@ -91,3 +91,12 @@ def commands(command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[str
 @pytest.mark.parametrize(("command", "options"), json.loads((DATA / "options.json").read_text()).items())
 def test_its_command_lines_are_understood(command: str, options: list[str]) -> None:
     assert set(options) <= dict(commands(typer.main.get_command(app)))[command]
+
+
+def test_what_is_stored_says_its_schema_and_a_later_ones_is_refused() -> None:
+    request = GenerationRequest(image=Path("a.png"), seconds=1)
+    written = request.to_store()
+    assert written["schema"] == 2
+    assert GenerationRequest.stored(written) == GenerationRequest.model_validate(written) == request
+    with pytest.raises(ValueError, match=r"of a later version \(schema 3\): use that version"):
+        GenerationRequest.stored({**written, "schema": 3})

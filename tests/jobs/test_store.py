@@ -29,7 +29,7 @@ def test_a_job_keeps_its_whole_request(store):
 
 def test_submitting_is_all_or_nothing(store, monkeypatch):
     class Unspeakable:
-        def model_dump_json(self):
+        def to_store(self):
             raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):

@@ -4,6 +4,7 @@ Every change is one transaction in SQLite, so it survives a kill at any moment, 
 command line and the service speak to the same file. The workers' side is `claims`.
 """
 
+import json
 import secrets
 import sqlite3
 import time
@@ -140,7 +141,7 @@ class JobStore:
     ) -> list[Job]:
         """Queue the requests behind all others: all of them or, on an error, none. `machine`: see `Job`."""
         now, ids, means = time.time(), [secrets.token_hex(6) for _ in requests], str(stored(machine))
-        texts = [request.model_dump_json() for request in requests]
+        texts = [json.dumps(request.to_store()) for request in requests]
 
         def insert(connection: sqlite3.Connection) -> list[Job]:
             last = connection.execute(LAST).fetchone()[0]
@@ -235,7 +236,7 @@ class JobStore:
             must_be(now, WAITING, "be edited")
             if now.progress.section:
                 raise WrongState(f"job {job} has finished sections already; cancel it and submit a new one")
-            return {"request_json": request.model_dump_json(), "progress": Progress(), "machine": machine}
+            return {"request_json": json.dumps(request.to_store()), "progress": Progress(), "machine": machine}
 
         return self._database.change(job, decide)
 

@@ -227,7 +227,7 @@ class VideoOutput:
 
 def metadata_of(request: GenerationRequest) -> str:
     """What the file says of how it was made, without the maker's folders."""
-    shared = request.without_folders().model_dump(mode="json", exclude={"output": {"overwrite"}})
+    shared = request.without_folders().to_store(exclude={"output": {"overwrite"}})
     return json.dumps({"framepack": __version__, "request": shared, CONTENTS: fingerprints(request)})
 
 

@@ -18,6 +18,7 @@ from framepack.files.text import TwiceSaid, json_of, text_of_file
 from framepack.pipeline.preset_names import checked_name, composed, is_name, plain
 from framepack.pipeline.preset_settings import PRESET, applied, settings_of, shared, stored_whole, unshared, whole
 from framepack.spec.request import GenerationRequest
+from framepack.spec.stored import LATEST, SCHEMA
 
 SHOWN = 5
 """Presets that a message names."""
@@ -139,7 +140,7 @@ class Presets:
         found = {}
         for name in self.names():
             with suppress(ValueError):
-                found[name] = self.load(name)
+                found[name] = {SCHEMA: LATEST, **self.load(name)}
         return found
 
     def damaged(self) -> dict[str, str]:
@@ -223,7 +224,7 @@ class Presets:
         if not file.exists() and len(self.names()) >= MOST:
             raise ValueError(f"There may be {MOST} presets: delete some first.")
         with atomic_write(file) as temporary:
-            temporary.write_text(json.dumps(settings, indent=1, ensure_ascii=False), "utf-8")
+            temporary.write_text(json.dumps({SCHEMA: LATEST, **settings}, indent=1, ensure_ascii=False), "utf-8")
         return known
 
     def _star(self, name: str | None) -> None:

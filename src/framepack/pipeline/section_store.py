@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -41,6 +40,7 @@ from framepack.pipeline.takes import Take, read_takes
 from framepack.pipeline.work_lock import TEMPORARY, held, sweep
 from framepack.spec.plan import Said, SectionPlan
 from framepack.spec.request import GenerationRequest
+from framepack.spec.stored import LATEST, SCHEMA
 
 
 class SectionStore:
@@ -91,14 +91,14 @@ class SectionStore:
         asked = decisive(request)
         used = contents(request)
         job = sha256(json.dumps([asked, used], sort_keys=True).encode()).hexdigest()
-        self.claim = {JOB: job, **asked, CONTENTS: used}
+        self.claim = {JOB: job, SCHEMA: LATEST, **asked, CONTENTS: used}
         theirs = self.theirs()
         if theirs is None:
             self.require_mine()
             self.sign()
             return
         before: dict[str, str] = theirs.get(CONTENTS, {})
-        made = todays({key: value for key, value in theirs.items() if key in GenerationRequest.model_fields})
+        made = todays({key: value for key, value in theirs.items() if key not in (JOB, CONTENTS)})
         differing = [key for key in asked if asked[key] != made.get(key)]
         differing += [f"{Path(name).name} itself" for name in used if used[name] != before.get(name, used[name])]
         if differing:
@@ -263,5 +263,5 @@ def todays(written: dict[str, Any]) -> dict[str, Any]:
     """The request of a work folder; one from before a setting was there has that at its default."""
     try:
         return decisive(GenerationRequest.stored(written))
-    except ValidationError:
+    except ValueError:
         return written

@@ -18,7 +18,8 @@ from framepack.spec.parts import EndFrame, GuideFrame, Lora, Side, Text, TimedPr
 from framepack.spec.picture import Picture, PictureFile
 from framepack.spec.rates import resampled_count
 from framepack.spec.rules import one_of
-from framepack.spec.variants import DEFAULT, FIRST_SIZES, VARIANTS, Length
+from framepack.spec.stored import LATEST, SCHEMA, upgraded
+from framepack.spec.variants import DEFAULT, VARIANTS, Length
 
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
 CacheName = Literal["none", "teacache", "first-block"]
@@ -131,16 +132,15 @@ class GenerationRequest(Model):
 
     @classmethod
     def stored(cls, settings: Mapping[str, Any]) -> Self:
-        """The request in settings that this version, or one before, had stored. Raises ValidationError for none.
+        """The request in settings that this version, or one before, had stored. ValueError for none."""
+        return cls.model_validate(upgraded(settings))
 
-        What is missing means what it meant then: videos were whole sections before `length` was there, and each
-        model had the same steps and seconds.
+    def to_store(self, **shown: Any) -> dict[str, Any]:
+        """As JSON for queue, work folders, presets and files; `stored` of this and of later versions reads it.
+
+        shown: as `model_dump` has it.
         """
-        before: dict[str, Any] = {"length": "sections", "steps": 25, "seconds": 5.0, "model": DEFAULT}
-        if not any(settings.get(name) for name in ("width", "height", "resolution")):
-            model = str(settings.get("model") or DEFAULT)
-            settings = {**settings, "resolution": FIRST_SIZES.get(model)}
-        return cls.model_validate({**before, **settings})
+        return {SCHEMA: LATEST, **self.model_dump(mode="json", **shown)}
 
     @staticmethod
     def own(model: object) -> dict[str, Any]:
@@ -225,6 +225,7 @@ class GenerationRequest(Model):
         """What nobody says is the model's own, said here once, so that stored it means the same to later versions."""
         if not isinstance(data, dict):
             return data
+        data = {name: value for name, value in data.items() if name != SCHEMA}
         model = _model_for(data) if data.get("model") is None else data["model"]
         usual = cls.own(model)
         if any(data.get(name) is not None for name in ("width", "height", "resolution")):
