@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from framepack.memory.lanes import CudaLane, Lane, lane_for
 from framepack.models.attention import fuses_bfloat16
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.transformer import ConditionTable, PackedTokens
 from framepack.models.packing import ContextLatents
 

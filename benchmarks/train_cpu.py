@@ -20,9 +20,9 @@ import torch
 from framepack.models.attention import BACKENDS, SLOW_FLASH
 from framepack.models.hunyuan.blocks import Execution
 from framepack.training.allocator import keep_freed_memory
+from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.data.pool import ImagePool
 from framepack.training.transformer import recipe as recipe_module
-from framepack.training.transformer.block_encoder import BlockEncoder
 from framepack.training.transformer.export import write_tokenizers
 from framepack.training.transformer.recipe import Recipe
 from framepack.training.transformer.trainer import Trainer

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from diffusers import HunyuanVideoFramepackTransformer3DModel as Reference
 
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked as Ours
 from framepack.models.packing import ContextLatents
 

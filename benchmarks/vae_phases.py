@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from framepack.training.allocator import keep_freed_memory
+from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.data.pool import draw_images
 from framepack.training.evaluate.cases import Scene, photo_files, photo_scenes, procedural_scenes
-from framepack.training.transformer.block_encoder import BlockEncoder
 from framepack.training.vae.recipe import VaeRecipe
 from framepack.training.vae.train import Pupil, fit_vae, optimizer_of, train_vae
 

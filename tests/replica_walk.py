@@ -8,7 +8,7 @@ import torch
 from tiny_recipe import TINY
 from torch import nn
 
-from framepack.training.transformer.replicas import replicas
+from framepack.training.replicas import replicas
 from framepack.training.transformer.trainer import train
 
 folder = Path(sys.argv[1])

@@ -16,7 +16,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 
 TOKENIZERS = Path(__file__).parent / "data" / "tokenizers"

@@ -1,10 +1,10 @@
 """A training of seconds: one small block, eight pictures, forty steps."""
 
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.training.data.pool import PoolRecipe
+from framepack.training.data.sections import SectionRecipe
 from framepack.training.optimizer import OptimizerRecipe
 from framepack.training.transformer.recipe import Phase, Recipe, Schedule
-from framepack.training.transformer.sections import SectionRecipe
 from framepack.training.transformer.towers import TowerConfig
 from framepack.training.vae.recipe import VaeRecipe
 

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from framepack.models.checkpoint import PLAIN, check_weights, on_meta, read_config
+from framepack.models.config import TransformerConfig
 from framepack.models.family import Component, Fill, ModelFamily
-from framepack.models.hunyuan.config import TransformerConfig
 from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.hunyuan.vae import PreviewMap

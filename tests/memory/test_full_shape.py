@@ -6,7 +6,7 @@ import torch
 from framepack.memory.dynamic_swap import DynamicSwapInstaller
 from framepack.memory.placement import Resident, place
 from framepack.memory.units import split
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.transformer import ContextLatents, HunyuanVideoTransformer3DModelPacked
 
 GB = 1_000_000_000

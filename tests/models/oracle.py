@@ -7,8 +7,8 @@ import torch
 from diffusers import HunyuanVideoFramepackTransformer3DModel as Reference
 from torch import Tensor
 
+from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.blocks import PLAIN, Execution
-from framepack.models.hunyuan.config import TransformerConfig
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked as Ours
 from framepack.models.packing import ContextLatents, PackedTokens
 

@@ -12,7 +12,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from safetensors.torch import save_file
 from torch import Tensor
 
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.lora import LoraError, check_lora, fuse_loras
 

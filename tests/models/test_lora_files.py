@@ -12,7 +12,7 @@ from safetensors.torch import save, save_file
 from tiny_checkpoints import SHAPE
 from torch import Tensor
 
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.lora import LoraError, check_lora, fuse_loras
 

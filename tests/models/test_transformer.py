@@ -8,8 +8,8 @@ import torch
 from oracle import TINY, case, distance, our_velocity, packed, pair, reference_velocity, table
 from torch import Tensor
 
+from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.blocks import PLAIN, Execution
-from framepack.models.hunyuan.config import TransformerConfig
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 
 TOLERANCE = 1e-5

@@ -9,7 +9,6 @@ from framepack.models.hunyuan import vae_chunked
 from framepack.models.hunyuan.vae import VideoVAE
 from framepack.spec.events import VaeMode
 
-
 MODES: tuple[VaeMode, ...] = ("whole", "chunked")
 
 

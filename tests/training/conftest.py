@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from framepack.training.transformer.block_encoder import BlockEncoder
+from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.vae.encoder import fit_encoder, new_vae
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from framepack import FramePack
 from framepack.memory.lanes import HostLane
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.lora.adapter import inject
 from framepack.training.lora.base import BASES, FrozenLinear, freeze, quantised, use_base

@@ -11,9 +11,9 @@ from framepack.training.data.clip_recipe import ClipRecipe
 from framepack.training.data.clips import ClipBatch, ClipStream
 from framepack.training.data.grammar import FILLERS, UNKNOWN
 from framepack.training.data.images import draw_image
+from framepack.training.data.sections import inverted_section
 from framepack.training.transformer.export import write_tokenizers
 from framepack.training.transformer.loss import FlowRecipe, changes, draw_sigmas, flow_loss
-from framepack.training.transformer.sections import inverted_section
 from framepack.training.transformer.trainer import MiniModel
 
 

@@ -10,10 +10,10 @@ from tiny_recipe import TINY
 from framepack.training.data.clip_recipe import ClipRecipe
 from framepack.training.data.clips import ClipStream
 from framepack.training.data.images import draw_image
+from framepack.training.data.sections import Moving, forward_section, inverted_section
 from framepack.training.transformer import own_history
 from framepack.training.transformer.export import write_tokenizers
 from framepack.training.transformer.own_history import with_own_history
-from framepack.training.transformer.sections import Moving, forward_section, inverted_section
 from framepack.training.transformer.trainer import MiniModel
 
 SECTIONS = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from framepack.training.curve import read_log
-from framepack.training.transformer.replicas import Replicas
+from framepack.training.replicas import Replicas
 
 WALK = Path(__file__).parents[1] / "replica_walk.py"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

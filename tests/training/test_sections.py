@@ -7,7 +7,7 @@ import pytest
 
 from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
-from framepack.training.transformer.sections import (
+from framepack.training.data.sections import (
     Moving,
     Picture,
     SectionRecipe,

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.data.clip_recipe import ClipRecipe
 from framepack.training.data.clips import ClipStream, draw_wishes, headings_of, state_rates
 from framepack.training.data.grammar import Wish
 from framepack.training.data.images import draw_image
 from framepack.training.data.motions import BOUNCE_PIXELS, MOTIONS, SPRITE_MOTIONS, render, start_pictures, state_at
+from framepack.training.data.sections import Moving, forward_section, inverted_section
 from framepack.training.data.sprites import Layer, calmed, draw_layer
-from framepack.training.transformer.block_encoder import BlockEncoder
-from framepack.training.transformer.sections import Moving, forward_section, inverted_section
 
 SIZE = 96
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from framepack.training.transformer import state
-from framepack.training.transformer.state import has_state, load_state, save_state
+from framepack.training import state
+from framepack.training.state import has_state, load_state, save_state
 
 
 class Counter:

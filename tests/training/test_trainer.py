@@ -21,9 +21,9 @@ from framepack.training.curve import read_log
 from framepack.training.data.pool import ImagePool, PoolRecipe
 from framepack.training.data.sample_recipe import SampleRecipe
 from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonal
+from framepack.training.state import PART_BYTES, load_state, save_state
 from framepack.training.transformer.export import write_tokenizers
 from framepack.training.transformer.recipe import Recipe
-from framepack.training.transformer.state import PART_BYTES, load_state, save_state
 from framepack.training.transformer.towers import Towers
 from framepack.training.transformer.trainer import Trainer, start_weights, train
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from framepack.training.curve import read_log
+from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.data.images import draw_image
 from framepack.training.data.motions import MOTIONS, render, state_at
 from framepack.training.data.pool import ImagePool, PoolRecipe
-from framepack.training.transformer.block_encoder import BlockEncoder
 from framepack.training.vae import train as vae
 from framepack.training.vae.decoder import Fit, fit_decoder
 from framepack.training.vae.encoder import fit_encoder, free_weights, new_vae

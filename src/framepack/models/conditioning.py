@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.models.layers import FREQUENCIES, EmbeddingMLP, sinusoids
 from framepack.models.transfer import to_device, to_host
 

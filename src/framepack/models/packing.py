@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 
 Kernel = tuple[int, int, int]
 SCALES = (1, 2, 4)

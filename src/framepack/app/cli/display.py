@@ -5,6 +5,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from framepack.app.clock import clock
 from framepack.app.service.tracker import Tracker
 from framepack.spec.events import Event, Notice, SectionDone
 from framepack.spec.request import GenerationRequest
@@ -71,10 +72,3 @@ def where(tracker: Tracker) -> str:
     if not tracker.sections or tracker.section == tracker.sections:
         return ""
     return f"section {tracker.section + 1}/{tracker.sections}, step {tracker.step}/{tracker.steps}"
-
-
-def clock(seconds: float) -> str:
-    """1:02:03, 2:03 or 0:03."""
-    whole = round(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -18,7 +18,7 @@ from framepack.spec.variants import VARIANTS
 from framepack.training.lora.cache import Clip, cache_clips
 from framepack.training.lora.data import find_items
 from framepack.training.lora.trainer import LoraProgress, LoraRecipe, LoraTrainer, identity_of, train_lora
-from framepack.training.transformer.replicas import count
+from framepack.training.replicas import count
 
 SAMPLE_STEPS = 12
 

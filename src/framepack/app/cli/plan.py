@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from framepack.app.cli.display import clock
 from framepack.app.cli.models import gigabytes
+from framepack.app.clock import clock
 from framepack.app.service.paths import there
 from framepack.app.settings import Settings
 from framepack.media.cuts import cuts

@@ -13,9 +13,9 @@ from framepack.files.assets import BUNDLED
 from framepack.pipeline.device import choose_device
 from framepack.training.allocator import keep_freed_memory
 from framepack.training.data.sample_recipe import Sampled
+from framepack.training.replicas import rank
 from framepack.training.transformer import trainer
 from framepack.training.transformer.recipe import Recipe
-from framepack.training.transformer.replicas import rank
 from framepack.training.vae.train import VaeProgress
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"

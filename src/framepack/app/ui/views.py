@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from framepack.app.cli.display import clock
+from framepack.app.clock import clock
 from framepack.jobs.batch import LABEL
 from framepack.jobs.job import Job, Progress
 from framepack.media.cuts import cuts

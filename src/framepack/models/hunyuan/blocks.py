@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from framepack.models.attention import Attention, RMSNorm, automatic, rotary_heads, split_heads
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.models.layers import FeedForward, Modulation, chunked, gated_add, modulated_norm
 from framepack.models.linear import Linear, gelu_linear
 

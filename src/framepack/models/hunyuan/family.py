@@ -7,8 +7,8 @@ from torch import nn
 
 from framepack.files.assets import BUNDLED
 from framepack.models.checkpoint import FIX, PLAIN, CheckpointError, check_weights, on_meta, read_config
+from framepack.models.config import TransformerConfig
 from framepack.models.family import TOKENIZER, Component, Fill, ModelFamily
-from framepack.models.hunyuan.config import TransformerConfig
 from framepack.models.hunyuan.encoders import (
     ImageEncoder,
     TextEncoder,

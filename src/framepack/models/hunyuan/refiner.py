@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from framepack.models.attention import sdpa, split_heads
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.models.layers import FREQUENCIES, EmbeddingMLP, FeedForward, gated_add, silu_linear
 from framepack.models.linear import Linear
 

@@ -16,8 +16,8 @@ from torch.utils.checkpoint import checkpoint
 
 from framepack.models.cache_protocol import BlockCache
 from framepack.models.conditioning import ConditionTable, StepCondition, TimeTextEmbed, crop_text, rounded_sinusoids
+from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.blocks import PLAIN, DoubleBlock, Execution, Joint, SingleBlock
-from framepack.models.hunyuan.config import TransformerConfig
 from framepack.models.hunyuan.refiner import TokenRefiner
 from framepack.models.layers import ImageProjection, Modulation, modulated_norm
 from framepack.models.linear import ExactLinear

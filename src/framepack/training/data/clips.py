@@ -14,6 +14,7 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
 
+from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.data.clip_recipe import ClipRecipe
 from framepack.training.data.grammar import Wish, pad_words, prompt_words
 from framepack.training.data.motions import (
@@ -27,9 +28,8 @@ from framepack.training.data.motions import (
     start_pictures,
     state_at,
 )
+from framepack.training.data.sections import Moving, Picture, Section, Source
 from framepack.training.data.sprites import Layer, calmed, draw_layer, fitted
-from framepack.training.transformer.block_encoder import BlockEncoder
-from framepack.training.transformer.sections import Moving, Picture, Section, Source
 
 LIGHTS = ("brighten", "darken", "warmer", "cooler")
 LONGEST_EXACT = 8

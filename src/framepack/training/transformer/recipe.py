@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from framepack.files.text import text_of_file
-from framepack.models.hunyuan.config import TransformerConfig
+from framepack.models.config import TransformerConfig
 from framepack.training.data.clip_recipe import ClipRecipe, check_sizes
 from framepack.training.data.pool import PoolRecipe
 from framepack.training.data.sample_recipe import SampleRecipe
+from framepack.training.data.sections import SectionRecipe
 from framepack.training.optimizer import OptimizerRecipe
 from framepack.training.transformer.loss import FlowRecipe
-from framepack.training.transformer.sections import SectionRecipe
 from framepack.training.transformer.towers import TowerConfig
 from framepack.training.vae.recipe import VaeRecipe
 

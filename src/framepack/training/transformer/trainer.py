@@ -18,20 +18,20 @@ from torch import nn
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.amx import trust_convolutions
 from framepack.training.curve import append_row, cut_rows, draw_curve, read_log
+from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.data.clips import ClipStream
 from framepack.training.data.pool import ImagePool
 from framepack.training.data.sample_recipe import Sampled
-from framepack.training.data.samples import Sampler
+from framepack.training.data.sections import draw_section
 from framepack.training.optimizer import Optimizer
-from framepack.training.transformer.block_encoder import BlockEncoder
+from framepack.training.replicas import Replicas, replicas
+from framepack.training.state import has_state, load_state, save_state
 from framepack.training.transformer.export import export_transformer, export_vae, tokenizers_in, write_tokenizers
 from framepack.training.transformer.loss import flow_loss
 from framepack.training.transformer.own_history import with_own_history
 from framepack.training.transformer.recipe import Recipe
-from framepack.training.transformer.replicas import Replicas, replicas
-from framepack.training.transformer.sections import draw_section
+from framepack.training.transformer.samples import Sampler
 from framepack.training.transformer.start import MARK, Start, read_start
-from framepack.training.transformer.state import has_state, load_state, save_state
 from framepack.training.transformer.towers import Towers
 from framepack.training.vae.train import VaeProgress, fitted_beside, prepare_vae, save_vae
 

@@ -11,7 +11,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 from torch import Tensor
 
-from framepack.training.transformer.block_encoder import BlockEncoder
+from framepack.training.data.block_encoder import BlockEncoder
 
 
 def measure_scale(vae: AutoencoderKLHunyuanVideo, clips: Tensor) -> None:

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from framepack.training.amx import trust_convolutions
 from framepack.training.curve import append_row, cut_rows
+from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.data.clips import crops, draw_wishes, state_rates
 from framepack.training.data.motions import render, state_at
 from framepack.training.data.pool import ImagePool
 from framepack.training.optimizer import Optimizer, OptimizerRecipe
-from framepack.training.transformer.block_encoder import BlockEncoder
-from framepack.training.transformer.replicas import Replicas
-from framepack.training.transformer.state import has_state, load_state, save_state
+from framepack.training.replicas import Replicas
+from framepack.training.state import has_state, load_state, save_state
 from framepack.training.vae.decoder import Fit, fit_decoder
 from framepack.training.vae.encoder import fit_encoder, free_weights, new_vae
 from framepack.training.vae.phases import PhaseTeacher
