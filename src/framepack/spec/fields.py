@@ -3,6 +3,7 @@
 Plain data. `option` is what a field adds for command lines and pages to its type, bounds, default and docstring.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import UnionType
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from framepack.spec.model import Model
-from framepack.spec.rules import bounds
+from framepack.spec.rules import Bounds, bounds
 
 MANY = 1e9
 """A bound from here on is there for machines, and not told to people."""
@@ -42,8 +43,7 @@ class RequestField:
     default: Any
     help: str
     """Its docstring, paragraphs in a line each."""
-    low: float | None
-    high: float | None
+    bounds: Bounds
     choices: tuple[str, ...]
     options: tuple[str, ...]
     form: str
@@ -58,9 +58,8 @@ class RequestField:
     @property
     def range(self) -> str:
         """What it may be, in a word: its bounds, choices or written form."""
-        if self.low is None or self.high is None:
-            return self.form or "|".join(self.choices)
-        return f"{self.low:g}..{self.high:g}" if self.high < MANY else f"{self.low:g}.."
+        known = self.bounds if self.bounds.high < MANY else self.bounds._replace(high=math.inf)
+        return known.range or self.form or "|".join(self.choices)
 
 
 def fields_of(model: type[Model], before: str = "") -> Iterator[RequestField]:
@@ -78,7 +77,7 @@ def fields_of(model: type[Model], before: str = "") -> Iterator[RequestField]:
 
 def field_of(name: str, info: FieldInfo, kind: type, extra: dict[str, Any], *, many: bool) -> RequestField:
     """A field of its pydantic description."""
-    limits, usual = bounds(info), extra.get("x-usual")
+    usual = extra.get("x-usual")
     return RequestField(
         name=name,
         kind=kind,
@@ -86,8 +85,7 @@ def field_of(name: str, info: FieldInfo, kind: type, extra: dict[str, Any], *, m
         required=info.is_required(),
         default=info.get_default(call_default_factory=False),
         help="\n\n".join(" ".join(part.split()) for part in (info.description or "").split("\n\n")),
-        low=limits.low,
-        high=limits.high,
+        bounds=bounds(info),
         choices=tuple(extra.get("enum", ())) or choices_of(info.annotation),
         options=tuple(extra.get("x-option", ())) or (f"--{name.rpartition('.')[2].replace('_', '-')}",),
         form=extra.get("x-form", ""),

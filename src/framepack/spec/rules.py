@@ -1,5 +1,6 @@
 """What a single value of a request may be, said in a sentence with the value, the bound and the way out."""
 
+import math
 import os
 from collections.abc import Collection, Iterator, Sized
 from pathlib import Path
@@ -15,18 +16,22 @@ SHOWN = 60
 
 
 class Bounds(NamedTuple):
-    """What a number has to lie in, ends included, and be a multiple of; None where there is no such bound."""
+    """What a number has to lie in, ends included, and be a multiple of."""
 
-    low: float | None = None
-    high: float | None = None
-    multiple: float | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    multiple: float = 0
+
+    @property
+    def range(self) -> str:
+        """Such as 1..200, or 0.. where there is one end."""
+        ends = ("" if math.isinf(end) else f"{end:g}" for end in (self.low, self.high))
+        return "" if self == Bounds() else "..".join(ends)
 
     def refuse(self, name: str, value: object) -> str:
         """The sentence for a value that is not inside."""
-        if self.low is None or self.high is None:
-            return f"{name} must be a finite number, got {str(value)[:SHOWN]}"
         among = f"a multiple of {self.multiple:g} in " if self.multiple else ""
-        said = f"{name} must be {among}{self.low:g}..{self.high:g}, got {str(value)[:SHOWN]}"
+        said = f"{name} must be {among}{self.range or 'a finite number'}, got {str(value)[:SHOWN]}"
         if not self.multiple or not isinstance(value, int | float):
             return said
         below = min(max(value, self.low), self.high) // self.multiple * self.multiple
@@ -46,7 +51,8 @@ def bounds(field: FieldInfo) -> Bounds:
     """The bounds of a field, or of what is inside it."""
     said = {type(one): one for one in (*constraints(field.annotation), *field.metadata)}
     low, high, multiple = said.get(Ge), said.get(Le), said.get(MultipleOf)
-    return Bounds(low and low.ge, high and high.le, multiple and multiple.multiple_of)
+    ends = (low.ge if low else -math.inf, high.le if high else math.inf)
+    return Bounds(*ends, multiple.multiple_of if multiple else 0)
 
 
 def require_length(field: FieldInfo, name: str, value: object) -> None:

@@ -86,17 +86,15 @@ def with_request(
 
 def parameter(name: str, field: RequestField) -> inspect.Parameter:
     """The option of a field; the argument where it must be said. Bounds are shown here and checked by the request."""
-    told, default = (
-        " ".join([*field.help.split("\n\n"), *["Repeatable."] * field.many]),
-        None if field.follows or field.many else field.default,
-    )
+    told = " ".join([*field.help.split("\n\n"), *["Repeatable."] * field.many])
+    default = None if field.follows or field.many else field.default
     kind: Any = list[str] if field.many else field.kind if field.kind in (int, float, bool, Path) else str
     if field.required:
         kind, default, said = kind | None, None, typer.Argument(help=f"{told} {field.form}, see the end.")
     else:
         kind = kind | None if default is None else kind
         names = [f"{one}/--no{one[1:]}" if default is True else one for one in field.options]
-        shown = f"<{field.range}>" if field.low is not None else field.range or None
+        shown = f"<{field.range}>" if field.bounds.range else field.range or None
         said = typer.Option(*names, help=told, metavar=shown)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, said])
 
@@ -116,6 +114,6 @@ def asked_of(context: typer.Context, fields: Mapping[str, RequestField]) -> dict
         place = asked.setdefault(part, {}) if part else asked
         place[last] = [parse(one) for one in value] if field.many else parse(value)
     output = asked.get("output", {})
-    if output.get("path"):
+    if output.get("path"):  # its format holds before that of a preset
         output.setdefault("format", format_of(Path(output["path"])))
     return asked

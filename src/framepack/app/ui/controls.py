@@ -169,10 +169,10 @@ def widget_of(one: RequestField, row: Row) -> Widget:
         return Switch()
     if one.kind not in (int, float):
         return Text(lines=row.lines, placeholder=row.placeholder)
-    ends = one.usual or (one.low, one.high)
-    if one.default is None or ends[0] is None or ends[1] is None or ends[1] - ends[0] > WIDE:
+    low, high = one.usual or one.bounds[:2]
+    if one.default is None or high - low > WIDE:
         return Whole(placeholder="auto" if one.default is None else "") if one.kind is int else Number()
-    return Slide(low=ends[0], high=ends[1], step=step_of(one, ends[1] - ends[0]))
+    return Slide(low=low, high=high, step=step_of(one, high - low))
 
 
 def step_of(one: RequestField, span: float) -> float:
@@ -191,9 +191,8 @@ def columns_of(model: type[Model], row: Row) -> tuple[Column, ...]:
             label=row.columns.get(one.name, called(one.name)),
             kind="number" if one.kind in (int, float) else kinds.get(one.kind, "lora"),
             start=(row.begins if one.required else one.default) if one.kind in (int, float) else "",
-            low=one.low or 0,
-            high=one.high or 0,
-            step=0.05 if one.high is not None and one.high < 10 else 0.1,
+            **({"low": one.bounds.low, "high": one.bounds.high} if one.bounds.range else {}),
+            step=0.05 if one.bounds.high < 10 else 0.1,
         )
         for one in fields_of(model)
     )
