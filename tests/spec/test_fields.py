@@ -33,7 +33,7 @@ class Numbers(Model):
     [
         ({"free": math.nan}, "free must be a finite number, got nan"),
         ({"low": 0}, "low must be 1.., got 0"),
-        ({"side": 100}, "side must be a multiple of 16 in 32..4096, got 100; try 96 or 112"),
+        ({"side": 100}, "side must be a multiple of 16, got 100; try 96 or 112"),
         ({"side": 10}, "side must be a multiple of 16 in 32..4096, got 10; try 32"),
         ({"side": 10**9}, "side must be a multiple of 16 in 32..4096, got 1000000000; try 4096"),
         ({"shares": [0.5, 2]}, "shares must be 0..1, got 2"),

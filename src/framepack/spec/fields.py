@@ -57,9 +57,9 @@ class RequestField:
 
     @property
     def range(self) -> str:
-        """What it may be, in a word: its bounds, choices or written form."""
+        """What it may be, in a word: its written form, bounds or choices."""
         known = self.bounds if self.bounds.high < MANY else self.bounds._replace(high=math.inf)
-        return known.range or self.form or "|".join(self.choices)
+        return self.form or known.range or "|".join(self.choices)
 
 
 def fields_of(model: type[Model], before: str = "") -> Iterator[RequestField]:

@@ -24,6 +24,7 @@ from framepack.spec.rules import shortened
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Fit = Literal["crop", "pad", "blur"]
+EDGES = "LEFT/TOP/RIGHT/BOTTOM"
 
 
 def as_degrees(value: object) -> object:
@@ -55,7 +56,10 @@ class Picture(Model):
     """Degrees clockwise."""
     flip: Literal["none", "horizontal", "vertical"] = "none"
     """horizontal swaps left and right, vertical top and bottom."""
-    crop: Annotated[tuple[Share, Share, Share, Share], separated("LEFT/TOP/RIGHT/BOTTOM", "0.1/0/0.9/1")] | None = None
+    crop: Annotated[
+        Annotated[tuple[Share, Share, Share, Share], separated(EDGES, "0.1/0/0.9/1")] | None,
+        Field(json_schema_extra=option(form=EDGES)),
+    ] = None
     """Left, top, right and bottom edge of the part that is kept, as shares of the turned picture's width and height."""
     exposure: Annotated[float, Field(ge=-4, le=4)] = 0.0
     """Stops: 1 doubles all levels, -1 halves them."""
@@ -66,7 +70,10 @@ class Picture(Model):
     fit: Fit = "crop"
     """What becomes of another shape than the video's. crop: the middle, or the focus, fills it. pad: all of it, black
     beside. blur: all of it, its own blurred enlargement beside."""
-    focus: Annotated[tuple[Share, Share], separated("X/Y", "0.5/0.3")] = (0.5, 0.5)
+    focus: Annotated[tuple[Share, Share], separated("X/Y", "0.5/0.3"), Field(json_schema_extra=option(form="X/Y"))] = (
+        0.5,
+        0.5,
+    )
     """For fit crop: the point, as shares of width and height, that lies as near the video's middle as it can."""
 
     @property

@@ -30,13 +30,13 @@ class Bounds(NamedTuple):
 
     def refuse(self, name: str, value: object) -> str:
         """The sentence for a value that is not inside."""
-        among = f"a multiple of {self.multiple:g} in " if self.multiple else ""
-        said = f"{name} must be {among}{self.range or 'a finite number'}, got {str(value)[:SHOWN]}"
+        got = f"got {str(value)[:SHOWN]}"
         if not self.multiple or not isinstance(value, int | float):
-            return said
+            return f"{name} must be {self.range or 'a finite number'}, {got}"
         below = min(max(value, self.low), self.high) // self.multiple * self.multiple
-        both = value % self.multiple and self.low < value < self.high
-        return f"{said}; try {below:g}" + (f" or {below + self.multiple:g}" if both else "")
+        if self.low < value < self.high:
+            return f"{name} must be a multiple of {self.multiple:g}, {got}; try {below:g} or {below + self.multiple:g}"
+        return f"{name} must be a multiple of {self.multiple:g} in {self.range}, {got}; try {below:g}"
 
 
 def constraints(kind: Any) -> Iterator[Any]:

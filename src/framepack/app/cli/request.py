@@ -14,15 +14,16 @@ import typer
 
 from framepack.spec.fields import RequestField, fields_of
 from framepack.spec.model import Model
+from framepack.spec.picture import EXAMPLE, Picture
 from framepack.spec.request import GenerationRequest
 
 if TYPE_CHECKING:
     from framepack.pipeline.presets import Presets
 
 EDITS = (
-    "EDITS of a picture, --frame's and --end-frame's too, are one or several of rotate=90|180|270, flip=horizontal|"
-    "vertical, crop=LEFT/TOP/RIGHT/BOTTOM (shares, 0..1), exposure=STOPS, contrast=1.2, saturation=0.8, fit=crop|pad|"
-    "blur and focus=X/Y (what fit crop keeps), such as 'door.png[rotate=90,fit=blur]', in quotes."
+    "EDITS of a picture, --frame's and --end-frame's too, are one or several of "
+    + ", ".join(f"{field.name}={field.range}" for field in fields_of(Picture) if not field.required)
+    + f", such as 'door.png[{EXAMPLE}]', in quotes. Edges and X/Y are shares of width and height, 0..1."
 )
 """The end of `generate`'s help."""
 NOT_PLANNED = (
