@@ -13,11 +13,11 @@ from framepack import GenerationRequest
 from framepack.files.atomic import AtomicFile
 from framepack.files.errors import DiskFullError, FileTooLargeError
 from framepack.media.read import probe, read_video
-from framepack.pipeline import run as run_module
+from framepack.pipeline.engine import Engine
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.section_store import SectionStore
 from framepack.spec.events import SectionDone, StageStarted, StepDone
-from framepack.spec.plan import plan
+from framepack.spec.plan import SectionPlan, plan
 
 
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])
@@ -60,10 +60,13 @@ def test_a_run_that_decodes_lost_frames_again_can_be_cancelled_between_sections(
     make(framepacks["mini"], request, tmp_path / "work")
     for file in (tmp_path / "work").glob("settled-*"):
         file.unlink()
-    shown, show = [], run_module.Run.show
-    monkeypatch.setattr(
-        run_module.Run, "show", lambda self, section: [shown.append(section.index), show(self, section)]
-    )
+    shown, join = [], Engine._join
+
+    def noted(self: Engine, section: SectionPlan, *, wanted: bool) -> torch.Tensor | None:
+        shown.append(section.index)
+        return join(self, section, wanted=wanted)
+
+    monkeypatch.setattr(Engine, "_join", noted)
     run = framepacks["mini"].generate(request, work=tmp_path / "work")
     for event in run:
         if isinstance(event, StageStarted) and event.stage == "decode":
@@ -145,7 +148,7 @@ def test_a_failing_write_leaves_the_section_unfinished(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module.SectionStore, "save_section", full)
+        patch.setattr(SectionStore, "save_section", full)
         with pytest.raises(OSError, match="No space"):
             list(framepacks["mini"].generate(request, work=tmp_path / "work"))
     assert latents(tmp_path / "work") == []

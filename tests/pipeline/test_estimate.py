@@ -1,4 +1,4 @@
-"""What a plan foretells is what happens; a choice that changes the picture needs leave; a job leaves nothing behind."""
+"""What a plan says is what happens; a mode that changes the picture needs leave; a job leaves nothing behind."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,25 +7,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from framepack.pipeline.choices import Choices, TilingRefusedError, TooSmallError, choose
-from framepack.pipeline.costs import Costs, Size, prompt_tokens
-from framepack.pipeline.foresight import Foresight
-from framepack.pipeline.skeleton import SHAPES, Skeleton
 from PIL import Image
+from published import published
 
 from framepack import FramePack, GenerationRequest
 from framepack.memory import Budget, Effort, MemoryManager
-from framepack.memory.estimate import _Meter
-from framepack.memory.units import split
+from framepack.memory.estimate import Cost, Leased, Speed, _Meter, estimate
 from framepack.models.attention import LOGITS
+from framepack.models.hunyuan.encoders import LETTERS_PER_TOKEN
+from framepack.models.hunyuan.tokenizers import PREFIX_TOKENS
 from framepack.models.packing import ContextLatents
+from framepack.pipeline.estimate import Estimator
+from framepack.pipeline.job_costs import JobCosts, job_of
+from framepack.pipeline.memory_plan import MemoryPlan, Tiling, TilingRefusedError, TooSmallError, choose
+from framepack.pipeline.stages import Modes
+from framepack.pipeline.walk import Visit
 from framepack.spec.events import Finished, Notice, Planned, StepDone
 from framepack.spec.plan import plan
 from framepack.spec.variants import VARIANTS
 from framepack.weights.loader import Loader, choose_precision
+from framepack.weights.meta import MetaModels
 from framepack.weights.sources import ModelSource
 
 GB = 1_000_000_000
+WHOLE = Modes()
 PROMPT = "a red ball rolls to the right and then bounces off the wall"
 
 
@@ -49,22 +54,28 @@ def request_of(picture: Path, output: Path, **fields: object) -> GenerationReque
     return GenerationRequest.model_validate({"image": picture, "output": {"path": output}, **settings, **fields})
 
 
-def mini(dtype: str = "float32") -> Loader:
+def mini(dtype: str | None = "float32") -> Loader:
     return Loader(VARIANTS["mini"], ModelSource(), choose_precision("cpu", dtype))
+
+
+def costs_of(estimator: Estimator, request: GenerationRequest, size: tuple[int, int], **known: int) -> JobCosts:
+    job = replace(job_of(request, plan(request), size), **known)
+    return JobCosts(estimator.run, estimator.stages, estimator.models, job)
 
 
 @pytest.mark.parametrize("dtype", ["float32", None])
 @torch.no_grad()
-def test_each_parts_foretold_activations_are_within_a_tenth_of_the_real_ones(dtype, picture):
-    loader = Loader(VARIANTS["mini"], ModelSource(), choose_precision("cpu", dtype))
-    costs = Costs(Skeleton(loader.folders, loader.dtypes), on="cpu")
-    request = request_of(picture, Path("v.mp4"), window=9, seconds=2)
-    section = plan(request)[0]
-    text, image, vae, transformer = loader.text(), loader.image(), loader.vae(), loader.transformer()
+def test_each_stages_estimated_activations_are_within_a_tenth_of_the_real_ones(dtype, picture):
+    loader = mini(dtype)
+    estimator = Estimator(MetaModels(loader.family, loader.places, loader.precision), torch.device("cpu"))
+    request = request_of(picture, Path("v.mp4"), window=9, seconds=2, steps=25)
+    sections = plan(request)
+    section = sections[0]
+    text, image, vae, transformer = (loader.load(name) for name in ("text", "image", "vae", "transformer"))
     frame = np.zeros((64, 64, 3), np.uint8)
     words, seen = text.encode(PROMPT), image.encode(frame)
     tokens = words.text.shape[1]
-    size = Size(height=64, width=64, prompt=tokens, steps=25, section=section, decoded=18)
+    costs = costs_of(estimator, request, (64, 64), letters=LETTERS_PER_TOKEN * (tokens - 2))
 
     def condition():
         return transformer.condition(torch.ones(25), torch.ones(1), words.pooled, words.text, None, seen)
@@ -73,41 +84,41 @@ def test_each_parts_foretold_activations_are_within_a_tenth_of_the_real_ones(dty
         ContextLatents(latents=torch.zeros(1, 16, len(s.take), 8, 8), at=s.at, scale=s.scale) for s in section.context
     ]
     packed, table = transformer.pack(spans, section.at, (9, 8, 8)), condition()
-    x, z = torch.randn(1, 16, 9, 8, 8), torch.randn(1, 16, 5, 8, 8).to(loader.dtypes.vae)
+    x, z = torch.randn(1, 16, 9, 8, 8), torch.randn(1, 16, 5, 8, 8).to(vae.dtype)
     pairs = {
-        "text": (costs.text(size), lambda: text.encode(PROMPT)),
-        "image": (costs.image(), lambda: image.encode(frame)),
-        "encode": (costs.encode(size, "whole"), lambda: vae.encode(frame[None])),
-        "prepare": (costs.prepare(size), condition),
-        "step": (costs.step(size, None), lambda: transformer(x, table.step(0), packed)),
-        "decode": (costs.decode(size, "whole"), lambda: vae.decode_tile(z, "whole")),
-        "decode in rows": (costs.decode(size, "rows"), lambda: vae.decode_tile(z, "rows")),
+        ("text", WHOLE): lambda: text.encode(PROMPT),
+        ("image", WHOLE): lambda: image.encode(frame),
+        ("encode", WHOLE): lambda: vae.encode(frame[None]),
+        ("prepare", WHOLE): condition,
+        ("sample", WHOLE): lambda: transformer(x, table.step(0), packed),
+        ("decode", WHOLE): lambda: vae.decode_tile(z, "whole"),
+        ("decode", Modes(decode="chunked")): lambda: vae.decode_tile(z, "chunked"),
     }
-    for part, (foretold, work) in pairs.items():
-        assert foretold.activations == pytest.approx(measure(work).activations, rel=0.1), part
-    assert prompt_tokens([PROMPT]) == pytest.approx(tokens, rel=0.5)
+    for (stage, modes), work in pairs.items():
+        assert costs.cost(stage, modes).activations == pytest.approx(estimate(work).activations, rel=0.1), (stage, modes)
+    assert text.example(len(PROMPT), "cpu")[0].shape[1] - PREFIX_TOKENS == pytest.approx(tokens, rel=0.5)
 
 
 class Live(_Meter):
-    """Counts what is really held; the planner's shapes are not."""
+    """Counts what is really held; the estimate's shapes are not."""
 
     def _count(self, tensor: torch.Tensor) -> None:
         if not tensor.is_meta:
             super()._count(tensor)
 
 
-def test_the_foretold_memory_of_a_whole_job_is_within_a_tenth_of_what_it_holds(picture, tmp_path):
+def test_the_estimated_memory_of_a_whole_job_is_within_a_tenth_of_what_it_holds(picture, tmp_path):
     framepack = FramePack(mini(), MemoryManager("cpu"))
     request = request_of(picture, tmp_path / "v.mp4", width=64, height=64, window=9, seconds=2.4)
     with Live() as live:
         events = list(framepack.generate(request))
     planned = next(event for event in events if isinstance(event, Planned))
-    assert planned.host - framepack.foresight.base == pytest.approx(live.peak, rel=0.1)
+    assert planned.host - framepack.estimator.base == pytest.approx(live.peak, rel=0.1)
     assert planned.seconds is not None
     assert all(stage.placement == "resident" for stage in planned.stages)
 
 
-def test_the_foretold_memory_counts_all_tables_of_a_job_where_the_device_is_ram(picture, tmp_path):
+def test_the_estimated_memory_counts_all_tables_of_a_job_where_the_device_is_ram(picture, tmp_path):
     framepack = FramePack(mini(), MemoryManager("cpu"))
     scenes = [{"second": 1.2 * i, "text": f"{i} " + 60 * "and then it rolls "} for i in range(12)]
     fields = {"steps": 20, "width": 32, "height": 32, "prompts": scenes, "end_frame": {"image": picture}}
@@ -119,7 +130,7 @@ def test_the_foretold_memory_counts_all_tables_of_a_job_where_the_device_is_ram(
             if isinstance(event, StepDone):
                 break
         run.close()
-    assert planned.host - framepack.foresight.base == pytest.approx(live.peak, rel=0.1)
+    assert planned.host - framepack.estimator.base == pytest.approx(live.peak, rel=0.1)
 
 
 class Recording(MemoryManager):
@@ -138,7 +149,7 @@ class Recording(MemoryManager):
 
 
 @pytest.mark.parametrize("limit", [28_000_000, 35_000_000, 200_000_000])
-def test_a_pretended_device_holds_what_was_foretold_and_no_more_than_it_has(limit, picture, tmp_path):
+def test_a_pretended_device_holds_what_was_planned_and_no_more_than_it_has(limit, picture, tmp_path):
     memory = Recording("cpu", vram_limit=limit)
     framepack = FramePack(mini(), memory, "allow")
     events = list(framepack.generate(request_of(picture, tmp_path / "v.mp4", width=32, height=32)))
@@ -151,27 +162,31 @@ def test_a_pretended_device_holds_what_was_foretold_and_no_more_than_it_has(limi
     assert isinstance(events[-1], Finished)
 
 
-def foresee(limit: float, tiling="never", model: str = "framepack", **fields: object) -> tuple[Choices, Planned]:
+@pytest.fixture(scope="module")
+def elsewhere() -> Estimator:
+    """Of the 13 B model on a card that is not here."""
+    return Estimator(published(choose_precision("cuda")), torch.device("meta"), here=False)
+
+
+def planned_for(
+    estimator: Estimator, limit: float, tiling: Tiling = "never", **fields: object
+) -> tuple[MemoryPlan, Planned]:
     """A plan for a card of `limit` bytes that is not here, at the published shapes."""
-    dtypes = choose_precision("cuda")
-    parts = Skeleton(SHAPES, dtypes)
-    settings = {"image": "a.png", "model": model, "width": 640, "height": 640}
+    settings = {"image": "a.png", "model": "framepack", "width": 640, "height": 640}
     request = GenerationRequest.model_validate({**settings, **fields})
     budget = Budget(device=torch.device("meta"), vram_limit=int(limit))
     size = (request.height or 640, request.width or 640)
-    foresight = Foresight(parts, budget.device, here=False)
-    return foresight.of(request, plan(request), size, budget, tiling=tiling)
+    return estimator.plan(request, plan(request), size, budget, tiling=tiling)
 
 
-def test_more_sections_and_prompts_take_no_more_of_the_device_and_ram_for_their_tables():
-    parts, budget = Skeleton(SHAPES, choose_precision("cuda")), Budget(device=torch.device("meta"), vram_limit=12 * GB)
-    foresight, end = Foresight(parts, budget.device, here=False), {"image": "b.png"}
+def test_more_sections_and_prompts_take_no_more_of_the_device_and_ram_for_their_tables(elsewhere):
+    budget, end = Budget(device=torch.device("meta"), vram_limit=12 * GB), {"image": "b.png"}
     rams, peaks = [], set()
     for seconds, scenes in ((12, 1), (120, 1), (12, 4)):
         prompts = [{"second": 3 * i, "text": f"scene {i}"} for i in range(scenes)]
         settings = {"image": "a.png", "model": "framepack", "seconds": seconds, "end_frame": end, "prompts": prompts}
         request = GenerationRequest.model_validate(settings)
-        planned = foresight.of(request, plan(request), (640, 640), budget)[1]
+        planned = elsewhere.plan(request, plan(request), (640, 640), budget)[1]
         peaks.add(planned.peak)
         rams.append({stage.part: stage.host for stage in planned.stages})
     assert len(peaks) == 1
@@ -182,69 +197,96 @@ def test_more_sections_and_prompts_take_no_more_of_the_device_and_ram_for_their_
         assert told - short == pytest.approx(3 * prompt, rel=0.2)
 
 
-def test_13b_is_planned_without_weights_and_without_invented_times():
-    choices, planned = foresee(6 * GB)
+def test_13b_is_planned_without_weights_and_without_invented_times(elsewhere):
+    chosen, planned = planned_for(elsewhere, 6 * GB)
     stages = {stage.part: stage for stage in planned.stages}
-    assert choices.decode == "rows"
+    assert chosen.modes.decode == "chunked"
     assert planned.peak <= 6 * GB
     assert stages["sample"].placement == stages["text"].placement == "streamed"
     assert stages["decode"].placement == "offloaded"
     assert planned.seconds is None
     assert any("the result is the same" in note for note in planned.notes)
-    roomy, everything = foresee(80 * GB)
-    assert roomy.decode == "whole"
-    assert roomy.rows is None
+    roomy, everything = planned_for(elsewhere, 80 * GB)
+    assert roomy.modes == WHOLE
     assert all(stage.placement == "resident" for stage in everything.stages if stage.part in ("sample", "decode"))
 
 
 def test_a_step_on_apples_gpu_is_planned_with_the_logits_that_it_writes():
-    parts, request = Skeleton(SHAPES, choose_precision("mps")), request_of(Path("a.png"), Path("v.mp4"), window=9)
-    section = plan(request)[0]
-    size = Size(height=544, width=704, prompt=30, steps=25, section=section, decoded=18)
-    apple, cuda = (Costs(parts, on=device).step(size, 1024) for device in ("mps", "cuda"))
+    models, request = published(choose_precision("mps")), request_of(Path("a.png"), Path("v.mp4"), window=9, steps=25)
+    apple, cuda = (
+        costs_of(Estimator(models, torch.device(device)), request, (544, 704)).cost("sample", Modes(chunk_size=1024))
+        for device in ("mps", "cuda")
+    )
     assert 0.9 * LOGITS < apple.activations - cuda.activations < 1.2 * LOGITS  # bfloat16, before and after softmax
     assert apple.flops == cuda.flops
 
 
-def test_decoding_drives_no_blocks_away_that_would_come_back_for_each_section():
-    short, long = ({stage.part: stage for stage in foresee(24 * GB, seconds=seconds)[1].stages} for seconds in (5, 50))
-    assert short["decode"].way == "rows"
+def test_decoding_drives_no_blocks_away_that_would_come_back_for_each_section(elsewhere):
+    short, long = (
+        {stage.part: stage for stage in planned_for(elsewhere, 24 * GB, seconds=seconds)[1].stages}
+        for seconds in (5, 50)
+    )
+    assert short["decode"].mode == "chunked"
     assert short["sample"].placement != "streamed"
     again = (long["sample"].copied - short["sample"].copied) / (long["decode"].passes - short["decode"].passes)
     assert again < 7 * GB  # decoding whole pictures drove more than 15 GB away
-    assert foresee(48 * GB)[0].decode == "whole"
+    assert planned_for(elsewhere, 48 * GB)[0].modes.decode == "whole"
 
 
-def test_in_ram_nothing_comes_back_so_the_whole_is_decoded_at_once():
-    shapes, (choices, _) = Skeleton(SHAPES, choose_precision("cuda")), foresee(24 * GB)
-    units = split(shapes.transformer, shapes.transformer.blocks, shapes.transformer.once_per_job)
-    vae = shapes.sizes()["vae"]
-    assert choose(choices, units, vae, 24 * GB).decode == "rows"
-    assert choose(replace(choices, device="cpu"), units, vae, 24 * GB).decode == "whole"
+def test_in_ram_nothing_comes_back_so_the_whole_is_decoded_at_once(elsewhere):
+    chosen, _ = planned_for(elsewhere, 24 * GB)
+    vae = elsewhere.sizes["vae"]
+    assert choose(chosen, elsewhere.units, vae, 24 * GB).modes.decode == "chunked"
+    assert choose(replace(chosen, device="cpu"), elsewhere.units, vae, 24 * GB).modes.decode == "whole"
 
 
-def test_tiles_are_refused_in_one_sentence_and_taken_with_leave():
+def test_tiles_are_refused_in_one_sentence_and_taken_with_leave(elsewhere):
     with pytest.raises(TilingRefusedError, match=r"640x640 exactly takes .* --vae-tiling allow") as refused:
-        foresee(4 * GB)
+        planned_for(elsewhere, 4 * GB)
     assert "\n" not in str(refused.value)
-    choices, planned = foresee(4 * GB, "allow")
-    assert choices.decode == "tiled"
+    chosen, planned = planned_for(elsewhere, 4 * GB, "allow")
+    assert chosen.modes.decode == "tiled"
     assert planned.peak <= 4 * GB
-    assert foresee(80 * GB, "always")[0].decode == "tiled"
+    assert planned_for(elsewhere, 80 * GB, "always")[0].modes.decode == "tiled"
 
 
-def test_what_nothing_fits_is_refused_with_a_way_out():
+def test_what_nothing_fits_is_refused_with_a_way_out(elsewhere):
     with pytest.raises(TooSmallError, match="smaller size"):
-        foresee(0.5 * GB, "allow")
+        planned_for(elsewhere, 0.5 * GB, "allow")
 
 
-def test_an_effort_asks_for_less_than_the_plan():
-    choices, _ = foresee(80 * GB)
+def test_an_effort_asks_for_less_than_the_plan(elsewhere):
+    chosen, _ = planned_for(elsewhere, 80 * GB)
     less = Effort(rung="chunked", rows=4096)
-    assert choices.decode_at(less) == "rows"
-    assert choices.rows_at(less) == 4096
-    assert choices.room("decode", less) < choices.room("decode") / 3
-    assert choices.room("sample", less) < choices.room("sample")
+    assert chosen.modes.under(less) == Modes(chunk_size=4096, decode="chunked")
+    assert chosen.workspace("decode", less) < chosen.workspace("decode") / 3
+    assert chosen.workspace("sample", less) < chosen.workspace("sample")
+
+
+def visit(stage: str, *, brought: int = 0, streamed: int = 0, from_disk: bool = False) -> Visit:
+    """A stage of ten billion operations."""
+    leased = Leased(where="", held={}, brought=brought, streamed=streamed)
+    stages = Estimator(published(choose_precision("cuda")), torch.device("meta"), here=False).stages
+    cost = Cost(activations=0, flops=10**10)
+    return Visit(stage=stages[stage], cost=cost, beside=0, loaded=0, from_disk=from_disk, leased=leased)
+
+
+def test_time_is_that_of_bringing_and_then_the_longer_of_computing_and_copying():
+    slow_copies, slow_sums = Speed(flops=1e15, copied=1e6), Speed(flops=1e6, copied=1e15)
+    streamed = visit("sample", brought=3 * 10**6, streamed=10**6)
+    assert streamed.seconds(1000, slow_copies) == pytest.approx(3 + 1000 * 1)
+    assert streamed.seconds(1000, slow_sums) == pytest.approx(1000 * 1e4)
+    assert streamed.copied(1000) == (3 + 1000) * 10**6
+    assert visit("decode").seconds(2, Speed(flops=1e6, conv=1e9)) == 2 * 10
+    assert visit("sample").seconds(2, Speed(flops=1e9, conv=1e6)) == 2 * 10
+    assert visit("sample", streamed=10**6, from_disk=True).seconds(1, Speed(flops=1e15, copied=1, read=1e6)) == 1
+
+
+def test_what_was_not_measured_is_unknown():
+    assert visit("sample", brought=1).seconds(1, Speed(flops=1e9)) is None  # its weights come at an unknown rate
+    assert visit("sample").seconds(1, Speed(flops=1e9)) == 10  # they are there already
+    assert visit("sample").seconds(1, Speed(copied=1e9)) is None
+    assert visit("decode").seconds(1, Speed(flops=1e9)) == 10  # convolutions as fast as the rest, where nothing is known
 
 
 def test_a_plan_comes_before_the_first_work_and_steps_down_are_told(picture, tmp_path, tiny_models_dir, monkeypatch):

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from framepack.pipeline import work
-from framepack.pipeline.section_store import LOCK, REQUEST, TEMPORARY, SectionStore, held
+from framepack.pipeline import work_lock
+from framepack.pipeline.section_files import LOCK, REQUEST
+from framepack.pipeline.section_store import SectionStore
+from framepack.pipeline.work_lock import TEMPORARY, held
 from framepack.spec.request import GenerationRequest
 
 
@@ -34,7 +36,7 @@ def test_a_folder_is_one_runs_as_long_as_it_lives(tmp_path: Path):
 
 
 def test_another_process_is_refused_and_a_killed_one_holds_nothing(tmp_path: Path):
-    code = "import sys, pathlib, time; from framepack.pipeline.section_store import held\n"
+    code = "import sys, pathlib, time; from framepack.pipeline.work_lock import held\n"
     code += "with held(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
@@ -85,7 +87,7 @@ def test_on_a_disk_without_locks_runs_go_on_and_nothing_is_swept(tmp_path: Path,
     def take(descriptor: int) -> bool:
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(work, "take", take)
+    monkeypatch.setattr(work_lock, "take", take)
     request = request_for(None, tmp_path)
     with SectionStore.open(None, request, tmp_path / "outputs") as one:
         with SectionStore.open(None, request, tmp_path / "outputs"):
