@@ -2,23 +2,25 @@
 
 import weakref
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from framepack.pipeline.choices import Choices
-from framepack.pipeline.costs import Costs, Size
-from framepack.pipeline.skeleton import SHAPES, Skeleton
-from runs import request_of
+from published import published
+from runs import lending, request_of
 
 from framepack import GenerationRequest
-from framepack.memory import MemoryManager
-from framepack.memory.estimate import _FusedKernels, _Meter
-from framepack.models.hunyuan.encoders import TextFeatures
+from framepack.memory.estimate import _Functions, _Meter
+from framepack.models.hunyuan.encoders import LETTERS_PER_TOKEN, TextFeatures
 from framepack.models.hunyuan.tokenizers import PROMPT_TOKENS
-from framepack.pipeline.conditioning import Inputs, Tables, encode_inputs, make_tables, mix_features
+from framepack.pipeline.conditioning import Conditioning, Tables, encode, make_tables, mixed
+from framepack.pipeline.estimate import Estimator
+from framepack.pipeline.job_costs import JobCosts, job_of
+from framepack.pipeline.memory_plan import PLANNED
+from framepack.pipeline.stages import Modes
+from framepack.pipeline.stages.sampling import tables as bytes_of_tables
 from framepack.sampling import make_sigmas
 from framepack.spec.events import StageStarted
 from framepack.spec.plan import Said, plan
@@ -49,7 +51,7 @@ def asked(seconds: float, prompts: int = 1, **more: object) -> GenerationRequest
     return GenerationRequest.model_validate(fields)
 
 
-def made_up(prompts: list[str], pictures: list[str], config, tokens: int, image_tokens: int) -> Inputs:
+def made_up(prompts: list[str], pictures: list[str], config, tokens: int, image_tokens: int) -> Conditioning:
     """Random features, in RAM."""
     generator = torch.Generator().manual_seed(0)
 
@@ -61,35 +63,27 @@ def made_up(prompts: list[str], pictures: list[str], config, tokens: int, image_
     def seen() -> torch.Tensor:
         return torch.randn(1, image_tokens, config.image_proj_dim, generator=generator)
 
-    return Inputs(
-        bank={}, features={key: seen() for key in pictures}, texts={Said(prompt): text() for prompt in prompts}
+    return Conditioning(
+        latents={}, features={key: seen() for key in pictures}, texts={Said(prompt): text() for prompt in prompts}
     )
-
-
-def lender(transformer: torch.nn.Module, device: torch.device) -> MemoryManager:
-    """Lends a module that is on the device already."""
-    memory = MemoryManager("cpu")
-    memory.add("transformer", transformer, once=transformer.once_per_job)
-    memory.device = device
-    return memory
 
 
 @pytest.mark.parametrize(("seconds", "prompts"), [(3, 1), (120, 1), (30, 6)])
 def test_the_device_holds_the_tables_of_one_section_whatever_a_13b_job_has(seconds, prompts):
-    parts = Skeleton(SHAPES, choose_precision("cuda"))
-    costs, request = Costs(parts, on="cuda"), asked(seconds, prompts, model="framepack")
-    sections = plan(request)
-    size = Size(
-        height=640, width=640, prompt=PROMPT_TOKENS, steps=25, section=sections[0], decoded=sections[-1].decode_latents
-    )
-    choices = Choices(size=size, costs=costs, device="meta")
-    foretold, texts = costs.prepare(size).activations, sorted({section.prompt for section in sections})
-    inputs = made_up(texts, ["start", "end"], parts.transformer.config, PROMPT_TOKENS, costs._picture)
-    memory, sigmas, one = lender(parts.transformer, DEVICE), make_sigmas(25, 9 * 40 * 40), costs.tables(size, 1, 1)
-    with torch.no_grad(), OnDevice() as device, _FusedKernels(False):
-        tables = make_tables(memory, inputs, sections, sigmas, 10.0, choices)
+    models, request = published(choose_precision("cuda")), asked(seconds, prompts, model="framepack")
+    estimator, sections = Estimator(models, DEVICE, here=False), plan(request)
+    job = replace(job_of(request, sections, (640, 640)), letters=LETTERS_PER_TOKEN * PROMPT_TOKENS)
+    costs = JobCosts(estimator.run, estimator.stages, models, job)
+    with torch.no_grad():
+        expected = costs.cost("prepare", Modes()).activations
+    one, image_tokens = bytes_of_tables(job, costs.outputs, 1, 1), costs.outputs["image"].shape[1]
+    texts = sorted({section.prompt for section in sections})
+    conditioning = made_up(texts, ["start", "end"], models["transformer"].config, PROMPT_TOKENS, image_tokens)
+    runner, sigmas = lending(DEVICE, transformer=models["transformer"]), make_sigmas(25, 9 * 40 * 40)
+    with torch.no_grad(), OnDevice() as device, _Functions(device, fused_gelu=False):
+        tables = make_tables(runner, conditioning, sections, sigmas, 10.0)
         assert device.alive == 0
-        assert device.peak == pytest.approx(foretold, rel=0.1)
+        assert device.peak == pytest.approx(expected, rel=0.1)
         for section in (sections[0], sections[-1]):
             table = tables.table(section.said, section)
             assert table.image.device == table.text.device == DEVICE
@@ -104,14 +98,14 @@ def test_the_device_holds_the_tables_of_one_section_whatever_a_13b_job_has(secon
 def test_a_sections_table_is_to_the_bit_that_of_its_prompt_and_mix(framepacks):
     framepack, request = framepacks["mini"], asked(4, 2, frames=[{"image": "c.png", "second": 2}])
     sections = plan(request)
-    transformer = framepack.loader.transformer()
+    transformer = framepack.loader.load("transformer")
     inputs = made_up(["", "scene 1"], ["start", "end", "frame:0"], transformer.config, 5, 9)
-    sigmas, choices = make_sigmas(3, 100), SimpleNamespace(room=lambda part: 0)
-    tables = make_tables(lender(transformer, CPU), inputs, sections, sigmas, 6.0, choices)
+    sigmas = make_sigmas(3, 100)
+    tables = make_tables(lending(CPU, transformer=transformer), inputs, sections, sigmas, 6.0)
     assert max(len(section.image) for section in sections) > 1
     for section in sections:
         table, text = tables.table(section.said, section), inputs.texts[section.said]
-        image = mix_features(inputs.features, section.image, CPU)
+        image = mixed(inputs.features, section.image, CPU)
         scale = torch.tensor([6000.0])
         truth = transformer.condition(sigmas[:-1] * 1000, scale, text.pooled, text.text, None, image)
         for field in fields(truth):
@@ -123,22 +117,21 @@ def test_a_sections_table_is_to_the_bit_that_of_its_prompt_and_mix(framepacks):
 
 
 def test_where_the_device_is_ram_a_section_copies_no_table(framepacks):
-    transformer = framepacks["mini"].loader.transformer()
+    transformer = framepacks["mini"].loader.load("transformer")
     inputs = made_up([""], ["start", "end"], transformer.config, 5, 9)
-    sections, choices = plan(asked(3)), SimpleNamespace(room=lambda part: 0)
+    sections, runner = plan(asked(3)), lending(CPU, transformer=transformer)
     with torch.inference_mode():
-        tables = make_tables(lender(transformer, CPU), inputs, sections, make_sigmas(3, 100), 6.0, choices)
+        tables = make_tables(runner, inputs, sections, make_sigmas(3, 100), 6.0)
         table = tables.table(Said(""), sections[0])
     assert table.image is tables.by_mix[sections[0].image]
     assert all(a is b for a, b in zip(table.modulation, tables.by_prompt[Said("")].modulation, strict=True))
 
 
 def test_a_table_that_finds_no_room_is_brought_once_others_have_made_some(framepacks, monkeypatch):
-    transformer = framepacks["mini"].loader.transformer()
+    transformer = framepacks["mini"].loader.load("transformer")
     inputs = made_up([""], ["start", "end"], transformer.config, 5, 9)
-    (section, *_), choices = plan(asked(3)), SimpleNamespace(room=lambda part: 0)
-    memory = lender(transformer, CPU)
-    tables = make_tables(memory, inputs, plan(asked(3)), make_sigmas(3, 100), 6.0, choices)
+    (section, *_), runner = plan(asked(3)), lending(CPU, transformer=transformer)
+    tables = make_tables(runner, inputs, plan(asked(3)), make_sigmas(3, 100), 6.0)
     real, calls = type(tables.by_prompt[Said("")]).to, []
 
     def short(self, device):
@@ -150,7 +143,7 @@ def test_a_table_that_finds_no_room_is_brought_once_others_have_made_some(framep
     monkeypatch.setattr(type(tables.by_prompt[Said("")]), "to", short)
     assert len(tables.table(Said(""), section)) == 3
     assert len(calls) == 2
-    assert memory.news() == []  # freeing was enough: nothing was given up
+    assert runner.memory.news() == []  # freeing was enough: nothing was given up
 
 
 def test_features_wait_in_ram_and_the_pictures_latents_on_the_device():
@@ -166,13 +159,13 @@ def test_features_wait_in_ram_and_the_pictures_latents_on_the_device():
     def lease(name, **options):
         yield SimpleNamespace(encode=encoders[name])
 
-    memory = SimpleNamespace(lease=lease, attempt=lambda phase, work, **options: work(None))
-    choices = SimpleNamespace(room=lambda *part: 0, encode_at=lambda effort: "whole", tiling="never")
+    runner = lending(CPU)
+    runner.memory = SimpleNamespace(lease=lease, attempt=lambda phase, work, **options: work(PLANNED))
     with OnDevice():
-        inputs = encode_inputs(memory, {"start": np.zeros((4, 4, 3), np.uint8)}, [Said("a"), Said("b")], choices)
+        inputs = encode(runner, {"start": np.zeros((4, 4, 3), np.uint8)}, [Said("a"), Said("b")])
     waiting = [*inputs.features.values(), *(t for text in inputs.texts.values() for t in (text.text, text.pooled))]
     assert all(tensor.device == CPU for tensor in waiting)
-    assert inputs.bank["start"].device == DEVICE
+    assert inputs.latents["start"].device == DEVICE
 
 
 def test_a_section_leaves_no_table_behind(framepacks, picture, tmp_path, monkeypatch):

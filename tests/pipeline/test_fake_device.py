@@ -8,26 +8,27 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from framepack.pipeline.skeleton import SHAPES, Skeleton
+from published import published
+from runs import lending
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.overrides import TorchFunctionMode
 
 from framepack import GenerationRequest
-from framepack.memory import MemoryManager
 from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.models.packing import ContextLatents
-from framepack.pipeline.conditioning import Inputs, make_tables
-from framepack.pipeline.denoiser import Branch, draw_noise, make_denoiser
+from framepack.pipeline.conditioning import Conditioning, make_tables
+from framepack.pipeline.denoiser import Branch, NoiseSource, make_denoiser
 from framepack.pipeline.history import History
+from framepack.pipeline.stages import Modes
 from framepack.sampling import SAMPLERS, make_sigmas
-from framepack.spec.plan import HISTORY, plan
+from framepack.spec.plan import Said, plan
 from framepack.weights.loader import choose_precision
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 CUDA = torch.device("cuda", 0)
 SEVERAL = 1
 """Blocks of each kind that are run; all are alike."""
-ROWS = 4096
+CHUNK_SIZE = 4096
 ALIKE = {"linear", "conv3d", "matmul", "scaled_dot_product_attention"}
 """What takes inputs of one dtype."""
 
@@ -80,15 +81,6 @@ class Pretended(TorchFunctionMode):
         return tensor
 
 
-def lender(device, **modules):
-    """Lends modules that are on the device already."""
-    memory = MemoryManager("cpu")
-    for name, module in modules.items():
-        memory.add(name, module, once=getattr(module, "once_per_job", ()))
-    memory.device = device
-    return memory
-
-
 class Job:
     """One section of a job with a keyframe of half weight and guidance, at 544x704."""
 
@@ -99,25 +91,26 @@ class Job:
         self.request = GenerationRequest.model_validate({**fields, "frames": [keyframe]})
         self.sections = plan(self.request)
         self.section = next(s for s in self.sections if any(span.weight < 1 for span in s.context))
-        self.choices = SimpleNamespace(room=lambda *_: 0, rows_at=lambda effort: ROWS)
         self.transformer, self.vae = transformer, vae
-        self.memory = lender(device, transformer=self.transformer)
+        self.runner = lending(device, Modes(chunk_size=CHUNK_SIZE), transformer=self.transformer)
         self.sigmas = sigmas
         latent = torch.empty(1, 16, 1, 68, 88, device=device)
-        self.bank = {"start": latent, "frame:0": latent}
+        self.latents = {"start": latent, "frame:0": latent}
 
-    def inputs(self):
+    def conditioning(self):
         text = TextFeatures(text=torch.empty(1, 30, 4096), pooled=torch.empty(1, 768), text_cut=0, pooled_cut=0)
         features = torch.empty(1, 729, 1152)
-        return Inputs(bank=self.bank, features=dict.fromkeys(self.bank, features), texts={"": text})
+        return Conditioning(
+            latents=self.latents, features=dict.fromkeys(self.latents, features), texts={Said(""): text}
+        )
 
     def tables(self):
-        return make_tables(self.memory, self.inputs(), self.sections, self.sigmas, 10.0, self.choices)
+        return make_tables(self.runner, self.conditioning(), self.sections, self.sigmas, 10.0)
 
     def pack(self, history):
         context = [
             ContextLatents(
-                latents=history.take(span.take) if span.source == "history" else self.bank[span.source],
+                latents=history.take(span.take) if span.source == "history" else self.latents[span.source],
                 at=span.at,
                 scale=span.scale,
                 weight=span.weight,
@@ -127,58 +120,52 @@ class Job:
         return self.transformer.pack(context, self.section.at, (len(self.section.latents), 68, 88))
 
     def history(self):
-        return History(self.section.grows, self.bank["start"], max(HISTORY, self.section.decode_latents))
+        return History(self.section.grows, self.latents["start"], max(self.request.geometry.history, self.section.decode_latents))
 
     def sampled(self, packed, table, noise):
-        denoiser = make_denoiser(
-            self.memory,
-            packed,
-            self.sigmas,
-            [Branch(table=table, cache=None), Branch(table=table, cache=None)],
-            2.0,
-            0.5,
-            self.choices,
-        )
+        branches = [Branch(table=table, cache=None), Branch(table=table, cache=None)]
+        denoiser = make_denoiser(self.runner, packed, self.sigmas, branches, 2.0, 0.5)
         return list(SAMPLERS[self.request.sampler](denoiser, noise, self.sigmas))[-1].denoised
 
     def noise(self):
-        return draw_noise(torch.Generator(), self.bank["start"], len(self.section.latents)).to(self.device)
+        source = NoiseSource([len(section.latents) for section in self.sections], self.latents["start"])
+        return source.draw(self.section.noise, len(self.section.latents)).to(self.device)
 
 
 @pytest.fixture(scope="module")
-def mode():
+def pretending():
     return FakeTensorMode(allow_non_fake_inputs=True)
 
 
 @pytest.fixture(scope="module")
-def made(mode):
+def made(pretending):
     """Built once; its parts' shapes before the mode begins."""
-    parts = Skeleton(SHAPES, choose_precision("cuda"))
-    transformer, vae = parts.transformer, parts.vae
+    models = published(choose_precision("cuda"))
+    transformer, vae = models["transformer"], models["vae"]
     for blocks in (transformer.transformer_blocks, transformer.single_transformer_blocks):
         del blocks[SEVERAL:]
     sigmas = make_sigmas(2, 9 * 34 * 44)
-    with mode:
+    with pretending:
         return Job(put(transformer, CUDA), put(vae, CUDA), sigmas, CUDA)
 
 
 @pytest.fixture
-def job(mode, made, monkeypatch):
+def job(pretending, made, monkeypatch):
     """On a GPU that there is for as long as the test lasts."""
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(major=9))
-    with mode, Pretended(), torch.no_grad():
+    with pretending, Pretended(), torch.no_grad():
         yield made
 
 
-@pytest.mark.parametrize("way", ["whole", "rows"])
-def test_a_13b_section_mixes_no_devices_and_no_dtypes(job, way):
+@pytest.mark.parametrize("mode", ["whole", "chunked"])
+def test_a_13b_section_mixes_no_devices_and_no_dtypes(job, mode):
     history = job.history()
     packed = job.pack(history)
     assert packed.key_bias is not None
-    latents = job.sampled(packed, job.tables().table("", job.section), job.noise())
+    latents = job.sampled(packed, job.tables().table(Said(""), job.section), job.noise())
     assert (latents.device, latents.dtype, latents.shape) == (CUDA, torch.float32, job.noise().shape)
     history.add(latents)
-    frames = job.vae.decode_float(history.edge(5), rows=way == "rows")
+    frames = job.vae.decode_float(history.edge(5), mode=mode)
     assert (frames.device.type, frames.shape) == ("cpu", (17, 544, 704, 3))
 
 
@@ -186,7 +173,7 @@ def test_a_13b_section_mixes_no_devices_and_no_dtypes(job, way):
 def test_one_tensor_on_the_wrong_device_is_noticed(job, wrong, monkeypatch):
     """The test above is worth something only if it fails where something is wrong."""
     history = job.history()
-    packed, table, noise = job.pack(history), job.tables().table("", job.section), job.noise()
+    packed, table, noise = job.pack(history), job.tables().table(Said(""), job.section), job.noise()
     if wrong == "noise":
         noise = noise.cpu()
     elif wrong == "table":
