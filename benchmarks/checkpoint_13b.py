@@ -13,20 +13,22 @@ from pathlib import Path
 from shutil import copy, copytree
 
 import torch
-from framepack.pipeline.skeleton import SHAPES
 from shapes_13b import CONFIGS, Pool, config_json
 from torch import Tensor
 
 from framepack.files.assets import BUNDLED
 from framepack.models.hunyuan.encoders import empty_clip, empty_llama, empty_siglip
+from framepack.models.hunyuan.family import HUNYUAN_VIDEO, empty_transformer
 from framepack.models.hunyuan.vae import empty_vae
 from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO
-from framepack.weights.loader import empty_transformer
 
 SHARD = {"full": 5_000_000_000, "small": 20_000_000}
 GB = 1_000_000_000
 CHUNK = 8 << 20
 TRANSFORMER = VARIANTS["framepack"].main
+assert HUNYUAN_VIDEO.shapes is not None
+SHAPES = HUNYUAN_VIDEO.shapes
+"""The published configs."""
 
 
 def write_transformer(folder: Path, scale: str) -> None:
@@ -40,7 +42,7 @@ def write_models(root: Path) -> None:
     """A models folder with every part of the full 13 B."""
     write_transformer(root / TRANSFORMER, "full")
     base, vision, bundled = root / HUNYUAN_REPO, root / VISION_REPO, BUNDLED / "mini"
-    for shapes, target in ((SHAPES.base, base), (SHAPES.vision, vision)):
+    for shapes, target in ((SHAPES / "base", base), (SHAPES / "vision", vision)):
         for config in shapes.rglob("config.json"):
             folder = target / config.parent.relative_to(shapes)
             folder.mkdir(parents=True)

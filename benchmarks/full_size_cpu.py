@@ -29,7 +29,7 @@ from torch import nn
 
 from framepack.memory import FileSlice, MemoryManager, map_weights, parse_bytes
 from framepack.models.checkpoint import check_weights
-from framepack.weights.loader import empty_transformer
+from framepack.models.hunyuan.family import empty_transformer
 
 LIMITS = {"full": ["6GB", "20GB"], "small": ["1GB", "4GB"]}
 ACTIVATIONS = 500_000_000

@@ -58,10 +58,10 @@ class Bench:
 
     def cost(self, rows: int | None) -> int:
         """Bytes that a step takes beside weights, from its shapes."""
-        self.module.execution = Execution(chunk_size=rows)
+        execution = Execution(chunk_size=rows)
         table, packed = condition(self.module, 1, "meta"), pack(self.module, *self.size, "meta")
         x = noise(self.module, *self.size, "meta")
-        return estimate(lambda: self.module(x, table.step(0), packed)).activations
+        return estimate(lambda: self.module(x, table.step(0), packed, execution=execution)).activations
 
     def timed(self, function: Callable[[], object], times: int = STEPS, enough: float = ENOUGH) -> float:
         """Seconds of one call, after one to warm up."""
@@ -116,16 +116,15 @@ class Bench:
         reserve = self.costs[rows] * 11 // 10 + int(0.25 * GB * self.scale)
         memory.budget = replace(memory.budget, vram_limit=limit, preserve=reserve)
         memory.high_vram = budget is None
-        self.module.execution = Execution(chunk_size=rows)
         try:
             with self.capped(budget):
-                yield from self._steps(notes, self.costs[rows])
+                yield from self._steps(notes, rows)
         finally:
             memory.free()
 
-    def _steps(self, notes: dict[str, Any], activations: int) -> Iterator[Step]:
-        """One step, done as a job does it, and what all steps copied."""
-        memory, planned, x = self.memory, self.module.execution, noise(self.module, *self.size, self.device)
+    def _steps(self, notes: dict[str, Any], rows: int | None) -> Iterator[Step]:
+        """One step, done as a job does it with `rows` tokens at a time, and what all steps copied."""
+        memory, activations, x = self.memory, self.costs[rows], noise(self.module, *self.size, self.device)
 
         def prepare(effort: Effort) -> ConditionTable:
             with memory.lease("transformer", once=True) as module:
@@ -150,8 +149,8 @@ class Bench:
 
         def velocity(effort: Effort) -> Tensor:
             with memory.lease("transformer") as module:
-                module.execution = Execution(chunk_size=effort.rows or planned.rows)
-                return module(x, table.step(count % STEPS_OF_A_JOB), packed)
+                execution = Execution(chunk_size=effort.rows or rows)
+                return module(x, table.step(count % STEPS_OF_A_JOB), packed, execution=execution)
 
         yield step
         report, steps_down = memory.report(), memory.news()

@@ -24,6 +24,7 @@ from transformers import LlamaConfig, LlamaModel
 from framepack.memory import MemoryManager, parse_bytes
 from framepack.memory.estimate import estimate
 from framepack.models.hunyuan.vae import VideoVAE
+from framepack.spec.events import VaeMode
 
 LLAMA = {
     "full": {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "vocab_size": 128320},
@@ -71,7 +72,7 @@ def main() -> int:
     picture = torch.randint(0, 255, (1, height, width, 3), dtype=torch.uint8).numpy()
     work: dict[str, tuple[str, Callable[[Any], object]]] = {
         "decode, whole": ("vae", lambda module: module.decode_float(latents)),
-        "decode, rows": ("vae", lambda module: module.decode_float(latents, mode="chunked")),
+        "decode, chunked": ("vae", lambda module: module.decode_float(latents, mode="chunked")),
         "text, 120 tokens": ("text", lambda module: module(tokens, use_cache=False).last_hidden_state.float().cpu()),
         "encode": ("vae", lambda module: module.encode(picture)),
         "decode, tiled": ("vae", lambda module: module.decode_float(latents, mode="tiled")),
@@ -100,8 +101,8 @@ def planned(coder: VideoVAE, height: int, width: int) -> dict[str, int]:
     """Bytes beside weights that each exact way of decoding should take; tiles are slow to plan."""
     shapes = copy.deepcopy(coder).to("meta")
     z = torch.empty(1, 16, ONE_TILE, height // 8, width // 8, device="meta").to(next(shapes.parameters()).dtype)
-    ways = ("whole", "rows")
-    return {f"decode, {way}": estimate(lambda way=way: shapes.decode_tile(z, way)).activations for way in ways}
+    modes: tuple[VaeMode, ...] = ("whole", "chunked")
+    return {f"decode, {mode}": estimate(lambda mode=mode: shapes.decode_tile(z, mode)).activations for mode in modes}
 
 
 @torch.no_grad()

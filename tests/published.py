@@ -5,8 +5,11 @@ from framepack.spec.variants import VARIANTS
 from framepack.weights.loader import Precision
 from framepack.weights.meta import MetaModels
 
+FAMILY = FAMILIES["hunyuan"]
+assert FAMILY.shapes is not None
+PLACES = {name: FAMILY.shapes / name for name in VARIANTS["framepack"].repositories}
+"""Folders of the published configs, by the family's names."""
+
 
 def published(precision: Precision) -> MetaModels:
-    family = FAMILIES["hunyuan"]
-    assert family.shapes is not None
-    return MetaModels(family, {name: family.shapes / name for name in VARIANTS["framepack"].repositories}, precision)
+    return MetaModels(FAMILY, PLACES, precision)

@@ -4,17 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from framepack.pipeline.skeleton import SHAPES
+from published import PLACES
 
-from framepack.app.service.shares import STRIDE, TILE, decoded_latents
+from framepack.app.service.shares import decoded_latents
 from framepack.files.assets import BUNDLED
 from framepack.models.hunyuan.vae import VideoVAE, empty_vae
-from framepack.models.hunyuan.vae_tiles import TileMemo, TimeTiles, decode_in_time
+from framepack.models.hunyuan.vae_tiles import TileMemo, decode_in_time
+from framepack.spec.geometry import HUNYUAN
 from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, GuideFrame
 from framepack.spec.variants import HUNYUAN_REPO
-
-TILES = TimeTiles(length=TILE, stride=STRIDE, frames=4 * STRIDE, blend=4)
 
 
 def decoded(sections: tuple[SectionPlan, ...]) -> list[int]:
@@ -35,7 +34,7 @@ def decoded(sections: tuple[SectionPlan, ...]) -> list[int]:
             return torch.zeros(1, 3, 4 * z.shape[2] - 3, 1, 1)
 
         z = torch.tensor(clip, dtype=torch.float32).view(1, 1, -1, 1, 1)
-        for _ in decode_in_time(z, decode, TILES, memo):
+        for _ in decode_in_time(z, decode, HUNYUAN.tiles, HUNYUAN.temporal, memo):
             pass
         counts.append(sum(seen))
     return counts
@@ -47,17 +46,18 @@ def decoded(sections: tuple[SectionPlan, ...]) -> list[int]:
 def test_it_is_foretold_how_many_latents_each_section_decodes(model, seconds, window):
     asked = {"image": "x", "model": model, "seconds": seconds, "window": window}
     sections = plan(GenerationRequest.model_validate(asked))
-    assert decoded_latents(sections) == decoded(sections)
+    assert decoded_latents(sections, HUNYUAN.tiles) == decoded(sections)
 
 
-@pytest.mark.parametrize("folder", [SHAPES.base, BUNDLED / "mini" / HUNYUAN_REPO], ids=["13 B", "mini"])
+@pytest.mark.parametrize("folder", [PLACES["base"], BUNDLED / "mini" / HUNYUAN_REPO], ids=["13 B", "mini"])
 def test_tiles_are_those_of_the_models(folder):
-    tiles = VideoVAE(empty_vae(folder / "vae")).time_tiles
-    assert (tiles.length, tiles.stride) == (TILE, STRIDE)
+    vae = VideoVAE(empty_vae(folder / "vae"))
+    assert vae.time_tiles == HUNYUAN.tiles
+    assert (vae.temporal, vae.spatial) == (HUNYUAN.temporal, HUNYUAN.spatial)
 
 
 def test_pictures_on_the_way_that_cut_sections_are_counted_with():
     frames = (GuideFrame(image=Path("y.png"), second=1.7), GuideFrame(image=Path("z.png"), second=4.2))
     sections = plan(GenerationRequest(image=Path("x.png"), seconds=6, frames=frames))
     assert len({len(section.latents) for section in sections}) > 1
-    assert decoded_latents(sections) == decoded(sections)
+    assert decoded_latents(sections, HUNYUAN.tiles) == decoded(sections)

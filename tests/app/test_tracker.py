@@ -9,6 +9,7 @@ import pytest
 from framepack.app.service.shares import decoded_latents, finishing_seconds
 from framepack.app.service.tracker import Tracker
 from framepack.spec.events import Finished, SectionDone, StageStarted, StepDone
+from framepack.spec.geometry import HUNYUAN
 from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
 
@@ -45,7 +46,7 @@ class Job:
 
     def section(self, section: int, steps: int, pace: float, latent: float) -> None:
         self.steps(section, *[pace] * steps)
-        self.tail(section, latent * decoded_latents(plan(self.request))[section])
+        self.tail(section, latent * decoded_latents(plan(self.request), HUNYUAN.tiles)[section])
 
 
 def test_time_left_is_right_after_the_first_section_though_each_decodes_another_number_of_latents():
@@ -118,7 +119,7 @@ def test_time_goes_on_during_a_step_or_a_tail_but_not_beyond_what_it_is_thought_
 
 def test_steps_that_a_cache_skips_count_with_their_share():
     job = Job(request(4))
-    latents = decoded_latents(plan(job.request))
+    latents = decoded_latents(plan(job.request), HUNYUAN.tiles)
     for section in range(2):
         job.steps(section, *(0.1 if step % 3 else 2.0 for step in range(10)))
         job.tail(section, 0.3 * latents[section])
@@ -153,7 +154,7 @@ def test_nothing_is_claimed_before_anything_was_timed():
 
 def test_a_video_of_ten_hours_is_tracked_without_a_plan_and_looked_at_in_no_time():
     short = request(50)
-    assert Tracker(short)._latents == decoded_latents(plan(short))
+    assert Tracker(short)._latents == decoded_latents(plan(short), HUNYUAN.tiles)
     tracker = Tracker(GenerationRequest(image="a.png", seconds=36000), clock=iter(range(10**6)).__next__)
     tracker.see(StageStarted(stage="section", message="", section=0))
     for step in range(3):

@@ -11,27 +11,28 @@ import json
 import os
 import sys
 import tempfile
-from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from framepack.pipeline.skeleton import SHAPES, Skeleton
 from safetensors.torch import save_file
 from torch import nn
 
 from framepack import FramePack, GenerationRequest
-from framepack.app import runtime
 from framepack.files.assets import BUNDLED
-from framepack.memory import MemoryManager, disk, lanes
+from framepack.memory import Budget, MemoryManager, disk, lanes
+from framepack.memory.allocator import limit_device
 from framepack.models.hunyuan import encoders
+from framepack.models.hunyuan.family import empty_transformer
 from framepack.models.hunyuan.vae import PreviewMap, VideoVAE, empty_vae
 from framepack.models.lora import fuse_loras
+from framepack.pipeline import engine
 from framepack.pipeline import framepack as pipeline
-from framepack.pipeline import run
 from framepack.spec.events import Notice, StepDone
 from framepack.spec.variants import VARIANTS
-from framepack.weights.loader import Loader, choose_precision, empty_transformer
+from framepack.weights.loader import Loader, choose_precision
+from framepack.weights.meta import MetaModels
 from framepack.weights.sources import ModelSource
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -42,37 +43,49 @@ SIGLIP = {"size": {"height": 384, "width": 384}, "image_mean": [0.5] * 3, "image
 class Unread(Loader):
     """The 13 B parts, with weights that were never read."""
 
-    @property
-    def folders(self) -> Any:
-        return SHAPES
+    @cached_property
+    def places(self) -> dict[str, Path]:
+        shapes = self.family.shapes
+        assert shapes is not None
+        return {name: shapes / name for name in self.variant.repositories}
 
-    def transformer(self, loras: Any = (), files: Any = None) -> Any:
-        module = in_ram(empty_transformer(SHAPES.transformer), self.dtypes.transformer)
-        fuse_loras(module, [(lora.file, lora.strength) for lora in loras])
-        module.execution = replace(module.execution, attention=self.attention)
-        return module
-
-    def text(self, files: Any = None) -> Any:
-        words = encoders.load_tokenizers(BUNDLED / "mini" / "hunyuanvideo-community" / "HunyuanVideo")
-        llama, clip = (
-            make(SHAPES.base / folder)[0]
-            for make, folder in ((encoders.empty_llama, "text_encoder"), (encoders.empty_clip, "text_encoder_2"))
-        )
-        turns = type(llama.rotary_emb)(llama.config)
-        llama, clip = in_ram(llama, self.dtypes.encoders), in_ram(clip, self.dtypes.encoders)
-        llama.rotary_emb = turns
-        return encoders.TextEncoder(llama, places(clip), *words).eval()
-
-    def image(self) -> Any:
-        siglip = in_ram(encoders.empty_siglip(SHAPES.vision / "image_encoder")[0], self.dtypes.encoders)
-        return encoders.ImageEncoder(places(siglip), SIGLIP).eval()
-
-    def vae(self) -> Any:
-        colours = PreviewMap(weight=torch.zeros(3, 16), bias=torch.zeros(3))
-        return VideoVAE(in_ram(empty_vae(SHAPES.base / "vae"), self.dtypes.vae), colours).eval()
+    def load(self, name: str, *, loras: Any = (), files: Any = None) -> nn.Module:
+        component = self.family[name]
+        made = MAKE[name](self.places[component.place], self.dtype(component))
+        fuse_loras(made, [(lora.file, lora.strength) for lora in loras])
+        return made
 
     def sizes(self) -> dict[str, int]:
-        return Skeleton(SHAPES, self.dtypes).sizes()
+        return MetaModels(self.family, self.places, self.precision).sizes()
+
+
+def text(base: Path, dtype: torch.dtype) -> nn.Module:
+    words = encoders.load_tokenizers(BUNDLED / "mini" / "hunyuanvideo-community" / "HunyuanVideo")
+    llama, clip = (
+        make(base / folder)[0]
+        for make, folder in ((encoders.empty_llama, "text_encoder"), (encoders.empty_clip, "text_encoder_2"))
+    )
+    turns = type(llama.rotary_emb)(llama.config)
+    llama, clip = in_ram(llama, dtype), in_ram(clip, dtype)
+    llama.rotary_emb = turns
+    return encoders.TextEncoder(llama, places(clip), *words).eval()
+
+
+def image(vision: Path, dtype: torch.dtype) -> nn.Module:
+    siglip = in_ram(encoders.empty_siglip(vision / "image_encoder")[0], dtype)
+    return encoders.ImageEncoder(places(siglip), SIGLIP).eval()
+
+
+def vae(base: Path, dtype: torch.dtype) -> nn.Module:
+    colours = PreviewMap(weight=torch.zeros(3, 16), bias=torch.zeros(3))
+    return VideoVAE(in_ram(empty_vae(base / "vae"), dtype), colours).eval()
+
+
+def transformer(folder: Path, dtype: torch.dtype) -> nn.Module:
+    return in_ram(empty_transformer(folder), dtype)
+
+
+MAKE = {"text": text, "image": image, "vae": vae, "transformer": transformer}
 
 
 def in_ram(module: Any, dtype: torch.dtype) -> Any:
@@ -109,7 +122,7 @@ def let_it_pass() -> None:
 
     lanes.CudaLane.copy, disk.DiskReader._fill_cast = to_the_card_only, files_only
     pipeline.stay_in_files = lambda *_, **__: frozenset()
-    pipeline.check_lora_room = pipeline.check_inputs = run.require_usable = lambda *_: None
+    pipeline.check_lora_room = pipeline.check_conditioning = engine.require_usable = lambda *_: None
 
 
 def lora_file(folder: Path) -> Path:
@@ -128,10 +141,10 @@ def main(limit: str | None, request: dict[str, Any], lora: bool, folder: Path) -
     """Run the job; what it took."""
     let_it_pass()
     where = torch.device("cuda")
-    budget = runtime.budget_of(where, limit, None, None)
-    runtime.hold(budget)
-    loader = Unread(VARIANTS["framepack"], ModelSource(), choose_precision(where))
-    memory = MemoryManager(where, vram_limit=budget.vram_limit)
+    budget = Budget.of(where, limit, None, None)
+    limit_device(budget)
+    loader = Unread(VARIANTS["framepack"], ModelSource(), choose_precision(where), device=where)
+    memory = MemoryManager(where, budget=budget)
     framepack = FramePack(loader, memory, "allow")
     wanted = {"image": EXAMPLES / "ball.jpg", "prompt": "the camera pans left", "width": 704, "height": 544}
     wanted |= {"model": "framepack", "seconds": 2.4, "steps": 2, "output": {"path": folder / "v.mp4"}} | request

@@ -11,7 +11,7 @@ from framepack.memory import MemoryManager
 from framepack.memory.estimate import Cost
 from framepack.models.attention import automatic
 from framepack.models.families import FAMILIES
-from framepack.pipeline.memory_plan import MemoryPlan
+from framepack.pipeline.memory_plan import WHOLE, MemoryPlan
 from framepack.pipeline.runner import Runner
 from framepack.pipeline.stages import Modes, stages_of
 from framepack.spec.events import Finished
@@ -33,7 +33,7 @@ def make(framepack: FramePack, request: GenerationRequest, work: Path) -> list[t
     return latents(work)
 
 
-def lending(device: torch.device, modes: Modes = Modes(), **modules: nn.Module) -> Runner:
+def lending(device: torch.device, modes: Modes = WHOLE, **modules: nn.Module) -> Runner:
     """Lends modules that are on the device already, and asks for no memory."""
     memory = MemoryManager("cpu")
     for name, module in modules.items():

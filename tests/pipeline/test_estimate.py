@@ -95,7 +95,8 @@ def test_each_stages_estimated_activations_are_within_a_tenth_of_the_real_ones(d
         ("decode", Modes(decode="chunked")): lambda: vae.decode_tile(z, "chunked"),
     }
     for (stage, modes), work in pairs.items():
-        assert costs.cost(stage, modes).activations == pytest.approx(estimate(work).activations, rel=0.1), (stage, modes)
+        real = estimate(work).activations
+        assert costs.cost(stage, modes).activations == pytest.approx(real, rel=0.1), (stage, modes)
     assert text.example(len(PROMPT), "cpu")[0].shape[1] - PREFIX_TOKENS == pytest.approx(tokens, rel=0.5)
 
 
@@ -286,7 +287,7 @@ def test_what_was_not_measured_is_unknown():
     assert visit("sample", brought=1).seconds(1, Speed(flops=1e9)) is None  # its weights come at an unknown rate
     assert visit("sample").seconds(1, Speed(flops=1e9)) == 10  # they are there already
     assert visit("sample").seconds(1, Speed(copied=1e9)) is None
-    assert visit("decode").seconds(1, Speed(flops=1e9)) == 10  # convolutions as fast as the rest, where nothing is known
+    assert visit("decode").seconds(1, Speed(flops=1e9)) == 10  # convolutions were not timed: as fast as the rest
 
 
 def test_a_plan_comes_before_the_first_work_and_steps_down_are_told(picture, tmp_path, tiny_models_dir, monkeypatch):

@@ -120,7 +120,8 @@ class Job:
         return self.transformer.pack(context, self.section.at, (len(self.section.latents), 68, 88))
 
     def history(self):
-        return History(self.section.grows, self.latents["start"], max(self.request.geometry.history, self.section.decode_latents))
+        keep = max(self.request.geometry.history, self.section.decode_latents)
+        return History(self.section.grows, self.latents["start"], keep)
 
     def sampled(self, packed, table, noise):
         branches = [Branch(table=table, cache=None), Branch(table=table, cache=None)]
