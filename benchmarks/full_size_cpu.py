@@ -114,7 +114,7 @@ def reading_alone(transformer: Any, files: dict[str, FileSlice], folder: Path, l
         quiet(memory)
         swap = memory._managed["passing"].groups["blocks"].swap
         assert swap is not None, "nothing is streamed within this limit"
-        pieces = [piece for unit in swap.units for piece in unit.files if piece is not None]
+        pieces = [piece for weight_block in swap.weight_blocks for piece in weight_block.files if piece is not None]
         runs = sorted((piece.path, piece.offset, piece.nbytes) for piece in pieces)
         raw = [read_rate(folder, runs, 100 * GB)]
         for _ in range(ROUNDS):

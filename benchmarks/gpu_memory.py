@@ -24,7 +24,7 @@ from gpu_rows import FAILURES, GB, RESIDENT, Rows, arguments, failure
 from shapes_13b import CONFIGS, condition, device_of, fill_shared, half_of, lane_of, noise, pack
 from torch import Tensor
 
-from framepack.memory import Effort, MemoryManager
+from framepack.memory import FallbackLevel, MemoryManager
 from framepack.memory.estimate import estimate
 from framepack.memory.probe import available_ram
 from framepack.models.hunyuan.blocks import Execution
@@ -53,7 +53,7 @@ class Bench:
         self.weights = {name: tensor.detach() for name, tensor in self.module.state_dict().items()}
         self.bytes = sum(tensor.nbytes for tensor in self.weights.values())
         self.scale = self.bytes / FULL_BYTES
-        self.memory = MemoryManager(device, vram_limit=None if self.cuda else 0, lane=lane_of(device))
+        self.memory = MemoryManager(device, vram_limit=None if self.cuda else 0, copy_stream=lane_of(device))
         self.memory.add("transformer", self.module, blocks=lambda m: m.blocks, once=lambda m: m.once_per_job)
 
     def cost(self, rows: int | None) -> int:
@@ -126,16 +126,16 @@ class Bench:
         """One step, done as a job does it with `rows` tokens at a time, and what all steps copied."""
         memory, activations, x = self.memory, self.costs[rows], noise(self.module, *self.size, self.device)
 
-        def prepare(effort: Effort) -> ConditionTable:
+        def prepare(level: FallbackLevel) -> ConditionTable:
             with memory.lease("transformer", once=True) as module:
                 return condition(module, STEPS_OF_A_JOB, self.device)
 
-        def context(effort: Effort) -> PackedTokens:
+        def context(level: FallbackLevel) -> PackedTokens:
             with memory.lease("transformer") as module:
                 return pack(module, *self.size, self.device)
 
-        table = memory.attempt("prepare", prepare, heeds={"resident", "disk"})
-        packed = memory.attempt("pack", context, heeds={"resident", "disk"})
+        table = memory.retry_with_less_memory("prepare", prepare, supported={"resident", "disk"})
+        packed = memory.retry_with_less_memory("pack", context, supported={"resident", "disk"})
         held, began, count = memory.report().held, memory.report().bytes_copied, 0
         if self.cuda:
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -145,15 +145,15 @@ class Bench:
         def step() -> Tensor:
             nonlocal count
             count += 1
-            return memory.attempt("step", velocity, heeds={"resident", "rows", "disk"})
+            return memory.retry_with_less_memory("step", velocity, supported={"resident", "chunk_size", "disk"})
 
-        def velocity(effort: Effort) -> Tensor:
+        def velocity(level: FallbackLevel) -> Tensor:
             with memory.lease("transformer") as module:
-                execution = Execution(chunk_size=effort.rows or rows)
+                execution = Execution(chunk_size=level.chunk_size or rows)
                 return module(x, table.step(count % STEPS_OF_A_JOB), packed, execution=execution)
 
         yield step
-        report, steps_down = memory.report(), memory.news()
+        report, steps_down = memory.report(), memory.notices()
         where = report.modules["transformer"].where
         notes.update(copied=(report.bytes_copied - began) / max(count, 1), whole=where == "on the device")
         notes["note"] = where + (f"; out of memory {len(steps_down)} times" if steps_down else "")

@@ -62,7 +62,7 @@ def main() -> int:
     args = parser.parse_args()
     rows, device = Rows(args.rows, args.seconds), device_of(args.device)
     height, width = (int(part) for part in args.size.split("x"))
-    memory = MemoryManager(device, vram_limit=None, high_vram=False, lane=lane_of(device))
+    memory = MemoryManager(device, vram_limit=None, high_vram=False, copy_stream=lane_of(device))
     memory.add("text", llama(args.scale), blocks=lambda module: module.layers)
     coder = vae(args.scale)
     memory.add("vae", coder)

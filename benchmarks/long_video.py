@@ -29,7 +29,7 @@ from PIL import Image
 from torch import Tensor
 
 from framepack import GenerationRequest
-from framepack.memory import Effort
+from framepack.memory import FallbackLevel
 from framepack.models.conditioning import ConditionTable
 from framepack.models.hunyuan.blocks import Execution
 from framepack.models.hunyuan.encoders import TextFeatures
@@ -100,8 +100,8 @@ class StubMemory:
     def lease(self, name: str, **options: object):  # noqa: ANN201
         yield self.parts[name]
 
-    def attempt(self, phase: str, work: Callable[[Effort], Any], **options: object) -> Any:
-        return work(Effort(rung="as planned"))
+    def retry_with_less_memory(self, phase: str, work: Callable[[FallbackLevel], Any], **options: object) -> Any:
+        return work(FallbackLevel(name="as planned"))
 
     def news(self) -> list[str]:
         return []

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from framepack.memory.lanes import CudaLane, Lane, lane_for
+from framepack.memory.copy_streams import CopyStream, CudaCopyStream, copy_stream_for
 from framepack.models.attention import fuses_bfloat16
 from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.transformer import ConditionTable, PackedTokens
@@ -77,7 +77,7 @@ def fill_shared(module: nn.Module, *kinds: Iterable[nn.Module]) -> None:
             pool.fill_own(part)
 
 
-class SharedHost(CudaLane):
+class SharedHost(CudaCopyStream):
     """Page-locked buffers of one size are one: what is in them is the same, and its copies take as long."""
 
     def __init__(self, device: torch.device) -> None:
@@ -93,9 +93,9 @@ class SharedHost(CudaLane):
         pass
 
 
-def lane_of(device: torch.device) -> Lane:
+def lane_of(device: torch.device) -> CopyStream:
     """For modules whose blocks share memory."""
-    return SharedHost(device) if device.type == "cuda" else lane_for(device)
+    return SharedHost(device) if device.type == "cuda" else copy_stream_for(device)
 
 
 def half_of(device: torch.device) -> torch.dtype:

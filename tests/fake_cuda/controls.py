@@ -1,5 +1,5 @@
 """Do the card's checks bite? Blocks stream from page-locked RAM, from ordinary RAM and from a file, each as written and
-with one of the lane's waits left out; tells the races of each as JSON."""
+with one of the copy stream's waits left out; tells the races of each as JSON."""
 
 import ctypes
 import json
@@ -13,33 +13,33 @@ from safetensors.torch import save_file
 from torch import nn
 
 from framepack.memory import MemoryManager, map_weights
-from framepack.memory.lanes import CudaLane
+from framepack.memory.copy_streams import CudaCopyStream
 
 WIDTH, BLOCKS = 1024, 7
 
 
-class NoWait(CudaLane):
+class NoWait(CudaCopyStream):
     """The computation does not wait for what is copied."""
 
     def wait(self, mark: Any) -> None:
         pass
 
 
-class NoAfter(CudaLane):
+class NoAfter(CudaCopyStream):
     """A copy does not wait for the last use of what it overwrites."""
 
     def copy(self, target: Any, source: Any, after: Any) -> Any:
         return super().copy(target, source, None)
 
 
-class NoFinish(CudaLane):
+class NoFinish(CudaCopyStream):
     """A buffer is filled again without waiting for the copy from it."""
 
-    def finish(self, mark: Any) -> None:
+    def synchronize(self, event: Any) -> None:
         pass
 
 
-LANES = {"as written": CudaLane, "no wait": NoWait, "no after": NoAfter, "no finish": NoFinish}
+LANES = {"as written": CudaCopyStream, "no wait": NoWait, "no after": NoAfter, "no finish": NoFinish}
 
 
 def blocks() -> nn.Module:
@@ -47,7 +47,7 @@ def blocks() -> nn.Module:
     return nn.ModuleList([nn.Sequential(nn.Linear(WIDTH, WIDTH)) for _ in range(BLOCKS)]).eval().requires_grad_(False)
 
 
-def races(lane: CudaLane, source: str, folder: Path) -> int:
+def races(copy_stream: CudaCopyStream, source: str, folder: Path) -> int:
     """Of three passes over the blocks."""
     module, files = blocks(), {}
     if source == "file":
@@ -58,7 +58,9 @@ def races(lane: CudaLane, source: str, folder: Path) -> int:
         files = map_weights(module, {file: {name: name for name in weights}})
     size = sum(weight.nbytes for weight in module.parameters())
     # three blocks' room; nothing is held in RAM that a file holds as well
-    memory = MemoryManager("cuda", vram_limit=size // 2, preserve=0, ram_limit=1, lane=lane, high_vram=False)
+    memory = MemoryManager(
+        "cuda", vram_limit=size // 2, preserve=0, ram_limit=1, copy_stream=copy_stream, high_vram=False
+    )
     memory.reader.chunk = 1 << 20
     memory.add("blocks", module, blocks=list, files=files, pin=source == "locked")
     count = ctypes.CDLL(os.environ["FAKE_LIBRARY"]).fake_races
@@ -81,8 +83,8 @@ def races(lane: CudaLane, source: str, folder: Path) -> int:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         found = {
-            f"{source}, {label}": races(lane("cuda"), source, Path(name))
+            f"{source}, {label}": races(copy_stream("cuda"), source, Path(name))
             for source in ("locked", "ram", "file")
-            for label, lane in LANES.items()
+            for label, copy_stream in LANES.items()
         }
     print(json.dumps(found))

@@ -21,7 +21,7 @@ from torch import nn
 
 from framepack import FramePack, GenerationRequest
 from framepack.files.assets import BUNDLED
-from framepack.memory import Budget, MemoryManager, disk, lanes
+from framepack.memory import Budget, MemoryManager, copy_streams, disk
 from framepack.memory.allocator import limit_device
 from framepack.models.hunyuan import encoders
 from framepack.models.hunyuan.family import empty_transformer
@@ -110,17 +110,17 @@ def places(module: Any) -> Any:
 
 def let_it_pass() -> None:
     """What fills page-locked buffers writes nothing; neither RAM nor what is computed is what is tested here."""
-    copy, fill = lanes.CudaLane.copy, disk.DiskReader._fill_cast
+    copy, fill = copy_streams.CudaCopyStream.copy, disk.DiskReader._fill_cast
 
     def to_the_card_only(self: Any, target: Any, source: Any, after: Any) -> Any:
         on_host = target.device.type == source.device.type == "cpu" and target.nbytes > LARGE
-        return self.mark() if on_host else copy(self, target, source, after)
+        return self.record() if on_host else copy(self, target, source, after)
 
     def files_only(self: Any, part: Any, target: Any) -> None:
         if not (isinstance(part.source, torch.Tensor) and part.count > LARGE):
             fill(self, part, target)
 
-    lanes.CudaLane.copy, disk.DiskReader._fill_cast = to_the_card_only, files_only
+    copy_streams.CudaCopyStream.copy, disk.DiskReader._fill_cast = to_the_card_only, files_only
     pipeline.stay_in_files = lambda *_, **__: frozenset()
     pipeline.check_lora_room = pipeline.check_conditioning = engine.require_usable = lambda *_: None
 

@@ -114,7 +114,7 @@ HEADER = """| card or limit | blocks of 60 | notices | GB copied | pageable over
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("home", type=Path)
-    parser.add_argument("rows", nargs="*", help="some of the rows, by name")
+    parser.add_argument("chunk_size", nargs="*", help="some of the rows, by name")
     parser.add_argument("--save", type=Path, help="the table goes to this file, too")
     args = parser.parse_args()
     table = [HEADER]

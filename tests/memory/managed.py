@@ -2,15 +2,15 @@
 
 from operator import attrgetter
 
-from rig import RacyLane, inputs, net
+from rig import RacyCopyStream, inputs, net
 
 from framepack.memory import MemoryManager
-from framepack.memory.units import split
+from framepack.memory.weight_blocks import split
 
 
 def sizes(module):
-    units = split(module, module.blocks, module.once)
-    return units.rest.nbytes, [u.nbytes for u in units.blocks], [u.nbytes for u in units.once]
+    weight_blocks = split(module, module.blocks, module.once)
+    return weight_blocks.rest.nbytes, [u.nbytes for u in weight_blocks.blocks], [u.nbytes for u in weight_blocks.once]
 
 
 REST, BLOCKS, ONCE = sizes(net())
@@ -18,7 +18,7 @@ REST, BLOCKS, ONCE = sizes(net())
 
 def pretend(limit, seed=0, **options):
     """A manager of a pretended device of `limit` bytes, with a copy stream of its own."""
-    return MemoryManager("cpu", vram_limit=limit, lane=RacyLane(seed), **{"preserve": 0, **options})
+    return MemoryManager("cpu", vram_limit=limit, copy_stream=RacyCopyStream(seed), **{"preserve": 0, **options})
 
 
 def add(memory, name, module, **options):

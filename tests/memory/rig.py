@@ -1,4 +1,4 @@
-"""A small module with blocks, and a lane that behaves as badly as a real copy stream may."""
+"""A small module with blocks, and a copy stream that behaves as badly as a real copy stream may."""
 
 import random
 import threading
@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from framepack.memory import map_weights
-from framepack.memory.lanes import HostLane
+from framepack.memory.copy_streams import HostCopyStream
 
 
 class Block(nn.Module):
@@ -80,7 +80,7 @@ def mapped(folder, seed: int = 0, count: int = 7) -> tuple[Net, dict]:
     return module, map_weights(module, {path: {name: name for name in weights}})
 
 
-class RacyLane(HostLane):
+class RacyCopyStream(HostCopyStream):
     """Copies late, at a moment of its own choosing, and never before it must; targets hold garbage until then.
 
     It also fails when a copy is not ordered behind the last use of what it overwrites.
@@ -102,7 +102,7 @@ class RacyLane(HostLane):
         self.clock += 1
         self.last_use[tensor.untyped_storage().data_ptr()] = self.clock
 
-    def mark(self):
+    def record(self):
         self.clock += 1
         return ("compute", self.clock)
 
@@ -120,9 +120,9 @@ class RacyLane(HostLane):
             with self.lock:
                 self._run(mark[1] - self.done)
 
-    def finish(self, mark) -> None:
+    def synchronize(self, event) -> None:
         self.host_waits += 1
-        self.wait(mark)
+        self.wait(event)
 
     def _run(self, count: int) -> None:
         for _ in range(max(0, count)):

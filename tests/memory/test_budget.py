@@ -59,16 +59,16 @@ def test_a_ram_limit_counts_what_the_process_holds_already(monkeypatch):
     monkeypatch.setattr(budget, "resident_ram", lambda: 2 * GB)
     monkeypatch.setattr(budget, "available_ram", lambda: 10 * GB)
     monkeypatch.setattr(budget, "spare_ram", lambda: 9 * GB)
-    assert Budget(device=torch.device("cuda"), ram_limit=6 * GB).host_room() == 4 * GB
-    assert Budget(device=torch.device("cuda")).host_room() == 9 * GB
+    assert Budget(device=torch.device("cuda"), ram_limit=6 * GB).host_free() == 4 * GB
+    assert Budget(device=torch.device("cuda")).host_free() == 9 * GB
     on_host = Budget(device=torch.device("cpu"), ram_limit=6 * GB)
-    assert (on_host.capacity(), on_host.others(GB), on_host.host_room()) == (6 * GB, GB, 0)
+    assert (on_host.capacity(), on_host.others(GB), on_host.host_free()) == (6 * GB, GB, 0)
 
 
 def test_a_full_host_is_not_filled_to_its_end(monkeypatch):
     monkeypatch.setattr(budget, "resident_ram", lambda: 20 * GB)
     monkeypatch.setattr(budget, "available_ram", lambda: 2 * GB)
     monkeypatch.setattr(budget, "spare_ram", lambda: GB // 2)
-    assert Budget(device=torch.device("cuda")).host_room() == GB // 2
-    assert Budget(device=torch.device("cuda"), ram_limit=24 * GB).host_room() == GB // 2
+    assert Budget(device=torch.device("cuda")).host_free() == GB // 2
+    assert Budget(device=torch.device("cuda"), ram_limit=24 * GB).host_free() == GB // 2
     assert Budget(device=torch.device("cpu"), ram_limit=24 * GB).capacity() == 21 * GB

@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rig import RacyLane, expected, mapped, net
+from rig import RacyCopyStream, expected, mapped, net
 from safetensors.torch import save_file
 from torch import nn
 
 from framepack.memory import DynamicSwapInstaller, map_weights
+from framepack.memory.copy_streams import HostCopyStream
 from framepack.memory.disk import DiskReader
-from framepack.memory.lanes import HostLane
-from framepack.memory.units import split
+from framepack.memory.weight_blocks import split
 
 
 def test_mapped_weights_are_those_of_the_file(tmp_path):
@@ -41,17 +41,17 @@ def test_weights_are_cast_as_they_are_read(tmp_path, monkeypatch, used, device, 
     with torch.device("meta"):
         module = nn.Linear(5, 7)
     files = map_weights(module, {path: {"weight": "weight", "bias": "bias"}}, used)
-    unit = split(module, (), (), files).rest
-    assert unit.nbytes < 3 * 256 + 7 * 5 * used.itemsize
+    weight_block = split(module, (), (), files).rest
+    assert weight_block.nbytes < 3 * 256 + 7 * 5 * used.itemsize
     if device == "other":
         monkeypatch.setattr("framepack.memory.disk.on_host", lambda target: False)
-    reader = DiskReader(HostLane("cpu"), chunk=chunk)
-    unit.fetch(reader.lane, reader)()
+    reader = DiskReader(HostCopyStream("cpu"), chunk=chunk)
+    weight_block.fetch(reader.copy_stream, reader)()
     assert module.weight.dtype == module.bias.dtype == used
     assert torch.equal(module.weight, weight.to(used))
     assert torch.equal(module.bias, bias.to(used))
     assert reader.bytes_read == weight.nbytes + bias.nbytes
-    unit.drop()
+    weight_block.drop()
     reader.close()
     assert module.weight.dtype == torch.float32
     assert torch.equal(module.weight, weight)
@@ -73,48 +73,50 @@ def test_writing_to_a_mapped_weight_neither_touches_the_file_nor_goes_unseen(tmp
 
 def fetch_all_but_blocks(module, files, reader):
     """Bring the rest and the once-a-job modules to memory; the blocks' units."""
-    units = split(module, module.blocks, module.once, files)
-    for unit in (units.rest, *units.once):
-        unit.fetch(reader.lane, reader)()
-    return units.blocks
+    weight_blocks = split(module, module.blocks, module.once, files)
+    for weight_block in (weight_blocks.rest, *weight_blocks.once):
+        weight_block.fetch(reader.copy_stream, reader)()
+    return weight_blocks.blocks
 
 
 @pytest.mark.parametrize("chunk", [64, 1000, 1 << 20])
 def test_blocks_streamed_from_disk_compute_the_same_bits(tmp_path, chunk):
     truth = expected(net())
     module, files = mapped(tmp_path)
-    lane = HostLane("cpu")
-    reader = DiskReader(lane, chunk=chunk)
-    units = fetch_all_but_blocks(module, files, reader)
+    copy_stream = HostCopyStream("cpu")
+    reader = DiskReader(copy_stream, chunk=chunk)
+    weight_blocks = fetch_all_but_blocks(module, files, reader)
     reader.bytes_read = 0
-    with DynamicSwapInstaller(module.blocks, lane, units=units, slots=2, reader=reader) as swap:
+    with DynamicSwapInstaller(module.blocks, copy_stream, weight_blocks=weight_blocks, slots=2, reader=reader) as swap:
         assert torch.equal(expected(module), truth)
     reader.close()
-    fetched = [i % len(units) for i in range(3 * len(units) + 2)]  # three steps, and two blocks ahead of a fourth
-    assert swap.bytes_copied == sum(units[i].nbytes for i in fetched)
-    assert reader.bytes_read == sum(file.nbytes for i in fetched for file in units[i].files)
+    fetched = [
+        i % len(weight_blocks) for i in range(3 * len(weight_blocks) + 2)
+    ]  # three steps, and two blocks ahead of a fourth
+    assert swap.bytes_copied == sum(weight_blocks[i].nbytes for i in fetched)
+    assert reader.bytes_read == sum(file.nbytes for i in fetched for file in weight_blocks[i].files)
 
 
 def test_reads_pass_through_staging_buffers_that_are_not_overwritten_early(tmp_path, monkeypatch):
     truth = expected(net())
     module, files = mapped(tmp_path)
-    lane = RacyLane(3)
-    reader = DiskReader(lane, threads=1, chunk=500)
+    copy_stream = RacyCopyStream(3)
+    reader = DiskReader(copy_stream, threads=1, chunk=500)
     monkeypatch.setattr("framepack.memory.disk.on_host", lambda target: False)
-    units = fetch_all_but_blocks(module, files, reader)
-    with DynamicSwapInstaller(module.blocks, lane, units=units, slots=2, reader=reader):
+    weight_blocks = fetch_all_but_blocks(module, files, reader)
+    with DynamicSwapInstaller(module.blocks, copy_stream, weight_blocks=weight_blocks, slots=2, reader=reader):
         assert torch.equal(expected(module), truth)
     reader.close()
-    assert lane.host_waits > 0  # in the reader's thread, before its buffer is used again
+    assert copy_stream.host_waits > 0  # in the reader's thread, before its buffer is used again
 
 
 def test_a_file_cut_short_in_use_is_an_error_that_names_it(tmp_path):
     module, files = mapped(tmp_path)
-    units = split(module, module.blocks, (), files).blocks
+    weight_blocks = split(module, module.blocks, (), files).blocks
     x, vectors = torch.ones(1, 16), torch.ones(1, 48)
     with files["head.weight"].path.open("rb+") as file:
         file.truncate(100)
-    swap = DynamicSwapInstaller(module.blocks, "cpu", units=units, slots=2).install()
+    swap = DynamicSwapInstaller(module.blocks, "cpu", weight_blocks=weight_blocks, slots=2).install()
     with pytest.raises(OSError, match=r"net-0.safetensors ends before"):
         module.blocks[0](x, vectors)
     swap.uninstall()
@@ -123,29 +125,31 @@ def test_a_file_cut_short_in_use_is_an_error_that_names_it(tmp_path):
 
 def test_a_unit_is_pinned_from_its_file_and_goes_back_to_it(tmp_path):
     module, files = mapped(tmp_path)
-    unit = split(module, module.blocks, (), files).blocks[0]
-    lane = HostLane("cpu")
-    reader = DiskReader(lane)
-    values = [tensor.clone() for tensor in unit.tensors]
-    unit.pin(lane, reader)
-    assert not unit.on_disk
-    assert all(torch.equal(t, v) for t, v in zip(unit.tensors, values, strict=True))
-    assert unit.tensors[0].untyped_storage().data_ptr() == unit.host.untyped_storage().data_ptr()
-    assert unit.unpin(lane) == unit.nbytes
-    assert unit.on_disk
-    assert unit.tensors[0].data_ptr() == files["blocks.0.norm.weight"].address
+    weight_block = split(module, module.blocks, (), files).blocks[0]
+    copy_stream = HostCopyStream("cpu")
+    reader = DiskReader(copy_stream)
+    values = [tensor.clone() for tensor in weight_block.tensors]
+    weight_block.pin(copy_stream, reader)
+    assert not weight_block.on_disk
+    assert all(torch.equal(t, v) for t, v in zip(weight_block.tensors, values, strict=True))
+    assert weight_block.tensors[0].untyped_storage().data_ptr() == weight_block.host.untyped_storage().data_ptr()
+    assert weight_block.unpin(copy_stream) == weight_block.nbytes
+    assert weight_block.on_disk
+    assert weight_block.tensors[0].data_ptr() == files["blocks.0.norm.weight"].address
     reader.close()
 
 
 def test_a_failed_read_waits_for_the_copies_of_the_others(tmp_path, monkeypatch):
     """Else they would land in memory that was lent to others meanwhile."""
     files = mapped(tmp_path)[1]
-    lane = RacyLane(0)
+    copy_stream = RacyCopyStream(0)
     monkeypatch.setattr("framepack.memory.disk.on_host", lambda target: False)
-    reader = DiskReader(lane, threads=1, chunk=4096)
+    reader = DiskReader(copy_stream, threads=1, chunk=4096)
     parts = [files["embed.weight"], replace(files["head.weight"], path=tmp_path / "gone"), files["head.bias"]]
-    arrive = reader.read([(piece, 4096 * at) for at, piece in enumerate(parts)], lane.buffer(3 * 4096), lane.mark())
+    wait_for = reader.read(
+        [(piece, 4096 * at) for at, piece in enumerate(parts)], copy_stream.buffer(3 * 4096), copy_stream.record()
+    )
     with pytest.raises(FileNotFoundError, match="gone"):
-        arrive()
-    assert lane.issued == lane.done == 2
+        wait_for()
+    assert copy_stream.issued == copy_stream.done == 2
     reader.close()

@@ -2,12 +2,12 @@ import random
 
 import pytest
 import torch
-from rig import RacyLane, expected, inputs, net
+from rig import RacyCopyStream, expected, inputs, net
 from torch import nn
 from transformers import LlamaConfig, LlamaModel
 
 from framepack.memory import DynamicSwapInstaller
-from framepack.memory.lanes import HostLane
+from framepack.memory.copy_streams import HostCopyStream
 
 
 def state(module):
@@ -18,12 +18,12 @@ def state(module):
 @pytest.mark.parametrize("seed", range(3))
 def test_streaming_computes_the_same_bits_as_resident_weights(slots, seed):
     truth = expected(net())
-    module, lane = net(), RacyLane(seed)
+    module, copy_stream = net(), RacyCopyStream(seed)
     for block in module.blocks:
-        block.register_forward_hook(lambda block, args, output: lane.use(block.up.weight))
-    with DynamicSwapInstaller(module.blocks, lane, slots=slots):
+        block.register_forward_hook(lambda block, args, output: copy_stream.use(block.up.weight))
+    with DynamicSwapInstaller(module.blocks, copy_stream, slots=slots):
         assert torch.equal(expected(module), truth)
-    assert lane.host_waits == 0
+    assert copy_stream.host_waits == 0
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -34,7 +34,7 @@ def test_any_order_and_any_skipping_of_blocks_computes_the_same_bits(seed):
     module = net()
     table = module.condition(vector)
     truth = [module(x, table, skip) for skip in skips]
-    with DynamicSwapInstaller(module.blocks, RacyLane(seed), slots=generator.randint(1, 4)):
+    with DynamicSwapInstaller(module.blocks, RacyCopyStream(seed), slots=generator.randint(1, 4)):
         table = module.condition(vector)
         assert all(torch.equal(module(x, table, s), t) for s, t in zip(skips, truth, strict=True))
 
@@ -48,7 +48,7 @@ def test_a_llama_streams_to_the_same_bits():
     tokens = torch.randint(0, 50, (1, 9))
     with torch.no_grad():
         truth = llama(tokens, output_hidden_states=True).hidden_states[-3]
-        with DynamicSwapInstaller(llama.layers, RacyLane(0)):
+        with DynamicSwapInstaller(llama.layers, RacyCopyStream(0)):
             assert torch.equal(llama(tokens, output_hidden_states=True).hidden_states[-3], truth)
         assert torch.equal(llama(tokens, output_hidden_states=True).hidden_states[-3], truth)
 
@@ -78,7 +78,7 @@ def test_uninstall_leaves_identity_values_and_no_hooks():
     assert swap.device_bytes == 0
 
 
-class Log(HostLane):
+class Log(HostCopyStream):
     """Writes down which slot is filled and when the computation waits."""
 
     def __init__(self):
@@ -91,14 +91,14 @@ class Log(HostLane):
 
 
 def test_blocks_are_fetched_ahead_in_their_order_into_slots_in_turn_across_steps():
-    module, lane = net(count=5), Log()
-    swap = DynamicSwapInstaller(module.blocks, lane, slots=3)
-    order = {id(unit.host): index for index, unit in enumerate(swap.units)}
+    module, copy_stream = net(count=5), Log()
+    swap = DynamicSwapInstaller(module.blocks, copy_stream, slots=3)
+    order = {id(weight_block.host): index for index, weight_block in enumerate(swap.weight_blocks)}
     fetched, ran = [], []
-    for unit in swap.units:
-        fill = unit.fill
-        unit.fill = lambda flat, *rest, unit=unit, fill=fill: (
-            fetched.append((order[id(unit.host)], flat.data_ptr(), len(ran))),
+    for weight_block in swap.weight_blocks:
+        fill = weight_block.fill
+        weight_block.fill = lambda flat, *rest, weight_block=weight_block, fill=fill: (
+            fetched.append((order[id(weight_block.host)], flat.data_ptr(), len(ran))),
             fill(flat, *rest),
         )[1]
     for index, block in enumerate(module.blocks):
@@ -122,14 +122,14 @@ def test_bytes_of_a_step_are_those_of_the_streamed_blocks():
     with DynamicSwapInstaller(module.blocks, "cpu", slots=2) as swap:
         before = swap.bytes_copied
         expected(module, steps=1)
-        assert swap.bytes_copied - before == sum(unit.nbytes for unit in swap.units)
+        assert swap.bytes_copied - before == sum(weight_block.nbytes for weight_block in swap.weight_blocks)
 
 
 def test_what_fits_the_slots_is_copied_once():
     module = net(count=3)
     with DynamicSwapInstaller(module.blocks, "cpu", slots=3) as swap:
         expected(module, steps=4)
-        assert swap.bytes_copied == sum(unit.nbytes for unit in swap.units)
+        assert swap.bytes_copied == sum(weight_block.nbytes for weight_block in swap.weight_blocks)
 
 
 def test_an_error_inside_a_block_leaves_streaming_usable():
@@ -143,7 +143,7 @@ def test_an_error_inside_a_block_leaves_streaming_usable():
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     handle = module.blocks[4].up.register_forward_pre_hook(explode)
-    with DynamicSwapInstaller(module.blocks, RacyLane(0), slots=2) as swap:
+    with DynamicSwapInstaller(module.blocks, RacyCopyStream(0), slots=2) as swap:
         with pytest.raises(torch.OutOfMemoryError):
             expected(module)
         assert not any(slot.busy for slot in swap.slots)
@@ -155,18 +155,18 @@ def test_a_failed_copy_is_raised_once_and_the_block_fetched_again():
     truth = expected(net())
     module = net()
     with DynamicSwapInstaller(module.blocks, "cpu", slots=2) as swap:
-        fill, fail = swap.units[3].fill, [True]
+        fill, fail = swap.weight_blocks[3].fill, [True]
 
         def broken(*args):
-            def arrive():
+            def wait_for():
                 if fail:
                     fail.clear()
                     raise OSError("disk is gone")
 
             fill(*args)
-            return arrive
+            return wait_for
 
-        swap.units[3].fill = broken
+        swap.weight_blocks[3].fill = broken
         with pytest.raises(OSError, match="disk is gone"):
             expected(module)
         assert torch.equal(expected(module), truth)

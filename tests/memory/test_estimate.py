@@ -7,7 +7,7 @@ from rig import Block, Net, inputs, net
 
 from framepack.memory.estimate import estimate, estimate_lease
 from framepack.memory.manager import MemoryManager
-from framepack.memory.units import split
+from framepack.memory.weight_blocks import split
 
 MB = 1 << 20
 
@@ -51,7 +51,7 @@ def test_a_meta_run_counts_what_a_real_run_allocates():
 @pytest.mark.parametrize("room", [0.0, 0.5, 2.0])
 def test_a_lease_that_is_estimated_does_what_the_real_one_does(room):
     module = net()
-    blocks = [unit.nbytes for unit in split(module, module.blocks, module.once).blocks]
+    blocks = [weight_block.nbytes for weight_block in split(module, module.blocks, module.once).blocks]
     limit = 20_000 + 3 * max(blocks) + int(room * sum(blocks))
     x, vector = (tensor.to("meta") for tensor in inputs())
     shapes = net().to("meta")

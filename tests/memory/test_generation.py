@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rig import RacyLane
+from rig import RacyCopyStream
 from safetensors.torch import load_file
 
 from framepack import FramePack, GenerationRequest
@@ -42,8 +42,8 @@ def latents(memory: MemoryManager, models_dir: Path | None, folder: Path) -> lis
 def test_streamed_generation_equals_resident_generation(checkpoint, tiny_models_dir, tmp_path):
     models_dir = tiny_models_dir if checkpoint == "tiny" else None
     truth = latents(MemoryManager("cpu"), models_dir, tmp_path / "resident")
-    streaming = MemoryManager("cpu", vram_limit=0, preserve=0, lane=RacyLane(0))
-    roomy = MemoryManager("cpu", vram_limit=200_000_000, preserve=0, lane=RacyLane(1))
+    streaming = MemoryManager("cpu", vram_limit=0, preserve=0, copy_stream=RacyCopyStream(0))
+    roomy = MemoryManager("cpu", vram_limit=200_000_000, preserve=0, copy_stream=RacyCopyStream(1))
     for number, memory in enumerate((streaming, roomy)):
         assert all(
             torch.equal(x, y) for x, y in zip(latents(memory, models_dir, tmp_path / f"{number}"), truth, strict=True)
@@ -56,7 +56,9 @@ def test_generation_from_the_files_equals_generation_from_ram(checkpoint, tiny_m
     models_dir = tiny_models_dir if checkpoint == "tiny" else None
     truth = latents(MemoryManager("cpu"), models_dir, tmp_path / "resident")
     limited = MemoryManager("cpu", ram_limit=100 << 30)
-    pretended = MemoryManager("cpu", ram_limit=1, vram_limit=0, preserve=0, lane=RacyLane(0))  # nothing may be pinned
+    pretended = MemoryManager(
+        "cpu", ram_limit=1, vram_limit=0, preserve=0, copy_stream=RacyCopyStream(0)
+    )  # nothing may be pinned
     for number, memory in enumerate((limited, pretended)):
         assert all(
             torch.equal(x, y) for x, y in zip(latents(memory, models_dir, tmp_path / f"{number}"), truth, strict=True)

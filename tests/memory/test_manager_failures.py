@@ -16,15 +16,15 @@ def test_out_of_memory_steps_down_and_computes_the_same_bits():
     add(memory, "net", net())
     seen = []
 
-    def work(effort):
-        seen.append((effort.rung, memory.report().held))
+    def work(level):
+        seen.append((level.name, memory.report().held))
         result = run(memory, "net")
         if len(seen) < 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return result
 
-    assert torch.equal(memory.attempt("step", work, heeds={"resident"}), expected(net()))
-    assert [rung for rung, _ in seen] == ["as planned", "as planned", "fewer resident blocks", "streamed"]
+    assert torch.equal(memory.retry_with_less_memory("step", work, supported={"resident"}), expected(net()))
+    assert [name for name, _ in seen] == ["as planned", "as planned", "fewer resident blocks", "streamed"]
     assert [held for _, held in seen[1:]] == [0, 0, 0]  # all that was idle was given back before the redo
     assert memory.report().modules["net"].where.startswith("0 of 7 blocks")
     memory.free()
@@ -40,13 +40,13 @@ def test_the_disk_rung_gives_pinned_buffers_back(tmp_path):
     assert memory.report().host == sum(BLOCKS)
     calls = []
 
-    def work(effort):
+    def work(level):
         calls.append(1)
         if len(calls) <= 2:  # the first time it is tried again as it was
             raise MemoryError
         return run(memory, "net")
 
-    assert torch.equal(memory.attempt("step", work, heeds={"disk"}), expected(net()))
+    assert torch.equal(memory.retry_with_less_memory("step", work, supported={"disk"}), expected(net()))
     assert memory.report().host == 0
     memory.close()
 
@@ -124,7 +124,7 @@ def _one_random_act(memory, chance, truths, limit):
     else:
         left = [chance.randint(0, 2)]
         with suppress(MemoryExhaustedError):
-            assert torch.equal(memory.attempt(name, lambda _: _tired(memory, name, left)), truths[name])
+            assert torch.equal(memory.retry_with_less_memory(name, lambda _: _tired(memory, name, left)), truths[name])
     if act != "nest":
         assert memory.report().held <= limit
 

@@ -3,14 +3,14 @@
 import pytest
 import torch
 from managed import add, pretend, run
-from rig import RacyLane, expected, mapped, net
+from rig import RacyCopyStream, expected, mapped, net
 
 from framepack.memory.budget import Budget
 from framepack.memory.disk import runs
-from framepack.memory.units import split
+from framepack.memory.weight_blocks import split
 
 
-class Staged(RacyLane):
+class Staged(RacyCopyStream):
     """As a card's: notes which host memory copies came from, and may refuse to lock any."""
 
     staged = True
@@ -24,7 +24,7 @@ class Staged(RacyLane):
         self.locked.append(flat.untyped_storage().data_ptr())
         return flat
 
-    def is_locked(self, flat):
+    def is_pinned(self, flat):
         return self.locks
 
     def copy(self, target, source, after):
@@ -36,20 +36,20 @@ class Staged(RacyLane):
 def card(monkeypatch):
     """The pretended device's memory is no host's."""
     monkeypatch.setattr("framepack.memory.disk.on_host", lambda target: False)
-    monkeypatch.setattr("framepack.memory.units.on_host", lambda target: False)
+    monkeypatch.setattr("framepack.memory.weight_blocks.on_host", lambda target: False)
 
 
 @pytest.mark.parametrize("limit", [0, 20_000, 1 << 30])
 @pytest.mark.parametrize("pin", [True, False])
 @pytest.mark.parametrize("chunk", [1000, 4096, 1 << 20])
 def test_everything_passes_through_page_locked_memory(card, limit, pin, chunk):
-    lane = Staged(chunk)
+    copy_stream = Staged(chunk)
     memory = pretend(limit)
-    memory.lane = memory.reader.lane = lane
+    memory.copy_stream = memory.reader.copy_stream = copy_stream
     memory.reader.chunk = chunk
     add(memory, "net", net(), pin=pin)
     assert torch.equal(run(memory, "net"), expected(net()))
-    assert set(lane.sources) <= set(lane.locked)
+    assert set(copy_stream.sources) <= set(copy_stream.locked)
     memory.close()
 
 
@@ -58,19 +58,19 @@ def test_weights_changed_in_ram_travel_with_those_of_their_file(card, tmp_path):
     module, files = mapped(tmp_path)
     for one in (truth, module):
         one.blocks[1].up.weight.data = one.blocks[1].up.weight.data * 2
-    lane = Staged(1)
+    copy_stream = Staged(1)
     memory = pretend(0, ram_limit=1)
-    memory.lane = memory.reader.lane = lane
+    memory.copy_stream = memory.reader.copy_stream = copy_stream
     add(memory, "net", module, files=files)
     assert torch.equal(run(memory, "net"), expected(truth))
-    assert set(lane.sources) <= set(lane.locked)
+    assert set(copy_stream.sources) <= set(copy_stream.locked)
     memory.close()
 
 
 def test_where_nothing_may_be_locked_weights_stay_where_they_are(card):
-    lane = Staged(2, locks=False)
+    copy_stream = Staged(2, locks=False)
     memory = pretend(0)
-    memory.lane = memory.reader.lane = lane
+    memory.copy_stream = memory.reader.copy_stream = copy_stream
     add(memory, "net", net())
     assert torch.equal(run(memory, "net"), expected(net()))
     assert memory.report().host == 0
@@ -79,7 +79,7 @@ def test_where_nothing_may_be_locked_weights_stay_where_they_are(card):
 
 def test_only_so_much_is_page_locked_at_once(monkeypatch):
     module = net()
-    blocks = [unit.nbytes for unit in split(module, module.blocks, module.once).blocks]
+    blocks = [weight_block.nbytes for weight_block in split(module, module.blocks, module.once).blocks]
     memory = pretend(0)
     monkeypatch.setattr(Budget, "lockable", lambda budget: sum(blocks) // 2)
     add(memory, "net", module)
@@ -110,12 +110,12 @@ def test_bytes_of_a_tensor_are_its_own_whatever_its_strides(card):
     module = torch.nn.Linear(6, 4).requires_grad_(False)
     module.weight.data = torch.randn(8, 6).t()[:, ::2].t()  # with gaps
     module.bias.data = torch.randn(1).expand(4)
-    unit = split(module).rest
-    lane = Staged(3)
+    weight_block = split(module).rest
+    copy_stream = Staged(3)
     memory = pretend(0)
-    truth = [tensor.clone() for tensor in unit.tensors]
-    memory.reader.lane = lane
-    unit.fetch(lane, memory.reader)()
-    lane.wait(("copy", lane.issued))
-    assert all(torch.equal(tensor, was) for tensor, was in zip(unit.tensors, truth, strict=True))
+    truth = [tensor.clone() for tensor in weight_block.tensors]
+    memory.reader.copy_stream = copy_stream
+    weight_block.fetch(copy_stream, memory.reader)()
+    copy_stream.wait(("copy", copy_stream.issued))
+    assert all(torch.equal(tensor, was) for tensor, was in zip(weight_block.tensors, truth, strict=True))
     memory.close()

@@ -143,7 +143,7 @@ def test_a_table_that_finds_no_room_is_brought_once_others_have_made_some(framep
     monkeypatch.setattr(type(tables.by_prompt[Said("")]), "to", short)
     assert len(tables.table(Said(""), section)) == 3
     assert len(calls) == 2
-    assert runner.memory.news() == []  # freeing was enough: nothing was given up
+    assert runner.memory.notices() == []  # freeing was enough: nothing was given up
 
 
 def test_features_wait_in_ram_and_the_pictures_latents_on_the_device():
@@ -160,7 +160,7 @@ def test_features_wait_in_ram_and_the_pictures_latents_on_the_device():
         yield SimpleNamespace(encode=encoders[name])
 
     runner = lending(CPU)
-    runner.memory = SimpleNamespace(lease=lease, attempt=lambda phase, work, **options: work(PLANNED))
+    runner.memory = SimpleNamespace(lease=lease, retry_with_less_memory=lambda phase, work, **options: work(PLANNED))
     with OnDevice():
         inputs = encode(runner, {"start": np.zeros((4, 4, 3), np.uint8)}, [Said("a"), Said("b")])
     waiting = [*inputs.features.values(), *(t for text in inputs.texts.values() for t in (text.text, text.pooled))]

@@ -11,7 +11,7 @@ from PIL import Image
 from published import published
 
 from framepack import FramePack, GenerationRequest
-from framepack.memory import Budget, Effort, MemoryManager
+from framepack.memory import Budget, FallbackLevel, MemoryManager
 from framepack.memory.estimate import Cost, Leased, Speed, _Meter, estimate
 from framepack.models.attention import LOGITS
 from framepack.models.hunyuan.encoders import LETTERS_PER_TOKEN
@@ -237,8 +237,8 @@ def test_decoding_drives_no_blocks_away_that_would_come_back_for_each_section(el
 def test_in_ram_nothing_comes_back_so_the_whole_is_decoded_at_once(elsewhere):
     chosen, _ = planned_for(elsewhere, 24 * GB)
     vae = elsewhere.sizes["vae"]
-    assert choose(chosen, elsewhere.units, vae, 24 * GB).modes.decode == "chunked"
-    assert choose(replace(chosen, device="cpu"), elsewhere.units, vae, 24 * GB).modes.decode == "whole"
+    assert choose(chosen, elsewhere.weight_blocks, vae, 24 * GB).modes.decode == "chunked"
+    assert choose(replace(chosen, device="cpu"), elsewhere.weight_blocks, vae, 24 * GB).modes.decode == "whole"
 
 
 def test_tiles_are_refused_in_one_sentence_and_taken_with_leave(elsewhere):
@@ -258,7 +258,7 @@ def test_what_nothing_fits_is_refused_with_a_way_out(elsewhere):
 
 def test_an_effort_asks_for_less_than_the_plan(elsewhere):
     chosen, _ = planned_for(elsewhere, 80 * GB)
-    less = Effort(rung="chunked", rows=4096)
+    less = FallbackLevel(name="chunked", chunk_size=4096)
     assert chosen.modes.under(less) == Modes(chunk_size=4096, decode="chunked")
     assert chosen.workspace("decode", less) < chosen.workspace("decode") / 3
     assert chosen.workspace("sample", less) < chosen.workspace("sample")
@@ -315,29 +315,29 @@ def test_a_jobs_end_leaves_no_lease_and_no_rung(end, picture, tmp_path, tiny_mod
     loader = Loader(VARIANTS["mini"], ModelSource(models_dir=tiny_models_dir), choose_precision("cpu", "float32"))
     memory = MemoryManager("cpu", vram_limit=100_000_000, preserve=0)
     framepack = FramePack(loader, memory)
-    climb, short = memory.ladder.climb, []
+    retry_with_less_memory, short = memory.fallbacks.retry_with_less_memory, []
 
     def once_short(phase, work, **options):
-        def trial(effort):
+        def trial(level):
             if phase == "step" and len(short) < 2:
                 short.append(phase)
                 raise torch.OutOfMemoryError("CUDA out of memory (injected)")
-            return work(effort)
+            return work(level)
 
-        return climb(phase, trial, **options)
+        return retry_with_less_memory(phase, trial, **options)
 
-    monkeypatch.setattr(memory.ladder, "climb", once_short)
+    monkeypatch.setattr(memory.fallbacks, "climb", once_short)
     run = framepack.generate(request_of(picture, tmp_path / "v.mp4", width=32, height=32))
     for event in run:
         if isinstance(event, StepDone) and (event.section, event.step) == (0, 0):
-            assert memory.ladder.effort("step").rung != "as planned"
+            assert memory.fallbacks.level("step").name != "as planned"
             if end == "closed":
                 run.close()
             if end == "failed":
                 with pytest.raises(ZeroDivisionError):
                     run.throw(ZeroDivisionError())
     assert short
-    assert memory.ladder.effort("step").rung == "as planned"
-    assert memory.news() == []
+    assert memory.fallbacks.level("step").name == "as planned"
+    assert memory.notices() == []
     assert memory.report().held == 0
     assert not any(group.in_use for group in memory._groups())

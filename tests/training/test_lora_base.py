@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from framepack import FramePack
-from framepack.memory.lanes import HostLane
+from framepack.memory.copy_streams import HostCopyStream
 from framepack.models.config import TransformerConfig
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.training.lora.adapter import inject
@@ -67,8 +67,8 @@ def test_adapters_sit_on_every_kind_of_base_and_training_reaches_them(base, tiny
         assert again is transformer
 
 
-class Counting(HostLane):
-    """A lane that counts what it lends."""
+class Counting(HostCopyStream):
+    """A copy stream that counts what it lends."""
 
     lent = 0
 
@@ -81,13 +81,13 @@ class Counting(HostLane):
 
 
 def test_offloaded_matrices_take_as_much_host_memory_as_they_have_bytes_and_give_it_back():
-    lane, linear = Counting("cpu"), nn.Linear(24, 40)
-    frozen = FrozenLinear(linear, int8=False, offloaded=True, lane=lane)
-    assert lane.lent == 24 * 40 * 4
+    copy_stream, linear = Counting("cpu"), nn.Linear(24, 40)
+    frozen = FrozenLinear(linear, int8=False, offloaded=True, copy_stream=copy_stream)
+    assert copy_stream.lent == 24 * 40 * 4
     assert torch.equal(frozen.host, linear.weight)
     del frozen
     gc.collect()
-    assert lane.lent == 0
+    assert copy_stream.lent == 0
 
 
 def test_an_unknown_base_is_named():

@@ -2,7 +2,7 @@
 
 from framepack.memory.budget import Budget, parse_bytes
 from framepack.memory.dynamic_swap import DynamicSwapInstaller
-from framepack.memory.ladder import Effort, MemoryExhaustedError
+from framepack.memory.fallbacks import FallbackLevel, MemoryExhaustedError
 from framepack.memory.manager import MemoryManager
 from framepack.memory.mapped import FileSlice, map_weights
 from framepack.memory.probe import Machine, probe
@@ -11,7 +11,7 @@ from framepack.memory.report import MemoryReport
 __all__ = [
     "Budget",
     "DynamicSwapInstaller",
-    "Effort",
+    "FallbackLevel",
     "FileSlice",
     "Machine",
     "MemoryExhaustedError",

@@ -100,7 +100,7 @@ class Budget:
         """
         return 2 * total_ram() // 5 if self.device.type == "cuda" else sys.maxsize
 
-    def host_room(self) -> int:
+    def host_free(self) -> int:
         """Bytes of RAM that weights may still take."""
         if self.in_ram:
             return 0

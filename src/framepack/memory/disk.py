@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from torch import Tensor
 
-from framepack.memory.lanes import Lane, Mark
+from framepack.memory.copy_streams import CopyEvent, CopyStream
 from framepack.memory.mapped import FileSlice
 
 CHUNK = 8 << 20
@@ -23,15 +23,15 @@ THREADS = 4
 ALIGNED = 16
 Source = FileSlice | Tensor
 """Of a file, or of host memory: flat, uint8."""
-Arrival = Callable[[], None]
+WaitFor = Callable[[], None]
 """Called before the bytes are used: lets the computation wait for them; raises what went wrong on the way."""
 
 
 class DiskReader:
     """Reads slices of files into device memory with a few threads; files stay open until `close`."""
 
-    def __init__(self, lane: Lane, threads: int = THREADS, chunk: int = CHUNK) -> None:
-        self.lane = lane
+    def __init__(self, copy_stream: CopyStream, threads: int = THREADS, chunk: int = CHUNK) -> None:
+        self.copy_stream = copy_stream
         self.chunk = chunk
         self.bytes_read = 0
         self._threads = threads
@@ -41,7 +41,7 @@ class DiskReader:
         self._files: list[BinaryIO] = []
         self._staging: list[Tensor] = []
 
-    def read(self, sources: Sequence[tuple[Source, int]], target: Tensor, after: Mark) -> Arrival:
+    def read(self, sources: Sequence[tuple[Source, int]], target: Tensor, after: CopyEvent) -> WaitFor:
         """Begin to fill `target` (uint8) once `after` is reached, each source at the offset beside it.
 
         Bytes of the target that lie between two sources may be overwritten.
@@ -50,16 +50,16 @@ class DiskReader:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="weights")
         futures = [self._pool.submit(self._read, run, target, after) for run in runs(sources, self.chunk)]
 
-        def arrive() -> None:
+        def wait_for() -> None:
             wait(futures)
             errors = [error for future in futures if (error := future.exception()) is not None]
             for future in futures:
                 if future.exception() is None:
-                    self.lane.wait(future.result())
+                    self.copy_stream.wait(future.result())
             if errors:
                 raise errors[0]
 
-        return arrive
+        return wait_for
 
     def close(self) -> None:
         """Stop the threads and let go of files and buffers; a later `read` begins anew."""
@@ -68,23 +68,23 @@ class DiskReader:
         for file in self._files:
             file.close()
         for flat in self._staging:
-            self.lane.free_host(flat)
+            self.copy_stream.free_host(flat)
         self._pool, self._local, self._files, self._staging = None, threading.local(), [], []
 
-    def _read(self, run: Sequence["Part"], target: Tensor, after: Mark) -> Mark:
+    def _read(self, run: Sequence["Part"], target: Tensor, after: CopyEvent) -> CopyEvent:
         if target.is_meta:
             return None
         if on_host(target):
             for part in run:
                 self._fill_cast(part, target[part.at : part.end])
-            return self.lane.mark()
+            return self.copy_stream.record()
         first, last = run[0].at, max(part.end for part in run)
         sent = self._own_staging("sent")[: last - first]
-        self.lane.finish(getattr(self._local, "mark", None))
+        self.copy_stream.synchronize(getattr(self._local, "event", None))
         for part in run:
             self._fill_cast(part, sent[part.at - first : part.end - first])
-        self._local.mark = self.lane.copy(target[first:last], sent, after)
-        return self._local.mark
+        self._local.event = self.copy_stream.copy(target[first:last], sent, after)
+        return self._local.event
 
     def _fill_cast(self, part: "Part", target: Tensor) -> None:
         """Fill `target`, on the host, with the part's bytes as what they are used as."""
@@ -120,7 +120,7 @@ class DiskReader:
 
     def _own_staging(self, use: str) -> Tensor:
         if use not in self._local.__dict__:
-            flat = self.lane.host(self.chunk)
+            flat = self.copy_stream.host(self.chunk)
             self._local.__dict__[use] = flat
             with self._lock:
                 self._staging.append(flat)

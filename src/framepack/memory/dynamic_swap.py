@@ -17,10 +17,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from framepack.memory.disk import Arrival, DiskReader
-from framepack.memory.lanes import Lane, Mark, lane_for
+from framepack.memory.copy_streams import CopyEvent, CopyStream, copy_stream_for
+from framepack.memory.disk import DiskReader, WaitFor
 from framepack.memory.placement import SLOTS
-from framepack.memory.units import Unit, split
+from framepack.memory.weight_blocks import WeightBlock, split
 
 
 def nothing() -> None:
@@ -32,17 +32,17 @@ class Slot:
     """Device memory for one block at a time."""
 
     flat: Tensor
-    free: Mark
+    free: CopyEvent
     """Until here the computation reads what the slot held last."""
     holds: int | None = None
     busy: bool = False
-    arrive: Arrival = nothing
+    wait_for: WaitFor = nothing
 
-    def land(self) -> None:
+    def wait_for_copy(self) -> None:
         """Let the computation wait for what is on its way; if that failed, the slot is empty."""
-        arrive, self.arrive = self.arrive, nothing
+        wait_for, self.wait_for = self.wait_for, nothing
         holds, self.holds = self.holds, None
-        arrive()
+        wait_for()
         self.holds = holds
 
 
@@ -55,31 +55,33 @@ class DynamicSwapInstaller:
     def __init__(
         self,
         blocks: Sequence[nn.Module],
-        lane: Lane | torch.device | str,
+        copy_stream: CopyStream | torch.device | str,
         *,
-        units: Sequence[Unit] | None = None,
+        weight_blocks: Sequence[WeightBlock] | None = None,
         slots: int = SLOTS,
         reader: DiskReader | None = None,
     ) -> None:
-        """units: the tensors of each block that are to be streamed; None takes all, and pins them."""
+        """weight_blocks: the tensors of each block that are to be streamed; None takes all, and pins them."""
         if slots < 1:
             raise ValueError(f"slots must be at least 1, got {slots}")
         self.blocks = tuple(blocks)
-        self.lane: Lane = lane_for(lane) if isinstance(lane, torch.device | str) else lane
-        self.reader = reader or DiskReader(self.lane)
-        self.units = tuple(units) if units is not None else self._own_units()
+        self.copy_stream: CopyStream = (
+            copy_stream_for(copy_stream) if isinstance(copy_stream, torch.device | str) else copy_stream
+        )
+        self.reader = reader or DiskReader(self.copy_stream)
+        self.weight_blocks = tuple(weight_blocks) if weight_blocks is not None else self._own_units()
         self.slots: list[Slot] = []
         self.bytes_copied = 0
         self.last_pass = False
-        self._wanted_slots = min(slots, len(self.units))
+        self._wanted_slots = min(slots, len(self.weight_blocks))
         self._views: dict[tuple[int, int], list[Tensor]] = {}
         self._hooks: list[Any] = []
 
-    def _own_units(self) -> tuple[Unit, ...]:
-        units = split(nn.ModuleList(self.blocks), self.blocks).blocks
-        for unit in units:
-            unit.pin(self.lane, self.reader)
-        return units
+    def _own_units(self) -> tuple[WeightBlock, ...]:
+        weight_blocks = split(nn.ModuleList(self.blocks), self.blocks).blocks
+        for weight_block in weight_blocks:
+            weight_block.pin(self.copy_stream, self.reader)
+        return weight_blocks
 
     @property
     def device_bytes(self) -> int:
@@ -90,8 +92,8 @@ class DynamicSwapInstaller:
         """Allocate the slots, begin to fill them and hook the blocks; a second call does nothing."""
         if self._hooks:
             return self
-        size = max((unit.nbytes for unit in self.units), default=0)
-        self.slots = [Slot(self.lane.buffer(size), self.lane.mark()) for _ in range(self._wanted_slots)]
+        size = max((weight_block.nbytes for weight_block in self.weight_blocks), default=0)
+        self.slots = [Slot(self.copy_stream.buffer(size), self.copy_stream.record()) for _ in range(self._wanted_slots)]
         for index, block in enumerate(self.blocks):
             self._hooks.append(block.register_forward_pre_hook(partial(self._before, index)))
             self._hooks.append(block.register_forward_hook(partial(self._after, index), always_call=True))
@@ -105,9 +107,9 @@ class DynamicSwapInstaller:
         self._hooks = []
         for slot in self.slots:
             with suppress(OSError, RuntimeError, MemoryError):
-                slot.land()  # its memory must not be lent again under a copy in flight
-        for unit in self.units:
-            unit.point(unit.home)
+                slot.wait_for_copy()  # its memory must not be loaned again under a copy in flight
+        for weight_block in self.weight_blocks:
+            weight_block.point(weight_block.home)
         self.slots = []
         self._views.clear()
 
@@ -123,38 +125,38 @@ class DynamicSwapInstaller:
         slot = self._slot_with(index) or self._fill(index, self._victim(index))
         slot.busy = True
         self._prefetch(index + 1, len(self.slots) - 1)
-        slot.land()
-        self.units[index].point(self._views_in(slot, index))
+        slot.wait_for_copy()
+        self.weight_blocks[index].point(self._views_in(slot, index))
 
     def _after(self, index: int, block: nn.Module, args: tuple[Any, ...], output: object) -> None:
         slot = self._slot_with(index)
         if slot is None:
             return
-        self.units[index].point(self.units[index].home)
-        slot.free, slot.busy = self.lane.mark(), False
+        self.weight_blocks[index].point(self.weight_blocks[index].home)
+        slot.free, slot.busy = self.copy_stream.record(), False
         self._prefetch(index + 1, len(self.slots))
 
     def _prefetch(self, start: int, count: int) -> None:
         """See that the `count` blocks from `start` on, in the circle, are in slots or on their way."""
-        end = len(self.units) if self.last_pass else start + count
-        wanted = [index % len(self.units) for index in range(start, min(start + count, end))]
+        end = len(self.weight_blocks) if self.last_pass else start + count
+        wanted = [index % len(self.weight_blocks) for index in range(start, min(start + count, end))]
         spare = [slot for slot in self.slots if not slot.busy and slot.holds not in wanted]
         for index in wanted:
             if self._slot_with(index) is None and spare:
                 self._fill(index, spare.pop(0))
 
     def _fill(self, index: int, slot: Slot) -> Slot:
-        slot.land()
+        slot.wait_for_copy()
         slot.holds = index
-        slot.arrive = self.units[index].fill(slot.flat, self.lane, self.reader, slot.free)
-        self.bytes_copied += self.units[index].nbytes
+        slot.wait_for = self.weight_blocks[index].fill(slot.flat, self.copy_stream, self.reader, slot.free)
+        self.bytes_copied += self.weight_blocks[index].nbytes
         return slot
 
     def _victim(self, index: int) -> Slot:
         """The free slot whose block is due last."""
 
         def due(slot: Slot) -> int:
-            return len(self.units) if slot.holds is None else (slot.holds - index) % len(self.units)
+            return len(self.weight_blocks) if slot.holds is None else (slot.holds - index) % len(self.weight_blocks)
 
         return max((slot for slot in self.slots if not slot.busy), key=due)
 
@@ -164,5 +166,5 @@ class DynamicSwapInstaller:
     def _views_in(self, slot: Slot, index: int) -> list[Tensor]:
         key = (self.slots.index(slot), index)
         if key not in self._views:
-            self._views[key] = self.units[index].layout.views(slot.flat)
+            self._views[key] = self.weight_blocks[index].layout.views(slot.flat)
         return self._views[key]

@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from framepack.memory.block_group import BlockGroup
 from framepack.memory.budget import HIGH_VRAM, Budget
+from framepack.memory.copy_streams import CopyStream, copy_stream_for
 from framepack.memory.disk import DiskReader
-from framepack.memory.group import Group
-from framepack.memory.ladder import KNOBS, Effort, Ladder
-from framepack.memory.lanes import Lane, lane_for
+from framepack.memory.fallbacks import FALLBACKS, FallbackLevel, Fallbacks
 from framepack.memory.mapped import FileSlice
 from framepack.memory.placement import Resident, better
 from framepack.memory.probe import resident_ram
 from framepack.memory.report import MemoryReport, ModuleReport
-from framepack.memory.units import Unit, split
+from framepack.memory.weight_blocks import WeightBlock, split
 
 T = TypeVar("T")
 Load = Callable[[], nn.Module]
@@ -48,7 +48,7 @@ class Managed:
     module: nn.Module | None = None
     nbytes: int = 0
     """Of all its weights, known after the first load."""
-    groups: dict[str, Group] = field(default_factory=dict)
+    groups: dict[str, BlockGroup] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:
@@ -67,7 +67,7 @@ class MemoryManager:
         ram_limit: int | None = None,
         preserve: int | None = None,
         high_vram: bool | None = None,
-        lane: Lane | None = None,
+        copy_stream: CopyStream | None = None,
         budget: Budget | None = None,
     ) -> None:
         """Limits in bytes, or as a whole; see `Budget`.
@@ -78,11 +78,11 @@ class MemoryManager:
         self.device = torch.device(device)
         limits = Budget(device=self.device, vram_limit=vram_limit, ram_limit=ram_limit, preserve=preserve)
         self.budget = budget or limits
-        self.lane = lane or lane_for(self.device)
-        self.reader = DiskReader(self.lane)
+        self.copy_stream = copy_stream or copy_stream_for(self.device)
+        self.reader = DiskReader(self.copy_stream)
         roomy = not self.budget.in_ram and self.budget.capacity() > HIGH_VRAM
         self.high_vram = roomy if high_vram is None else high_vram
-        self.ladder = Ladder(self._give_back)
+        self.fallbacks = Fallbacks(self._give_back)
         self._managed: dict[str, Managed] = {}
         self._clock = 0
 
@@ -126,7 +126,7 @@ class MemoryManager:
             group.in_use += 1
             group.last_use = self._clock
         try:
-            if not settled and any(group.units for group in self._groups()):
+            if not settled and any(group.weight_blocks for group in self._groups()):
                 self._bring(groups, activations)
             if part.swap is not None:
                 part.swap.last_pass = last
@@ -135,50 +135,52 @@ class MemoryManager:
             for group in groups:
                 group.in_use -= 1
             if once and not part.in_use:
-                part.leave()
+                part.offload()
 
-    def attempt(
+    def retry_with_less_memory(
         self,
         phase: str,
-        work: Callable[[Effort], T],
+        work: Callable[[FallbackLevel], T],
         *,
-        heeds: Collection[str] = KNOBS,
-        consent: bool = False,
+        supported: Collection[str] = FALLBACKS,
+        allow_tiles: bool = False,
         advice: str = "",
     ) -> T:
         """Do `work`, and do it again with less memory whenever it runs out; see `Ladder.climb`.
 
-        Take leases inside the work: placements follow its effort.
+        Take leases inside the work: placements follow its level.
         """
-        return self.ladder.climb(phase, work, heeds=heeds, consent=consent, advice=advice)
+        return self.fallbacks.retry_with_less_memory(
+            phase, work, supported=supported, allow_tiles=allow_tiles, advice=advice
+        )
 
-    def news(self) -> list[str]:
+    def notices(self) -> list[str]:
         """What was given up since the last call so that work could go on, a sentence each."""
-        return self.ladder.news()
+        return self.fallbacks.notices()
 
     def end_job(self) -> None:
-        """Leave the device to others, unless everything may stay, and begin the next job with full effort."""
+        """Leave the device to others, unless everything may stay, and begin the next job with full level."""
         if not self.high_vram:
             self._clear_device()
-        self.ladder.reset()
+        self.fallbacks.reset()
 
     def remove(self, name: str) -> None:
         """Forget a module; whoever still holds it finds its weights on the host. Unknown names are fine."""
         managed = self._managed.pop(name, None)
         for group in managed.groups.values() if managed else ():
-            group.forget()
+            group.unload()
 
     def free(self) -> None:
-        """Take everything that is not on loan off the device, and begin the next job with full effort."""
+        """Take everything that is not on loan off the device, and begin the next job with full level."""
         self._clear_device()
-        self.ladder.reset()
+        self.fallbacks.reset()
 
     def close(self) -> None:
         """Forget all modules and let go of files and buffers."""
         for name in list(self._managed):
             self.remove(name)
         self.reader.close()
-        self.lane.trim()
+        self.copy_stream.trim()
 
     def report(self) -> MemoryReport:
         """Where everything is now."""
@@ -199,86 +201,100 @@ class MemoryManager:
             raise ValueError(f"memory has no module {name!r}; it has {', '.join(sorted(self._managed)) or 'none'}")
         managed = self._managed[name]
         if managed.module is None:
-            self._make_host_room(managed)
+            self._free_host_memory(managed)
             with torch.inference_mode(False):  # else its weights could never again be written to
                 module = managed.load()
             blocks, once = _parts(managed.blocks, module), _parts(managed.once, module)
-            units = split(module, blocks, once, managed.files)
+            weight_blocks = split(module, blocks, once, managed.files)
             managed.groups = {
-                "rest": self._group([units.rest], [module]),
-                "blocks": self._group(units.blocks, blocks, managed.pin),
-                "once": self._group(units.once, once),
+                "rest": self._group([weight_blocks.rest], [module]),
+                "blocks": self._group(weight_blocks.blocks, blocks, managed.pin),
+                "once": self._group(weight_blocks.once, once),
             }
             managed.module = module
-            managed.nbytes = sum(unit.nbytes for unit in (units.rest, *units.blocks, *units.once))
+            managed.nbytes = sum(
+                weight_block.nbytes for weight_block in (weight_blocks.rest, *weight_blocks.blocks, *weight_blocks.once)
+            )
         return managed
 
-    def _group(self, units: Sequence[Unit], modules: Sequence[nn.Module], pin: bool = False) -> Group:
+    def _group(
+        self, weight_blocks: Sequence[WeightBlock], modules: Sequence[nn.Module], pin: bool = False
+    ) -> BlockGroup:
         """Units that move. Where the device is the host, what no file holds is there already.
 
         Mapped weights move even there: they may have to be cast, and computing from a map would put them at addresses
         without alignment, which changes speed and, in the last place, results.
         """
         pairs = [
-            (unit, module)
-            for unit, module in zip(units, modules, strict=True)
-            if unit.nbytes and (unit.in_files or not self.budget.in_ram)
+            (weight_block, module)
+            for weight_block, module in zip(weight_blocks, modules, strict=True)
+            if weight_block.nbytes and (weight_block.in_files or not self.budget.in_ram)
         ]
-        return Group([unit for unit, _ in pairs], [module for _, module in pairs], self.lane, self.reader, pin)
+        return BlockGroup(
+            [weight_block for weight_block, _ in pairs],
+            [module for _, module in pairs],
+            self.copy_stream,
+            self.reader,
+            pin,
+        )
 
-    def _bring(self, groups: Sequence[Group], activations: int) -> None:
+    def _bring(self, groups: Sequence[BlockGroup], activations: int) -> None:
         """Bring a rest and its blocks to where the room allows, at the cost of those not in use."""
         rest, blocks = groups
-        effort = self.ladder.current
+        level = self.fallbacks.current
         idle = [group for group in self._groups() if not group.in_use]
-        room = self._room(groups, activations)
-        if self.high_vram and effort.resident == 1 and rest.size + blocks.size <= room:
+        free = self._free_for(groups, activations)
+        if self.high_vram and level.resident == 1 and rest.size + blocks.size <= free:
             placement = Resident(device_bytes=blocks.size)
         else:
-            room_for_blocks = int((room - rest.size) * effort.resident)
-            placement = better(blocks.placement, blocks.sizes, room_for_blocks, self.budget.slack())
-        spare = 0 if rest.units or blocks.units else self.budget.slack()  # only others' weights can make room here
-        self._evict(idle, rest.size + placement.device_bytes + sum(group.held for group in idle) - room + spare)
-        rest.settle(Resident(device_bytes=rest.size), self._may_pin)
-        blocks.settle(placement, self._may_pin)
+            for_blocks = int((free - rest.size) * level.resident)
+            placement = better(blocks.placement, blocks.sizes, for_blocks, self.budget.slack())
+        spare = (
+            0 if rest.weight_blocks or blocks.weight_blocks else self.budget.slack()
+        )  # only others' weights can make room here
+        self._evict(idle, rest.size + placement.device_bytes + sum(group.held for group in idle) - free + spare)
+        rest.place(Resident(device_bytes=rest.size), self._may_pin)
+        blocks.place(placement, self._may_pin)
 
-    def _room(self, groups: Sequence[Group], activations: int) -> int:
+    def _free_for(self, groups: Sequence[BlockGroup], activations: int) -> int:
         """Bytes that `groups` may hold if all that is not in use leaves."""
         every = self._groups()
         weights = sum(group.held for group in every)
         lent = sum(group.held for group in every if group.in_use and group not in groups)
         return self.budget.capacity() - self.budget.others(weights) - self.budget.reserve(activations) - lent
 
-    def _may_pin(self, unit: Unit) -> bool:
+    def _may_pin(self, weight_block: WeightBlock) -> bool:
         """What is in RAM already takes no more of it, but no more than some may be page-locked."""
         locked = sum(group.host_bytes for group in self._groups())
-        if locked + unit.nbytes > self.budget.lockable():
+        if locked + weight_block.nbytes > self.budget.lockable():
             return False
-        return not unit.on_disk or (not self.ladder.current.disk and unit.nbytes <= self.budget.host_room())
+        return not weight_block.on_disk or (
+            not self.fallbacks.current.disk and weight_block.nbytes <= self.budget.host_free()
+        )
 
-    def _evict(self, idle: Sequence[Group], nbytes: int) -> None:
+    def _evict(self, idle: Sequence[BlockGroup], nbytes: int) -> None:
         """Free bytes on the device, from the group that was used longest ago on."""
         freed = 0
         for group in sorted(idle, key=lambda group: group.last_use):
             freed += group.shrink(nbytes - freed)
         if freed:
-            self.lane.trim()
+            self.copy_stream.trim()
 
-    def _give_back(self, effort: Effort) -> None:
+    def _give_back(self, level: FallbackLevel) -> None:
         """Free what an interrupted phase left, before it is tried again."""
         gc.collect(1)  # the young generations, where its cycles are
         self._clear_device()
-        for group in self._groups() if effort.disk else ():
+        for group in self._groups() if level.disk else ():
             if not group.in_use:
                 group.unpin()
 
     def _clear_device(self) -> None:
         for group in self._groups():
             if not group.in_use:
-                group.leave()
-        self.lane.trim()
+                group.offload()
+        self.copy_stream.trim()
 
-    def _make_host_room(self, wanted: Managed) -> None:
+    def _free_host_memory(self, wanted: Managed) -> None:
         """Where RAM is limited, modules that can be loaded again and are not in use make room for the next."""
         limit = self.budget.ram_limit
         if limit is None:
@@ -289,10 +305,10 @@ class MemoryManager:
             if resident_ram() + need <= limit:
                 return
             for group in managed.groups.values():
-                group.forget()
+                group.unload()
             managed.module, managed.groups = None, {}
 
-    def _groups(self) -> list[Group]:
+    def _groups(self) -> list[BlockGroup]:
         return [group for managed in self._managed.values() for group in managed.groups.values()]
 
 

@@ -1,4 +1,4 @@
-"""Where a group of units is, and which of them a number of bytes can hold. Arithmetic only."""
+"""Where a group of blocks is, and which of them a number of bytes can hold. Arithmetic only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,17 +38,17 @@ class Streamed:
 Placement = Offloaded | Resident | Streamed
 
 
-def place(sizes: Sequence[int], room: int) -> Resident | Streamed:
-    """The fastest placement of blocks of `sizes` bytes in `room` bytes.
+def place(sizes: Sequence[int], free: int) -> Resident | Streamed:
+    """The fastest placement of blocks of `sizes` bytes in `free` bytes.
 
     What cannot be streamed, because it is one piece, is resident even where it does not fit; blocks are streamed
     through two slots even where these do not.
     """
-    if sum(sizes) <= max(room, 0) or len(sizes) < 2:
+    if sum(sizes) <= max(free, 0) or len(sizes) < 2:
         return Resident(device_bytes=sum(sizes))
     largest = max(sizes)
-    slots = SLOTS if room >= SLOTS * largest else 2
-    resident = spread(sizes, room - slots * largest)
+    slots = SLOTS if free >= SLOTS * largest else 2
+    resident = spread(sizes, free - slots * largest)
     streamed = [size for index, size in enumerate(sizes) if index not in set(resident)]
     slots = min(slots, len(streamed))
     return Streamed(
@@ -59,25 +59,25 @@ def place(sizes: Sequence[int], room: int) -> Resident | Streamed:
     )
 
 
-def better(now: Placement, sizes: Sequence[int], room: int, slack: int) -> Resident | Streamed:
-    """The placement to take in `room` bytes, where blocks are in placement `now`.
+def better(now: Placement, sizes: Sequence[int], free: int, slack: int) -> Resident | Streamed:
+    """The placement to take in `free` bytes, where blocks are in placement `now`.
 
     What fits stays, unless another streams a tenth less: what is free changes by a little from lease to lease, and
     moving blocks for that would cost more than it saves. A new placement leaves `slack` bytes for such changes.
     """
-    new = place(sizes, room - slack)
-    if isinstance(now, Offloaded) or now.device_bytes > room or new.streamed_bytes < 0.9 * now.streamed_bytes:
+    new = place(sizes, free - slack)
+    if isinstance(now, Offloaded) or now.device_bytes > free or new.streamed_bytes < 0.9 * now.streamed_bytes:
         return new
     return now
 
 
-def spread(sizes: Sequence[int], room: int) -> tuple[int, ...]:
-    """Which blocks to keep in `room` bytes, evenly spaced, so that copies overlap with kept blocks' computation."""
+def spread(sizes: Sequence[int], free: int) -> tuple[int, ...]:
+    """Which blocks to keep in `free` bytes, evenly spaced, so that copies overlap with kept blocks' computation."""
     total, seen, kept = sum(sizes), 0, 0
     chosen = []
     for index, size in enumerate(sizes):
         seen += size
-        if (kept + size) * total <= seen * room:
+        if (kept + size) * total <= seen * free:
             chosen.append(index)
             kept += size
     return tuple(chosen)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from framepack.memory.group import Group
+from framepack.memory.block_group import BlockGroup
 from framepack.memory.placement import Streamed
 
 NOT_LOADED = "not loaded"
@@ -23,7 +23,7 @@ class ModuleReport:
     """What one pass over its blocks copies."""
 
     @classmethod
-    def of(cls, groups: Mapping[str, Group]) -> Self:
+    def of(cls, groups: Mapping[str, BlockGroup]) -> Self:
         """Describe a module by its groups; none means it was not loaded yet."""
         held = sum(group.held for group in groups.values())
         host = sum(group.host_bytes for group in groups.values())
@@ -31,7 +31,7 @@ class ModuleReport:
             return cls(where=NOT_LOADED, device=held, host=host)
         placement = groups["blocks"].placement
         if isinstance(placement, Streamed):
-            kept, total = len(placement.resident), len(groups["blocks"].units)
+            kept, total = len(placement.resident), len(groups["blocks"].weight_blocks)
             where = f"{kept} of {total} blocks on the device, the others streamed through {placement.slots} slots"
             return cls(where=where, device=held, host=host, streamed=placement.streamed_bytes)
         return cls(where="on the device" if held else "on the host", device=held, host=host)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import torch
 
+from framepack.memory.copy_streams import copy_stream_for
 from framepack.memory.estimate import Speed, estimate
-from framepack.memory.ladder import is_out_of_memory
-from framepack.memory.lanes import lane_for
+from framepack.memory.fallbacks import is_out_of_memory
 from framepack.weights.meta import MetaModels
 
 ENOUGH = 0.05
@@ -43,12 +43,12 @@ def conv_rate(models: MetaModels, device: torch.device) -> float:
 
 def copy_rate(device: torch.device) -> float:
     """Bytes a second from pinned memory to the device."""
-    lane = lane_for(device)
-    host, target = lane.host(COPIED), lane.buffer(COPIED)
+    copy_stream = copy_stream_for(device)
+    host, target = copy_stream.host(COPIED), copy_stream.buffer(COPIED)
     try:
-        return COPIED / seconds(lambda: lane.wait(lane.copy(target, host, lane.mark())), device)
+        return COPIED / seconds(lambda: copy_stream.wait(copy_stream.copy(target, host, copy_stream.record())), device)
     finally:
-        lane.free_host(host)
+        copy_stream.free_host(host)
 
 
 def calibrate(models: MetaModels, device: torch.device, *, streams: bool) -> Speed:

@@ -103,8 +103,8 @@ class Tables:
         waiting = self.by_prompt[prompt]
         waiting = replace(waiting, image=self.by_mix.get(section.image, waiting.image))
         device = self.runner.device
-        return self.runner.memory.attempt(
-            "prepare", lambda effort: waiting.to(device), heeds=self.runner.stages["prepare"].supports
+        return self.runner.memory.retry_with_less_memory(
+            "prepare", lambda level: waiting.to(device), supported=self.runner.stages["prepare"].supports
         )
 
 

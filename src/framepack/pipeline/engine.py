@@ -197,7 +197,7 @@ class Engine:
 
     def _notices(self) -> Iterator[Notice]:
         """What was given up since the last call so that the work could go on."""
-        for message in self.runner.memory.news():
+        for message in self.runner.memory.notices():
             yield Notice(message=message)
 
 

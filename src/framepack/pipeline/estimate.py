@@ -17,7 +17,7 @@ from framepack.memory import Budget, MemoryManager
 from framepack.memory.budget import HIGH_VRAM
 from framepack.memory.estimate import Cost, Speed, estimate
 from framepack.memory.probe import resident_ram
-from framepack.memory.units import Split, split
+from framepack.memory.weight_blocks import Split, split
 from framepack.models.attention_estimate import attention_like
 from framepack.pipeline.calibrate import calibrate
 from framepack.pipeline.job_costs import JobCosts, job_of
@@ -80,7 +80,7 @@ class Estimator:
         costs = JobCosts(self.run, self.stages, self.models, job)
         others = self.base if budget.in_ram else budget.others(held)
         first = MemoryPlan(cost=costs.cost, device=budget.device.type, size=f"{job.width}x{job.height}", tiling=tiling)
-        chosen = choose(first, self.units, self.sizes["vae"], budget.capacity() - others)
+        chosen = choose(first, self.weight_blocks, self.sizes["vae"], budget.capacity() - others)
         memory = self._manager(frozenset(self.sizes) if not budget.in_ram else mapped)
         memory.high_vram = is_roomy(budget) if high_vram is None else high_vram
         memory.budget = replace(memory.budget, preserve=budget.preserve)
@@ -88,7 +88,7 @@ class Estimator:
         return chosen, walk.planned(self.speed(streams=not budget.in_ram))
 
     @cached_property
-    def units(self) -> Split:
+    def weight_blocks(self) -> Split:
         """The transformer's blocks and what is beside them."""
         transformer, module = self.models.family["transformer"], self.models["transformer"]
         return split(module, transformer.blocks(module), transformer.once(module))

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from framepack.memory import Effort
+from framepack.memory import FallbackLevel
 from framepack.memory.estimate import Cost
 from framepack.memory.placement import Resident, Streamed, place
-from framepack.memory.units import Split
+from framepack.memory.weight_blocks import Split
 from framepack.pipeline.stages import Modes
 from framepack.spec.events import Part, VaeMode
 
@@ -24,7 +24,7 @@ LIBRARIES = 250_000_000
 ACCELERATORS = ("cuda", "mps", "meta")
 """Kinds of device with memory of their own; meta stands for one that is only planned for."""
 WHOLE = Modes()
-PLANNED = Effort(rung="as planned")
+PLANNED = FallbackLevel(name="as planned")
 
 
 class TilingRefusedError(ValueError):
@@ -47,9 +47,9 @@ class MemoryPlan:
     tiling: Tiling = "never"
     modes: Modes = WHOLE
 
-    def workspace(self, stage: Part, effort: Effort = PLANNED) -> int:
+    def workspace(self, stage: Part, level: FallbackLevel = PLANNED) -> int:
         """Bytes that weights must leave free for a stage: what it makes, and what libraries add."""
-        return with_libraries(self.cost(stage, self.modes.under(effort)).activations, self.device)
+        return with_libraries(self.cost(stage, self.modes.under(level)).activations, self.device)
 
     def having(self, **modes: Any) -> "MemoryPlan":
         """The same with other modes."""
@@ -67,24 +67,26 @@ def check_tiling(tiling: str) -> None:
         raise ValueError(f"vae-tiling must be one of {', '.join(TILING)}, got {tiling!r}")
 
 
-def choose(first: MemoryPlan, units: Split, vae: int, free: int) -> MemoryPlan:
+def choose(first: MemoryPlan, weight_blocks: Split, vae: int, free: int) -> MemoryPlan:
     """The fastest modes in `free` bytes. units: the transformer's; vae: bytes of its weights.
 
     Raises TilingRefusedError where only tiles would fit and they are not allowed; TooSmallError on an accelerator that
     nothing would fit.
     """
     check_tiling(first.tiling)
-    plan = first.having(chunk_size=_chunk_size(first, units, free))
+    plan = first.having(chunk_size=_chunk_size(first, weight_blocks, free))
     encode = _vae_mode(plan, "encode", ("whole",), vae, free)
-    return plan.having(encode=encode, decode=_vae_mode(plan, "decode", _exact(plan, units, vae, free), vae, free))
+    return plan.having(
+        encode=encode, decode=_vae_mode(plan, "decode", _exact(plan, weight_blocks, vae, free), vae, free)
+    )
 
 
-def _chunk_size(plan: MemoryPlan, units: Split, free: int) -> int | None:
+def _chunk_size(plan: MemoryPlan, weight_blocks: Split, free: int) -> int | None:
     """All tokens at once, unless fewer at a time leave the blocks so much room that a tenth less is streamed."""
     best, least = None, None
     for size in (None, *CHUNK_SIZES):
-        need, placement = _sampling(plan.having(chunk_size=size), units, free)
-        fits = need + 2 * max((unit.nbytes for unit in units.blocks), default=0) <= free
+        need, placement = _sampling(plan.having(chunk_size=size), weight_blocks, free)
+        fits = need + 2 * max((weight_block.nbytes for weight_block in weight_blocks.blocks), default=0) <= free
         score = (not fits, placement.streamed_bytes)
         if least is None or score < (least[0], 0.9 * least[1]):
             best, least = size, score
@@ -93,15 +95,15 @@ def _chunk_size(plan: MemoryPlan, units: Split, free: int) -> int | None:
     return best
 
 
-def _sampling(plan: MemoryPlan, units: Split, free: int) -> tuple[int, Resident | Streamed]:
+def _sampling(plan: MemoryPlan, weight_blocks: Split, free: int) -> tuple[int, Resident | Streamed]:
     """Bytes that a step takes beside its blocks, and where these are."""
-    need = plan.workspace("sample") + units.rest.nbytes
-    return need, place([unit.nbytes for unit in units.blocks], free - need)
+    need = plan.workspace("sample") + weight_blocks.rest.nbytes
+    return need, place([weight_block.nbytes for weight_block in weight_blocks.blocks], free - need)
 
 
-def _exact(plan: MemoryPlan, units: Split, vae: int, free: int) -> tuple[VaeMode, ...]:
+def _exact(plan: MemoryPlan, weight_blocks: Split, vae: int, free: int) -> tuple[VaeMode, ...]:
     """Whole is a little faster, unless it drives blocks off the device that come back for each section."""
-    kept = _sampling(plan, units, free)[1].device_bytes + units.rest.nbytes
+    kept = _sampling(plan, weight_blocks, free)[1].device_bytes + weight_blocks.rest.nbytes
 
     def brought_again(mode: VaeMode) -> int:
         return min(kept, max(0, kept + vae + plan.having(decode=mode).workspace("decode") - free))

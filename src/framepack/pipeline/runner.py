@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from framepack.memory import Effort, MemoryManager
+from framepack.memory import FallbackLevel, MemoryManager
 from framepack.pipeline.memory_plan import MemoryPlan
 from framepack.pipeline.stages import Modes, Stage
 from framepack.spec.events import Part
@@ -28,10 +28,12 @@ class Runner:
         """
         wanted = self.stages[stage]
 
-        def attempt(effort: Effort) -> T:
-            workspace = self.plan.workspace(stage, effort)
+        def with_level(level: FallbackLevel) -> T:
+            workspace = self.plan.workspace(stage, level)
             with self.memory.lease(wanted.component, once=wanted.once, activations=workspace, last=last) as module:
-                return work(module, self.plan.modes.under(effort))
+                return work(module, self.plan.modes.under(level))
 
         advice = self._advice if "tiled" in wanted.supports else ""
-        return self.memory.attempt(phase or stage, attempt, heeds=wanted.supports, consent=self._tiles, advice=advice)
+        return self.memory.retry_with_less_memory(
+            phase or stage, with_level, supported=wanted.supports, allow_tiles=self._tiles, advice=advice
+        )

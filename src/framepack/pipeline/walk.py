@@ -139,7 +139,7 @@ class Walk:
         So it is with those that are passed through once a prompt and never kept.
         """
         kept = self.costs.models.family[component].pin
-        return self.budget.in_ram or not kept or self.sizes[component] > self.budget.host_room()
+        return self.budget.in_ram or not kept or self.sizes[component] > self.budget.host_free()
 
     def _row(self, visit: Visit, second: Visit | None, held: list[dict[str, int]], speed: Speed) -> PlannedStage:
         """A stage's row for all sections: the first, and the others like the second."""

@@ -58,7 +58,7 @@ def run(command: Any) -> None:
     except sqlite3.OperationalError as error:
         say(told(f"the queue cannot be used ({error}): check the outputs folder"))
     except RuntimeError as error:
-        from framepack.memory.ladder import is_out_of_memory
+        from framepack.memory.fallbacks import is_out_of_memory
 
         if not is_out_of_memory(error):
             raise

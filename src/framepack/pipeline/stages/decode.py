@@ -22,7 +22,7 @@ class DecodeStage(Stage):
     component = "vae"
     in_sections = True
     convolutions = True
-    supports = frozenset({"resident", "rows", "tiled", "disk"})
+    supports = frozenset({"resident", "chunk_size", "tiled", "disk"})
 
     def inputs(self, job: Job, models: MetaModels, outputs: Outputs) -> tuple[Any, ...]:
         vae = models["vae"]

@@ -47,7 +47,7 @@ class SampleStage(Stage):
     title = "sampling"
     component = "transformer"
     in_sections = True
-    supports = frozenset({"resident", "rows", "disk"})
+    supports = frozenset({"resident", "chunk_size", "disk"})
 
     def __init__(self, attention: Attention) -> None:
         self.attention = attention

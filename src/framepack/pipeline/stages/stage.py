@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from framepack.memory import Effort
+from framepack.memory import FallbackLevel
 from framepack.spec.events import Part, VaeMode
 from framepack.spec.geometry import Geometry
 from framepack.spec.plan import SectionPlan
@@ -58,12 +58,12 @@ class Modes:
     encode: VaeMode = "whole"
     decode: VaeMode = "whole"
 
-    def under(self, effort: Effort) -> "Modes":
+    def under(self, level: FallbackLevel) -> "Modes":
         """The same, or with less memory where the fallback level says so."""
-        chunk_size = min((size for size in (self.chunk_size, effort.rows) if size), default=None)
-        if effort.tiled:
+        chunk_size = min((size for size in (self.chunk_size, level.chunk_size) if size), default=None)
+        if level.tiled:
             return Modes(chunk_size=chunk_size, encode="tiled", decode="tiled")
-        decode = "chunked" if effort.rows and self.decode == "whole" else self.decode
+        decode = "chunked" if level.chunk_size and self.decode == "whole" else self.decode
         return replace(self, chunk_size=chunk_size, decode=decode)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from framepack.memory.lanes import Lane
+from framepack.memory.copy_streams import CopyStream
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.in_files import check_lora_room
 from framepack.training.lora.adapter import TARGETS
@@ -32,8 +32,10 @@ BASES = {
 class FrozenLinear(nn.Linear):
     """A linear that is never trained; gradients pass through it to what came before."""
 
-    def __init__(self, linear: nn.Linear, *, int8: bool, offloaded: bool, lane: Lane | None = None) -> None:
-        """int8: keep bytes and a scale for each row. offloaded: keep the matrix in RAM, for fast copies in `lane`'s."""
+    def __init__(
+        self, linear: nn.Linear, *, int8: bool, offloaded: bool, copy_stream: CopyStream | None = None
+    ) -> None:
+        """int8: keep bytes and a scale for each row. offloaded: keep the matrix in RAM, for fast copies."""
         super().__init__(linear.in_features, linear.out_features, bias=linear.bias is not None, device="meta")
         self.bias = linear.bias
         matrix = linear.weight.detach()
@@ -44,7 +46,7 @@ class FrozenLinear(nn.Linear):
         self.host: Tensor | None = None
         if offloaded:
             self.weight = nn.Parameter(torch.zeros(1), requires_grad=False)  # tells peft the device
-            self.host = matrix if lane is None else in_lane(matrix, lane, self)
+            self.host = matrix if copy_stream is None else pinned_copy(matrix, copy_stream, self)
         else:
             self.weight = nn.Parameter(matrix, requires_grad=False)
 
@@ -81,13 +83,13 @@ class Product(torch.autograd.Function):
         return ctx.layer.back(gradients[0]), None
 
 
-def in_lane(matrix: Tensor, lane: Lane, owner: object) -> Tensor:
-    """A copy in host memory that the lane's device reads fast, given back with its owner.
+def pinned_copy(matrix: Tensor, copy_stream: CopyStream, owner: object) -> Tensor:
+    """A copy in host memory that the copy stream's device reads fast, given back with its owner.
 
     Torch's own pinned memory takes the next power of two (128 MiB for 72) and does not give it back.
     """
-    flat = lane.host(matrix.nbytes)
-    weakref.finalize(owner, lane.free_host, flat).atexit = False
+    flat = copy_stream.host(matrix.nbytes)
+    weakref.finalize(owner, copy_stream.free_host, flat).atexit = False
     return flat.view(matrix.dtype).view(matrix.shape).copy_(matrix)
 
 
@@ -98,11 +100,11 @@ def quantised(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return (wide / scale[:, None]).round().to(torch.int8), scale
 
 
-def freeze(module: nn.Module, base: str, lane: Lane | None = None) -> None:
+def freeze(module: nn.Module, base: str, copy_stream: CopyStream | None = None) -> None:
     """Replace the linears that adapters go to, in place, by frozen ones of a kind of BASES.
 
-    lane: of the device they are for, where copies to it want memory of its own. Each old matrix goes before the next
-    one is made.
+    copy_stream: of the device they are for, where copies to it want memory of its own. Each old matrix goes before
+    the next one is made.
     """
     if base not in BASES:
         raise ValueError(f"base must be one of {', '.join(BASES)}, got {base!r}")
@@ -113,7 +115,7 @@ def freeze(module: nn.Module, base: str, lane: Lane | None = None) -> None:
         parent, _, child = name.rpartition(".")
         linear = module.get_submodule(name)
         assert isinstance(linear, nn.Linear)
-        frozen = FrozenLinear(linear, int8="int8" in base, offloaded="offloaded" in base, lane=lane)
+        frozen = FrozenLinear(linear, int8="int8" in base, offloaded="offloaded" in base, copy_stream=copy_stream)
         setattr(module.get_submodule(parent), child, frozen)
         del linear
 
@@ -128,7 +130,7 @@ def use_base(framepack: FramePack, base: str) -> None:
 
     def load() -> nn.Module:
         module = framepack.loader.load("transformer", loras=framepack.loras)
-        freeze(module, base, memory.lane if memory.device.type == "cuda" else None)
+        freeze(module, base, memory.copy_stream if memory.device.type == "cuda" else None)
         return module
 
     memory.remove("transformer")

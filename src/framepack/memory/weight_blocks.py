@@ -1,7 +1,7 @@
 """Tensors that travel together: a block, a once-a-job module, or what is left of a module.
 
-A unit's tensors keep their identity; only what they point to changes. Weights are read-only while on loan: leaving the
-device drops the copy there. Boundary: one unit at a time; who goes where is decided elsewhere.
+A block's tensors keep their identity; only what they point to changes. Weights are read-only while on loan: leaving the
+device drops the copy there. Boundary: one block at a time; who goes where is decided elsewhere.
 """
 
 from collections import Counter
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from framepack.memory.buffers import Layout
-from framepack.memory.disk import Arrival, DiskReader, on_host
-from framepack.memory.lanes import Lane, Mark
+from framepack.memory.copy_streams import CopyEvent, CopyStream
+from framepack.memory.disk import DiskReader, WaitFor, on_host
 from framepack.memory.mapped import FileSlice
 
 
 @dataclass(eq=False)
-class Unit:
+class WeightBlock:
     """Some tensors, where they live on the host, and their copy on the device while there is one."""
 
     tensors: tuple[Tensor, ...]
@@ -56,12 +56,12 @@ class Unit:
         for tensor, data in zip(self.tensors, where, strict=True):
             tensor.data = data
 
-    def fill(self, flat: Tensor, lane: Lane, reader: DiskReader, after: Mark) -> Arrival:
+    def fill(self, flat: Tensor, copy_stream: CopyStream, reader: DiskReader, after: CopyEvent) -> WaitFor:
         """Begin to bring all bytes to `flat`, on the device, once `after` is reached."""
         if self.host is not None:
-            mark = lane.copy(flat[: self.nbytes], self.host, after)
-            return lambda: lane.wait(mark)
-        staged = not on_host(flat) and (lane.staged or any(self.files))
+            event = copy_stream.copy(flat[: self.nbytes], self.host, after)
+            return lambda: copy_stream.wait(event)
+        staged = not on_host(flat) and (copy_stream.staged or any(self.files))
         reads, copies = [], []
         for view, piece, home, file in zip(
             self.layout.views(flat), self.layout.pieces, self.home, self.files, strict=True
@@ -70,30 +70,30 @@ class Unit:
                 reads.append((file or piece.bytes_of(home), piece.offset))
             else:
                 copies.append((view, home))
-        marks = [lane.copy(view, home, after) for view, home in copies]
+        events = [copy_stream.copy(view, home, after) for view, home in copies]
         try:
-            arrive = reader.read(reads, flat, after)
+            wait_for = reader.read(reads, flat, after)
         except BaseException:
-            for mark in marks:  # else they would land in memory that was lent to others meanwhile
-                lane.finish(mark)
+            for event in events:  # else they would land in memory that was loaned to others meanwhile
+                copy_stream.synchronize(event)
             raise
 
-        def arrive_all() -> None:
-            for mark in marks:
-                lane.wait(mark)
-            arrive()
+        def wait_for_all() -> None:
+            for event in events:
+                copy_stream.wait(event)
+            wait_for()
 
-        return arrive_all
+        return wait_for_all
 
-    def fetch(self, lane: Lane, reader: DiskReader) -> Arrival:
+    def fetch(self, copy_stream: CopyStream, reader: DiskReader) -> WaitFor:
         """Begin to bring it to the device to stay; the module may compute with it after the arrival is called."""
         if self.device is not None:
             return lambda: None
-        flat = lane.buffer(self.nbytes)
-        arrive = self.fill(flat, lane, reader, lane.mark())
+        flat = copy_stream.buffer(self.nbytes)
+        wait_for = self.fill(flat, copy_stream, reader, copy_stream.record())
         self.device = flat
         self.point(self.layout.views(flat))
-        return arrive
+        return wait_for
 
     def drop(self) -> int:
         """Leave the device; the bytes freed."""
@@ -103,29 +103,29 @@ class Unit:
         self.device = None
         return self.nbytes
 
-    def pin(self, lane: Lane, reader: DiskReader) -> None:
+    def pin(self, copy_stream: CopyStream, reader: DiskReader) -> None:
         """Move its home into one flat pinned buffer, so that it travels in one copy, at full rate.
 
         Where the system refuses to lock that much it stays, and passes through the reader's buffers.
         """
         if self.host is not None:
             return
-        host = lane.host(self.nbytes)
-        if not lane.is_locked(host):
+        host = copy_stream.host(self.nbytes)
+        if not copy_stream.is_pinned(host):
             return
-        self.fill(host, lane, reader, lane.mark())()
-        self._settle(self.layout.views(host), host)
+        self.fill(host, copy_stream, reader, copy_stream.record())()
+        self._set_home(self.layout.views(host), host)
 
-    def unpin(self, lane: Lane) -> int:
+    def unpin(self, copy_stream: CopyStream) -> int:
         """Give the pinned buffer back where the files still hold the same bytes; the host bytes freed."""
         host = self.host
         if host is None or not all(self.files):
             return 0
-        self._settle(self.origin, None)
-        lane.free_host(host)
+        self._set_home(self.origin, None)
+        copy_stream.free_host(host)
         return self.nbytes
 
-    def _settle(self, home: list[Tensor], host: Tensor | None) -> None:
+    def _set_home(self, home: list[Tensor], host: Tensor | None) -> None:
         self.home, self.host = home, host
         if self.device is None:
             self.point(home)
@@ -133,12 +133,12 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A module's tensors, each in exactly one unit."""
+    """A module's tensors, each in exactly one block."""
 
-    rest: Unit
+    rest: WeightBlock
     """What every use needs."""
-    blocks: tuple[Unit, ...]
-    once: tuple[Unit, ...]
+    blocks: tuple[WeightBlock, ...]
+    once: tuple[WeightBlock, ...]
 
 
 def split(
@@ -147,7 +147,7 @@ def split(
     once: Sequence[nn.Module] = (),
     files: Mapping[str, FileSlice] | None = None,
 ) -> Split:
-    """Cut a module into units. A tensor of a once-a-job module is not its block's; a shared one is the rest's."""
+    """Cut a module into blocks. A tensor of a once-a-job module is not its block's; a shared one is the rest's."""
     slices = _slices(module, files or {})
     claims = Counter(id(tensor) for part in once for tensor in _tensors(part))
     taken = set(claims)
@@ -155,13 +155,13 @@ def split(
     taken = {key for key, count in claims.items() if count == 1}
     in_once = {id(tensor) for part in once for tensor in _tensors(part)}
 
-    def unit(tensors: Sequence[Tensor]) -> Unit:
-        return Unit(tuple(tensors), tuple(slices.get(id(tensor)) for tensor in tensors))
+    def weight_block(tensors: Sequence[Tensor]) -> WeightBlock:
+        return WeightBlock(tuple(tensors), tuple(slices.get(id(tensor)) for tensor in tensors))
 
     return Split(
-        rest=unit([t for t in _tensors(module) if id(t) not in taken]),
-        blocks=tuple(unit([t for t in _tensors(b) if id(t) in taken and id(t) not in in_once]) for b in blocks),
-        once=tuple(unit([t for t in _tensors(part) if id(t) in taken]) for part in once),
+        rest=weight_block([t for t in _tensors(module) if id(t) not in taken]),
+        blocks=tuple(weight_block([t for t in _tensors(b) if id(t) in taken and id(t) not in in_once]) for b in blocks),
+        once=tuple(weight_block([t for t in _tensors(part) if id(t) in taken]) for part in once),
     )
 
 

@@ -1,6 +1,6 @@
 """How bytes reach a device: in line where host and device share one queue, on a stream of their own on CUDA.
 
-A mark is a point in the compute or the copy queue. `copy` and `wait` never block the host; `finish` does.
+An event is a point in the compute or the copy queue. `copy` and `wait` never block the host; `synchronize` does.
 Boundary: copies flat tensors; knows nothing of modules.
 """
 
@@ -15,12 +15,12 @@ from framepack.memory.allocator import tune_allocator
 PAGE = 4096
 PORTABLE = 1
 """cudaHostRegisterPortable: pinned for all GPUs of the process."""
-Mark = Any
+CopyEvent = Any
 """An event on CUDA; None where everything happens in order anyway."""
 
 
-class Lane(Protocol):
-    """Copies to one device, ordered by marks."""
+class CopyStream(Protocol):
+    """Copies to one device, ordered by events."""
 
     device: torch.device
     staged: bool
@@ -34,7 +34,7 @@ class Lane(Protocol):
         """Uninitialised bytes on the host, (nbytes,) uint8, page-locked where the device copies faster from those."""
         ...
 
-    def is_locked(self, flat: Tensor) -> bool:
+    def is_pinned(self, flat: Tensor) -> bool:
         """Whether the device fetches these bytes of `host` at full rate; systems limit how many may be page-locked."""
         ...
 
@@ -42,20 +42,20 @@ class Lane(Protocol):
         """Undo `host`, after all copies from it."""
         ...
 
-    def mark(self) -> Mark:
+    def record(self) -> CopyEvent:
         """The present end of the compute queue."""
         ...
 
-    def copy(self, target: Tensor, source: Tensor, after: Mark) -> Mark:
-        """Copy once `after` is reached, beside the computation; the mark is the copy's end."""
+    def copy(self, target: Tensor, source: Tensor, after: CopyEvent) -> CopyEvent:
+        """Copy once `after` is reached, beside the computation; the event is the copy's end."""
         ...
 
-    def wait(self, mark: Mark) -> None:
-        """Let the computation that follows start after `mark`."""
+    def wait(self, event: CopyEvent) -> None:
+        """Let the computation that follows start after `event`."""
         ...
 
-    def finish(self, mark: Mark) -> None:
-        """Block the host until `mark` is reached."""
+    def synchronize(self, event: CopyEvent) -> None:
+        """Block the host until `event` is reached."""
         ...
 
     def trim(self) -> None:
@@ -71,7 +71,7 @@ def page_aligned(nbytes: int) -> Tensor:
     return raw[start : start + nbytes]
 
 
-class HostLane:
+class HostCopyStream:
     """CPU, MPS and meta: a copy is done when `copy` returns, so there is nothing to wait for."""
 
     staged = False
@@ -88,22 +88,22 @@ class HostLane:
     def host(self, nbytes: int) -> Tensor:
         return self.buffer(nbytes) if self.device.type == "meta" else page_aligned(nbytes)
 
-    def is_locked(self, flat: Tensor) -> bool:
+    def is_pinned(self, flat: Tensor) -> bool:
         return True
 
     def free_host(self, flat: Tensor) -> None:
         pass
 
-    def mark(self) -> Mark:
+    def record(self) -> CopyEvent:
         return None
 
-    def copy(self, target: Tensor, source: Tensor, after: Mark) -> Mark:
+    def copy(self, target: Tensor, source: Tensor, after: CopyEvent) -> CopyEvent:
         target.copy_(source)
 
-    def wait(self, mark: Mark) -> None:
+    def wait(self, event: CopyEvent) -> None:
         pass
 
-    def finish(self, mark: Mark) -> None:
+    def synchronize(self, event: CopyEvent) -> None:
         pass
 
     def trim(self) -> None:
@@ -111,7 +111,7 @@ class HostLane:
             torch.mps.empty_cache()
 
 
-class CudaLane:
+class CudaCopyStream:
     """A copy stream beside the compute stream, ordered by events.
 
     Host memory is registered, not taken from torch's pinned allocator, which rounds every request up to a power of two
@@ -143,7 +143,7 @@ class CudaLane:
             self._forget_error()
         return flat
 
-    def is_locked(self, flat: Tensor) -> bool:
+    def is_pinned(self, flat: Tensor) -> bool:
         return flat.data_ptr() in self.registered
 
     def _forget_error(self) -> None:
@@ -159,23 +159,23 @@ class CudaLane:
             torch.cuda.cudart().cudaHostUnregister(flat.data_ptr())  # pyright: ignore
             del self.registered[flat.data_ptr()]
 
-    def mark(self) -> Mark:
+    def record(self) -> CopyEvent:
         return _event(torch.cuda.current_stream(self.device))
 
-    def copy(self, target: Tensor, source: Tensor, after: Mark) -> Mark:
+    def copy(self, target: Tensor, source: Tensor, after: CopyEvent) -> CopyEvent:
         with torch.cuda.stream(self.stream):
             if after is not None:
                 self.stream.wait_event(after)
             target.copy_(source, non_blocking=True)
             return _event(self.stream)
 
-    def wait(self, mark: Mark) -> None:
-        if mark is not None:
-            torch.cuda.current_stream(self.device).wait_event(mark)
+    def wait(self, event: CopyEvent) -> None:
+        if event is not None:
+            torch.cuda.current_stream(self.device).wait_event(event)
 
-    def finish(self, mark: Mark) -> None:
-        if mark is not None:
-            mark.synchronize()
+    def synchronize(self, event: CopyEvent) -> None:
+        if event is not None:
+            event.synchronize()
 
     def trim(self) -> None:
         torch.cuda.empty_cache()
@@ -189,13 +189,13 @@ def _event(stream: torch.cuda.Stream) -> torch.cuda.Event:
 
 
 def _unregister(registered: dict[int, Tensor], stream: torch.cuda.Stream) -> None:
-    """Give back what a lane still has registered when it goes."""
+    """Give back what a copy stream still has registered when it goes."""
     stream.synchronize()
     for address in registered:
         torch.cuda.cudart().cudaHostUnregister(address)  # pyright: ignore
     registered.clear()
 
 
-def lane_for(device: torch.device | str) -> Lane:
-    """The lane that fits a device."""
-    return CudaLane(device) if torch.device(device).type == "cuda" else HostLane(device)
+def copy_stream_for(device: torch.device | str) -> CopyStream:
+    """The copy stream that fits a device."""
+    return CudaCopyStream(device) if torch.device(device).type == "cuda" else HostCopyStream(device)

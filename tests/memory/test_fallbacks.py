@@ -4,106 +4,106 @@ import weakref
 import pytest
 import torch
 
-from framepack.memory.ladder import LADDER, Ladder, MemoryExhaustedError, is_out_of_memory
+from framepack.memory.fallbacks import LEVELS, Fallbacks, MemoryExhaustedError, is_out_of_memory
 
 PHASES = ["text encoder", "image encoder", "condition", "step", "decode", "encode"]
 
 
 def failing(times, error=None, seen=None):
-    """Work that fails some times; each effort it is given is noted."""
+    """Work that fails some times; each level it is given is noted."""
     left = [times]
 
-    def work(effort):
+    def work(level):
         if seen is not None:
-            seen.append(effort)
+            seen.append(level)
         if left[0]:
             left[0] -= 1
             raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return effort.rung
+        return level.name
 
     return work
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("rung", range(len(LADDER)))
-def test_out_of_memory_frees_and_does_it_again_then_steps_down_one_rung_a_time(phase, rung):
+@pytest.mark.parametrize("level", range(len(LEVELS)))
+def test_out_of_memory_frees_and_does_it_again_then_steps_down_one_level_a_time(phase, level):
     freed = []
-    ladder = Ladder(freed.append)
-    assert ladder.climb(phase, failing(rung + 1), consent=True) == LADDER[rung].rung
-    assert freed == list(LADDER[: rung + 1])
-    assert all(ladder.effort(other).rung == "as planned" for other in PHASES if other != phase)
+    fallbacks = Fallbacks(freed.append)
+    assert fallbacks.retry_with_less_memory(phase, failing(level + 1), allow_tiles=True) == LEVELS[level].name
+    assert freed == list(LEVELS[: level + 1])
+    assert all(fallbacks.level(other).name == "as planned" for other in PHASES if other != phase)
 
 
 def test_a_shortage_that_freeing_ends_gives_nothing_up_and_says_nothing():
-    ladder, seen = Ladder(lambda effort: None), []
+    fallbacks, seen = Fallbacks(lambda level: None), []
     for _ in range(9):
-        assert ladder.climb("step", failing(1, seen=seen)) == "as planned"
-    assert {effort.rung for effort in seen} == {"as planned"}
-    assert ladder.news() == []
+        assert fallbacks.retry_with_less_memory("step", failing(1, seen=seen)) == "as planned"
+    assert {level.name for level in seen} == {"as planned"}
+    assert fallbacks.notices() == []
 
 
-def test_a_rung_once_taken_is_kept_for_the_next_work_of_the_phase():
-    ladder = Ladder(lambda effort: None)
-    ladder.climb("step", failing(3))
-    assert ladder.climb("step", failing(0)) == "chunked"
+def test_a_level_once_taken_is_kept_for_the_next_work_of_the_phase():
+    fallbacks = Fallbacks(lambda level: None)
+    fallbacks.retry_with_less_memory("step", failing(3))
+    assert fallbacks.retry_with_less_memory("step", failing(0)) == "chunked"
 
 
 def test_what_was_given_up_is_tried_again_once_the_work_has_gone_well_for_a_while():
-    ladder = Ladder(lambda effort: None)
-    ladder.climb("step", failing(3))
-    assert "Memory ran out in step" in ladder.news()[0]
-    rungs = [ladder.climb("step", failing(0)) for _ in range(12)]
+    fallbacks = Fallbacks(lambda level: None)
+    fallbacks.retry_with_less_memory("step", failing(3))
+    assert "Memory ran out in step" in fallbacks.notices()[0]
+    rungs = [fallbacks.retry_with_less_memory("step", failing(0)) for _ in range(12)]
     assert sorted(set(rungs), key=rungs.index) == ["chunked", "fewer resident blocks", "as planned"]
-    assert ladder.news() == ["Memory suffices again: step goes on as planned."]
+    assert fallbacks.notices() == ["Memory suffices again: step goes on as planned."]
 
 
 def test_a_lasting_shortage_costs_ever_fewer_trials_and_is_told_once():
     freed = []
-    ladder = Ladder(freed.append)
+    fallbacks = Fallbacks(freed.append)
     refused = []
 
-    def work(effort):
-        if effort.resident == 1:
-            refused.append(effort)
+    def work(level):
+        if level.resident == 1:
+            refused.append(level)
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return effort.rung
+        return level.name
 
-    assert [ladder.climb("step", work) for _ in range(200)] == ["fewer resident blocks"] * 200
+    assert [fallbacks.retry_with_less_memory("step", work) for _ in range(200)] == ["fewer resident blocks"] * 200
     assert len(refused) <= 2 + 7  # after 2, 4, 8 ... 128 successes
-    assert len(ladder.news()) == 1
+    assert len(fallbacks.notices()) == 1
 
 
 def test_a_trial_that_fails_goes_back_to_the_rung_that_is_known_to_do():
-    ladder, seen = Ladder(lambda effort: None), []
-    ladder.climb("step", failing(2))
-    ladder.climb("step", failing(0))
-    assert ladder.climb("step", failing(1, seen=seen)) == "fewer resident blocks"
-    assert [effort.rung for effort in seen] == ["as planned", "fewer resident blocks"]
+    fallbacks, seen = Fallbacks(lambda level: None), []
+    fallbacks.retry_with_less_memory("step", failing(2))
+    fallbacks.retry_with_less_memory("step", failing(0))
+    assert fallbacks.retry_with_less_memory("step", failing(1, seen=seen)) == "fewer resident blocks"
+    assert [level.name for level in seen] == ["as planned", "fewer resident blocks"]
 
 
 def test_the_picture_changes_only_with_consent():
     seen = []
-    ladder = Ladder(lambda effort: None)
-    ladder.climb("decode", failing(5, seen=seen))
-    assert not any(effort.tiled for effort in seen)
-    plain = [rung.rung for rung in LADDER if rung.rung != "tiled"]
-    assert [effort.rung for effort in seen] == ["as planned", *plain]
+    fallbacks = Fallbacks(lambda level: None)
+    fallbacks.retry_with_less_memory("decode", failing(5, seen=seen))
+    assert not any(level.tiled for level in seen)
+    plain = [name.name for name in LEVELS if name.name != "tiled"]
+    assert [level.name for level in seen] == ["as planned", *plain]
 
 
 def test_rungs_that_change_nothing_for_the_work_are_passed_over():
     seen = []
-    ladder = Ladder(lambda effort: None)
+    fallbacks = Fallbacks(lambda level: None)
     with pytest.raises(MemoryExhaustedError):
-        ladder.climb("decode", failing(9, seen=seen), heeds={"tiled"}, consent=True)
-    assert [effort.tiled for effort in seen] == [False, False, True]
-    assert all(effort.rows is None and effort.resident == 1 for effort in seen)
+        fallbacks.retry_with_less_memory("decode", failing(9, seen=seen), supported={"tiled"}, allow_tiles=True)
+    assert [level.tiled for level in seen] == [False, False, True]
+    assert all(level.chunk_size is None and level.resident == 1 for level in seen)
 
 
 def test_below_the_last_rung_one_sentence_says_what_would_help():
     with pytest.raises(
         MemoryExhaustedError, match=r"ran out in step.*smaller size.*Tried to allocate 2.00 GiB"
     ) as raised:
-        Ladder(lambda effort: None).climb("step", failing(99))
+        Fallbacks(lambda level: None).retry_with_less_memory("step", failing(99))
     assert "\n" not in str(raised.value)
 
 
@@ -111,16 +111,16 @@ def test_what_the_interrupted_work_held_is_freed_before_it_is_done_again():
     held = []
     alive = []
 
-    def work(effort):
+    def work(level):
         activations = torch.zeros(10)
         held.append(weakref.ref(activations))
         if len(held) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return effort.rung
+        return level.name
 
     gc.disable()
     try:
-        Ladder(lambda effort: alive.append(held[0]())).climb("step", work)
+        Fallbacks(lambda level: alive.append(held[0]())).retry_with_less_memory("step", work)
     finally:
         gc.enable()
     assert alive == [None]
@@ -143,10 +143,10 @@ def test_only_out_of_memory_is_tried_again(error, is_it):
     assert is_out_of_memory(error) is is_it
     seen = []
     if is_it:
-        Ladder(lambda effort: None).climb("step", failing(1, error, seen))
+        Fallbacks(lambda level: None).retry_with_less_memory("step", failing(1, error, seen))
     else:
         with pytest.raises(type(error), match=str(error)):
-            Ladder(lambda effort: None).climb("step", failing(1, error, seen))
+            Fallbacks(lambda level: None).retry_with_less_memory("step", failing(1, error, seen))
     assert len(seen) == 1 + is_it
 
 
@@ -186,4 +186,4 @@ def test_without_a_card_no_library_is_short_of_memory():
 
 def test_an_unknown_knob_is_refused():
     with pytest.raises(ValueError, match="got speed"):
-        Ladder(lambda effort: None).climb("step", failing(0), heeds={"speed"})
+        Fallbacks(lambda level: None).retry_with_less_memory("step", failing(0), supported={"speed"})
