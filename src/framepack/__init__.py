@@ -1,7 +1,12 @@
-"""FramePack: one picture and a sentence become a long, coherent video.
+"""FramePack: one picture and a prompt become a long, coherent video.
 
-Importing this package has no effects and pulls in neither torch nor a web framework; `framepack.FramePack`
-is resolved on first use.
+    import framepack
+
+    with framepack.load("mini") as model:
+        for event in model.generate(framepack.GenerationRequest(image="cat.png", prompt="a zoom in")):
+            print(event)
+
+Importing this package has no effects and pulls in neither torch nor a web framework: names are resolved on first use.
 """
 
 from importlib import import_module
@@ -11,20 +16,51 @@ if TYPE_CHECKING:
     from framepack.media.frames import extract_frames
     from framepack.media.inspection import inspect_file
     from framepack.media.keep import picture
+    from framepack.pipeline.engine import SectionResult
     from framepack.pipeline.framepack import FramePack
     from framepack.pipeline.like import request_like
     from framepack.pipeline.load import load
     from framepack.pipeline.presets import presets
+    from framepack.spec.events import Event, Finished, Notice, Planned, SectionDone, StageStarted, StepDone
+    from framepack.spec.output import OutputSettings
     from framepack.spec.picture import Picture
-    from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
+    from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, TimedPrompt
 
 __version__ = "0.1.0"
+PLACES = {
+    "media.frames": ("extract_frames",),
+    "media.inspection": ("inspect_file",),
+    "media.keep": ("picture",),
+    "pipeline.engine": ("SectionResult",),
+    "pipeline.framepack": ("FramePack",),
+    "pipeline.like": ("request_like",),
+    "pipeline.load": ("load",),
+    "pipeline.presets": ("presets",),
+    "spec.events": ("Event", "Finished", "Notice", "Planned", "SectionDone", "StageStarted", "StepDone"),
+    "spec.output": ("OutputSettings",),
+    "spec.picture": ("Picture",),
+    "spec.request": ("EndFrame", "GenerationRequest", "Keyframe", "Lora", "TimedPrompt"),
+}
+"""Public names by the module they are in."""
+ALIASES = {"GuideFrame": "Keyframe"}
+"""Names of 0.1.0, for one version."""
 __all__ = [
     "EndFrame",
+    "Event",
+    "Finished",
     "FramePack",
     "GenerationRequest",
-    "GuideFrame",
+    "Keyframe",
+    "Lora",
+    "Notice",
+    "OutputSettings",
     "Picture",
+    "Planned",
+    "SectionDone",
+    "SectionResult",
+    "StageStarted",
+    "StepDone",
+    "TimedPrompt",
     "__version__",
     "extract_frames",
     "inspect_file",
@@ -33,23 +69,25 @@ __all__ = [
     "presets",
     "request_like",
 ]
-PLACES = {
-    "FramePack": "framepack.pipeline.framepack",
-    "EndFrame": "framepack.spec.request",
-    "GenerationRequest": "framepack.spec.request",
-    "GuideFrame": "framepack.spec.request",
-    "Picture": "framepack.spec.picture",
-    "extract_frames": "framepack.media.frames",
-    "load": "framepack.pipeline.load",
-    "inspect_file": "framepack.media.inspection",
-    "picture": "framepack.media.keep",
-    "presets": "framepack.pipeline.presets",
-    "request_like": "framepack.pipeline.like",
-}
 
 
 def __getattr__(name: str) -> object:
     """Import the public names lazily (PEP 562), so that `import framepack` stays instant."""
-    if name in PLACES:
-        return getattr(import_module(PLACES[name]), name)
+    wanted = ALIASES.get(name, name)
+    for place, names in PLACES.items():
+        if wanted in names:
+            if place.startswith("pipeline"):
+                wait_without_spinning()
+            return getattr(import_module(f"framepack.{place}"), wanted)
     raise AttributeError(f"module 'framepack' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def wait_without_spinning() -> None:
+    """For torch's threads, before it is loaded: spinning ones are many times slower beside other programs."""
+    import os
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -48,7 +48,7 @@ def test_python_commands_http_and_page_agree(typed: str, meant: dict | None, pla
     suffix = {w: f"{f}[{typed}]" if w == place else str(f) for w, f in files.items()}
     commanded = GenerationRequest(
         image=arguments.picture(suffix["start"]),
-        frames=(arguments.guide_frame(f"{suffix['on the way']}@1.5"),),
+        frames=(arguments.keyframe(f"{suffix['on the way']}@1.5"),),
         end_frame=arguments.end_frame(suffix["end"]),
     )
     posted = validated(pictures(names), folders)

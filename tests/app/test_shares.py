@@ -12,7 +12,7 @@ from framepack.models.hunyuan.vae import VideoVAE, empty_vae
 from framepack.models.hunyuan.vae_tiles import TileMemo, decode_in_time
 from framepack.spec.geometry import HUNYUAN
 from framepack.spec.plan import SectionPlan, plan
-from framepack.spec.request import GenerationRequest, GuideFrame
+from framepack.spec.request import GenerationRequest, Keyframe
 from framepack.spec.variants import HUNYUAN_REPO
 
 
@@ -21,12 +21,12 @@ def decoded(sections: tuple[SectionPlan, ...]) -> list[int]:
     memo, counts, edge = TileMemo(), [], []
     for section in sections:
         new = list(section.latents)
-        shown = [0] * (len(section.after) if section.grows == "backward" else len(section.before))
-        edge = [*shown, *new, *edge] if section.grows == "backward" else [*edge, *shown, *new]
+        shown = [0] * (len(section.after) if section.direction == "backward" else len(section.before))
+        edge = [*shown, *new, *edge] if section.direction == "backward" else [*edge, *shown, *new]
         count = section.decode_latents
-        clip = edge[:count] if section.grows == "backward" else edge[-count:]
-        again = len(new) if section.unsettled else 0
-        memo.repeats = range(again) if section.grows == "backward" else range(count - again, count)
+        clip = edge[:count] if section.direction == "backward" else edge[-count:]
+        again = len(new) if section.provisional else 0
+        memo.repeats = range(again) if section.direction == "backward" else range(count - again, count)
         seen = []
 
         def decode(z: torch.Tensor, seen: list[int] = seen) -> torch.Tensor:
@@ -57,7 +57,7 @@ def test_tiles_are_those_of_the_models(folder):
 
 
 def test_pictures_on_the_way_that_cut_sections_are_counted_with():
-    frames = (GuideFrame(image=Path("y.png"), second=1.7), GuideFrame(image=Path("z.png"), second=4.2))
+    frames = (Keyframe(image=Path("y.png"), second=1.7), Keyframe(image=Path("z.png"), second=4.2))
     sections = plan(GenerationRequest(image=Path("x.png"), seconds=6, frames=frames))
     assert len({len(section.latents) for section in sections}) > 1
     assert decoded_latents(sections, HUNYUAN.tiles) == decoded(sections)

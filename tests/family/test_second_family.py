@@ -64,7 +64,7 @@ def test_its_sections_are_decoded_alone_at_its_own_rate(toy) -> None:
     sections = plan(request)
     assert [len(section.latents) for section in sections] == [4, 5, 5]
     assert [section.frames for section in sections] == [7, 9, 9]
-    assert not any(section.overlap or section.unsettled for section in sections)
+    assert not any(section.overlap or section.provisional for section in sections)
     assert (request.output.fps, request.window) == (12, 5)
     with load("toy", models_dir=toy / "models", device="cpu", dtype="float32") as model:
         frames = model.frames(request)

@@ -145,7 +145,7 @@ VARIANT = Variant(
     seconds=2.0,
     steps=2,
     length="exact",
-    guides_ahead=False,
+    keyframes_ahead=False,
 )
 
 

@@ -9,13 +9,13 @@ from PIL import Image
 from framepack.media.cuts import cuts, size_after, sizes_of_pngs
 from framepack.media.edit import edited
 from framepack.spec.picture import Picture
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
+from framepack.spec.request import EndFrame, GenerationRequest, Keyframe
 
 
 def request(start: str | dict = "a.png", end: str | dict = "c.png", way: str | dict = "b.png", **settings):
     pictures = {
         "image": start,
-        "frames": (GuideFrame.model_validate({"image": way, "second": 1}),),
+        "frames": (Keyframe.model_validate({"image": way, "second": 1}),),
         "end_frame": EndFrame.model_validate({"image": end}),
     }
     return GenerationRequest.model_validate({"width": 640, "height": 320, **pictures, **settings})

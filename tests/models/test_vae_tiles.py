@@ -53,26 +53,26 @@ def test_spatial_tiles_equal_diffusers_to_the_bit(vae):
 
 
 @pytest.mark.parametrize(("grows", "hits"), [("backward", 3 + 2 + 2), ("forward", 2 + 2 + 2)])
-def test_successive_clips_decode_shared_tiles_once_and_to_the_same_bits(vae, grows, hits, decoded):
+def test_successive_clips_decode_shared_tiles_once_and_to_the_same_bits(vae, direction, hits, decoded):
     sections = [latents(9, seed) for seed in range(4)]
     memo, spared = TileMemo(), 0
     for number, section in enumerate(sections):
         before = sections[number - 1 : number] if number else []
-        parts = [section, *before] if grows == "backward" else [*before, section]
+        parts = [section, *before] if direction == "backward" else [*before, section]
         clip = torch.cat(parts, 2)
-        memo.repeats = range(9) if grows == "backward" else range(clip.shape[2] - 9, clip.shape[2])
+        memo.repeats = range(9) if direction == "backward" else range(clip.shape[2] - 9, clip.shape[2])
         remembered = vae.decode_float(clip, memo=memo)
         made = len(decoded)
         assert torch.equal(remembered, vae.decode_float(clip))
-        assert made == len(decoded) - made - hits_of(number, grows)
+        assert made == len(decoded) - made - hits_of(number, direction)
         spared += len(decoded) - 2 * made
         decoded.clear()
     assert spared == hits
 
 
-def hits_of(number: int, grows: str) -> int:
+def hits_of(number: int, direction: str) -> int:
     """Two of six tiles; the inverted order's first clip, 9 latents alone, ends with a short tile that comes again."""
-    return 0 if number == 0 else 3 if number == 1 and grows == "backward" else 2
+    return 0 if number == 0 else 3 if number == 1 and direction == "backward" else 2
 
 
 def test_a_memo_keeps_only_what_comes_again_and_only_for_one_clip(vae, decoded):

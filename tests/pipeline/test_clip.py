@@ -27,7 +27,7 @@ def test_backward_blends_the_new_clips_end_with_the_held_start():
     assert values(joiner.join(clip(0, 0, 0, 9), 0, 3)) == [9]
     settled = joiner.join(clip(5, 6, 1, 1, 1), 3, 1)
     assert values(settled) == [6, 1.0, 0.5, 0.0]
-    assert values(joiner.unsettled) == [5]
+    assert values(joiner.provisional) == [5]
 
 
 def test_forward_blends_the_held_end_with_the_new_clips_start():
@@ -38,9 +38,9 @@ def test_forward_blends_the_held_end_with_the_new_clips_start():
 
 
 @pytest.mark.parametrize("grows", ["backward", "forward"])
-def test_picking_up_holds_what_a_join_would_have_held(grows: str):
-    first, second = ClipJoiner(grows), ClipJoiner(grows)
+def test_picking_up_holds_what_a_join_would_have_held(direction: str):
+    first, second = ClipJoiner(direction), ClipJoiner(direction)
     frames = clip(*range(8))
     first.join(frames, 0, 5)
     second.hold(frames, 5)
-    assert torch.equal(first.unsettled, second.unsettled)
+    assert torch.equal(first.provisional, second.provisional)

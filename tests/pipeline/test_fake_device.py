@@ -121,7 +121,7 @@ class Job:
 
     def history(self):
         keep = max(self.request.geometry.history, self.section.decode_latents)
-        return History(self.section.grows, self.latents["start"], keep)
+        return History(self.section.direction, self.latents["start"], keep)
 
     def sampled(self, packed, table, noise):
         branches = [Branch(table=table, cache=None), Branch(table=table, cache=None)]

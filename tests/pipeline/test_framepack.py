@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from runs import latents, make, request_of
 
-from framepack import EndFrame, FramePack, GuideFrame
+from framepack import EndFrame, FramePack, Keyframe
 from framepack.media.read import probe
 from framepack.memory import MemoryExhaustedError, MemoryManager
 from framepack.pipeline import calibrate
@@ -92,7 +92,7 @@ def test_a_guide_of_strength_zero_changes_no_bit(model: str, framepacks: dict, p
     plain = request_of(picture, tmp_path / "v.mp4", model=model)
     muted = plain.model_copy(
         update={
-            "frames": (GuideFrame(image=picture, second=0.5, strength=0),),
+            "frames": (Keyframe(image=picture, second=0.5, strength=0),),
             "end_frame": EndFrame(image=picture, strength=0),
         }
     )
@@ -110,15 +110,15 @@ def test_a_guide_of_strength_zero_changes_no_bit(model: str, framepacks: dict, p
         {"end_frame": 0.5},
     ],
 )
-def test_guides_change_the_video(model: str, guides: dict, framepacks: dict, picture: Path, tmp_path: Path):
+def test_guides_change_the_video(model: str, keyframes: dict, framepacks: dict, picture: Path, tmp_path: Path):
     other = tmp_path / "other.png"
     Image.new("RGB", (64, 48), (200, 30, 90)).save(other)
     plain = request_of(picture, tmp_path / "v.mp4", model=model)
-    if "frames" in guides:
-        second, strength = guides["frames"]
-        fields = {"frames": (GuideFrame(image=other, second=second, strength=strength),)}
+    if "frames" in keyframes:
+        second, strength = keyframes["frames"]
+        fields = {"frames": (Keyframe(image=other, second=second, strength=strength),)}
     else:
-        fields = {"end_frame": EndFrame(image=other, strength=guides["end_frame"])}
+        fields = {"end_frame": EndFrame(image=other, strength=keyframes["end_frame"])}
     a = make(framepacks[model], plain, tmp_path / "a")
     b = make(framepacks[model], plain.model_copy(update=fields), tmp_path / "b")
     assert not torch.equal(torch.cat(a, 2), torch.cat(b, 2))

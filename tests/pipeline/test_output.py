@@ -15,7 +15,7 @@ from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.section_store import SectionStore
 from framepack.spec.output import SUFFIXES
 from framepack.spec.picture import Picture
-from framepack.spec.plan import plan, settled_frames
+from framepack.spec.plan import final_frames, plan
 from framepack.spec.request import GenerationRequest
 
 
@@ -45,15 +45,15 @@ def drive(
         SectionStore.open((place or tmp_path) / "work", request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, sections) as out,
     ):
-        for section, settled in zip(sections, settled_frames(sections), strict=True):
+        for section, settled in zip(sections, final_frames(sections), strict=True):
             frames = [frame(i) for i in settled]
             out.write(section.index, np.stack(frames) if frames else np.empty((0, 16, 16, 3), np.uint8))
             made |= set(settled)
-            edge = settled.start if section.grows == "backward" else settled.stop
+            edge = settled.start if section.direction == "backward" else settled.stop
             held = (
-                range(edge - section.unsettled, edge)
-                if section.grows == "backward"
-                else range(edge, edge + section.unsettled)
+                range(edge - section.provisional, edge)
+                if section.direction == "backward"
+                else range(edge, edge + section.provisional)
             )
             tail = np.stack([frame(i) for i in held]) if len(held) else np.empty((0, 16, 16, 3), np.uint8)
             file, _ = out.publish(section.index, tail)
@@ -205,7 +205,7 @@ def test_publishing_what_is_published_already_leaves_nothing_behind(model: str, 
         SectionStore.open(tmp_path / "work", request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, sections) as out,
     ):
-        for section, settled in zip(sections, settled_frames(sections), strict=True):
+        for section, settled in zip(sections, final_frames(sections), strict=True):
             frames = [frame(i) for i in settled]
             out.write(section.index, np.stack(frames) if frames else np.empty((0, 16, 16, 3), np.uint8))
             for _ in range(3):  # as every run that is taken up does
@@ -319,9 +319,9 @@ def test_the_video_and_each_part_on_the_way_are_marked_unless_the_request_says_n
             SectionStore.open(tmp_path / str(live), request, tmp_path) as folder,
             VideoOutput.open(request, tmp_path, folder, sections) as out,
         ):
-            for section, settled in zip(sections, settled_frames(sections), strict=True):
+            for section, settled in zip(sections, final_frames(sections), strict=True):
                 out.write(section.index, noise[settled.start : settled.stop])
-                part, _ = out.publish(section.index, noise[settled.stop :][: section.unsettled])
+                part, _ = out.publish(section.index, noise[settled.stop :][: section.provisional])
                 assert says_made_by_ai(part) == mark
             final, _ = out.finish()
         assert says_made_by_ai(final) == mark
@@ -334,7 +334,7 @@ def test_a_part_made_of_what_another_run_left_is_marked_as_this_one_asks(tmp_pat
     request = GenerationRequest(image=tmp_path / "a.png", model="mini-f1", seconds=2.4, output={"live": False})
     request.image.file.touch()
     sections = plan(request)
-    frames, written = np.stack([frame(number) for number in settled_frames(sections)[0]]), ""
+    frames, written = np.stack([frame(number) for number in final_frames(sections)[0]]), ""
     for mark in (True, False, True):
         asked = request.model_copy(update={"output": request.output.model_copy(update={"mark": mark})})
         with (

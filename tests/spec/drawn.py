@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from framepack.spec.geometry import HUNYUAN
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
+from framepack.spec.request import EndFrame, GenerationRequest, Keyframe
 
 MODELS = st.sampled_from(["mini", "mini-f1"])
 
@@ -21,7 +21,7 @@ def requests(draw: st.DrawFn) -> GenerationRequest:
         return min(max(HUNYUAN.latent_of_frame(round(share * shown * HUNYUAN.fps)), 1), last)
 
     times = draw(st.lists(st.floats(0.05, 0.99), max_size=3, unique_by=place))
-    frames = [GuideFrame(image="k.png", second=t * shown, strength=draw(st.floats(0, 1))) for t in times]
+    frames = [Keyframe(image="k.png", second=t * shown, strength=draw(st.floats(0, 1))) for t in times]
     end = draw(st.none() | st.builds(EndFrame, image=st.just("e.png"), strength=st.floats(0, 1)))
     model = draw(MODELS)
     return GenerationRequest(

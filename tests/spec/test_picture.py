@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from framepack.spec.model import explain
 from framepack.spec.picture import Picture
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
+from framepack.spec.request import EndFrame, GenerationRequest, Keyframe
 
 EDITS = {"rotate": 90, "flip": "horizontal", "crop": [0.1, 0.0, 1.0, 0.5], "exposure": -0.5, "fit": "blur"}
 
@@ -26,7 +26,7 @@ def test_edits_survive_as_json_on_every_picture():
     edited = {"file": "a.png", **EDITS}
     request = GenerationRequest(
         image=edited,
-        frames=(GuideFrame(image={"file": "k.png", "contrast": 1.5}, second=1),),
+        frames=(Keyframe(image={"file": "k.png", "contrast": 1.5}, second=1),),
         end_frame=EndFrame(image={"file": "e.png", "focus": [0.2, 0.8]}),
     )
     assert GenerationRequest.model_validate_json(request.model_dump_json()) == request

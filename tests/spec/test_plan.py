@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from framepack.spec.geometry import HUNYUAN
 from framepack.spec.output import OutputSettings
-from framepack.spec.plan import SectionPlan, delivery, plan, settled_frames, spacing
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
-from framepack.spec.timeline import unseen_guides, unused_prompts
+from framepack.spec.plan import SectionPlan, delivery, final_frames, plan, spacing
+from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, TimedPrompt
+from framepack.spec.timeline import unseen_keyframes, unused_prompts
 
 
 @given(requests())
@@ -28,8 +28,8 @@ def test_every_plan_delivers_each_frame_once(request_: GenerationRequest):
     for s in plan(request_):
         assert s.overlap <= video
         video += HUNYUAN.frames_of(s.decode_latents) - s.overlap
-        assert s.unsettled <= video
-    assert s.unsettled == 0
+        assert s.provisional <= video
+    assert s.provisional == 0
     assert video == 4 * total + 1
 
 
@@ -154,7 +154,7 @@ def test_forward_layout_is_the_same_in_each_section():
 
 
 def test_a_section_begins_right_after_an_inner_guide_and_sees_it_there():
-    request = GenerationRequest(image="a.png", seconds=3.6, frames=(GuideFrame(image="k.png", second=1.0),))
+    request = GenerationRequest(image="a.png", seconds=3.6, frames=(Keyframe(image="k.png", second=1.0),))
     right = next(s for s in plan(request) if s.latents.start == 9)
     span = next(c for c in right.context if c.source == "frame:0")
     assert span.at == range(right.at.start - 1, right.at.start)
@@ -170,7 +170,7 @@ def test_a_guide_near_the_end_and_an_end_frame_both_take_effect(second: float):
     request = GenerationRequest(
         image="a.png",
         seconds=4.8,
-        frames=(GuideFrame(image="k.png", second=second),),
+        frames=(Keyframe(image="k.png", second=second),),
         end_frame=EndFrame(image="e.png"),
     )
     sections = plan(request)
@@ -181,7 +181,7 @@ def test_a_guide_near_the_end_and_an_end_frame_both_take_effect(second: float):
 
 @pytest.mark.parametrize("seconds", [(1.0, 1.05), (4.75, 4.8)])
 def test_two_guides_on_one_place_are_refused(seconds: tuple[float, float]):
-    frames = tuple(GuideFrame(image="k.png", second=second) for second in seconds)
+    frames = tuple(Keyframe(image="k.png", second=second) for second in seconds)
     with pytest.raises(ValueError, match=f"at {seconds[0]:g} s and {seconds[1]:g} s fall on the same place"):
         GenerationRequest(image="a.png", seconds=4.8, frames=frames)
     silent = frames[1].model_copy(update={"strength": 0.0})
@@ -190,11 +190,11 @@ def test_two_guides_on_one_place_are_refused(seconds: tuple[float, float]):
 
 def test_a_guide_that_no_section_is_given_is_named():
     def said(model: str, *seconds: float) -> list[str]:
-        frames = tuple(GuideFrame(image="k.png", second=second) for second in seconds)
+        frames = tuple(Keyframe(image="k.png", second=second) for second in seconds)
         request = GenerationRequest(image="a.png", model=model, seconds=2.4, frames=frames)
-        return [sentence.split(" as a frame")[0] for sentence in unseen_guides(request)]
+        return [sentence.split(" as a frame")[0] for sentence in unseen_keyframes(request)]
 
-    assert said("mini-f1", 0.1, 1.0) == ["no section is given the guide frame at 0.1 s"]
+    assert said("mini-f1", 0.1, 1.0) == ["no section is given the keyframe at 0.1 s"]
     assert said("mini-f1", 0.3) == said("mini", 0.1, 1.0) == []
 
 
@@ -211,7 +211,7 @@ def test_a_prompt_that_no_section_takes_is_named():
 
 def test_forward_order_sees_the_guide_right_after_the_section_before_it():
     request = GenerationRequest(
-        image="a.png", model="mini-f1", seconds=3.6, frames=(GuideFrame(image="k.png", second=1.0),)
+        image="a.png", model="mini-f1", seconds=3.6, frames=(Keyframe(image="k.png", second=1.0),)
     )
     before = next(s for s in plan(request) if s.latents[-1] == 7)
     span = next(c for c in before.context if c.source == "frame:0")
@@ -230,7 +230,7 @@ def test_a_timed_prompt_holds_from_its_second_on():
 def test_every_frame_of_the_video_settles_exactly_once(request_: GenerationRequest):
     sections = plan(request_)
     total = request_.latent_count
-    frames = [f for settled in settled_frames(sections) for f in settled]
+    frames = [f for settled in final_frames(sections) for f in settled]
     assert sorted(frames) == list(range(4 * total + 1))
 
 

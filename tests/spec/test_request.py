@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from framepack.spec.geometry import HUNYUAN
 from framepack.spec.model import explain
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, TimedPrompt
+from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, TimedPrompt
 from framepack.spec.variants import VARIANTS
 
 FULL = GenerationRequest(
@@ -23,7 +23,7 @@ FULL = GenerationRequest(
     cfg_rescale=0.7,
     width=96,
     height=64,
-    frames=(GuideFrame(image="k.png", second=1.0, strength=0.3),),
+    frames=(Keyframe(image="k.png", second=1.0, strength=0.3),),
     end_frame=EndFrame(image="e.png"),
     prompts=(TimedPrompt(second=2.0, text="it rains"),),
     output=OutputSettings(path="out.mkv", format="mkv", fps=24),

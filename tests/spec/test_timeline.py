@@ -10,13 +10,13 @@ from framepack.spec.plan import cuts, plan
 from framepack.spec.request import FRAMES_MOST, PROMPTS_MOST, GenerationRequest, TimedPrompt
 from framepack.spec.timeline import (
     DOUBTS,
-    guides_of,
     image_mix,
+    keyframes_of,
     middle_of,
     prompt_at,
     tiles_of,
     timed_prompts,
-    unseen_guides,
+    unseen_keyframes,
     unused_prompts,
 )
 
@@ -26,13 +26,13 @@ def test_each_section_gets_the_prompt_and_the_pictures_that_looking_at_all_of_th
     seconds = [index * request_.seconds / 8 for index in (5, 0, 3, 3, 7)]
     prompts = tuple(TimedPrompt(second=second, text=f"text {index}") for index, second in enumerate(seconds))
     asked = request_.model_copy(update={"prompts": prompts, "prompt": "first", "consistency": 1.0})
-    guides = guides_of(asked)
+    keyframes = keyframes_of(asked)
     for section in plan(asked):
         middle = (section.latents[0] + section.latents[-1]) / 2
         due = [p for p in sorted(prompts, key=lambda p: p.second) if p.second <= middle_of(asked, section.latents)]
         assert section.prompt == (due[-1].text if due else "first")
-        past = max((g for g in guides if g.latent <= middle), key=lambda g: g.latent, default=None)
-        future = min((g for g in guides if g.latent > middle), key=lambda g: g.latent, default=None)
+        past = max((g for g in keyframes if g.latent <= middle), key=lambda g: g.latent, default=None)
+        future = min((g for g in keyframes if g.latent > middle), key=lambda g: g.latent, default=None)
         assert {key for key, _ in section.image} <= {"start", *(g.key for g in (past, future) if g)}
         for guide in (past, future):
             if guide and guide.strength > 1e-3 and abs(guide.latent - middle) < 1e-9:
@@ -44,9 +44,9 @@ def test_a_guide_that_is_seen_by_no_section_of_the_plan_is_told_and_no_other(req
     sections = plan(request_)
     given_ = {span.source for section in sections for span in section.context}
     given_ |= {anchor.source for section in sections for anchor in section.before}
-    told = " ".join(unseen_guides(request_))
+    told = " ".join(unseen_keyframes(request_))
     for index, frame in enumerate(request_.frames):
-        assert (f"guide frame at {frame.second:g} s" in told) == (frame.strength > 0 and f"frame:{index}" not in given_)
+        assert (f"keyframe at {frame.second:g} s" in told) == (frame.strength > 0 and f"frame:{index}" not in given_)
 
 
 @given(requests())
@@ -77,8 +77,8 @@ def test_the_longest_request_is_laid_out_in_moments():
     asked = longest()
     began = time.process_time()
     tiles = tiles_of(asked)
-    prompts, guides = timed_prompts(asked), guides_of(asked)
+    prompts, keyframes = timed_prompts(asked), keyframes_of(asked)
     assert {prompt_at(asked, prompts, latents) for latents in tiles} == {p.text for p in prompts}
     assert sum(len(tile) for tile in tiles) == asked.latent_count
-    assert len([image_mix(guides, latents) for latents in tiles]) == len(tiles)
+    assert len([image_mix(keyframes, latents) for latents in tiles]) == len(tiles)
     assert time.process_time() - began < 3, "sections times prompts takes ten times as long"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from framepack.spec.fields import RequestField, fields_of
 from framepack.spec.model import Model
-from framepack.spec.parts import EndFrame, GuideFrame, Lora, TimedPrompt
+from framepack.spec.parts import EndFrame, Keyframe, Lora, TimedPrompt
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
@@ -16,7 +16,7 @@ dot leads into a part: `output.crf` is a column of a table, and `{"output": {"cr
 """
 PARTS: dict[str, type[Model]] = {
     "A picture": Picture,
-    "A guide frame, one of `frames`": GuideFrame,
+    "A keyframe, one of `frames`": Keyframe,
     "The `end_frame`": EndFrame,
     "A timed prompt, one of `prompts`": TimedPrompt,
     "A LoRA, one of `loras`": Lora,
@@ -28,7 +28,7 @@ KINDS: dict[type, str] = {
     str: "text",
     Path: "file",
     Picture: "picture",
-    GuideFrame: "guide frame",
+    Keyframe: "keyframe",
     EndFrame: "end frame",
     TimedPrompt: "timed prompt",
     Lora: "LoRA",

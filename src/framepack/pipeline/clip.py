@@ -15,29 +15,29 @@ class ClipJoiner:
     The weight of the clip that lies earlier in time runs linspace(1, 0, overlap), as in the public application.
     """
 
-    def __init__(self, grows: Literal["backward", "forward"]) -> None:
-        self.backward = grows == "backward"
-        self.unsettled = torch.empty(0)
+    def __init__(self, direction: Literal["backward", "forward"]) -> None:
+        self.backward = direction == "backward"
+        self.provisional = torch.empty(0)
 
-    def join(self, clip: Tensor, overlap: int, unsettled: int) -> Tensor:
-        """Blend `clip` in over `overlap` frames; return what is settled now, keep `unsettled` frames at the edge."""
+    def join(self, clip: Tensor, overlap: int, provisional: int) -> Tensor:
+        """Blend `clip` in over `overlap` frames; return what is settled now, keep `provisional` frames at the edge."""
         if overlap:
-            assert len(self.unsettled) == overlap
+            assert len(self.provisional) == overlap
             if self.backward:
-                clip = torch.cat([clip[:-overlap], crossfade(clip[-overlap:], self.unsettled)])
+                clip = torch.cat([clip[:-overlap], crossfade(clip[-overlap:], self.provisional)])
             else:
-                clip = torch.cat([crossfade(self.unsettled, clip[:overlap]), clip[overlap:]])
-        self.hold(clip, unsettled)
+                clip = torch.cat([crossfade(self.provisional, clip[:overlap]), clip[overlap:]])
+        self.hold(clip, provisional)
         if self.backward:
-            return clip[unsettled:]
-        return clip[: len(clip) - unsettled]
+            return clip[provisional:]
+        return clip[: len(clip) - provisional]
 
-    def hold(self, clip: Tensor, unsettled: int) -> None:
-        """Keep a copy of the `unsettled` frames of `clip` at the growing edge."""
+    def hold(self, clip: Tensor, provisional: int) -> None:
+        """Keep a copy of the `provisional` frames of `clip` at the growing edge."""
         if self.backward:
-            self.unsettled = clip[:unsettled].clone()
+            self.provisional = clip[:provisional].clone()
         else:
-            self.unsettled = clip[len(clip) - unsettled :].clone()
+            self.provisional = clip[len(clip) - provisional :].clone()
 
 
 def crossfade(earlier: Tensor, later: Tensor) -> Tensor:

@@ -79,8 +79,8 @@ class Engine:
         self.memo = TileMemo()
         self.latents = {key: to_device(latent, runner.device) for key, latent in conditioning.latents.items()}
         keep = max(request.geometry.history, *(section.decode_latents for section in sections))
-        self.history = History(sections[0].grows, self.latents["start"], keep, history)
-        self.joiner = ClipJoiner(sections[0].grows)
+        self.history = History(sections[0].direction, self.latents["start"], keep, history)
+        self.joiner = ClipJoiner(sections[0].direction)
         self.noise = NoiseSource([len(section.latents) for section in sections], start)
         # while the VAE is still on the device
         self.preview = runner.run("encode", lambda vae, modes: vae.preview_map())
@@ -118,7 +118,7 @@ class Engine:
                 latents=latents,
                 given=not made,
                 frames=frames,
-                provisional=to_uint8(self.joiner.unsettled),
+                provisional=to_uint8(self.joiner.provisional),
                 seconds=time.monotonic() - began if made else 0.0,
             )
 
@@ -181,9 +181,9 @@ class Engine:
         """Decode the section's clip and blend it in; its final frames, uint8, where they are wanted."""
         clip = self._decode(section)
         if not wanted:
-            self.joiner.hold(clip, section.unsettled)
+            self.joiner.hold(clip, section.provisional)
             return None
-        return to_uint8(self.joiner.join(clip, section.overlap, section.unsettled))
+        return to_uint8(self.joiner.join(clip, section.overlap, section.provisional))
 
     def _decode(self, section: SectionPlan) -> Tensor:
         """The clip at the growing edge, float32 (T, H, W, 3); tiles of time that the last clip had are remembered."""
@@ -210,4 +210,4 @@ def frames_of(made: Iterator[Made]) -> Iterator[Tensor]:
 
 def whole(sections: tuple[SectionPlan, ...], runs: list[Tensor]) -> Tensor:
     """Runs of final frames, in the order they were made, as one video."""
-    return torch.cat(runs[::-1] if sections[0].grows == "backward" else runs)
+    return torch.cat(runs[::-1] if sections[0].direction == "backward" else runs)

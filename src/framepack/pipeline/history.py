@@ -16,10 +16,10 @@ class History:
     """
 
     def __init__(
-        self, grows: Literal["backward", "forward"], like: Tensor, keep: int, begin: Tensor | None = None
+        self, direction: Literal["backward", "forward"], like: Tensor, keep: int, begin: Tensor | None = None
     ) -> None:
         """like: a latent (1, C, t, h, w). begin: latents that are there already, in timeline order."""
-        self.backward = grows == "backward"
+        self.backward = direction == "backward"
         self.keep = keep
         self.latents = torch.zeros_like(like[:, :, :1]).repeat(1, 1, keep, 1, 1)
         if begin is not None:

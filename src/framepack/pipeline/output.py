@@ -26,7 +26,7 @@ from framepack.pipeline.like import CONTENTS, fingerprints
 from framepack.pipeline.seal import DamagedError, sum_of
 from framepack.pipeline.section_store import SectionStore
 from framepack.spec.output import SUFFIXES
-from framepack.spec.plan import SectionPlan, settled_frames
+from framepack.spec.plan import SectionPlan, final_frames
 from framepack.spec.rates import resampled_count
 from framepack.spec.request import GenerationRequest
 
@@ -49,8 +49,8 @@ class VideoOutput:
         self.suffix = FORMATS[self.kept_as].suffix
         self.part = part_of(path, request)
         self.folder = folder
-        self.backward = sections[0].grows == "backward"
-        self.settled = settled_frames(sections)
+        self.backward = sections[0].direction == "backward"
+        self.settled = final_frames(sections)
         self.rate = request.geometry.fps
         self.frames = request.frame_count
         """frames of the model's rate that are delivered; what lies behind them is dropped"""
@@ -138,18 +138,18 @@ class VideoOutput:
         for file in (*new, self.grown(index - 2)):
             file.unlink(missing_ok=True)
 
-    def publish(self, index: int, unsettled: np.ndarray) -> tuple[Path | None, int]:
+    def publish(self, index: int, provisional: np.ndarray) -> tuple[Path | None, int]:
         """Make all frames up to section `index` playable; return the file and its frames, None and 0 while empty.
 
-        The unsettled frames are a provisional tail of it, if the request wants a live file: they will be encoded again
-        once they are blended.
+        The provisional frames are its tail, if the request wants a live file: they will be encoded again once they are
+        blended.
         """
         settled = [self.known] if self.known else []
         tail: list[Path] = []
-        if self.settings.live and len(unsettled):
+        if self.settings.live and len(provisional):
             edge = self.settled[index]
-            first = edge.start - len(unsettled) if self.backward else edge.stop
-            tail = self.encode(self.folder.path / f"tail{self.suffix}", unsettled, first)
+            first = edge.start - len(provisional) if self.backward else edge.stop
+            tail = self.encode(self.folder.path / f"tail{self.suffix}", provisional, first)
         if tail:
             frames = self.join(self.in_order(settled, tail), self.part, draft=True).frames
             tail[0].unlink()

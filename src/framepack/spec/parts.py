@@ -1,4 +1,4 @@
-"""What a request has several of, or one beside its picture: guide frames, the end, timed prompts, LoRAs."""
+"""What a request has several of, or one beside its picture: keyframes, the end, timed prompts, LoRAs."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ Side = Annotated[int | None, Field(ge=32, le=4096, multiple_of=MULTIPLE)]
 Text = Annotated[str, Field(max_length=TEXT_MOST), BeforeValidator(as_text)]
 
 
-class GuideFrame(Model):
+class Keyframe(Model):
     """A picture the video should pass through."""
 
     image: PictureFile

@@ -2,7 +2,7 @@
 
 A plan covers the latent timeline 0 .. N once: latent 0 is the start image, sections tile 1 .. N. Indices called
 `at` are RoPE time indices, counted afresh in each section. Knows nothing of tensors or models.
-Source: FramePack (arXiv 2504.12626) and the public application's two orders; guide frames are further 1x spans.
+Source: FramePack (arXiv 2504.12626) and the public application's two orders; keyframes are further 1x spans.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +12,10 @@ from typing import Literal, NamedTuple
 from framepack.spec.geometry import Geometry, TimeTiles
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import (
-    guides_in,
-    guides_of,
     image_mix,
     is_backward,
+    keyframes_in,
+    keyframes_of,
     prompt_at,
     still_from,
     tiles_of,
@@ -64,7 +64,7 @@ class ContextSpan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anchor:
+class HistoryLatent:
     """A bank latent that joins the history at its growing edge; `shown` ones are part of the video as well.
 
     `weight` mixes it with the empty slot: weight * latent.
@@ -81,23 +81,23 @@ class Cut:
 
     index: int
     latents: range
-    grows: Literal["backward", "forward"]
-    before: tuple[Anchor, ...] = ()
-    after: tuple[Anchor, ...] = ()
+    direction: Literal["backward", "forward"]
+    before: tuple[HistoryLatent, ...] = ()
+    after: tuple[HistoryLatent, ...] = ()
     decode_latents: int
     """Latents at the growing edge that are decoded once this section is made."""
     overlap: int
     """Frames of that clip which cross-fade with the video so far."""
     frames: int
     """Frames that it adds to the video."""
-    unsettled: int
+    provisional: int
     """Frames at the growing edge that the next section will still blend; 0 in the last one."""
 
     @property
     def repeats(self) -> range:
         """Latents of the decoded clip that the next section's clip holds too."""
-        again = len(self.latents) if self.unsettled else 0
-        return range(again) if self.grows == "backward" else range(self.decode_latents - again, self.decode_latents)
+        again = len(self.latents) if self.provisional else 0
+        return range(again) if self.direction == "backward" else range(self.decode_latents - again, self.decode_latents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class SectionPlan(Cut):
 
 def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
     """The sections of `request` in the order they are made."""
-    guides, prompts = guides_of(request), timed_prompts(request)
+    keyframes, prompts = keyframes_of(request), timed_prompts(request)
     sections = (
         SectionPlan(
             **vars(cut),
@@ -131,7 +131,7 @@ def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
             noise=Noise(request.seed, cut.index),
             prompt=prompt_at(request, prompts, cut.latents),
             still=cut.latents.start >= still_from(request),
-            image=image_mix(guides, cut.latents),
+            image=image_mix(keyframes, cut.latents),
         )
         for cut, (at, context) in zip(
             cuts(request), PLANNERS[VARIANTS[request.model].planner](request, tiles_of(request)), strict=True
@@ -147,7 +147,7 @@ def spaced(section: SectionPlan, motion: float) -> SectionPlan:
     """
     if not motion:
         return section
-    origin, step = 1 if section.grows == "forward" else 0, spacing(motion)
+    origin, step = 1 if section.direction == "forward" else 0, spacing(motion)
 
     def placed(at: Sequence[float]) -> tuple[float, ...]:
         return tuple(index if index <= origin else origin + step * (index - origin) for index in at)
@@ -179,23 +179,23 @@ Sight = tuple[Sequence[float], tuple[ContextSpan, ...]]
 
 def inverted(request: GenerationRequest, tiles: Sequence[range]) -> Iterator[Sight]:
     """Inverted anti-drifting: the last section first, each seeing the start image and the future made so far."""
-    guides = guides_of(request)
+    keyframes = keyframes_of(request)
     for j, latents in enumerate(tiles):
         view = view_of(request, tiles, j)
         at = range(1 + len(view), 1 + len(view) + len(latents))
         near, *far = seen(request.geometry, range(at.stop, at.stop + request.geometry.history))
-        ahead = (single(g.key, 1 + g.latent - view.start, g.strength) for g in guides_in(guides, view))
+        ahead = (single(g.key, 1 + g.latent - view.start, g.strength) for g in keyframes_in(keyframes, view))
         yield at, (single("start", 0), near, *ahead, *far)
 
 
 def forward(request: GenerationRequest, tiles: Sequence[range]) -> Iterator[Sight]:
     """F1: from the start on, each section seeing the start image and the newest 19 latents of the past."""
-    guides, first = guides_of(request), 1 + request.geometry.history
+    keyframes, first = keyframes_of(request), 1 + request.geometry.history
     near, *far = seen(request.geometry, range(first - 1, 0, -1))
     for j, latents in enumerate(tiles):
         ahead = (
             single(g.key, first + g.latent - latents.start, g.strength)
-            for g in guides_in(guides, view_of(request, tiles, j))
+            for g in keyframes_in(keyframes, view_of(request, tiles, j))
         )
         yield range(first, first + len(latents)), (single("start", 0), near, *ahead, *far)
 
@@ -232,10 +232,10 @@ def cuts(request: GenerationRequest) -> tuple[Cut, ...]:
     clip, and that is the overlap.
     """
     tiles, backward, geometry = tiles_of(request), is_backward(request), request.geometry
-    start = (Anchor(source="start", shown=geometry.overlap),)
+    start = (HistoryLatent(source="start", shown=geometry.overlap),)
     begins = len(tiles) - 1 if backward else 0
-    ends = [g for g in guides_of(request)[-1:] if backward and g.latent > request.latent_count]
-    opening = tuple(Anchor(source=end.key, weight=end.strength, shown=False) for end in ends)
+    ends = [g for g in keyframes_of(request)[-1:] if backward and g.latent > request.latent_count]
+    opening = tuple(HistoryLatent(source=end.key, weight=end.strength, shown=False) for end in ends)
     made, previous = [], 0
     for j, latents in enumerate(tiles):
         anchored = start if j == begins else ()
@@ -245,13 +245,13 @@ def cuts(request: GenerationRequest) -> tuple[Cut, ...]:
             Cut(
                 index=j,
                 latents=latents,
-                grows="backward" if backward else "forward",
+                direction="backward" if backward else "forward",
                 before=(opening if j == 0 else ()) if backward else anchored,
                 after=anchored if backward else (),
                 decode_latents=decoded,
                 overlap=overlap,
                 frames=geometry.frames_of(decoded) - overlap,
-                unsettled=geometry.frames_of(len(latents)) if geometry.overlap and j < len(tiles) - 1 else 0,
+                provisional=geometry.frames_of(len(latents)) if geometry.overlap and j < len(tiles) - 1 else 0,
             )
         )
         previous = len(latents) if geometry.overlap else 0
@@ -263,21 +263,21 @@ def new_tiles(sections: Sequence[Cut], tiles: TimeTiles) -> Iterator[list[range]
     known = set[range]()
     for section in sections:
         count, repeats = section.decode_latents, section.repeats
-        backward = section.grows == "backward"
+        backward = section.direction == "backward"
         first = section.latents.start - len(section.after) if backward else section.latents.stop - count
         there = {tile: range(first + tile.start, first + tile.stop) for tile in tiles.of(count)}
         yield [tile for tile, latents in there.items() if latents not in known]
         known = {there[tile] for tile in there if tile.start >= repeats.start and tile.stop <= repeats.stop}
 
 
-def settled_frames(sections: tuple[SectionPlan, ...]) -> list[range]:
+def final_frames(sections: tuple[SectionPlan, ...]) -> list[range]:
     """For each section, the frames of the final video that settle with it; together they are every frame once."""
     total = sum(section.frames for section in sections)
     made, edge, settled = 0, 0, []
     for section in sections:
         made += section.frames
-        count = made - section.unsettled - edge
-        first = edge if section.grows == "forward" else total - edge - count
+        count = made - section.provisional - edge
+        first = edge if section.direction == "forward" else total - edge - count
         settled.append(range(first, first + count))
         edge += count
     return settled

@@ -14,7 +14,7 @@ from framepack.spec.fields import option
 from framepack.spec.geometry import HUNYUAN, Geometry
 from framepack.spec.model import Model
 from framepack.spec.output import OutputSettings
-from framepack.spec.parts import EndFrame, GuideFrame, Lora, Side, Text, TimedPrompt
+from framepack.spec.parts import EndFrame, Keyframe, Lora, Side, Text, TimedPrompt
 from framepack.spec.picture import Picture, PictureFile
 from framepack.spec.rates import resampled_count
 from framepack.spec.rules import one_of
@@ -113,7 +113,7 @@ class GenerationRequest(Model):
     consistency: Annotated[float, Field(ge=0, le=2)] = 1.0
     """How closely the video holds to the start picture; 1 is the model's own. Measured on mini, not tried on 13 B."""
     frames: Annotated[
-        tuple[GuideFrame, ...],
+        tuple[Keyframe, ...],
         Field(max_length=FRAMES_MOST, json_schema_extra=option("--frame", form="FILE@SECONDS[:STRENGTH]")),
     ] = ()
     """The video passes through each of these pictures at its time. Strength 1 holds it fully, 0 leaves it out."""
@@ -198,8 +198,8 @@ class GenerationRequest(Model):
         frames = resampled_count(self.frame_count, self.geometry.fps, self.output.fps)
         return min(frames, self.frame_count) if self.output.format == "webp" else frames
 
-    def guide_latent(self, second: float) -> int:
-        """The latent at which a guide frame of `second` stands.
+    def keyframe_latent(self, second: float) -> int:
+        """The latent at which a keyframe of `second` stands.
 
         At the very end it is an end frame, one past the last, or the last latent but one where there is an end frame.
         """
@@ -270,7 +270,7 @@ class GenerationRequest(Model):
         for frame in self.frames:
             if not 0 < frame.second <= length:
                 raise ValueError(
-                    f"a guide frame must lie after 0 and within the video's {length:.2f} s, got {frame.second:g} s; "
+                    f"a keyframe must lie after 0 and within the video's {length:.2f} s, got {frame.second:g} s; "
                     "move it or lengthen the video"
                 )
         for prompt in self.prompts:
@@ -286,10 +286,10 @@ class GenerationRequest(Model):
         for frame in self.frames:
             if frame.strength == 0:
                 continue
-            latent = self.guide_latent(frame.second)
+            latent = self.keyframe_latent(frame.second)
             if latent in seconds:
                 raise ValueError(
-                    f"the guide frames at {seconds[latent]:g} s and {frame.second:g} s fall on the same place: "
+                    f"the keyframes at {seconds[latent]:g} s and {frame.second:g} s fall on the same place: "
                     "a video has one for every 4 frames, so move or remove one"
                 )
             seconds[latent] = frame.second
@@ -298,10 +298,10 @@ class GenerationRequest(Model):
     @model_validator(mode="after")
     def _model_can(self) -> Self:
         variant = VARIANTS[self.model]
-        if len(self.pictures) > 1 and not variant.guides_ahead:
+        if len(self.pictures) > 1 and not variant.keyframes_ahead:
             raise ValueError(
                 f"{self.model} was trained to grow forward and has no slot for a later frame; "
-                "use model framepack for guide and end frames"
+                "use model framepack for keyframes and end frames"
             )
         return self
 

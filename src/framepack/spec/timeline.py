@@ -1,7 +1,7 @@
-"""Where things lie in a video's latents: sections, guide frames, prompts. Cheap for any request that is accepted.
+"""Where things lie in a video's latents: sections, keyframes, prompts. Cheap for any request that is accepted.
 
 The service counts with it for each job it shows, so nothing here takes more than a walk along the sections with
-a search among guides or prompts. What a section is given to see is `plan`'s business.
+a search among keyframes or prompts. What a section is given to see is `plan`'s business.
 """
 
 import math
@@ -15,40 +15,42 @@ from framepack.spec.rules import shortened
 from framepack.spec.variants import VARIANTS
 
 REACH = 3
-"""How many windows away a guide frame may lie from the section that sees it."""
+"""How many windows away a keyframe may lie from the section that sees it."""
 DOUBTS = 5
-"""Prompts, or guide frames, without effect that are named; of more it is told how many."""
+"""Prompts, or keyframes, without effect that are named; of more it is told how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guide:
-    """A guide frame that takes effect: bank key, timeline latent, strength."""
+class PlacedKeyframe:
+    """A keyframe that takes effect: bank key, timeline latent, strength."""
 
     key: str
     latent: int
     strength: float
 
 
-def guides_of(request: GenerationRequest) -> list[Guide]:
-    """Guide frames with a strength, in timeline order; the end frame stands just past the last latent.
+def keyframes_of(request: GenerationRequest) -> list[PlacedKeyframe]:
+    """Keyframes with a strength, in timeline order; the end frame stands just past the last latent.
 
-    A guide on the very last latent is an end frame, or comes before it if there is one. No two are on one latent:
+    A keyframe on the very last latent is an end frame, or comes before it if there is one. No two are on one latent:
     a request refuses them.
     """
     total = request.latent_count
     end = request.end_frame if request.end_frame is not None and request.end_frame.strength > 0 else None
-    guides = [Guide(key="end", latent=total + 1, strength=end.strength)] if end else []
+    keyframes = [PlacedKeyframe(key="end", latent=total + 1, strength=end.strength)] if end else []
     for i, frame in enumerate(request.frames):
         if frame.strength > 0:
-            latent = request.guide_latent(frame.second)
-            guides.append(Guide(key=f"frame:{i}", latent=latent, strength=frame.strength))
-    return sorted(guides, key=lambda guide: guide.latent)
+            latent = request.keyframe_latent(frame.second)
+            keyframes.append(PlacedKeyframe(key=f"frame:{i}", latent=latent, strength=frame.strength))
+    return sorted(keyframes, key=lambda keyframe: keyframe.latent)
 
 
-def guides_in(guides: Sequence[Guide], latents: range) -> Sequence[Guide]:
-    """Those of the guides, which are in timeline order, that lie within."""
-    first, end = (bisect_left(guides, at, key=lambda guide: guide.latent) for at in (latents.start, latents.stop))
-    return guides[first:end]
+def keyframes_in(keyframes: Sequence[PlacedKeyframe], latents: range) -> Sequence[PlacedKeyframe]:
+    """Those of the keyframes, which are in timeline order, that lie within."""
+    first, end = (
+        bisect_left(keyframes, at, key=lambda keyframe: keyframe.latent) for at in (latents.start, latents.stop)
+    )
+    return keyframes[first:end]
 
 
 def is_backward(request: GenerationRequest) -> bool:
@@ -59,7 +61,7 @@ def is_backward(request: GenerationRequest) -> bool:
 def tiles_of(request: GenerationRequest) -> list[range]:
     """The latents of each section, in the order they are made."""
     total, before = request.latent_count, 0 if is_backward(request) else 1
-    tiles = tile(total, [g.latent - before for g in guides_of(request) if g.latent <= total], request.window)
+    tiles = tile(total, [g.latent - before for g in keyframes_of(request) if g.latent <= total], request.window)
     return tiles[::-1] if is_backward(request) else tiles
 
 
@@ -75,7 +77,7 @@ def tile(total: int, borders: list[int], window: int) -> list[range]:
 
 
 def view_of(request: GenerationRequest, tiles: Sequence[range], index: int) -> range:
-    """The latents beyond a section, on its far side, from which it is given guide frames.
+    """The latents beyond a section, on its far side, from which it is given keyframes.
 
     In inverted order they are also the empty places between the start and the section.
     """
@@ -107,17 +109,17 @@ def still_from(request: GenerationRequest) -> float:
     """The latent from which on a model of few words has nothing but its prompt: no picture ahead and no LoRA."""
     if not VARIANTS[request.model].few_words or any(lora.strength for lora in request.loras):
         return math.inf
-    return max((guide.latent + 1 for guide in guides_of(request)), default=0)
+    return max((keyframe.latent + 1 for keyframe in keyframes_of(request)), default=0)
 
 
-def image_mix(guides: Sequence[Guide], latents: range) -> tuple[tuple[str, float], ...]:
+def image_mix(keyframes: Sequence[PlacedKeyframe], latents: range) -> tuple[tuple[str, float], ...]:
     """Weights of the pictures whose features describe a section: linear in time between its two neighbours.
 
-    What a neighbour's strength leaves over goes to the start image. Past the last guide, that one holds.
+    What a neighbour's strength leaves over goes to the start image. Past the last keyframe, that one holds.
     """
     middle = (latents[0] + latents[-1]) / 2
-    place = bisect_right(guides, middle, key=lambda guide: guide.latent)
-    past, future = guides[place - 1] if place else None, guides[place] if place < len(guides) else None
+    place = bisect_right(keyframes, middle, key=lambda keyframe: keyframe.latent)
+    past, future = keyframes[place - 1] if place else None, keyframes[place] if place < len(keyframes) else None
     since = past.latent if past else 0
     share = (middle - since) / (future.latent - since) if future else 0.0
     mix = {g.key: w * g.strength for g, w in ((past, 1 - share), (future, share)) if g}
@@ -125,20 +127,20 @@ def image_mix(guides: Sequence[Guide], latents: range) -> tuple[tuple[str, float
     return tuple((key, weight) for key, weight in {"start": rest, **mix}.items() if weight > 1e-6)
 
 
-def unseen_guides(request: GenerationRequest) -> list[str]:
-    """A sentence for each guide frame that no section is given: those in the first frames of a video."""
-    guides, tiles = guides_of(request), tiles_of(request)
+def unseen_keyframes(request: GenerationRequest) -> list[str]:
+    """A sentence for each keyframe that no section is given: those in the first frames of a video."""
+    keyframes, tiles = keyframes_of(request), tiles_of(request)
     views = (view_of(request, tiles, index) for index in range(len(tiles)))
-    given = {guide.key for view in views for guide in guides_in(guides, view)}
-    given |= {guide.key for guide in guides if guide.latent > request.latent_count}
+    given = {keyframe.key for view in views for keyframe in keyframes_in(keyframes, view)}
+    given |= {one.key for one in keyframes if one.latent > request.latent_count}
     seconds = [f.second for i, f in enumerate(request.frames) if f.strength and f"frame:{i}" not in given]
     return folded(
         [
-            f"no section is given the guide frame at {second:g} s as a frame, only what it shows: it lies too close "
+            f"no section is given the keyframe at {second:g} s as a frame, only what it shows: it lies too close "
             "to the start picture, so move it a little"
             for second in seconds
         ],
-        "guide frames",
+        "keyframes",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from framepack.spec.output import LOSSY, OutputSettings
 from framepack.spec.request import GenerationRequest
-from framepack.spec.timeline import prompt_at, tiles_of, timed_prompts, unseen_guides, unused_prompts
+from framepack.spec.timeline import prompt_at, tiles_of, timed_prompts, unseen_keyframes, unused_prompts
 from framepack.spec.variants import VARIANTS
 
 FULL_STEPS = 2
@@ -51,7 +51,7 @@ def unheeded(request: GenerationRequest) -> list[str]:
         said.append(f"cfg {request.cfg:g} burns the picture of {request.model}: up to {most:g} is safe, 1 is best")
     if request.prompt and not is_said(request):
         said.append(f"prompt {shortened(request.prompt)} has no effect: timed prompts take its place in all sections")
-    return [*said, *unused_prompts(request), *unseen_guides(request)]
+    return [*said, *unused_prompts(request), *unseen_keyframes(request)]
 
 
 def is_said(request: GenerationRequest) -> bool:

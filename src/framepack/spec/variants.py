@@ -56,7 +56,7 @@ class Variant:
     """Ships inside the package."""
     few_words: bool = False
     """Whether it knows some phrases only, of which a table lies beside its tokenizers."""
-    guides_ahead: bool = True
+    keyframes_ahead: bool = True
     """Whether the trained layout has room for frames that lie later than the window being made."""
 
     def suits_forward(self, seconds: float, *, changes: bool, ahead: bool) -> bool:
@@ -126,6 +126,6 @@ VARIANTS = {
         title="FramePack F1, 13 B, forward order: more motion, made from the start on",
         planner="forward",
         repositories=hunyuan("lllyasviel/FramePack_F1_I2V_HY_20250503"),
-        guides_ahead=False,
+        keyframes_ahead=False,
     ),
 }

@@ -55,7 +55,7 @@ def settings(page) -> dict[str, str]:
 
 
 def unfold(page) -> None:
-    for fold in ("Pictures and sentences on the way", "Advanced", "Presets"):
+    for fold in ("Keyframes and prompts on the way", "Advanced", "Presets"):
         page.get_by_role("button", name=fold).click()
     page.wait_for_selector("#fp-presets .fp-save")
 

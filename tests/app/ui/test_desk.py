@@ -77,11 +77,11 @@ def test_a_frame_of_a_video_becomes_any_picture_of_the_form(desk: Desk, sun: Pat
     kept, guide = taken.values["frames"]
     assert kept == asked["frames"][0]
     assert (guide["second"], guide["strength"]) == (round(frame.second, 2), 1)
-    assert taken.said == [f"Frame 40 is a picture on the way now, at {frame.second:.2f} s."]
+    assert taken.said == [f"Frame 40 is a keyframe now, at {frame.second:.2f} s."]
     for name in (start, end["image"], guide["image"]):
         assert np.array_equal(pixels(name), frame.pixels)
     (first,) = desk.act("guide", job, 0, asked | {"frames": []}).values["frames"]
-    assert first["second"] == 0.1, "a picture on the way lies after the start"
+    assert first["second"] == 0.1, "a keyframe lies after the start"
     with pytest.raises(ValueError, match="there is no frame 4000"):
         desk.act("start", job, 4000, asked)
 

@@ -10,7 +10,7 @@ from framepack.app.ui.form import beyond, defaults, draft, findings, first, requ
 from framepack.app.ui.kinds import Number, Slide, Whole
 from framepack.jobs.folders import Folders
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame, Lora, TimedPrompt
+from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, TimedPrompt
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def everything(folders: Folders) -> GenerationRequest:
         model="framepack", seconds=72.5, length="exact", motion=0.4, consistency=1.5, shift=15, seed=2**63 - 1,
         steps=99,
         guidance=6.25, cfg=2.5, cfg_rescale=0.3, window=7, width=640, height=608, sampler="euler", cache="teacache",
-        cache_threshold=0.2, frames=(GuideFrame(image=here / "b.png", second=2.5, strength=0.5),),
+        cache_threshold=0.2, frames=(Keyframe(image=here / "b.png", second=2.5, strength=0.5),),
         end_frame=EndFrame(image=here / "c.png", strength=0.75), prompts=(TimedPrompt(second=3, text="c"),),
         loras=(Lora(file=folders.home / "loras" / "style.safetensors", strength=-0.5),),
         output=OutputSettings(format="webm", crf=20, fps=24, live=False),
@@ -83,8 +83,8 @@ def test_a_browser_can_name_no_file_but_uploads(folders: Folders, name: str) -> 
         ("seed", "9" * 5000, "Seed must be a whole number, got '999999999999999999999999…'"),
         ("output.fps", 1000, "fps must be"),
         ("width", 100, "multiple of 16"),
-        ("frames", [{"image": "b.png", "second": "soon", "strength": 1}], "At second, pictures on the way 1: a number"),
-        ("frames", [{"image": "b.png", "second": 99, "strength": 1}], "guide frame"),
+        ("frames", [{"image": "b.png", "second": "soon", "strength": 1}], "At second, keyframes 1: a number"),
+        ("frames", [{"image": "b.png", "second": 99, "strength": 1}], "keyframe"),
         ("prompts", [{"second": "1,2,3", "text": "x"}], "From second, then 1: a number"),
         ("height", 512, "go together"),
     ],
@@ -92,7 +92,7 @@ def test_a_browser_can_name_no_file_but_uploads(folders: Folders, name: str) -> 
 def test_a_value_that_cannot_work_is_found_at_its_field(field: str, value: object, words: str) -> None:
     found = findings(defaults() | {field: value})
     (where,) = found
-    together = words in ("guide frame", "go together")
+    together = words in ("keyframe", "go together")
     assert where == ("" if together else field)
     assert words in found[where]
 

@@ -138,7 +138,7 @@ def test_pictures_on_the_way_stay_in_sight_with_a_model_that_takes_none(tab, sun
     choose_model(page, "framepack-f1")
     page.wait_for_function("() => document.body.innerText.includes('no slot for a later frame')")
     assert page.is_visible("#c-frames .fp-row")
-    page.get_by_role("button", name="Remove, Pictures on the way 1").click()
+    page.get_by_role("button", name="Remove, Keyframes 1").click()
     page.wait_for_selector("#c-frames", state="hidden")
 
 

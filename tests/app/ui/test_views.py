@@ -7,7 +7,7 @@ import pytest
 
 from framepack.app.ui import views
 from framepack.jobs.job import Job, Progress
-from framepack.spec.request import GenerationRequest, GuideFrame, TimedPrompt
+from framepack.spec.request import GenerationRequest, Keyframe, TimedPrompt
 
 
 def job(status: str = "running", **more) -> Job:
@@ -27,7 +27,7 @@ def test_the_timeline_is_in_the_videos_order_and_says_when_each_section_is_made(
 
 
 def test_pictures_on_the_way_are_pins_on_the_timeline() -> None:
-    frame = GuideFrame(image=Path("y.png"), second=2.4)
+    frame = Keyframe(image=Path("y.png"), second=2.4)
     request = GenerationRequest(image=Path("x.png"), seconds=4.8, frames=(frame,))
     assert views.timeline(request)["pins"] == pytest.approx([0.5])
 

@@ -26,7 +26,7 @@ TEXT_LIMIT = 2**20
 DECODING = CapacityLimiter(4)
 """Threads that may wait for decoders; the others stay free for quick answers."""
 PARTS_LIMIT = 64
-"""Parts a form may have: a picture, a good many guide frames, the request."""
+"""Parts a form may have: a picture, a good many keyframes, the request."""
 
 
 class Arriving(AbstractContextManager[Any], Protocol[T_co]):

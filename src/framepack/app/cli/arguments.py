@@ -1,10 +1,10 @@
-"""Parses what a shell hands over: pictures, guide frames, timed prompts, LoRAs. ValueError says what was wrong."""
+"""Parses what a shell hands over: pictures, keyframes, timed prompts, LoRAs. ValueError says what was wrong."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from framepack.spec.parts import EndFrame, GuideFrame, Lora, TimedPrompt
+from framepack.spec.parts import EndFrame, Keyframe, Lora, TimedPrompt
 from framepack.spec.picture import Picture, typed
 
 NUMBER = r"[+-]?\d*\.?\d+"
@@ -19,14 +19,14 @@ def picture(text: str) -> Picture:
     return Picture.model_validate({"file": found} if isinstance(found, str) else found)
 
 
-def guide_frame(text: str) -> GuideFrame:
+def keyframe(text: str) -> Keyframe:
     """FILE@SECONDS[:STRENGTH], for example `door.png@1.5:0.8`; the file's own name may contain @ and colons."""
     check_order(text)
     file, at, rest = text.rpartition("@")
     seconds, _, strength = rest.partition(":")
     if not file or not at:
         raise ValueError(f"--frame is FILE@SECONDS[:STRENGTH], such as door.png@1.5:0.8, got {text!r}")
-    return GuideFrame(
+    return Keyframe(
         image=picture(file), second=number(seconds, "--frame", text), strength=number(strength or "1", "--frame", text)
     )
 
@@ -72,7 +72,7 @@ def number(text: str, option: str, whole: str) -> float:
 
 PARSERS: dict[type, Callable[[str], object]] = {
     Picture: picture,
-    GuideFrame: guide_frame,
+    Keyframe: keyframe,
     EndFrame: end_frame,
     TimedPrompt: timed_prompt,
     Lora: lora,

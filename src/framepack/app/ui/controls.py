@@ -78,19 +78,19 @@ ROWS = {
         shown=lambda values: values["cfg"] != 1,
     ),
     "frames": Row(
-        label="Pictures on the way",
+        label="Keyframes",
         place="along",
         add="Add pictures",
         columns={"image": "Picture", "second": "At second"},
         begins=1.0,
-        shown=lambda values: VARIANTS[values["model"]].guides_ahead or bool(values["frames"]),
+        shown=lambda values: VARIANTS[values["model"]].keyframes_ahead or bool(values["frames"]),
     ),
     "end_frame": Row(
         label="Last picture",
         place="along",
         add="Add the end",
         columns={"image": "Picture"},
-        shown=lambda values: VARIANTS[values["model"]].guides_ahead or bool(values["end_frame"]),
+        shown=lambda values: VARIANTS[values["model"]].keyframes_ahead or bool(values["end_frame"]),
     ),
     "prompts": Row(
         label="Then",
@@ -119,7 +119,7 @@ ROWS = {
     ),
     "output.fps": Row(label="Frames a second"),
     "output.crf": Row(label="Compression", shown=lambda values: FORMATS[values["output.format"]].heeds_quality),
-    "output.live": Row(label="Show unsettled frames early"),
+    "output.live": Row(label="Show provisional frames early"),
     "output.mark": Row(label="Mark as made by AI"),
     "window": Row(label="Window"),
     "length": Row(

@@ -33,11 +33,11 @@ LAST_FRAME = "The video's last frame is the picture now."
 FRAME_TAKEN = {
     "start": "Frame {number} is the start picture now.",
     "end": "Frame {number} is the last picture now.",
-    "guide": "Frame {number} is a picture on the way now, at {second:g} s.",
+    "guide": "Frame {number} is a keyframe now, at {second:g} s.",
 }
 """What a frame of a video can become in the form."""
 EARLIEST = 0.1
-"""Second that a video's first frame gets as a picture on the way: those lie after the start picture."""
+"""Second that a video's first frame gets as a keyframe: those lie after the start picture."""
 EDITED = "You edit a copy of this job's settings; what was in the form comes back afterwards."
 TOO_LATE = "The job that was edited has begun or is gone. The form has its settings still: Generate makes another one."
 Notice = dict[str, str]

@@ -72,7 +72,7 @@ class Layout:
                     generate = gr.Button("Generate", variant="primary", elem_id="fp-generate")
                     leave = gr.Button("Stop editing", visible=False, min_width=120, elem_id="fp-leave")
                 summary = panel("text", elem_id="fp-summary")
-                with gr.Accordion("Pictures and sentences on the way", open=False, elem_classes="fp-fold"):
+                with gr.Accordion("Keyframes and prompts on the way", open=False, elem_classes="fp-fold"):
                     self._place("along")
                 with gr.Accordion("Several videos at once", open=False, elem_classes="fp-fold", elem_id="fp-several"):
                     several = panel("many", elem_id="fp-many", fields=many.choices())

@@ -18,7 +18,7 @@ from framepack.media.video import FORMATS
 from framepack.spec.output import OutputSettings
 from framepack.spec.plan import delivery
 from framepack.spec.request import GenerationRequest
-from framepack.spec.timeline import guides_of, is_backward, tiles_of
+from framepack.spec.timeline import is_backward, keyframes_of, tiles_of
 from framepack.spec.unheeded import unheeded
 from framepack.spec.unknown import unknown_in
 from framepack.spec.variants import VARIANTS
@@ -210,13 +210,13 @@ def number(value: Any) -> str:
 
 
 def timeline(request: GenerationRequest) -> View:
-    """The sections in the video's order: share of its length, and when each is made; pins are pictures on the way."""
+    """The sections in the video's order: share of its length, and when each is made; pins are keyframes."""
     tiles, total = tiles_of(request), request.latent_count
     in_order = sorted(enumerate(tiles), key=lambda section: section[1].start)
     cells = [{"order": index, "share": len(latents) / total} for index, latents in in_order]
     return {
         "cells": cells if len(cells) <= CELLS_SHOWN else [],
-        "pins": [min(guide.latent / total, 1.0) for guide in guides_of(request)],
+        "pins": [min(one.latent / total, 1.0) for one in keyframes_of(request)],
         "seconds": round(request.frame_count / request.geometry.fps, 2),
         "backward": is_backward(request),
     }

@@ -16,7 +16,7 @@ from framepack.pipeline.framepack import FramePack
 from framepack.spec.events import Finished
 from framepack.spec.output import OutputSettings
 from framepack.spec.picture import Picture as PictureFile
-from framepack.spec.request import EndFrame, GenerationRequest, GuideFrame
+from framepack.spec.request import EndFrame, GenerationRequest, Keyframe
 from framepack.training.evaluate.cases import Picture
 from framepack.training.evaluate.metrics import Video
 from framepack.training.evaluate.rows import Ask, Codec, Maker, Settings
@@ -68,7 +68,7 @@ def request_of(ask: Ask, settings: Settings, folder: Path) -> GenerationRequest:
         height=height,
         end_frame=None if ask.end is None else EndFrame(image=_save(ask.end, folder / "end.png")),
         frames=tuple(
-            GuideFrame(image=_save(picture, folder / f"key-{i}.png"), second=second)
+            Keyframe(image=_save(picture, folder / f"key-{i}.png"), second=second)
             for i, (second, picture) in enumerate(ask.keyframes)
         ),
         **ask.steering,  # pyright: ignore[reportArgumentType]

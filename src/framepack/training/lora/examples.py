@@ -53,7 +53,7 @@ def example(sections: tuple[SectionPlan, ...], index: int, latents: Tensor) -> E
     start = torch.zeros_like(latents) if is_picture else latents[:, :, :1]
     timeline = torch.cat([start, latents], dim=2) if is_picture else latents
     section = sections[index]
-    history = History(section.grows, start, max(HUNYUAN.history, *(s.decode_latents for s in sections)))
+    history = History(section.direction, start, max(HUNYUAN.history, *(s.decode_latents for s in sections)))
     for made in sections[:index]:
         _add_anchors(history, made.before, start)
         history.add(_window(timeline, made))

@@ -1,5 +1,5 @@
 /* The frame that a player shows: its number, the ones beside it, and what it can become. */
-const USES = { start: ["As start picture", "#c-image"], end: ["As last picture", "#c-end-frame"], guide: ["As picture on the way", "#c-frames"] };
+const USES = { start: ["As start picture", "#c-image"], end: ["As last picture", "#c-end-frame"], guide: ["As keyframe", "#c-frames"] };
 
 FP.frames = (act) => {
   const where = FP.el("span", { class: "fp-where" });
