@@ -80,7 +80,7 @@ def test_the_model_is_opened_anew_only_where_the_memory_to_leave_free_is_another
             opened.append((name, settings["preserve"]))
             self.model = name
 
-    monkeypatch.setattr(worker_target, "open_framepack", Model)
+    monkeypatch.setattr(worker_target, "load", Model)
     generator = make_generator(preserve="4GB", device="cpu")
     for name, preserve in (("a", None), ("a", None), ("a", "6GB"), ("a", "6GB"), ("b", "6GB"), ("b", None)):
         generator._model(name, preserve)
