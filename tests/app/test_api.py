@@ -295,7 +295,7 @@ def test_health_models_and_openapi(client):
 def test_openapi_says_what_each_field_may_be_and_what_each_route_takes_and_answers(client):
     schema = client.get("/api/openapi.json").json()
     objects = schema["components"]["schemas"]
-    for name in ("GenerationRequest", "OutputSettings", "GuideFrame", "EndFrame", "TimedPrompt", "Lora", "Picture"):
+    for name in ("GenerationRequest", "OutputSettings", "Keyframe", "EndFrame", "TimedPrompt", "Lora", "Picture"):
         assert all(field.get("description") for field in objects[name]["properties"].values()), name
     steps = objects["GenerationRequest"]["properties"]["steps"]
     assert (steps["minimum"], steps["maximum"], steps["default"]) == (1, 200, 2)

@@ -17,11 +17,11 @@ pytestmark = [
 ]
 ALLOCATOR = """
 import os, torch
-from framepack.memory.copy_streams import CudaLane
+from framepack.memory.copy_streams import CudaCopyStream
 if os.environ.get("SET_BY"):
     torch._C._accelerator_setAllocatorSettings(os.environ["SET_BY"])
-copy streams = [CudaLane("cuda"), CudaLane("cuda")]
-copy streams[0].buffer(1 << 26)
+streams = [CudaCopyStream("cuda"), CudaCopyStream("cuda")]
+streams[0].buffer(1 << 26)
 memory = torch.cuda.memory._snapshot()
 print(memory["allocator_settings"]["PYTORCH_CUDA_ALLOC_CONF"], any(s["is_expandable"] for s in memory["segments"]))
 """
