@@ -9,9 +9,8 @@ Boundary: decides where weights are and is the only one to move them; knows `nn.
 """
 
 import gc
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -22,38 +21,13 @@ from framepack.memory.budget import HIGH_VRAM, Budget
 from framepack.memory.copy_streams import CopyStream, copy_stream_for
 from framepack.memory.disk import DiskReader
 from framepack.memory.fallbacks import FALLBACKS, FallbackLevel, Fallbacks
-from framepack.memory.mapped import FileSlice
+from framepack.memory.managed import Files, Load, Managed, Parts, parts_of
 from framepack.memory.placement import Resident, better
 from framepack.memory.probe import resident_ram
 from framepack.memory.report import MemoryReport, ModuleReport
 from framepack.memory.weight_blocks import WeightBlock, split
 
 T = TypeVar("T")
-Load = Callable[[], nn.Module]
-Parts = Sequence[nn.Module] | nn.ModuleList | Callable[[Any], Sequence[nn.Module]]
-Files = Mapping[str, FileSlice]
-
-
-@dataclass(eq=False)
-class Managed:
-    """A module in the manager's charge."""
-
-    load: Load
-    reloads: bool
-    """Whether `load` would make it anew, so that it may be forgotten in between."""
-    blocks: Parts
-    once: Parts
-    files: Files
-    pin: bool
-    module: nn.Module | None = None
-    nbytes: int = 0
-    """Of all its weights, known after the first load."""
-    groups: dict[str, BlockGroup] = field(default_factory=dict)
-
-    @property
-    def idle(self) -> bool:
-        """Loaded, and nobody uses it."""
-        return self.module is not None and not any(group.in_use for group in self.groups.values())
 
 
 class MemoryManager:
@@ -204,7 +178,7 @@ class MemoryManager:
             self._free_host_memory(managed)
             with torch.inference_mode(False):  # else its weights could never again be written to
                 module = managed.load()
-            blocks, once = _parts(managed.blocks, module), _parts(managed.once, module)
+            blocks, once = parts_of(managed.blocks, module), parts_of(managed.once, module)
             weight_blocks = split(module, blocks, once, managed.files)
             managed.groups = {
                 "rest": self._group([weight_blocks.rest], [module]),
@@ -310,9 +284,3 @@ class MemoryManager:
 
     def _groups(self) -> list[BlockGroup]:
         return [group for managed in self._managed.values() for group in managed.groups.values()]
-
-
-def _parts(parts: Parts, module: nn.Module) -> Sequence[nn.Module]:
-    if isinstance(parts, Sequence | nn.ModuleList):
-        return list(parts)
-    return list(parts(module))

@@ -1,6 +1,6 @@
 """What a request has several of, or one beside its picture: keyframes, the end, timed prompts, LoRAs."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -8,6 +8,18 @@ from framepack.spec.buckets import MULTIPLE
 from framepack.spec.model import File, Model
 from framepack.spec.picture import PictureFile
 from framepack.spec.rules import as_text
+
+SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
+CacheName = Literal["none", "teacache", "first-block"]
+THRESHOLDS: dict[str, float] = {"none": 0.15, "teacache": 0.15, "first-block": 0.07}
+"""What each cache lets pass by default. TeaCache's is the public application's; with the first-block cache's the video
+is as near to the uncached one (`benchmarks/cache_thresholds.py`)."""
+
+TEXTS_MOST = 100_000
+"""Characters all prompts of a request may have: with its names it then fits into a video's metadata, 1 MB."""
+FRAMES_MOST, PROMPTS_MOST, LORAS_MOST = 1000, 1000, 100
+SECTIONS_MOST = 30_000
+"""Sections a video may have: ten hours in windows of 9."""
 
 TEXT_MOST = 10_000
 """Characters a prompt may have; the encoders read some 256 words of it."""

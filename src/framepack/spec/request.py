@@ -5,7 +5,7 @@ Validation says the value, the bound and the way out. Files are not opened here;
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -14,24 +14,27 @@ from framepack.spec.fields import option
 from framepack.spec.geometry import HUNYUAN, Geometry
 from framepack.spec.model import Model
 from framepack.spec.output import OutputSettings
-from framepack.spec.parts import EndFrame, Keyframe, Lora, Side, Text, TimedPrompt
+from framepack.spec.parts import (
+    FRAMES_MOST,
+    LORAS_MOST,
+    PROMPTS_MOST,
+    SECTIONS_MOST,
+    TEXTS_MOST,
+    THRESHOLDS,
+    CacheName,
+    EndFrame,
+    Keyframe,
+    Lora,
+    SamplerName,
+    Side,
+    Text,
+    TimedPrompt,
+)
 from framepack.spec.picture import Picture, PictureFile
 from framepack.spec.rates import resampled_count
 from framepack.spec.rules import one_of
 from framepack.spec.stored import LATEST, SCHEMA, upgraded
-from framepack.spec.variants import DEFAULT, VARIANTS, Length
-
-SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
-CacheName = Literal["none", "teacache", "first-block"]
-THRESHOLDS: dict[str, float] = {"none": 0.15, "teacache": 0.15, "first-block": 0.07}
-"""What each cache lets pass by default. TeaCache's is the public application's; with the first-block cache's the video
-is as near to the uncached one (`benchmarks/cache_thresholds.py`)."""
-
-TEXTS_MOST = 100_000
-"""Characters all prompts of a request may have: with its names it then fits into a video's metadata, 1 MB."""
-FRAMES_MOST, PROMPTS_MOST, LORAS_MOST = 1000, 1000, 100
-SECTIONS_MOST = 30_000
-"""Sections a video may have: ten hours in windows of 9."""
+from framepack.spec.variants import DEFAULT, VARIANTS, Length, model_for
 
 
 class GenerationRequest(Model):
@@ -145,15 +148,7 @@ class GenerationRequest(Model):
     @staticmethod
     def own(model: object) -> dict[str, Any]:
         """What a model makes of a request that does not say it; nothing for a model there is not."""
-        variant = VARIANTS.get(str(model))
-        if variant is None:
-            return {}
-        return {
-            "steps": variant.steps,
-            "seconds": variant.seconds,
-            "resolution": variant.bucket_base,
-            "window": variant.geometry.window,
-        }
+        return VARIANTS[str(model)].own if str(model) in VARIANTS else {}
 
     def resolved(self) -> Self:
         """The same with what its model decides said, so that stored it means the same to later versions."""
@@ -199,15 +194,11 @@ class GenerationRequest(Model):
         return min(frames, self.frame_count) if self.output.format == "webp" else frames
 
     def keyframe_latent(self, second: float) -> int:
-        """The latent at which a keyframe of `second` stands.
-
-        At the very end it is an end frame, one past the last, or the last latent but one where there is an end frame.
-        """
+        """The latent at which a keyframe of `second` stands; at the very end one past all, or before an end frame."""
         total = self.latent_count
+        at_end = max(total - 1, 1) if "end" in self.pictures else total + 1
         latent = self.geometry.latent_at(second, total, self.window)
-        if latent < total:
-            return latent
-        return max(total - 1, 1) if "end" in self.pictures else total + 1
+        return latent if latent < total else at_end
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -226,7 +217,7 @@ class GenerationRequest(Model):
         if not isinstance(data, dict):
             return data
         data = {name: value for name, value in data.items() if name != SCHEMA}
-        model = _model_for(data) if data.get("model") is None else data["model"]
+        model = model_for(data) if data.get("model") is None else data["model"]
         usual = cls.own(model)
         if any(data.get(name) is not None for name in ("width", "height", "resolution")):
             usual.pop("resolution", None)
@@ -304,15 +295,3 @@ class GenerationRequest(Model):
                 "use model framepack for keyframes and end frames"
             )
         return self
-
-
-def _model_for(data: Mapping[str, Any]) -> str:
-    """The model for a request that names none."""
-    usual, seconds = VARIANTS[DEFAULT], data.get("seconds")
-    try:
-        length = usual.seconds if seconds is None else float(seconds)
-    except (TypeError, ValueError):
-        length = usual.seconds
-    ahead = bool(data.get("frames") or data.get("end_frame"))
-    forward = usual.suits_forward(length, changes=bool(data.get("prompts")), ahead=ahead)
-    return usual.forward if forward and usual.forward else DEFAULT

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from framepack.spec.geometry import HUNYUAN, Geometry
 
@@ -68,6 +68,12 @@ class Variant:
         return self.forward is not None and not ahead and (changes or seconds > self.seconds)
 
     @property
+    def own(self) -> dict[str, Any]:
+        """What it makes of a request that does not say it."""
+        size, window = self.bucket_base, self.geometry.window
+        return {"steps": self.steps, "seconds": self.seconds, "resolution": size, "window": window}
+
+    @property
     def main(self) -> str:
         """Its own repository; the others are shared with more variants."""
         return next(iter(self.repositories.values()))
@@ -129,3 +135,15 @@ VARIANTS = {
         keyframes_ahead=False,
     ),
 }
+
+
+def model_for(data: Mapping[str, Any]) -> str:
+    """The model for a request that names none."""
+    usual, seconds = VARIANTS[DEFAULT], data.get("seconds")
+    try:
+        length = usual.seconds if seconds is None else float(seconds)
+    except (TypeError, ValueError):
+        length = usual.seconds
+    ahead = bool(data.get("frames") or data.get("end_frame"))
+    forward = usual.suits_forward(length, changes=bool(data.get("prompts")), ahead=ahead)
+    return usual.forward if forward and usual.forward else DEFAULT
