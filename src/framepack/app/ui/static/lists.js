@@ -21,7 +21,7 @@ FP.kinds.header = (root) => ({
       FP.el("header", { class: "fp-header" },
         FP.el("h1", {}, mark, "FramePack"),
         FP.el("p", {}, "A picture and a sentence become a long video."),
-        FP.el("div", { class: "fp-tools" }, FP.el("a", { href: "/api/docs", class: "fp-help" }, "HTTP API"), undo, redo, FP.button("Light or dark", "sun", turn, { quiet: true }))),
+        FP.el("div", { class: "fp-tools" }, FP.el("a", { href: "/api/docs", class: "fp-help fp-api" }, "HTTP API"), undo, redo, FP.button("Light or dark", "sun", turn, { quiet: true }))),
     );
   },
 });
