@@ -59,8 +59,8 @@ def test_races_are_found_where_a_wait_is_left_out():
         ({"SET_BY": "max_split_size_mb:99"}, "max_split_size_mb:99", False),
     ],
 )
-def test_the_allocators_options_are_the_users_or_what_the_driver_can(variables, options, direction, tmp_path):
+def test_the_allocators_options_are_the_users_or_what_the_driver_can(variables, options, grows, tmp_path):
     script = tmp_path / "allocator.py"
     script.write_text(ALLOCATOR, encoding="utf-8")
     done = matrix.python(HOME, script, **variables)
-    assert done.stdout.split() == [options, str(direction)], done.stderr
+    assert done.stdout.split() == [options, str(grows)], done.stderr

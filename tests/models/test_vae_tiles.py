@@ -52,7 +52,7 @@ def test_spatial_tiles_equal_diffusers_to_the_bit(vae):
     assert torch.equal(vae.decode_float(z, mode="tiled"), diffusers_decode(vae, z, spatial=True))
 
 
-@pytest.mark.parametrize(("grows", "hits"), [("backward", 3 + 2 + 2), ("forward", 2 + 2 + 2)])
+@pytest.mark.parametrize(("direction", "hits"), [("backward", 3 + 2 + 2), ("forward", 2 + 2 + 2)])
 def test_successive_clips_decode_shared_tiles_once_and_to_the_same_bits(vae, direction, hits, decoded):
     sections = [latents(9, seed) for seed in range(4)]
     memo, spared = TileMemo(), 0

@@ -37,7 +37,7 @@ def test_forward_blends_the_held_end_with_the_new_clips_start():
     assert values(settled) == [1.0, 0.5, 0.0, 5, 6]
 
 
-@pytest.mark.parametrize("grows", ["backward", "forward"])
+@pytest.mark.parametrize("direction", ["backward", "forward"])
 def test_picking_up_holds_what_a_join_would_have_held(direction: str):
     first, second = ClipJoiner(direction), ClipJoiner(direction)
     frames = clip(*range(8))

@@ -326,7 +326,7 @@ def test_a_jobs_end_leaves_no_lease_and_no_rung(end, picture, tmp_path, tiny_mod
 
         return retry_with_less_memory(phase, trial, **options)
 
-    monkeypatch.setattr(memory.fallbacks, "climb", once_short)
+    monkeypatch.setattr(memory.fallbacks, "retry_with_less_memory", once_short)
     run = framepack.generate(request_of(picture, tmp_path / "v.mp4", width=32, height=32))
     for event in run:
         if isinstance(event, StepDone) and (event.section, event.step) == (0, 0):

@@ -102,7 +102,7 @@ def test_a_guide_of_strength_zero_changes_no_bit(model: str, framepacks: dict, p
 
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])
 @pytest.mark.parametrize(
-    "guides",
+    "keyframes",
     [
         {"frames": (0.5, 1.0)},
         {"frames": (0.5, 0.4)},

@@ -100,7 +100,7 @@ def make_app(service: Service, access: Access) -> FastAPI:
         """
         return [
             {
-                **{key: getattr(v, key) for key in ("name", "title", "bundled", "guides_ahead", "territories")},
+                **{key: getattr(v, key) for key in ("name", "title", "bundled", "keyframes_ahead", "territories")},
                 "to_fetch": service.models.lack(v.name),
             }
             for v in VARIANTS.values()
