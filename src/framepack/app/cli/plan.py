@@ -90,9 +90,9 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
         *unheeded(request),
         *unknown_in(request, source.models_dir),
         *cuts(request, sizes),
+        *[f"{', '.join(without_say)} would be heeded by `generate`; the plan is the same with any value"]
+        * bool(without_say),
     ]
-    if without_say:
-        notes.append(f"{', '.join(without_say)} would be heeded by `generate`; the plan is the same with any value")
     for note in notes:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     return 0

@@ -77,10 +77,15 @@ def recipe_command(
             on_progress=show,
             on_sample=show_sample,
         )
+    say_end(done, recipe.schedule.steps, folder, console)
+
+
+def say_end(done: int, steps: int, folder: Path, console: Console) -> None:
+    """How far the training is, and what to do next."""
     if not done:
         console.print("The VAE is not ready yet: the same command goes on with it", soft_wrap=True)
         return
-    rest = max(0, recipe.schedule.steps - done)
+    rest = max(0, steps - done)
     said = f"{rest} steps are left: the same command goes on" if rest else "done"
     console.print(
         f"{said}. Try it: framepack generate PICTURE --models-dir {folder / 'model'}", markup=False, soft_wrap=True
