@@ -27,9 +27,10 @@ from checkpoint_13b import GB, TRANSFORMER, disk_rate, forget, read_rate, write_
 from shapes_13b import CONFIGS, condition, noise, pack
 from torch import nn
 
-from framepack.memory import FileSlice, MemoryManager, map_weights, parse_bytes
+from framepack.memory import FileSlice, MemoryManager, map_weights
 from framepack.models.checkpoint import check_weights
 from framepack.models.hunyuan.family import empty_transformer
+from framepack.spec.machine import parse_bytes
 
 LIMITS = {"full": ["6GB", "20GB"], "small": ["1GB", "4GB"]}
 ACTIVATIONS = 500_000_000

@@ -21,10 +21,11 @@ from shapes_13b import device_of, fill_shared, lane_of
 from torch import nn
 from transformers import LlamaConfig, LlamaModel
 
-from framepack.memory import MemoryManager, parse_bytes
+from framepack.memory import MemoryManager
 from framepack.memory.estimate import estimate
 from framepack.models.hunyuan.vae import VideoVAE
 from framepack.spec.events import VaeMode
+from framepack.spec.machine import parse_bytes
 
 LLAMA = {
     "full": {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "vocab_size": 128320},

@@ -28,8 +28,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from framepack import FramePack, GenerationRequest
-from framepack.memory import MemoryManager, parse_bytes
+from framepack.memory import MemoryManager
 from framepack.spec.events import StageStarted
+from framepack.spec.machine import parse_bytes
 from framepack.spec.variants import VARIANTS
 from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.sources import ModelSource

@@ -18,6 +18,7 @@ from damage import DAMAGES, spoil_row
 from fake_generator import TARGET, ask
 
 from framepack.app.cli import batch as cli_batch
+from framepack.app.cli import machine as cli_machine
 from framepack.app.cli import service as cli_service
 from framepack.app.cli.jobs import jobs_app
 from framepack.app.service.job_service import Service, folders_at
@@ -25,6 +26,7 @@ from framepack.files.lock import QueueLock
 from framepack.jobs.mend import complaint
 from framepack.jobs.pool import Crew
 from framepack.jobs.store import JobStore
+from framepack.spec.machine import ServiceOptions
 
 app = typer.Typer()
 app.add_typer(jobs_app, name="jobs")
@@ -35,8 +37,8 @@ app.command()(cli_service.serve)
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("FRAMEPACK_OUTPUTS", str(tmp_path / "outputs"))
-    monkeypatch.setattr(cli_service, "TARGET", TARGET)
-    monkeypatch.setattr(cli_batch, "crew_of", lambda *_, **__: Crew(target=TARGET, in_process=True))
+    monkeypatch.setattr(cli_machine, "TARGET", TARGET)
+    monkeypatch.setattr(cli_batch, "workers_of", lambda *_, **__: Crew(target=TARGET, in_process=True))
     return tmp_path / "outputs"
 
 
@@ -272,11 +274,12 @@ def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_
     for size in ("6GB", "6gb", "6000MB"):
         run("batch", batch_file(tmp_path, {}), "--preserve", size, "--detach", "--again")
     assert [job.machine for job in store.jobs()] == 3 * [{"preserve": "6GB"}]
-    limits = cli_service.checked_limits(["cuda:0"], preserve="6GB", vram_limit=None, ram_limit="8GiB")
-    assert limits == {"preserve": "6GB", "ram_limit": "8GiB"}
+    asked = {"device": ["cuda:0"], "preserve": "6GB", "ram_limit": "8GiB"}
+    options = cli_machine.machine_of(asked, ServiceOptions)
     monkeypatch.undo()
     monkeypatch.setattr("framepack.app.machine.devices_here", lambda: ["cuda"])
-    crew = cli_service.crew_of(["cuda:0"], None, in_process=False, limits=limits, dtype="auto")
+    crew = cli_machine.workers_of(options)
+    assert crew.workers[0]["device"] == "cuda:0"
     assert crew.workers[0]["preserve"] == "6GB"
     assert crew.workers[0]["ram_limit"] == "8GiB"
 

@@ -1,5 +1,6 @@
 """A request with one more field has it on the command line, in OpenAPI, on the page and in the docs."""
 
+import inspect
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -11,15 +12,16 @@ from typer.testing import CliRunner
 
 from framepack.app.api.application import Application
 from framepack.app.cli.main import app
-from framepack.app.cli.request import with_request
+from framepack.app.cli.request import with_fields
 from framepack.app.reference import reference
 from framepack.app.ui.controls import controls_of
 from framepack.app.ui.kinds import Slide
 from framepack.caching import CACHES
 from framepack.media.video import FORMATS
+from framepack.pipeline.load import load
 from framepack.sampling import SAMPLERS
 from framepack.spec.fields import fields_of, option
-from framepack.spec.model import explain
+from framepack.spec.machine import MachineOptions
 from framepack.spec.output import Format
 from framepack.spec.request import THRESHOLDS, CacheName, GenerationRequest, SamplerName
 
@@ -41,7 +43,7 @@ def test_it_is_an_option_with_its_help_bound_and_default() -> None:
     command = typer.Typer()
 
     @command.command()
-    @with_request(Grainy)
+    @with_fields(asked=Grainy)
     def make(asked: dict) -> None:
         made.append(asked)
 
@@ -62,7 +64,7 @@ def test_it_is_an_option_with_its_help_bound_and_default() -> None:
 def test_its_bound_is_told_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="film_grain") as caught:
         Grainy.model_validate({"image": "a.png", "film_grain": 50})
-    assert explain(caught.value) == "film_grain must be 2..40, got 50"  # type: ignore[arg-type]
+    assert str(caught.value) == "film_grain must be 2..40, got 50"
 
 
 def test_openapi_has_it() -> None:
@@ -106,3 +108,11 @@ def test_choices_are_those_there_are() -> None:
     assert get_args(SamplerName) == tuple(SAMPLERS)
     assert get_args(CacheName) == tuple(CACHES) == tuple(THRESHOLDS)
     assert get_args(Format) == tuple(FORMATS)
+
+
+def test_what_a_model_may_use_of_the_machine_is_said_to_load_and_to_commands_alike() -> None:
+    arguments = {name: one.default for name, one in inspect.signature(load).parameters.items() if name != "model"}
+    assert arguments == {name: field.default for name, field in MachineOptions.model_fields.items()}
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for command in ("generate", "plan", "batch", "serve"):
+        assert set(arguments) <= {one.name for one in commands[command].params}

@@ -68,7 +68,7 @@ def test_its_sections_are_decoded_alone_at_its_own_rate(toy) -> None:
     assert (request.output.fps, request.window) == (12, 5)
     with load("toy", models_dir=toy / "models", device="cpu", dtype="float32") as model:
         frames = model.frames(request)
-        assert frames.shape == (24, 48, 64, 3)
+        assert frames.shape == (24, 72, 72, 3)
         assert len(np.unique(frames)) > 50
 
 
@@ -76,7 +76,7 @@ def test_its_latents_have_its_own_shape(toy) -> None:
     request = GenerationRequest(image="a.png", model="toy", seconds=0.5)
     with load("toy", models_dir=toy / "models", device="cpu", dtype="float32") as model:
         made = [event for event in model.sections(request) if hasattr(event, "latents")]
-        assert [tuple(one.latents.shape) for one in made] == [(1, 6, 4, *GEOMETRY.latent_size(48, 64))]
+        assert [tuple(one.latents.shape) for one in made] == [(1, 6, 4, *GEOMETRY.latent_size(72, 72))]
         assert all(torch.isfinite(one.latents).all() for one in made)
 
 
@@ -93,3 +93,12 @@ def test_it_is_listed_and_verified(monkeypatch, toy, capsys) -> None:
     assert "toy" in said
     assert framepack(monkeypatch, "models", "verify", "toy") == 0
     assert "toy transformer" in capsys.readouterr().out
+
+
+def test_its_sizes_are_its_own(toy) -> None:
+    fields = {"image": "a.png", "model": "toy"}
+    assert GenerationRequest(**fields).size_for(64, 80) == (72, 72)
+    assert GenerationRequest(**fields).size_for(40, 80) == (48, 88)
+    assert GenerationRequest(**fields, width=72, height=40).size == (40, 72)
+    with pytest.raises(ValueError, match="width must be a multiple of 8, got 100; try 96 or 104"):
+        GenerationRequest(**fields, width=100, height=40)

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from framepack.memory import budget
-from framepack.memory.budget import GB, Budget, default_preserve, parse_bytes
+from framepack.memory.budget import GB, Budget, default_preserve
 from framepack.memory.probe import DeviceMemory
+from framepack.spec.machine import parse_bytes
 
 
 @pytest.mark.parametrize(

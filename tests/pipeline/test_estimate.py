@@ -19,10 +19,11 @@ from framepack.models.hunyuan.tokenizers import PREFIX_TOKENS
 from framepack.models.packing import ContextLatents
 from framepack.pipeline.estimate import Estimator
 from framepack.pipeline.job_costs import JobCosts, job_of
-from framepack.pipeline.memory_plan import MemoryPlan, Tiling, TilingRefusedError, TooSmallError, choose
+from framepack.pipeline.memory_plan import MemoryPlan, TilingRefusedError, TooSmallError, choose
 from framepack.pipeline.stages import Modes
 from framepack.pipeline.walk import Visit
 from framepack.spec.events import Finished, Notice, Planned, StepDone
+from framepack.spec.machine import Tiling
 from framepack.spec.plan import plan
 from framepack.spec.variants import VARIANTS
 from framepack.weights.loader import Loader, choose_precision

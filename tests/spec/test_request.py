@@ -5,10 +5,9 @@ import math
 import time
 
 import pytest
-from pydantic import ValidationError
 
 from framepack.spec.geometry import HUNYUAN
-from framepack.spec.model import explain
+from framepack.spec.model import RequestError
 from framepack.spec.output import OutputSettings
 from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, TimedPrompt
 from framepack.spec.variants import VARIANTS
@@ -63,9 +62,9 @@ def test_json_round_trip_loses_nothing():
     ],
 )
 def test_a_bad_value_is_explained_in_one_sentence(fields: dict, words: list[str]):
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(RequestError) as caught:
         GenerationRequest.model_validate({"image": "a.png", **fields})
-    sentence = explain(caught.value)
+    sentence = str(caught.value)
     assert "\n" not in sentence
     for word in words:
         assert word in sentence
@@ -95,9 +94,9 @@ def test_a_bad_value_is_explained_in_one_sentence(fields: dict, words: list[str]
 )
 def test_what_is_far_too_much_is_refused_at_once_and_briefly(fields: dict, words: str):
     began = time.process_time()
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(RequestError) as caught:
         GenerationRequest.model_validate({"image": "a.png", **fields})
-    sentence = explain(caught.value)
+    sentence = str(caught.value)
     assert time.process_time() - began < 1
     assert words in sentence
     assert len(sentence) < 300
@@ -158,9 +157,9 @@ def test_true_is_no_number_and_a_format_is_the_paths():
         {"output": {"crf": False}},
         {"image": {"file": "a", "rotate": True}},
     ):
-        with pytest.raises(ValidationError, match="is neither true nor false"):
+        with pytest.raises(RequestError, match="is neither true nor false"):
             GenerationRequest.model_validate({"image": "a.png", **fields})
-    with pytest.raises(ValidationError, match=r"x\.gif' and output\.format 'mp4' are two formats"):
+    with pytest.raises(RequestError, match=r"x\.gif' and output\.format 'mp4' are two formats"):
         OutputSettings.model_validate({"path": "x.gif", "format": "mp4"})
     assert OutputSettings(path="x.zip", format="png").format == "png"
 

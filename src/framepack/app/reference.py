@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from framepack.spec.fields import RequestField, fields_of
+from framepack.spec.machine import MachineOptions
 from framepack.spec.model import Model
 from framepack.spec.parts import EndFrame, Keyframe, Lora, TimedPrompt
 from framepack.spec.picture import Picture
@@ -13,6 +14,12 @@ HEAD = """# A request's fields
 The same in Python, over HTTP, in a batch's tables and as options of `framepack generate`, `plan` and `presets save`. A
 dot leads into a part: `output.crf` is a column of a table, and `{"output": {"crf": 20}}` over HTTP. Made by
 `make reference`; `tests/app/test_one_field.py` says when it is not current.
+"""
+MACHINE = """
+## The machine
+
+Arguments of `framepack.load`, and options of `framepack generate`, `plan`, `batch` and `serve`; they change nothing of
+the video.
 """
 PARTS: dict[str, type[Model]] = {
     "A picture": Picture,
@@ -36,9 +43,9 @@ KINDS: dict[type, str] = {
 
 
 def reference(model: type[Model]) -> str:
-    """The whole page: the request, then its parts, which on a command line are written in one text."""
+    """The whole page: the request, then its parts, written in one text on a command line; the machine."""
     parts = (f"\n## {title}\n\n{table(part, options=False)}" for title, part in PARTS.items())
-    return f"{HEAD}\n{table(model)}{''.join(parts)}"
+    return f"{HEAD}\n{table(model)}{''.join(parts)}{MACHINE}\n{table(MachineOptions)}"
 
 
 def table(model: type[Model], *, options: bool = True) -> str:

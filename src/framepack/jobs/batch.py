@@ -15,10 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from framepack.files.text import TwiceSaid, json_of
-from framepack.spec.model import explain
 from framepack.spec.picture import typed
 from framepack.spec.request import GenerationRequest
 from framepack.spec.rules import shortened
@@ -266,8 +263,6 @@ def make_requests(
             try:
                 total += size_of(whole := resolve(data))
                 requests.append(make(whole))
-            except ValidationError as error:
-                raise BatchMistake(f"{row}: {explain(error)}") from error
             except ValueError as error:
                 raise BatchMistake(f"{row}: {error}") from error
             check_room(total)

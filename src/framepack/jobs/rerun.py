@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from framepack.jobs.batch import has_title
 from framepack.jobs.job import Job
 from framepack.jobs.store import JobStore
@@ -66,7 +64,7 @@ def todays(request_json: str) -> str:
     """A request as today's version writes it: one from before a setting was there has that at its default."""
     try:
         return GenerationRequest.stored(json.loads(request_json)).model_dump_json()
-    except (ValidationError, TypeError):
+    except (ValueError, TypeError):
         return request_json
 
 

@@ -9,11 +9,8 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
 from framepack.jobs.stream import AsyncStream, Command, Ended, Ending
 from framepack.spec.events import Cancelled, Event, Failed, Finished, SectionDone
-from framepack.spec.model import explain
 from framepack.spec.request import GenerationRequest
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -84,7 +81,7 @@ def failure(error: Exception, stream: AsyncStream, outputs: Path) -> Ended:
     story = "".join(traceback.format_exception(error))
     if disk_is_full(error):
         return Ended(how="disk full", message=f"the disk of {outputs} is full", traceback=story)
-    message = explain(error) if isinstance(error, ValidationError) else str(error).strip() or type(error).__name__
+    message = str(error).strip() or type(error).__name__
     stream.emit(Failed(message=message, traceback=story))
     return Ended(how="failed", message=message, traceback=story, spent="CUDA error" in message)
 

@@ -1,6 +1,6 @@
 """Where weights are. Knows `nn.Module` and bytes; names no model."""
 
-from framepack.memory.budget import Budget, parse_bytes
+from framepack.memory.budget import Budget
 from framepack.memory.dynamic_swap import DynamicSwapInstaller
 from framepack.memory.fallbacks import FallbackLevel, MemoryExhaustedError
 from framepack.memory.manager import MemoryManager
@@ -18,6 +18,5 @@ __all__ = [
     "MemoryManager",
     "MemoryReport",
     "map_weights",
-    "parse_bytes",
     "probe",
 ]

@@ -3,7 +3,6 @@
 Boundary: asks the system and does the sums; moves nothing.
 """
 
-import re
 import sys
 from dataclasses import dataclass
 from typing import Self
@@ -11,23 +10,13 @@ from typing import Self
 import torch
 
 from framepack.memory.probe import available_ram, device_memory, resident_ram, spare_ram, total_ram
+from framepack.spec.machine import parse_bytes
 
 GB = 1_000_000_000
 HIGH_VRAM = 60 * GB
 """Free bytes above which every module stays on the device (the public application's threshold)."""
 Size = str | int | None
 """Bytes, or a text such as 6GB; None for what suits the machine."""
-SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
-
-
-def parse_bytes(text: str) -> int:
-    """`6GB`, `6 GiB`, `512mb`, `6000000000` as bytes; ValueError for anything else."""
-    match = SIZE.fullmatch(text)
-    if not match:
-        raise ValueError(f"a size must look like 6GB, 512MB or 6GiB, got {text!r}")
-    number, prefix, binary = match.groups()
-    power = " kmgt".index(prefix.lower() or " ")
-    return int(float(number) * (1024 if binary else 1000) ** power)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,11 @@ from framepack.memory.weight_blocks import Split, split
 from framepack.models.attention_estimate import attention_like
 from framepack.pipeline.calibrate import calibrate
 from framepack.pipeline.job_costs import JobCosts, job_of
-from framepack.pipeline.memory_plan import MemoryPlan, Tiling, choose
+from framepack.pipeline.memory_plan import MemoryPlan, choose
 from framepack.pipeline.stages import Modes, Stage, stages_of
 from framepack.pipeline.walk import Walk
 from framepack.spec.events import Planned
+from framepack.spec.machine import Tiling
 from framepack.spec.plan import SectionPlan
 from framepack.spec.request import GenerationRequest
 from framepack.weights.meta import MetaModels

@@ -26,7 +26,7 @@ from framepack.pipeline.device import choose_device
 from framepack.pipeline.engine import Engine, Given, Made, SectionResult, nothing_given, whole
 from framepack.pipeline.estimate import Estimator
 from framepack.pipeline.in_files import check_lora_room, stay_in_files
-from framepack.pipeline.memory_plan import MemoryPlan, Tiling, check_tiling
+from framepack.pipeline.memory_plan import MemoryPlan, check_tiling
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.record import recorded
 from framepack.pipeline.runner import Runner
@@ -35,6 +35,7 @@ from framepack.pipeline.stages import stages_of
 from framepack.pipeline.usable import check_conditioning
 from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
+from framepack.spec.machine import Tiling
 from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, Lora
 from framepack.spec.unheeded import unheeded
@@ -93,12 +94,7 @@ class FramePack:
     ) -> Self:
         """Find `model`, a key of VARIANTS, and prepare to load its components when they are first needed.
 
-        device: auto, cpu, cuda, cuda:1 or mps. dtype: auto, float32, bfloat16 or float16. models_dir: a folder of
-        `organisation/repository` folders that is looked at before the Hugging Face cache. revision: of the model's own
-        repository. offline: never ask the hub. attention: auto, sdpa, sdpa-chunked, flash-attn, sage or xformers.
-        vram_limit, ram_limit: most this process may hold on the device and in RAM, bytes or a text such as 6GB.
-        preserve: device memory that weights leave free. vae_tiling: whether the VAE may work in tiles, which leave
-        faint seams: never, allow or always.
+        The others are the fields of MachineOptions (docs/reference.md). Sizes are bytes or texts such as 6GB.
         Raises ValueError, in a sentence, for files that are missing and for what this machine cannot do.
         """
         where, folder = choose_device(device), None if models_dir is None else Path(models_dir)

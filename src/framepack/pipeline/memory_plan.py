@@ -6,7 +6,7 @@ Boundary: arithmetic on what stages cost; moves nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from framepack.memory import FallbackLevel
 from framepack.memory.estimate import Cost
@@ -14,9 +14,8 @@ from framepack.memory.placement import Resident, Streamed, place
 from framepack.memory.weight_blocks import Split
 from framepack.pipeline.stages import Modes
 from framepack.spec.events import Part, VaeMode
+from framepack.spec.machine import Tiling
 
-Tiling = Literal["never", "allow", "always"]
-TILING: tuple[Tiling, ...] = ("never", "allow", "always")
 CHUNK_SIZES = (4096, 1024)
 """Tokens at a time where activations are short of room."""
 LIBRARIES = 250_000_000
@@ -62,9 +61,9 @@ def with_libraries(activations: int, device: str) -> int:
 
 
 def check_tiling(tiling: str) -> None:
-    """Raise ValueError for what is not one of TILING."""
-    if tiling not in TILING:
-        raise ValueError(f"vae-tiling must be one of {', '.join(TILING)}, got {tiling!r}")
+    """Raise ValueError for what is no Tiling."""
+    if tiling not in get_args(Tiling):
+        raise ValueError(f"vae-tiling must be one of {', '.join(get_args(Tiling))}, got {tiling!r}")
 
 
 def choose(first: MemoryPlan, weight_blocks: Split, vae: int, free: int) -> MemoryPlan:

@@ -4,10 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from pydantic import ValidationError
-
 from framepack.pipeline.like import merge
-from framepack.spec.model import explain
 from framepack.spec.parts import OF_ONE_FILE, OF_ONE_VIDEO
 from framepack.spec.request import GenerationRequest
 
@@ -31,10 +28,7 @@ def stored_whole(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(settings: Mapping[str, Any], make: Callable[[dict[str, Any]], GenerationRequest]) -> dict[str, Any]:
-    try:
-        request = make({**settings, "image": "-"})
-    except ValidationError as error:
-        raise ValueError(explain(error)) from error
+    request = make({**settings, "image": "-"})
     for lora in request.loras:
         if not is_bare(str(lora.file)):
             raise ValueError(f"a preset names a LoRA by its file's name alone, got {str(lora.file)[:60]!r}")

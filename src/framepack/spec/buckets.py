@@ -9,43 +9,39 @@ BUCKETS_640: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 """(height, width) of the 14 buckets the 13 B models were trained at: about 640 x 640 pixels, from 0.43 to 2.31 wide."""
 
-MULTIPLE = 16
-"""Height and width are multiples of this: 8x in the VAE, then patches of 2x2 latents."""
 SMALLEST_BASE, LARGEST_BASE = 64, 2048
+Shapes = tuple[tuple[int, int], ...]
 
 
-def buckets(base: int) -> tuple[tuple[int, int], ...]:
-    """All (height, width) of `base`, widest first: the table of 640 scaled and rounded to multiples of 16.
+def buckets(base: int, table: Shapes = BUCKETS_640, multiple: int = 16) -> Shapes:
+    """All (height, width) of `base`, widest first: a table of base 640 scaled and rounded to multiples of `multiple`.
 
-    Raises ValueError unless `base` is a multiple of 16 in 64..2048.
+    Raises ValueError unless `base` is one of them in 64..2048.
     """
-    if base % MULTIPLE or not SMALLEST_BASE <= base <= LARGEST_BASE:
+    if base % multiple or not SMALLEST_BASE <= base <= LARGEST_BASE:
+        near = nearest_multiple(min(max(base, SMALLEST_BASE), LARGEST_BASE), multiple)
         raise ValueError(
-            f"resolution must be a multiple of {MULTIPLE} in {SMALLEST_BASE}..{LARGEST_BASE}, got {base}: "
-            f"try {nearest_multiple(min(max(base, SMALLEST_BASE), LARGEST_BASE))}"
+            f"resolution must be a multiple of {multiple} in {SMALLEST_BASE}..{LARGEST_BASE}, got {base}: try {near}"
         )
-    scaled = ((_scale(height, base), _scale(width, base)) for height, width in BUCKETS_640)
-    return tuple(dict.fromkeys(scaled))  # small bases round neighbours to the same size
+    scaled = (tuple(nearest_multiple(round(side * base / 640), multiple) for side in size) for size in table)
+    return tuple((height, width) for height, width in dict.fromkeys(scaled))  # small bases round neighbours alike
 
 
-def find_bucket(width: int, height: int, base: int = 640) -> tuple[int, int]:
+def find_bucket(
+    width: int, height: int, base: int = 640, table: Shapes = BUCKETS_640, multiple: int = 16
+) -> tuple[int, int]:
     """The (width, height) to make a picture of `width` x `height` at: the nearest shape, the later one on a tie.
 
     Note the order: arguments and result are (width, height), the table is (height, width). A square gives 608 x 640.
     """
     if width < 1 or height < 1:
         raise ValueError(f"width and height must be at least 1, got {width}x{height}")
-    candidates = buckets(base)
     bucket_height, bucket_width = min(
-        reversed(candidates), key=lambda bucket: abs(height * bucket[1] - width * bucket[0])
+        reversed(buckets(base, table, multiple)), key=lambda bucket: abs(height * bucket[1] - width * bucket[0])
     )
     return bucket_width, bucket_height
 
 
-def nearest_multiple(size: int) -> int:
-    """`size` rounded to the nearest multiple of 16, at least 16."""
-    return max(MULTIPLE, (size + MULTIPLE // 2) // MULTIPLE * MULTIPLE)
-
-
-def _scale(size: int, base: int) -> int:
-    return nearest_multiple(round(size * base / 640))
+def nearest_multiple(size: int, multiple: int = 16) -> int:
+    """`size` rounded to the nearest multiple, at least one."""
+    return max(multiple, (size + multiple // 2) // multiple * multiple)

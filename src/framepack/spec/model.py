@@ -1,5 +1,6 @@
 """What every part of a request is made of: frozen models without unknown fields, and their errors as sentences."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -19,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from framepack.files.names import located
 from framepack.files.text import told
-from framepack.spec.rules import SHOWN, bounds, path_length, require_length, shortened
+from framepack.spec.rules import SHOWN, Bounds, bounds, path_length, require_length, shortened
 
 UNKNOWN_MOST = 10
 """Unknown settings an object may have to be told by name."""
@@ -29,7 +30,30 @@ OUTSIDE = ("greater_than_equal", "less_than_equal", "multiple_of", "finite_numbe
 """Pydantic's names for a number that is not within a field's bounds."""
 
 
-class Model(BaseModel):
+class RequestError(ValueError):
+    """What is wrong with settings, in one sentence. `field`: which, dots inside; empty where several do not agree."""
+
+    def __init__(self, sentence: str, field: str = "") -> None:
+        super().__init__(sentence)
+        self.field = field
+
+    @classmethod
+    def of(cls, error: ValidationError) -> Self:
+        """The first finding."""
+        return cls(told(_first(error)), ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"]))
+
+
+class _OneSentence(type(BaseModel)):
+    """Makes a model's constructor raise RequestError. Not `__init__`: pydantic would call it for each part as well."""
+
+    def __call__(cls, *values: Any, **fields: Any) -> Any:
+        try:
+            return super().__call__(*values, **fields)
+        except ValidationError as error:
+            raise RequestError.of(error) from None
+
+
+class Model(BaseModel, metaclass=_OneSentence):
     """Frozen, no unknown fields, so that a misspelt option is an error and never ignored.
 
     A field's docstring is its help everywhere; controls on a page show its first paragraph.
@@ -43,13 +67,22 @@ class Model(BaseModel):
         """Pydantic tells the one bound that a value passes; ours tells the range, and the way out."""
         name = info.field_name or ""
         require_length(cls.model_fields[name], name, value)
+        limits = cls.limits(name, info.data)
         try:
-            return check(value)
+            found = check(value)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             if first["type"] not in OUTSIDE:
                 raise
-            raise ValueError(bounds(cls.model_fields[name]).refuse(name, first["input"])) from None
+            raise ValueError(limits.refuse(name, first["input"])) from None
+        if limits.multiple and found is not None and found % limits.multiple:
+            raise ValueError(limits.refuse(name, found))
+        return found
+
+    @classmethod
+    def limits(cls, name: str, before: Mapping[str, Any]) -> Bounds:
+        """The bounds of a field, by the fields that stand before it."""
+        return bounds(cls.model_fields[name])
 
     @model_validator(mode="before")
     @classmethod
@@ -69,6 +102,22 @@ class Model(BaseModel):
         known = ", ".join(cls.model_fields) if len(cls.model_fields) <= FEW else ""
         way = f": did you mean {near[0]}?" if near else f": there are {known}" if known else ""
         raise PydanticCustomError("unknown_setting", "{way}", {"name": str(unknown[0]), "way": way})
+
+    @classmethod
+    def model_validate(cls, obj: Any, **how: Any) -> Self:
+        """As pydantic's, with RequestError for what is wrong."""
+        try:
+            return super().model_validate(obj, **how)
+        except ValidationError as error:
+            raise RequestError.of(error) from None
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **how: Any) -> Self:
+        """As pydantic's, with RequestError for what is wrong."""
+        try:
+            return super().model_validate_json(json_data, **how)
+        except ValidationError as error:
+            raise RequestError.of(error) from None
 
     def without_folders(self) -> Self:
         """The same with bare file names, here and in all parts: what may go into a file that others get."""
@@ -93,11 +142,6 @@ File = Annotated[Path, BeforeValidator(_located), AfterValidator(path_length)]
 """A path; a leading ~ is the home folder, file:///PATH the file there, and any other address a mistake."""
 
 
-def explain(error: ValidationError) -> str:
-    """The first finding of a ValidationError as one sentence."""
-    return told(_first(error))
-
-
 def _first(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
@@ -112,7 +156,7 @@ def _first(error: ValidationError) -> str:
     got = f"got {shortened(first['input'])}"
     if plain := next((said for part, said in PLAIN if first["type"].startswith(part)), ""):
         return f"{where} must be {plain}, {got}"
-    return f"{where}: {message[0].lower()}{message[1:]}, {got}"
+    return f"{where}: {message[0].lower()}{message[1:]}, {got}".removeprefix(": ")
 
 
 PLAIN = (

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from framepack.spec.buckets import MULTIPLE
 from framepack.spec.model import File, Model
 from framepack.spec.picture import PictureFile
 from framepack.spec.rules import as_text
@@ -30,7 +29,7 @@ OF_ONE_FILE = ("path", "overwrite")
 
 Strength = Annotated[float, Field(ge=0, le=1)]
 Second = Annotated[float, Field(ge=0, le=36000)]
-Side = Annotated[int | None, Field(ge=32, le=4096, multiple_of=MULTIPLE)]
+Side = Annotated[int | None, Field(ge=32, le=4096)]
 Text = Annotated[str, Field(max_length=TEXT_MOST), BeforeValidator(as_text)]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from framepack.spec.buckets import LARGEST_BASE, MULTIPLE, SMALLEST_BASE, find_bucket
+from framepack.spec.buckets import LARGEST_BASE, SMALLEST_BASE, find_bucket
 from framepack.spec.fields import option
 from framepack.spec.geometry import HUNYUAN, Geometry
 from framepack.spec.model import Model
@@ -32,9 +32,12 @@ from framepack.spec.parts import (
 )
 from framepack.spec.picture import Picture, PictureFile
 from framepack.spec.rates import resampled_count
-from framepack.spec.rules import one_of
+from framepack.spec.rules import Bounds, one_of
 from framepack.spec.stored import LATEST, SCHEMA, upgraded
 from framepack.spec.variants import DEFAULT, VARIANTS, Length, model_for
+
+SIZES = ("width", "height", "resolution")
+"""Fields in pixels."""
 
 
 class GenerationRequest(Model):
@@ -87,10 +90,10 @@ class GenerationRequest(Model):
     window: Annotated[int, Field(ge=1, le=33)] = 9
     """Latents a section. The published models were trained with 9."""
     width: Side = None
-    """Pixels, a multiple of 16, together with the height."""
+    """Pixels, a multiple of 16 with the models of today, together with the height."""
     height: Side = None
-    """Pixels, a multiple of 16, together with the width."""
-    resolution: Annotated[int | None, Field(ge=SMALLEST_BASE, le=LARGEST_BASE, multiple_of=MULTIPLE)] = None
+    """Pixels, a multiple of 16 with the models of today, together with the width."""
+    resolution: Annotated[int | None, Field(ge=SMALLEST_BASE, le=LARGEST_BASE)] = None
     """As a square's side: the video gets its area, in the picture's own shape.
 
     Where nobody says a size: 160 for mini, else 640.
@@ -207,8 +210,18 @@ class GenerationRequest(Model):
 
     def size_for(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the video of a picture of that size, where the request names none: its shape's bucket."""
-        width, height = find_bucket(width, height, self.resolution or VARIANTS[self.model].bucket_base)
+        variant = VARIANTS[self.model]
+        base = self.resolution or variant.bucket_base
+        width, height = find_bucket(width, height, base, variant.buckets, variant.geometry.multiple)
         return height, width
+
+    @classmethod
+    def limits(cls, name: str, before: Mapping[str, Any]) -> Bounds:
+        """Sizes are multiples of what the model's geometry says."""
+        limits = super().limits(name, before)
+        if name not in SIZES or "model" not in before:
+            return limits
+        return limits._replace(multiple=VARIANTS[before["model"]].geometry.multiple)
 
     @model_validator(mode="before")
     @classmethod

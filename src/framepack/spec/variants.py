@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from framepack.spec.buckets import BUCKETS_640
 from framepack.spec.geometry import HUNYUAN, Geometry
 
 Planner = Literal["inverted", "forward"]
@@ -39,6 +40,8 @@ class Variant:
     geometry: Geometry = HUNYUAN
     bucket_base: int = 640
     """Side of the square whose area the picture gets where no size is asked for."""
+    buckets: tuple[tuple[int, int], ...] = BUCKETS_640
+    """(height, width) of base 640, widest first: the shapes of video there are."""
     seconds: float = 5.0
     """Length of a video where nobody says one."""
     steps: int = 25

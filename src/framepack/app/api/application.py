@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from framepack import __version__
@@ -30,7 +29,7 @@ from framepack.jobs.batch import BatchMistake
 from framepack.jobs.job import UnknownJob, WrongState
 from framepack.jobs.run import disk_is_full
 from framepack.pipeline.presets import PresetExists, UnknownPreset
-from framepack.spec.model import Model, explain
+from framepack.spec.model import Model, RequestError
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
@@ -41,6 +40,7 @@ STATUS: dict[type[Exception], int] = {
     PresetExists: 409,
     TooLarge: 413,
     BatchMistake: 422,
+    RequestError: 422,
     TooMany: 503,
     NoRoom: 507,
 }
@@ -123,10 +123,6 @@ def answer_errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
         message = first["msg"].removeprefix("Value error, ")
         return JSONResponse({"error": told(f"{where}: {message}" if where else message)}, 422)
-
-    @app.exception_handler(ValidationError)
-    async def invalid(_: Request, error: ValidationError) -> JSONResponse:
-        return JSONResponse({"error": explain(error)}, 422)
 
     @app.exception_handler(ValueError)
     async def mistaken(_: Request, error: ValueError) -> JSONResponse:

@@ -56,7 +56,7 @@ def object_in(parameter: str, text: str) -> dict[str, Any]:
 
 
 def picture_of(name: str, edits: dict[str, Any], folders: Folders) -> Picture:
-    """The upload or output called `name` with these edits; 404 where there is none, ValidationError for wrong edits."""
+    """The upload or output called `name` with these edits; 404 where there is none, RequestError for wrong edits."""
     if "file" in edits:
         raise ValueError("the address names the file: leave it out of the edits")
     return Picture.model_validate({**edits, "file": found(name, folders.uploads, folders.outputs)})

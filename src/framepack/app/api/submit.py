@@ -28,7 +28,7 @@ PART = "part:"
 
 
 async def request_of(request: Request, folders: Folders, presets: Presets) -> GenerationRequest:
-    """The request in a body of either kind; ValueError, ValidationError or TooLarge for what is none."""
+    """The request in a body of either kind; ValueError, RequestError or TooLarge for what is none."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
         return await run_in_threadpool(read, await text_of(request), folders, presets)
     form = await form_of(request, lambda name: Incoming(folders, name))

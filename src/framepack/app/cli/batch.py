@@ -11,22 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framepack.app.cli.jobs import Outputs, folders_of, line, open_store
-from framepack.app.cli.service import (
-    Attention,
-    Device,
-    Dtype,
-    InProcess,
-    ModelsDir,
-    Offline,
-    Preserve,
-    Preset,
-    RamLimit,
-    VaeTiling,
-    VramLimit,
-    checked_limits,
-    crew_of,
-    given,
-)
+from framepack.app.cli.machine import machine_of, typed, workers_of
+from framepack.app.cli.request import Preset, given, with_fields
+from framepack.spec.machine import ServiceOptions, parse_bytes
 
 if TYPE_CHECKING:
     from framepack.jobs.folders import Folders
@@ -37,13 +24,11 @@ if TYPE_CHECKING:
     from framepack.spec.picture import Picture
     from framepack.spec.request import GenerationRequest
 
-LIMITS = ("vram_limit", "ram_limit")
-OF_WORKERS = ("device", "models_dir", "dtype", "attention", "vae_tiling", "offline", "in_process", *LIMITS)
-"""Options of `batch` that mean nothing where another service does the work."""
 LOOK_AGAIN = 3.0
 """Seconds between looks whether the service that does a batch's work has ended."""
 
 
+@with_fields(machine=ServiceOptions)
 def batch(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(help="A folder of pictures, a .txt of prompts, a .jsonl or a .csv.")],
@@ -54,16 +39,8 @@ def batch(
     again: Annotated[bool, typer.Option("--again", help="Make everything anew, whatever is there already.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Only queue; a service does the work.")] = False,
     outputs: Outputs = None,
-    device: Device = None,
-    models_dir: ModelsDir = None,
-    dtype: Dtype = "auto",
-    vram_limit: VramLimit = None,
-    ram_limit: RamLimit = None,
-    preserve: Preserve = None,
-    attention: Attention = "auto",
-    vae_tiling: VaeTiling = "never",
-    offline: Offline = False,
-    in_process: InProcess = False,
+    *,
+    machine: dict[str, Any],
 ) -> None:
     """Make many videos, and a contact sheet of them.
 
@@ -71,30 +48,27 @@ def batch(
     is new in the batch, tries again what failed, and leaves what it has made.
     """
     from framepack.app.service.models_here import not_here
-    from framepack.app.settings import Settings
 
-    own = given(context, OF_WORKERS)
+    own = typed(name for name in machine if name != "preserve")
     if detach and own:
         raise ValueError(f"leave out {', '.join(own)} with --detach: the service that does the work has its own")
     wanted = wanted_of(source, setting or [], grid or [], preset, outputs)
-    models = models_dir or Settings.from_environment().models_dir
+    options = machine_of(machine, ServiceOptions)
+    models = options.models_dir
     missing = dict.fromkeys(filter(None, (not_here(request.model, models) for request in wanted.requests)))
     for note in missing if dry_run or detach else ():
         print(f"note: {note}", file=sys.stderr)
     if dry_run:
         tell(wanted, source, models)
-        if others := given(context, (*OF_WORKERS, "preserve", "again", "detach")):
+        if others := [*typed(machine), *given(context, ("again", "detach"))]:
             print(f"note: {', '.join(others)} would be heeded without --dry-run, which only checks and lists")
         return
-    limits = checked_limits(device, vram_limit=vram_limit, ram_limit=ram_limit)
-    machine = left_free(checked_limits(device, preserve=preserve).get("preserve"))
-    common = {"dtype": dtype, "offline": offline, "attention": attention, "vae_tiling": vae_tiling}
-    crew = crew_of(device, models_dir, in_process=in_process, limits=limits, **common)  # told before anything is queued
+    crew = workers_of(options.model_copy(update={"preserve": None}))  # it is the jobs' own
     folders = folders_of(outputs)
     if missing and not detach and not is_served(folders):  # a service that does the work may have it elsewhere
         raise ValueError(next(iter(missing)))
     store = open_store(folders)
-    name, jobs = put_in_queue(store, folders, wanted, source.stem, machine, again=again)
+    name, jobs = put_in_queue(store, folders, wanted, source.stem, left_free(options.preserve), again=again)
     if not detach:
         work_off(store, jobs, name, outputs, crew, own)
 
@@ -210,7 +184,6 @@ def left_free(size: str | None) -> "dict[str, Any]":
     if size is None:
         return {}
     from framepack.app.machine import preserving
-    from framepack.memory.budget import parse_bytes
 
     return preserving(parse_bytes(size) / 1e9, gpu=True)
 

@@ -1,7 +1,6 @@
 """`framepack generate`: runs one request in the terminal. Ctrl-C stops within a step and keeps what is finished."""
 
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,6 +9,7 @@ from framepack.app.cli.display import Display, clock
 from framepack.app.settings import Settings
 from framepack.pipeline.load import load
 from framepack.spec.events import Finished, SectionDone
+from framepack.spec.machine import MachineOptions
 from framepack.spec.plan import delivery
 from framepack.spec.request import GenerationRequest
 
@@ -17,16 +17,15 @@ INTERRUPTED = 130
 """Exit code of a process that Ctrl-C ended, by the shells' custom."""
 
 
-def run(request: GenerationRequest, work: Path | None, machine: dict[str, Any]) -> int:
-    """Make the video, showing progress; return the exit code. `machine`: keyword arguments of `load`."""
+def run(request: GenerationRequest, work: Path | None, machine: MachineOptions) -> int:
+    """Make the video, showing progress; return the exit code."""
     settings = Settings.from_environment()
     console = Console(stderr=True)
     so_far: SectionDone | None = None
     try:
         console.print(delivery(request), style="dim", highlight=False, soft_wrap=True)
         with Display(console, request) as display:
-            machine["models_dir"] = machine["models_dir"] or settings.models_dir
-            framepack = load(request.model, **machine)
+            framepack = load(request.model, **dict(machine))
             for event in framepack.generate(request, outputs=settings.outputs, work=work):
                 display.show(event)
                 if isinstance(event, SectionDone):

@@ -10,22 +10,13 @@ from framepack import __version__
 from framepack.app.cli.batch import batch
 from framepack.app.cli.files import extract, inspect
 from framepack.app.cli.jobs import jobs_app
+from framepack.app.cli.machine import machine_of
 from framepack.app.cli.presets import presets_app
-from framepack.app.cli.request import EDITS, NOT_PLANNED, PLAN, request_of, with_request
+from framepack.app.cli.request import EDITS, NOT_PLANNED, PLAN, Preset, given, request_of, with_fields
 from framepack.app.cli.run import run
-from framepack.app.cli.service import (
-    Attention,
-    Dtype,
-    Offline,
-    Preserve,
-    Preset,
-    RamLimit,
-    VramLimit,
-    checked_limits,
-    given,
-    serve,
-)
+from framepack.app.cli.service import serve
 from framepack.app.cli.train import evaluate, train_app
+from framepack.spec.machine import MachineOptions
 from framepack.spec.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -63,19 +54,11 @@ def version() -> None:
 
 @app.command("plan", help=PLAN, epilog=EDITS)
 @app.command(epilog=EDITS)
-@with_request(GenerationRequest)
+@with_fields(asked=GenerationRequest, machine=MachineOptions)
 def generate(
     context: typer.Context,
     asked: dict[str, Any],
-    dtype: Dtype = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    attention: Attention = "auto",
-    vram_limit: VramLimit = None,
-    ram_limit: RamLimit = None,
-    preserve: Preserve = None,
-    vae_tiling: Annotated[
-        str, typer.Option(help="VAE tiles, which leave faint seams: never, allow (where nothing else fits) or always.")
-    ] = "never",
+    machine: dict[str, Any],
     work: Annotated[
         Path | None, typer.Option(help="Keep the work in this folder; the same command goes on from there.")
     ] = None,
@@ -84,48 +67,38 @@ def generate(
         typer.Option(help="A FramePack video whose settings hold where no option, and no --preset, says otherwise."),
     ] = None,
     preset: Preset = None,
-    models_dir: ModelsDir = None,
-    revision: Revision = None,
-    offline: Offline = False,
 ) -> None:
     """Make a video from IMAGE."""
-    from framepack.spec.attention import require_attention
-
     planned = context.info_name == "plan"
     if "image" not in asked and like is None and not (planned and asked.get("width") and asked.get("height")):
         either = ", or --width and --height" if planned else ""
         raise typer.BadParameter(f"name the picture to start from{either}.")
-    limits = {"vram_limit": vram_limit, "ram_limit": ram_limit, "preserve": preserve}
-    if not (planned and vram_limit):  # a plan's limit describes a GPU where there is none
-        checked_limits([device], **limits)
-    require_attention(attention)
+    # a plan's limit describes a GPU where there is none
+    options = machine_of(machine, MachineOptions, pretended=planned and "vram_limit" in machine)
     request = request_of(asked, like, preset)
-    where = {"dtype": dtype, "device": device, "models_dir": models_dir, "revision": revision, "offline": offline}
-    machine = {**where, **limits, "attention": attention, "vae_tiling": vae_tiling}
     if planned:
-        from framepack.app.cli.plan import run as tell
+        from framepack.app.cli.plan import run as show_plan
 
-        raise typer.Exit(tell(request, machine, given(context, NOT_PLANNED)))
-    check_files(request, work, models_dir, revision)
+        raise typer.Exit(show_plan(request, options, given(context, NOT_PLANNED)))
+    check_files(request, work, options)
     try:
         from framepack.app.cli.generate import run
     except KeyboardInterrupt:
         print("framepack: stopped, nothing was made yet", file=sys.stderr)
         raise typer.Exit(130) from None
 
-    raise typer.Exit(run(request, work, machine))
+    raise typer.Exit(run(request, work, options))
 
 
-def check_files(request: GenerationRequest, work: Path | None, models_dir: Path | None, revision: str | None) -> None:
+def check_files(request: GenerationRequest, work: Path | None, options: MachineOptions) -> None:
     """ValueError for a file that is missing, wrong or in the way: told at once, as torch takes seconds to load."""
     from framepack.app.service.models_here import not_here
-    from framepack.app.settings import Settings
     from framepack.files.atomic import require_new
     from framepack.media.edit import edited
     from framepack.media.image import load_image
     from framepack.media.source import open_source
 
-    if missing := not_here(request.model, models_dir or Settings.from_environment().models_dir, revision):
+    if missing := not_here(request.model, options.models_dir, options.revision):
         raise ValueError(missing)
     for picture in request.pictures.values():
         edited(load_image(picture.file), picture)

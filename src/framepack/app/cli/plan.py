@@ -1,7 +1,6 @@
 """`framepack plan`: what `framepack generate` with the same options would do in the memory there is; loads nothing."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from rich import box
@@ -12,7 +11,6 @@ from rich.table import Table
 from framepack.app.cli.models import gigabytes
 from framepack.app.clock import clock
 from framepack.app.service.paths import there
-from framepack.app.settings import Settings
 from framepack.media.cuts import cuts
 from framepack.media.edit import edited
 from framepack.media.image import load_image
@@ -22,6 +20,7 @@ from framepack.pipeline.estimate import Estimator
 from framepack.pipeline.in_files import check_lora_room, stay_in_files
 from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Planned, PlannedStage
+from framepack.spec.machine import MachineOptions
 from framepack.spec.plan import delivery, plan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unheeded import unheeded
@@ -35,24 +34,19 @@ CARD = torch.device("meta")
 """Stands for the GPU that `--vram-limit` describes where there is none."""
 
 
-def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequence[str] = ()) -> int:
-    """Print the plan of `request`; `machine`: keyword arguments of `framepack.load`. ValueError where there is none.
+def run(request: GenerationRequest, machine: MachineOptions, without_say: Sequence[str] = ()) -> int:
+    """Print the plan of `request`. ValueError where there is none.
 
     without_say: options that were given and do not change a plan.
     """
-    device = choose_device(machine["device"])
-    pretended = device.type == "cpu" and bool(machine["vram_limit"])
-    limits = (machine[name] for name in ("vram_limit", "ram_limit", "preserve"))
-    budget = Budget.of(CARD if pretended else device, *limits)
-    source = ModelSource(
-        models_dir=machine["models_dir"] or Settings.from_environment().models_dir,
-        revision=machine["revision"],
-        offline=machine["offline"],
-    )
+    device = choose_device(machine.device)
+    pretended = device.type == "cpu" and bool(machine.vram_limit)
+    budget = Budget.of(CARD if pretended else device, machine.vram_limit, machine.ram_limit, machine.preserve)
+    source = ModelSource(models_dir=machine.models_dir, revision=machine.revision, offline=machine.offline)
     source.require_models_dir()
-    named = None if machine["dtype"] == "auto" else machine["dtype"]
+    named = None if machine.dtype == "auto" else machine.dtype
     precision = choose_precision("cuda" if pretended else device, named)
-    choose_attention(machine["attention"], None if pretended else device, precision.transformer)
+    choose_attention(machine.attention, None if pretended else device, precision.transformer)
     models = MetaModels.of(variant_of(request.model), source, precision)
     loras = [lora for lora in request.loras if lora.strength]
     for lora in loras:
@@ -69,7 +63,7 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
         sections,
         (height, width),
         budget,
-        tiling=machine["vae_tiling"],
+        tiling=machine.vae_tiling,
         mapped=stay_in_files(models.family, budget, estimator.sizes, changed=bool(loras)),
     )
     card = f"a GPU with {gigabytes(planned.capacity)}" if pretended else f"{device}, {gigabytes(planned.capacity)}"
@@ -86,7 +80,7 @@ def run(request: GenerationRequest, machine: dict[str, Any], without_say: Sequen
         *passed_over(variant_of(request.model), source),
         *narrow(precision),
         *told,
-        *left_to_sdpa(machine["attention"], sections),
+        *left_to_sdpa(machine.attention, sections),
         *unheeded(request),
         *unknown_in(request, source.models_dir),
         *cuts(request, sizes),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from framepack.app.cli.jobs import Outputs
-from framepack.app.cli.request import presets_of, with_request
+from framepack.app.cli.request import presets_of, with_fields
 from framepack.spec.parts import OF_ONE_FILE, OF_ONE_VIDEO
 from framepack.spec.request import GenerationRequest
 
@@ -41,7 +41,7 @@ def show(name: Name, outputs: Outputs = None) -> None:
 
 
 @presets_app.command("save")
-@with_request(GenerationRequest, (*OF_ONE_VIDEO, *(f"output.{name}" for name in OF_ONE_FILE)))
+@with_fields((*OF_ONE_VIDEO, *(f"output.{name}" for name in OF_ONE_FILE)), asked=GenerationRequest)
 def save(
     name: Name,
     asked: dict[str, Any],

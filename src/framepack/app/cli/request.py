@@ -1,6 +1,6 @@
 """From the options of a command line to a request: an option holds before a preset, a preset before a video's settings.
 
-The options are made of the request's fields: `generate`, `plan` and `presets save` have them from `with_request`.
+Options are made of fields: `with_fields` gives commands those of a request and of the machine.
 """
 
 import inspect
@@ -34,6 +34,10 @@ NOT_PLANNED = (
 PLAN = "Tell how `generate` with the same options would do it, and what it would take; nothing is loaded or downloaded."
 """The help of `plan`."""
 
+Preset = Annotated[
+    str | None, typer.Option(help="Name of a preset; its settings hold where nothing else says otherwise.")
+]
+
 
 def presets_of(outputs: Path | None = None) -> "Presets":
     """The presets of an outputs folder, or of the one the environment names."""
@@ -56,28 +60,32 @@ def request_of(asked: dict[str, Any], like: Path | None, preset: str | None) -> 
     return request_like(Path(like), **asked)
 
 
-def with_request(
-    model: type[Model], without: Collection[str] = ()
+def with_fields(
+    without: Collection[str] = (), **models: type[Model]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command that takes `asked` gets an option for each field of `model` in its place, for typer to see.
+    """A command gets options for the fields of models in place of the arguments named here, for typer to see.
 
-    `asked` is what someone gave of them, as a request has it. without: fields that get no option.
+    Such an argument is what someone gave of them, as the model has it. without: fields that get no option.
     """
-    fields = {field.name.replace(".", "_"): field for field in fields_of(model) if field.name not in without}
-    options = [parameter(name, field) for name, field in fields.items()]
+    groups = {
+        argument: {field.name.replace(".", "_"): field for field in fields_of(model) if field.name not in without}
+        for argument, model in models.items()
+    }
 
     def share(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command).parameters
+        shown = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+        for name, one in own.items():
+            if name in groups:
+                shown += [parameter(option, field) for option, field in groups[name].items()]
+            elif name != "context":
+                shown.append(one.replace(kind=one.KEYWORD_ONLY))
 
         @wraps(command)
         def run(context: typer.Context, **values: Any) -> None:
             mine = {name: value for name, value in {"context": context, **values}.items() if name in own}
-            command(asked=asked_of(context, fields), **mine)
+            command(**mine, **{argument: asked_of(context, fields) for argument, fields in groups.items()})
 
-        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        first = [one.replace(kind=one.KEYWORD_ONLY) for one in own.values() if one.name not in ("asked", "context")]
-        place = [name for name in own if name != "context"].index("asked")
-        shown = [context, *first[:place], *options, *first[place:]]
         run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in shown} | {"return": None}
         return run
@@ -118,3 +126,10 @@ def asked_of(context: typer.Context, fields: Mapping[str, RequestField]) -> dict
     if output.get("path"):  # its format holds before that of a preset
         output.setdefault("format", format_of(Path(output["path"])))
     return asked
+
+
+def given(context: typer.Context, names: tuple[str, ...]) -> list[str]:
+    """The options of these names that someone gave, as they are typed."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    typed = {one.name: max(one.opts, key=len) for one in context.command.params}
+    return [typed[name] for name, source in sources.items() if source and source.name != "DEFAULT"]

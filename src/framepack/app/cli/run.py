@@ -90,12 +90,6 @@ def with_homes(command: Any) -> Any:
 
 def sentence(error: Exception) -> str:
     """What to tell the user of an error."""
-    from pydantic import ValidationError
-
-    from framepack.spec.model import explain
-
-    if isinstance(error, ValidationError):
-        return explain(error)
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
         return f"{error.filename} is in the way: there must be a folder, so name another one"
     if isinstance(error, OSError) and error.filename:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from framepack.app.cli.service import given
+from framepack.app.cli.request import given
 
 ModelsDir = Annotated[
     Path | None,

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
-
 from framepack.app.service.paths import for_client
 from framepack.files.durable import move
 from framepack.files.errors import MediaError
@@ -29,6 +27,7 @@ from framepack.media.sandbox import (
 )
 from framepack.media.sheet import thumbnail
 from framepack.media.source import kind_of
+from framepack.spec.model import RequestError
 from framepack.spec.request import GenerationRequest
 
 T = TypeVar("T")
@@ -171,7 +170,7 @@ def settings_in(file: Path) -> dict[str, Any] | None:
     try:
         found = read_untrusted_metadata(file)
         request = GenerationRequest.stored(found["request"]) if found and "request" in found else None
-    except (MediaError, ValidationError):
+    except (MediaError, RequestError):
         return None
     return for_client(request.model_dump(mode="json")) if request else None
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import ValidationError
-
 from framepack.app.machine import gigabytes_of, preserving
 from framepack.app.service.batches import cancel_batch, newest_batches
 from framepack.app.service.job_service import Service
@@ -22,7 +20,6 @@ from framepack.media.image import encode_image
 from framepack.media.sandbox import decode_untrusted_video, still_of_untrusted_video
 from framepack.pipeline.preset_settings import OF_ONE_VIDEO, shared
 from framepack.pipeline.presets import Presets
-from framepack.spec.model import explain
 
 BATCHES = 3
 """Batches that are shown, the newest ones."""
@@ -284,7 +281,7 @@ class Desk:
 
 def trouble(error: Exception) -> Notice:
     """What to tell of an error: a mistake in a sentence, anything else with its story one click away."""
-    text = explain(error) if isinstance(error, ValidationError) else str(error).strip() or type(error).__name__
+    text = str(error).strip() or type(error).__name__
     if isinstance(error, ValueError):
         notice = {"tone": "wrong", "text": views.sentence(text)}
         return notice | {"field": error.field} if isinstance(error, form.FieldError) else notice

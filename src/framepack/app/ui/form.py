@@ -9,14 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from framepack.app.service.paths import find_file, find_lora, from_client
 from framepack.app.ui.controls import CONTROLS, Control, Values
 from framepack.app.ui.kinds import Choice, Number, Rows, Slide, Whole
 from framepack.jobs.folders import Folders
 from framepack.media.cuts import sizes_of_pngs
-from framepack.spec.model import explain
+from framepack.spec.model import RequestError
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
@@ -71,10 +69,7 @@ def request_of(values: Values, folders: Folders, own: Sequence[Path] = ()) -> Ge
         raise FieldError("image", NO_PICTURE)
     for field, text in findings(values).items():
         raise FieldError(field, text)
-    try:
-        return GenerationRequest.model_validate(from_client(json_of(values), folders, own))
-    except ValidationError as error:
-        raise ValueError(explain(error)) from error
+    return GenerationRequest.model_validate(from_client(json_of(values), folders, own))
 
 
 def findings(values: Values) -> dict[str, str]:
@@ -83,10 +78,9 @@ def findings(values: Values) -> dict[str, str]:
         return wrong
     try:
         draft(values)
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        fields = [c.field for c in CONTROLS if where == c.field or where.startswith(f"{c.field}.")]
-        return {fields[0] if fields else "": explain(error)}
+    except RequestError as error:
+        fields = [c.field for c in CONTROLS if error.field == c.field or error.field.startswith(f"{c.field}.")]
+        return {fields[0] if fields else "": str(error)}
     return {}
 
 
@@ -164,8 +158,8 @@ def restored(
     pictures = request.get("image")
     try:
         whole = GenerationRequest.stored(dict(request) | {"image": pictures or "-"})
-    except ValidationError as error:
-        raise ValueError(f"These settings do not fit this FramePack: {explain(error)}") from error
+    except RequestError as error:
+        raise ValueError(f"These settings do not fit this FramePack: {error}") from error
     values = values_of(whole.model_dump(mode="json") | {"image": pictures})
     if whole.length == VARIANTS[whole.model].length:
         values["length"] = ""  # the model's own way, which follows when another is chosen

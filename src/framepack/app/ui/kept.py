@@ -4,8 +4,6 @@ import json
 from contextlib import suppress
 from typing import Any, NamedTuple, assert_never
 
-from pydantic import ValidationError
-
 from framepack.app.ui.controls import CONTROLS
 from framepack.app.ui.form import defaults, here, lora_here
 from framepack.app.ui.kinds import Choice, Column, Number, Picture, Rows, Slide, Switch, Text, Whole, Widget
@@ -89,7 +87,7 @@ def is_picture(value: Any) -> bool:
     """An upload's id, or its file's with edits that can be made."""
     if not isinstance(value, dict):
         return isinstance(value, str)
-    with suppress(ValidationError):
+    with suppress(ValueError):
         spec.Picture.model_validate(value)
         return isinstance(value["file"], str)
     return False
