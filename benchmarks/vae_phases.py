@@ -1,11 +1,11 @@
-"""Does a decoder that is asked which of a latent's pixels it makes become a better one? Trained twice, asked and not.
+"""Does the phase loss (which sub-pixel of a latent is this?) make a better decoder? Trained twice, with and without.
 
 Both trainings begin with the same linear fit, see the same batches and leave the encoder as it is, unless it is given a
 rate. What is measured is the PSNR of photos (from the scikit-image and scikit-learn packages) and of held-out
 procedural pictures that were encoded and decoded. `told apart`: the share of a latent's pixels and frames, over all
 levels and the last batch, whose phase can be read off the decoder's states.
 
-    python benchmarks/vae_phases.py [--steps 1500] [--size 128] [--only asked] [--encoder-rate 1.5e-4] [--every 250]
+    python benchmarks/vae_phases.py [--steps 1500] [--size 128] [--only with] [--encoder-rate 1.5e-4] [--every 250]
 """
 
 import argparse
@@ -19,11 +19,11 @@ import torch
 from framepack.training.allocator import keep_freed_memory
 from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.data.pool import draw_images
-from framepack.training.evaluate.cases import Scene, photo_files, photo_scenes, procedural_scenes
+from framepack.training.evaluate.scenes import Scene, photo_files, photo_scenes, procedural_scenes
 from framepack.training.vae.recipe import VaeRecipe
-from framepack.training.vae.train import Pupil, fit_vae, optimizer_of, train_vae
+from framepack.training.vae.train import VaeTrainer, fit_vae
 
-WEIGHTS = {"not asked": 0.0, "asked": 0.02}
+WEIGHTS = {"without": 0.0, "with": 0.02}
 PICTURES = 1000
 """drawn once for both trainings"""
 
@@ -52,17 +52,17 @@ def main() -> None:
         vae = deepcopy(fitted)
         rates = {"encoder_rate": options.encoder_rate, "decoder_rate": 3e-4}
         recipe = VaeRecipe(steps=options.steps, decay=0.6, phases=weight, **rates)
-        pupil = Pupil(vae, 1)
-        optimizer = optimizer_of(pupil, recipe)
-        for step, _, told in train_vae(pupil, BlockEncoder(vae), optimizer, pool, recipe, 1):
-            if options.every and not step % options.every and step < options.steps:
-                row(f"{name}, {step}", vae, scenes, told)
-        pupil.load_state_dict(pupil.state_dict() | optimizer.averaged())
-        row(name, vae, scenes, told)
+        trainer = VaeTrainer(vae, pool, recipe, 1)
+        for number in range(options.steps):
+            _, accuracy = trainer.step(number)
+            if options.every and not (number + 1) % options.every and number + 1 < options.steps:
+                row(f"{name}, {number + 1}", vae, scenes, accuracy)
+        trainer.module.load_state_dict(trainer.module.state_dict() | trainer.optimizer.averaged())
+        row(name, vae, scenes, accuracy)
 
 
 @torch.no_grad()
-def row(name: str, vae: Any, scenes: dict[str, list[Scene]], told: float) -> None:
+def row(name: str, vae: Any, scenes: dict[str, list[Scene]], accuracy: float) -> None:
     """What a VAE leaves of each kind of picture."""
     encoder = BlockEncoder(vae)
     means = []
@@ -74,7 +74,7 @@ def row(name: str, vae: Any, scenes: dict[str, list[Scene]], told: float) -> Non
             errors.append(-10 * math.log10(float((made - picture).square().mean()) / 4))
         means.append(sum(errors) / len(errors))
     shown = "  ".join(f"{kind} {value:.2f} dB" for kind, value in zip(scenes, means, strict=True))
-    print(f"{name:10}  {shown}  told apart {told:.0%}", flush=True)
+    print(f"{name:10}  {shown}  told apart {accuracy:.0%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,14 +17,14 @@ both, second, neither = (nn.Parameter(torch.zeros(2)) for _ in range(3))
 both.grad = torch.tensor([1.0, 2.0]) * (1 + 2 * together.rank)
 if together.rank:
     second.grad = torch.tensor([4.0, 4.0])
-means = together.average([both, second, neither], torch.tensor(together.rank + 0.5))
+means = together.average_gradients([both, second, neither], torch.tensor(together.rank + 0.5))
 found = {
     "both": both.grad.tolist(),
     "second": None if second.grad is None else second.grad.tolist(),
     "neither": neither.grad,
     "means": means,
-    "agreed": together.agree(together.rank == 0),
-    "share": together.share(7),
+    "agreed": together.broadcast(together.rank == 0),
+    "share": together.local_batch(7),
     "drawn": int(together.random(1, 2).integers(2**30)),
     "device": str(together.device("cuda")),
 }

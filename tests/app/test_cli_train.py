@@ -12,8 +12,8 @@ from PIL import Image
 from framepack.app.cli import main as cli
 from framepack.media.read import probe
 from framepack.media.video import VideoWriter
-from framepack.training.data.sample_recipe import Sampled
-from framepack.training.evaluate.rows import Coded
+from framepack.training.data.sample_recipe import SampleMetrics
+from framepack.training.evaluate.results import CodecResult
 from framepack.training.vae.train import VaeProgress
 
 
@@ -81,7 +81,7 @@ def test_eval_tells_a_folder_it_cannot_write_to_before_the_work(monkeypatch, tmp
 
 def test_an_eval_that_is_ended_keeps_what_it_measured(tiny_models_dir, monkeypatch, tmp_path, capsys):
     def stop(*_, into, **__):
-        into.codec.append(Coded(kind="photos", scene="x", image_psnr=20.0, clip_psnr=21.0, sharpness=0.5))
+        into.codec.append(CodecResult(kind="photos", scene="x", image_psnr=20.0, clip_psnr=21.0, sharpness=0.5))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("framepack.app.cli.evaluate.evaluate", stop)
@@ -110,9 +110,9 @@ def test_options_may_stand_before_the_recipe(monkeypatch, tmp_path, capsys):
 def test_train_with_a_recipe_stops_in_time_and_leaves_a_model(monkeypatch, tmp_path, capsys):
     seen = {}
 
-    def train(recipe, folder, *, device, seconds, workers, compiled, start, on_vae, on_progress, on_sample):
-        on_vae(VaeProgress(step=20, psnr=24.5, phases=0.5, seconds=1.0))
-        on_sample(Sampled(step=20, samples=160, followed=0.75, psnr=21.5, gain=3.25, seconds=1.0))
+    def train(recipe, folder, *, device, seconds, workers, compiled, start, on_progress):
+        on_progress(VaeProgress(step=20, psnr=24.5, phases=0.5, seconds=1.0))
+        on_progress(SampleMetrics(step=20, samples=160, followed=0.75, psnr=21.5, gain=3.25, seconds=1.0))
         seen.update(samples=recipe.samples.minutes)
         seen.update(steps=recipe.schedule.steps, folder=folder, seconds=seconds, workers=workers, compiled=compiled)
         seen.update(start=start)

@@ -13,9 +13,9 @@ from framepack.models.hunyuan.encoders import load_text_encoder
 from framepack.models.hunyuan.tokenizers import read_words
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unknown import unknown_in
-from framepack.training.data.grammar import DEEDS, JOINS, PACES, PHRASES, SPRITE_PHRASES
+from framepack.training.data.grammar import ACTIONS, JOINS, PACES, PHRASES, SPRITE_PHRASES
 from framepack.training.data.synonyms import table
-from framepack.training.evaluate.words import PARAPHRASES, UNKNOWN
+from framepack.training.evaluate.prompts import PARAPHRASES, UNKNOWN
 from framepack.training.transformer.export import tokenizers_in
 
 BASE = tokenizers_in(BUNDLED / "mini")
@@ -102,7 +102,7 @@ def test_any_text_is_heard_quickly_and_no_text_breaks_it() -> None:
 
 
 def test_every_deed_has_a_canonical_phrase_of_its_own() -> None:
-    assert set(WORDS.say) == {*PHRASES, *DEEDS}
+    assert set(WORDS.say) == {*PHRASES, *ACTIONS}
     assert all(WORDS.hear(phrase).text == phrase for phrase in WORDS.say.values())
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from framepack.training import amx
-from framepack.training.amx import trust_convolutions
+from framepack.training.amx import use_float32_convolutions
 
 
 def gradient(convolution: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -23,7 +23,7 @@ def test_the_gradient_of_a_convolutions_weights_is_finite_right_and_the_same_aga
     torch.manual_seed(0)
     convolution, x = torch.nn.Conv3d(32, 32, 3), torch.randn(1, 32, frames, 66, 66)
     exact = gradient_of(convolution, x)
-    trusted = trust_convolutions(convolution)
+    trusted = use_float32_convolutions(convolution)
     first, *again = (gradient(trusted, x) for _ in range(4))
     assert torch.isfinite(first).all()
     assert (first - exact).abs().max() < 0.02 * exact.abs().max()
@@ -39,7 +39,7 @@ def gradient_of(convolution: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def test_bfloat16_weights_stay_what_they_are(monkeypatch):
     monkeypatch.setattr(amx, "has_amx", lambda: True)
-    convolution = trust_convolutions(torch.nn.Conv2d(3, 8, 2, bias=False).bfloat16())
+    convolution = use_float32_convolutions(torch.nn.Conv2d(3, 8, 2, bias=False).bfloat16())
     made = convolution(torch.randn(1, 3, 8, 8).bfloat16())
     made.sum().backward()
     assert made.dtype == convolution.weight.grad.dtype == torch.bfloat16

@@ -12,8 +12,13 @@ from PIL import Image
 from framepack.app.cli.evaluate import expected_rows
 from framepack.training.data.grammar import PHRASES, SPRITE_PHRASES
 from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
-from framepack.training.evaluate import cases as evaluate_cases
-from framepack.training.evaluate.cases import (
+from framepack.training.evaluate import scenes as evaluate_scenes
+from framepack.training.evaluate.goals import goals
+from framepack.training.evaluate.plots import confusion
+from framepack.training.evaluate.report import summary, write_report
+from framepack.training.evaluate.results import Settings, VideoRequest
+from framepack.training.evaluate.run import evaluate
+from framepack.training.evaluate.scenes import (
     Scene,
     nearest_motion,
     photo_files,
@@ -23,11 +28,6 @@ from framepack.training.evaluate.cases import (
     true_frames,
     true_video,
 )
-from framepack.training.evaluate.goals import goals
-from framepack.training.evaluate.plots import confusion
-from framepack.training.evaluate.report import summary, write_report
-from framepack.training.evaluate.rows import Ask, Settings
-from framepack.training.evaluate.run import evaluate
 
 SMALL = Settings(
     procedural=1,
@@ -42,22 +42,22 @@ SMALL = Settings(
 MOTION_OF = {phrase: motion for motion, phrases in (PHRASES | SPRITE_PHRASES).items() for phrase in phrases}
 
 
-def frames_of(ask: Ask) -> int:
-    return 4 * SMALL.window * ask.sections + 1
+def frames_of(request: VideoRequest) -> int:
+    return 4 * SMALL.window * request.sections + 1
 
 
-def perfect(ask: Ask) -> np.ndarray:
+def perfect(request: VideoRequest) -> np.ndarray:
     """What an ideal model makes: the true video, and the key frames where they were asked for."""
-    video = true_video(ask.picture, MOTION_OF.get(ask.prompt, "still"), frames_of(ask)).copy()
-    if ask.end is not None:
-        video[-1] = ask.end
-    for second, picture in ask.keyframes:
+    video = true_video(request.picture, MOTION_OF.get(request.prompt, "still"), frames_of(request)).copy()
+    if request.end is not None:
+        video[-1] = request.end
+    for second, picture in request.keyframes:
         video[round(second * 30)] = picture
     return video
 
 
-def still(ask: Ask) -> np.ndarray:
-    return np.repeat(ask.picture[None], frames_of(ask), axis=0)
+def still(request: VideoRequest) -> np.ndarray:
+    return np.repeat(request.picture[None], frames_of(request), axis=0)
 
 
 def exact(video: np.ndarray) -> np.ndarray:
@@ -78,8 +78,8 @@ def test_the_true_videos_follow_every_prompt():
 def test_a_cut_out_that_moves_as_asked_follows_and_one_that_stands_does_not():
     scenes = {scene.picture.tobytes(): scene for scene in sprite_scenes(1, SMALL.size)}
 
-    def moved(ask: Ask) -> np.ndarray:
-        return scenes[ask.picture.tobytes()].truth(MOTION_OF[ask.prompt], frames_of(ask))
+    def moved(request: VideoRequest) -> np.ndarray:
+        return scenes[request.picture.tobytes()].truth(MOTION_OF[request.prompt], frames_of(request))
 
     settings = replace(SMALL, parts=("sprites",))
     result = evaluate(settings, moved, exact)
@@ -118,18 +118,18 @@ def test_orders_without_later_frames_are_not_asked_for_key_frames():
 
 
 def test_plain_repetition_starts_each_section_from_the_last_frame_of_the_one_before():
-    asks: list[Ask] = []
+    requests: list[VideoRequest] = []
 
-    def darker(ask: Ask) -> np.ndarray:
-        asks.append(ask)
-        video = still(ask)
+    def darker(request: VideoRequest) -> np.ndarray:
+        requests.append(request)
+        video = still(request)
         video[1:] = video[1:] // 2
         return video
 
     rows = evaluate(replace(SMALL, parts=("drift",)), darker, exact).drift
     assert [row.order for row in rows] == ["inverted", "repetition", "truth"]
-    brightness = [int(ask.picture.mean()) for ask in asks[1:]]
-    assert [ask.sections for ask in asks] == [3, 1, 1, 1]
+    brightness = [int(request.picture.mean()) for request in requests[1:]]
+    assert [request.sections for request in requests] == [3, 1, 1, 1]
     assert brightness[0] > 1.8 * brightness[1] > 3 * brightness[2] > 0
     colour = {row.order: row.drift["colour mean"] for row in rows}
     assert colour["repetition"].difference > 2 * colour["inverted"].difference
@@ -148,7 +148,7 @@ def test_held_out_pictures_are_the_same_each_time_and_differ_from_each_other():
 
 
 def test_missing_photos_are_told_and_skipped(monkeypatch):
-    monkeypatch.setattr(evaluate_cases, "PHOTOS", {"no_such_package_here": ("a.png",)})
+    monkeypatch.setattr(evaluate_scenes, "PHOTOS", {"no_such_package_here": ("a.png",)})
     result = evaluate(replace(SMALL, photos=2, procedural=0), perfect, exact)
     assert result.following == []
     assert "0 of 2 photos are here" in result.notices[0]
@@ -187,7 +187,7 @@ def test_the_report_is_written(tmp_path: Path):
 def test_goals_are_met_by_the_truth_and_missed_by_stillness():
     settings = replace(SMALL, models=("mini", "mini-f1"), parts=("following", "keyframes", "drift"))
     good, bad = (
-        {goal.goal: goal.met for goal in goals(evaluate(settings, maker, exact))} for maker in (perfect, still)
+        {goal.goal: goal.met for goal in goals(evaluate(settings, generate, exact))} for generate in (perfect, still)
     )
     assert good["prompts followed, procedural, weaker order"]
     assert good["dB a key frame brings, end"]
@@ -217,10 +217,10 @@ def test_a_scene_renders_each_truth_once():
     assert np.array_equal(scene.truth("zoom in", 5)[0], scene.picture)
 
 
-def steered(ask: Ask) -> np.ndarray:
+def steered(request: VideoRequest) -> np.ndarray:
     """An ideal model whose controls do what they say."""
-    motion, held = ask.steering.get("motion", 0.0), ask.steering.get("consistency", 1.0)
-    made = true_frames(ask.picture, MOTION_OF[ask.prompt], torch.arange(frames_of(ask)), 1.4**motion)
+    motion, held = request.steering.get("motion", 0.0), request.steering.get("consistency", 1.0)
+    made = true_frames(request.picture, MOTION_OF[request.prompt], torch.arange(frames_of(request)), 1.4**motion)
     noise = np.random.default_rng(3).normal(0, 6 - 2 * held, made.shape)
     return (made + noise).clip(0, 255).astype(np.uint8)
 

@@ -10,8 +10,16 @@ from tokenizers import Tokenizer
 import framepack
 from framepack.models.hunyuan.tokenizers import PREFIX_TOKENS, TEMPLATE_PREFIX, TEMPLATE_SUFFIX, load_tokenizers
 from framepack.training.data.clip_recipe import ClipRecipe
-from framepack.training.data.clips import draw_prompts, draw_wishes
-from framepack.training.data.grammar import FILLERS, PHRASES, SPRITE_PHRASES, UNKNOWN, Wish, pad_words, prompt_words
+from framepack.training.data.clips import draw_motions, draw_prompts
+from framepack.training.data.grammar import (
+    FILLERS,
+    PHRASES,
+    SPRITE_PHRASES,
+    UNKNOWN,
+    PromptMotion,
+    pad_words,
+    prompt_words,
+)
 from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
 from framepack.training.transformer.export import write_tokenizers
 
@@ -53,9 +61,9 @@ def test_every_motion_has_phrases_and_no_phrase_means_two_motions():
     assert len(phrases) == len(set(phrases))
 
 
-def test_the_wish_survives_free_text_around_it():
+def test_the_motion_survives_free_text_around_it():
     random = np.random.default_rng(3)
-    words = prompt_words(random, (Wish(motion="zoom in", pace="fast"), Wish(motion="darken")))
+    words = prompt_words(random, (PromptMotion(name="zoom in", pace="fast"), PromptMotion(name="darken")))
     assert " ".join(words) in " ".join(pad_words(random, words, 25))
     with pytest.raises(ValueError, match="does not fit"):
         pad_words(random, words, 1)
@@ -64,8 +72,8 @@ def test_the_wish_survives_free_text_around_it():
 def test_prompts_of_a_batch_have_equal_length_in_tokens(tokenizers):
     random = np.random.default_rng(1)
     for _ in range(30):
-        wishes = [draw_wishes(random, ClipRecipe()) for _ in range(6)]
-        prompts = draw_prompts(random, wishes, ClipRecipe())
+        motions = [draw_motions(random, ClipRecipe()) for _ in range(6)]
+        prompts = draw_prompts(random, motions, ClipRecipe())
         assert len({len(tokenizers[0].encode(prompt).ids) for prompt in prompts}) == 1
 
 
@@ -78,6 +86,6 @@ def test_no_word_of_the_shipped_model_has_changed_its_number(folder, tmp_path):
 
 def test_a_cut_out_has_a_doer_a_deed_and_a_pace():
     random = np.random.default_rng(0)
-    said = {" ".join(prompt_words(random, (Wish(motion="sprite bounces", pace="fast"),))) for _ in range(300)}
+    said = {" ".join(prompt_words(random, (PromptMotion(name="sprite bounces", pace="fast"),))) for _ in range(300)}
     assert {"the ball bounces quickly", "something bounces fast"} & said
     assert len(said) > 100

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from framepack.training.data.images import draw_image
-from framepack.training.evaluate.cases import photo_scenes, procedural_scenes
+from framepack.training.evaluate.scenes import photo_scenes, procedural_scenes
 
 SIZE = (128, 128)
 

@@ -11,10 +11,10 @@ from framepack.media.read import read_video
 from framepack.media.video import VideoWriter
 from framepack.spec.events import Finished
 from framepack.spec.request import Lora
-from framepack.training.evaluate.cases import procedural_scenes
-from framepack.training.evaluate.maker import request_of
 from framepack.training.evaluate.metrics import psnr
-from framepack.training.evaluate.rows import Ask, Settings
+from framepack.training.evaluate.pipeline import request_of
+from framepack.training.evaluate.results import Settings, VideoRequest
+from framepack.training.evaluate.scenes import procedural_scenes
 from framepack.training.lora.cache import cache_clips
 from framepack.training.lora.data import find_items
 from framepack.training.lora.trainer import LoraRecipe, LoraTrainer, train_lora
@@ -48,7 +48,9 @@ def test_a_minute_of_training_teaches_the_bundled_model_something_new(pictures, 
     def distance(*loras: Lora) -> float:
         """PSNR of the video of the unseen picture to its true negative, as a user makes it."""
         settings = Settings(models=("mini",), size=(SIZE, SIZE), steps=6, window=WINDOW)
-        request = request_of(Ask(model="mini", picture=unseen, prompt=CAPTION), settings, Path(mkdtemp(dir=tmp_path)))
+        request = request_of(
+            VideoRequest(model="mini", picture=unseen, prompt=CAPTION), settings, Path(mkdtemp(dir=tmp_path))
+        )
         *_, last = framepack.generate(request.model_copy(update={"loras": loras}))
         assert isinstance(last, Finished)
         return psnr(np.stack(list(read_video(last.file)))[1:], negative(unseen)[1:])

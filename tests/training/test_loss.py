@@ -72,8 +72,8 @@ def test_without_a_word_of_motion_a_clip_stands_still_unless_a_picture_to_come_s
         return stream.batch(np.random.default_rng(5), recipe, pool, inverted_section(3, 0, 0, **section), 2, (32, 32))
 
     alone, told = batch(), batch(end=True)
-    assert {wish.motion for clip in alone.wishes for wish in clip} == {"still"}
-    assert {wish.motion for clip in told.wishes for wish in clip} == {"pan left"}
+    assert {motion.name for clip in alone.motions for motion in clip} == {"still"}
+    assert {motion.name for clip in told.motions for motion in clip} == {"pan left"}
     assert torch.equal(alone.noisy[:, :, :1], alone.noisy[:, :, 2:])
     assert not torch.equal(told.noisy[:, :, :1], told.noisy[:, :, 2:])
     known = {*FILLERS, UNKNOWN}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framepack.training.curve import read_log
 from framepack.training.replicas import Replicas
+from framepack.training.run_log import read_log
 
 WALK = Path(__file__).parents[1] / "replica_walk.py"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -50,8 +50,8 @@ def test_a_run_of_two_processes_in_pieces_is_the_run_in_one_go_to_the_bit(walked
 
 def test_one_process_is_alone():
     alone = Replicas()
-    assert alone.share(7) == 7
+    assert alone.local_batch(7) == 7
     assert str(alone.device("cuda")) == "cuda"
     assert alone.random(1, 2).integers(2**30) == np.random.default_rng((1, 2)).integers(2**30)
-    with alone.first():
-        assert alone.agree(False) is False
+    with alone.main_process_first():
+        assert alone.broadcast(False) is False

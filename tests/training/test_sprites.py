@@ -1,6 +1,7 @@
 """Cut-outs go where their motions say, over the scene, and with the camera."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,12 @@ import torch
 
 from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.data.clip_recipe import ClipRecipe
-from framepack.training.data.clips import ClipStream, draw_wishes, headings_of, state_rates
-from framepack.training.data.grammar import Wish
+from framepack.training.data.clips import ClipStream, Scenes, draw_motions, headings_of, state_rates
+from framepack.training.data.grammar import PromptMotion
 from framepack.training.data.images import draw_image
 from framepack.training.data.motions import BOUNCE_PIXELS, MOTIONS, SPRITE_MOTIONS, render, start_pictures, state_at
-from framepack.training.data.sections import Moving, forward_section, inverted_section
-from framepack.training.data.sprites import Layer, calmed, draw_layer
+from framepack.training.data.sections import VideoLatent, forward_section, inverted_section
+from framepack.training.data.sprites import Layer, blur_backgrounds, draw_layer
 
 SIZE = 96
 
@@ -21,10 +22,10 @@ SIZE = 96
 @pytest.fixture
 def square() -> Layer:
     """A bright square of 20 pixels, 4 left of and 6 below the middle, on whatever is below it."""
-    cover = torch.zeros(1, 1, 32, 32)
-    cover[..., 6:26, 6:26] = 1
+    alpha = torch.zeros(1, 1, 32, 32)
+    alpha[..., 6:26, 6:26] = 1
     return Layer(
-        clips=torch.tensor([0]), colours=torch.ones(1, 3, 32, 32), cover=cover, centre=torch.tensor([[-4.0, 6.0]])
+        clips=torch.tensor([0]), colours=torch.ones(1, 3, 32, 32), alpha=alpha, centre=torch.tensor([[-4.0, 6.0]])
     )
 
 
@@ -74,8 +75,8 @@ def test_growing_enlarges_and_spinning_keeps_the_area_but_turns_the_corners(squa
 
 
 def test_a_texture_turns_clockwise(square):
-    marked = Layer(clips=square.clips, colours=square.colours, cover=square.cover.clone(), centre=square.centre)
-    marked.cover[..., :16] = 0  # the right half is left
+    marked = Layer(clips=square.clips, colours=square.colours, alpha=square.alpha.clone(), centre=square.centre)
+    marked.alpha[..., :16] = 0  # the right half is left
     x, y = centre(shown(("sprite spins",), round(math.pi / 2 / 0.06), marked))
     assert y - 6 == pytest.approx(5, abs=0.1)
     assert x + 4 == pytest.approx(0, abs=0.1)
@@ -119,14 +120,16 @@ def test_drawn_cut_outs_stand_out_in_the_picture_and_leave_most_of_it():
 
 
 def test_what_will_fall_starts_above_and_what_bounces_below():
-    falls, bounces = headings_of(state_rates([(Wish(motion="sprite falls"),), (Wish(motion="sprite bounces"),)]))
+    falls, bounces = headings_of(
+        state_rates([(PromptMotion(name="sprite falls"),), (PromptMotion(name="sprite bounces"),)])
+    )
     assert falls[1] > 10
     assert bounces[1] < 0
 
 
 def test_scenes_behind_cut_outs_are_sometimes_out_of_focus():
     images = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    changed = (calmed(np.random.default_rng(0), images, range(30)) != images).flatten(1).any(1)
+    changed = (blur_backgrounds(np.random.default_rng(0), images, range(30)) != images).flatten(1).any(1)
     assert 5 < int(changed[:30].sum()) < 25
     assert not changed[30:].any()
 
@@ -149,9 +152,9 @@ def test_history_and_window_show_one_video(stream, pool):
         return stream.batch(np.random.default_rng(5), recipe, pool, section, 3, (64, 64))
 
     first, later = batch(inverted_section(3, 0, 1)), batch(forward_section(3, 1))
-    assert all(wish[0].motion in SPRITE_MOTIONS for wish in first.wishes)
+    assert all(motion[0].name in SPRITE_MOTIONS for motion in first.motions)
     assert first.prompts == later.prompts
-    assert later.section.context[0].sources[1] == Moving(3)
+    assert later.section.context[0].sources[1] == VideoLatent(3)
     assert torch.equal(first.noisy[:, :, 2], later.context[0][:, :, 1])
     assert torch.equal(first.context[0][:, :, 1], later.noisy[:, :, 0])
     expected = stream.encoder(first.images[:, :, None].expand(-1, -1, 4, -1, -1))
@@ -160,31 +163,31 @@ def test_history_and_window_show_one_video(stream, pool):
 
 def test_only_known_sections_are_blurred(stream, pool):
     images = torch.from_numpy(pool).permute(0, 3, 1, 2).float() / 127.5 - 1
-    rates = state_rates([(Wish(motion="pan left"),)] * len(images))
-    section = forward_section(2, 2, keyframes=[7])
-    sharp, soft = (stream.moved(images, section, (), (), (rates, rates), None, blur) for blur in (0.0, 0.8))
+    rates = state_rates([(PromptMotion(name="pan left"),)] * len(images))
+    section, scenes = forward_section(2, 2, keyframes=[7]), Scenes(images=images, rates=(rates, rates))
+    sharp, soft = (stream.encode(replace(scenes, blur=blur), section, (), ()) for blur in (0.0, 0.8))
     assert torch.equal(sharp.noisy, soft.noisy)
     for part, before, after in zip(section.context, sharp.context, soft.context, strict=True):
         for index, source in enumerate(part.sources):
             same = torch.equal(before[:, :, index], after[:, :, index])
-            assert same != isinstance(source, Moving), source
+            assert same != isinstance(source, VideoLatent), source
     alone = inverted_section(2, 0, 0)
-    nothing_known = stream.moved(images, alone, (), (), (rates, rates), None, 0.8)
-    assert torch.equal(nothing_known.noisy, stream.moved(images, alone, (), (), (rates, rates)).noisy)
+    nothing_known = stream.encode(replace(scenes, blur=0.8), alone, (), ())
+    assert torch.equal(nothing_known.noisy, stream.encode(scenes, alone, (), ()).noisy)
 
 
 def test_a_share_of_clips_has_cut_outs_and_some_of_these_stand_still(stream, pool):
     random = np.random.default_rng(1)
     recipe = ClipRecipe(sprites=0.5, combined=0.5)
-    wishes = []
+    motions = []
     for _ in range(12):
-        wishes += stream.batch(random, recipe, pool, inverted_section(2, 0, 0), 8, (32, 32)).wishes
-    moving = [wish for wish in wishes if any(w.motion in SPRITE_MOTIONS for w in wish)]
-    assert 0.25 < len(moving) / len(wishes) < 0.55
-    assert any(len(wish) == 2 for wish in moving)
+        motions += stream.batch(random, recipe, pool, inverted_section(2, 0, 0), 8, (32, 32)).motions
+    moving = [motion for motion in motions if any(w.name in SPRITE_MOTIONS for w in motion)]
+    assert 0.25 < len(moving) / len(motions) < 0.55
+    assert any(len(motion) == 2 for motion in moving)
 
 
 def test_pictures_without_cut_outs_are_never_asked_to_move_one():
     random = np.random.default_rng(2)
-    drawn = [draw_wishes(random, ClipRecipe(sprites=1.0, combined=0.5)) for _ in range(200)]
-    assert not {w.motion for wish in drawn for w in wish} & SPRITE_MOTIONS.keys()
+    drawn = [draw_motions(random, ClipRecipe(sprites=1.0, combined=0.5)) for _ in range(200)]
+    assert not {w.name for motion in drawn for w in motion} & SPRITE_MOTIONS.keys()

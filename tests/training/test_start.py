@@ -10,8 +10,8 @@ import torch
 from tiny_recipe import TINY
 
 from framepack.files.assets import BUNDLED
-from framepack.training.curve import read_log
 from framepack.training.optimizer import Optimizer
+from framepack.training.run_log import read_log
 from framepack.training.transformer.recipe import Schedule
 from framepack.training.transformer.start import read_start
 from framepack.training.transformer.trainer import MiniModel, train

@@ -18,21 +18,21 @@ from framepack.models.hunyuan.blocks import Execution
 from framepack.models.hunyuan.encoders import load_image_encoder, load_text_encoder
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.packing import rotary, tokens_first
-from framepack.training.curve import read_log
 from framepack.training.data.pool import ImagePool, PoolRecipe
-from framepack.training.data.sample_recipe import SampleRecipe
-from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonal
+from framepack.training.data.sample_recipe import SampleMetrics, SampleRecipe
+from framepack.training.optimizer import Optimizer, OptimizerRecipe, orthogonalize
+from framepack.training.run_log import read_log
 from framepack.training.state import PART_BYTES, load_state, save_state
 from framepack.training.transformer.export import write_tokenizers
 from framepack.training.transformer.recipe import Recipe
 from framepack.training.transformer.towers import Towers
-from framepack.training.transformer.trainer import Trainer, start_weights, train
+from framepack.training.transformer.trainer import Trainer, initialise, train
 
 
 def test_at_the_start_heads_listen_to_text_by_row_and_by_column():
     config = replace(TINY.model, num_attention_heads=4, attention_head_dim=48, rope_axes_dim=(12, 18, 18))
     model = HunyuanVideoTransformer3DModelPacked(config)
-    start_weights(model)
+    initialise(model)
     attention, width = model.transformer_blocks[0].attn, 4 * 48
     noise = torch.Generator().manual_seed(0)
     video, text = torch.randn(64, 8 * 8, width, generator=noise), torch.randn(64, 5, width, generator=noise)
@@ -72,15 +72,16 @@ def test_samples_are_made_on_the_way_and_change_nothing(runs):
     wanted = SampleRecipe(minutes=1e-9, motions=("pan left", "sprite falls"), size=(32, 32), steps=1)
     folder = runs / "sampled"
     shutil.copytree(runs / "whole" / "vae", folder / "vae")
-    heard = []
-    train(replace(TINY, samples=wanted), folder, on_sample=heard.append)
-    assert [row.step for row in heard] == [20, 40]
+    lines = []
+    train(replace(TINY, samples=wanted), folder, on_progress=lines.append)
+    sampled = [line for line in lines if isinstance(line, SampleMetrics)]
+    assert [row.step for row in sampled] == [20, 40]
     assert (folder / "state/part-00.safetensors").read_bytes() == (
         runs / "whole/state/part-00.safetensors"
     ).read_bytes()
     rows = read_log(folder / "samples.csv")
     assert [row["step"] for row in rows] == [20, 40]
-    assert rows[1]["psnr"] == pytest.approx(heard[1].psnr, rel=1e-4)
+    assert rows[1]["psnr"] == pytest.approx(sampled[1].psnr, rel=1e-4)
     with Image.open(folder / "samples/step-000040.png") as sheet, Image.open(folder / "curve.png") as curve:
         assert sheet.height > 2 * 32
         assert curve.height > 800
@@ -179,7 +180,7 @@ def test_a_checkpoint_goes_on_with_more_words_and_everything_else_exact(tmp_path
 
 def test_muons_update_has_singular_values_near_one():
     random = torch.Generator().manual_seed(0)
-    values = torch.linalg.svdvals(orthogonal(torch.randn(2, 24, 8, generator=random)).float())
+    values = torch.linalg.svdvals(orthogonalize(torch.randn(2, 24, 8, generator=random)).float())
     assert float(values.min()) > 0.5
     assert float(values.max()) < 1.4
 

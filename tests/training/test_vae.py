@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from framepack.training.curve import read_log
+from framepack.training import loop
 from framepack.training.data.block_encoder import BlockEncoder
 from framepack.training.data.images import draw_image
 from framepack.training.data.motions import MOTIONS, render, state_at
 from framepack.training.data.pool import ImagePool, PoolRecipe
+from framepack.training.run_log import read_log
 from framepack.training.vae import train as vae
+from framepack.training.vae.alignment import align_latents, measure_scaling_factor
 from framepack.training.vae.decoder import Fit, fit_decoder
-from framepack.training.vae.encoder import fit_encoder, free_weights, new_vae
+from framepack.training.vae.encoder import fit_encoder, new_vae, trainable_masks
 from framepack.training.vae.recipe import VaeRecipe
-from framepack.training.vae.settle import measure_scale, turn_back
-from framepack.training.vae.train import Pupil, fit_vae, optimizer_of, prepare_vae, train_vae
+from framepack.training.vae.train import VaeTrainer, fit_vae, prepare_vae
 
 RECIPE = VaeRecipe(
     layers=1,
@@ -62,12 +63,10 @@ def learning(images):
     """A VAE that was trained on one batch again and again, and how well it did."""
     recipe = replace(RECIPE, fit_rows=20_000, noise=0.0)
     model = fit_vae(recipe, 3, images)
-    batch = vae.draw_batch(np.random.default_rng(7), recipe, images, 0, torch.device("cpu"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vae, "draw_batch", lambda *_: batch)
-        pupil = Pupil(model, 3)
-        steps = train_vae(pupil, BlockEncoder(model), optimizer_of(pupil, recipe), images, recipe, 3)
-        return model, [psnr for _, psnr, _ in steps]
+    trainer = VaeTrainer(model, images, recipe, 3)
+    batch = trainer.draw(np.random.default_rng(7), 0)
+    trainer.draw = lambda *_: batch
+    return model, [trainer.step(number)[0] for number in range(recipe.steps)]
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +85,8 @@ def test_blocks_are_encoded_as_the_whole_clip_is(which, request, clips):
 
 
 def test_an_encoder_that_learns_has_the_gradients_of_the_whole_clip_s(trained, clips):
-    part, weights = clips[:2, ..., :32, :32], {name: trained.get_parameter(name) for name in free_weights(trained)}
-    encoding = {name: weight for name, weight in weights.items() if name.startswith(vae.ENCODING)}
+    part, weights = clips[:2, ..., :32, :32], {name: trained.get_parameter(name) for name in trainable_masks(trained)}
+    encoding = {name: weight for name, weight in weights.items() if name.startswith(vae.ENCODER_PREFIXES)}
     learns = BlockEncoder(trained, learns=True)
     found = []
     for encode in (learns.clip, lambda frames: trained.encode(frames).latent_dist.mode() * learns.scaling_factor):
@@ -95,7 +94,7 @@ def test_an_encoder_that_learns_has_the_gradients_of_the_whole_clip_s(trained, c
             weight.grad = None
             weight.requires_grad_(True)
         encode(part).square().sum().backward()
-        found.append({name: weight.grad * free_weights(trained)[name] for name, weight in encoding.items()})
+        found.append({name: weight.grad * trainable_masks(trained)[name] for name, weight in encoding.items()})
     for name, real in found[1].items():
         assert torch.nn.functional.cosine_similarity(found[0][name].flatten(), real.flatten(), 0) > 0.99, name
 
@@ -138,7 +137,7 @@ def test_training_sharpens_and_moves_only_what_is_free(learning, images):
     model, psnrs = learning
     assert psnrs[-1] > psnrs[0] + 0.5
     start = fit_vae(replace(RECIPE, fit_rows=20_000), 3, images)
-    free = free_weights(start)
+    free = trainable_masks(start)
     moved = 0
     for (name, before), after in zip(start.named_parameters(), model.parameters(), strict=True):
         fixed = 1 - free[name] if name in free else torch.ones_like(before)
@@ -148,20 +147,20 @@ def test_training_sharpens_and_moves_only_what_is_free(learning, images):
 
 
 def test_clips_that_are_coded_well_weigh_more_and_never_without_bound():
-    errors = torch.tensor([vae.TYPICAL, 0.1, 0.001, 0.0])
-    assert torch.equal(vae._shares(errors, 0.0), torch.ones(4))
-    typical, rough, smooth, perfect = vae._shares(errors, 1.0).tolist()
+    errors = torch.tensor([vae.TYPICAL_ERROR, 0.1, 0.001, 0.0])
+    assert torch.equal(vae.clip_weights(errors, 0.0), torch.ones(4))
+    typical, rough, smooth, perfect = vae.clip_weights(errors, 1.0).tolist()
     assert typical == pytest.approx(1)
     assert rough < 1 < smooth < perfect < 6
 
 
 def test_the_scale_follows_the_latents(fitted, clips):
     model = copy.deepcopy(fitted)
-    measure_scale(model, clips)
+    measure_scaling_factor(model, clips)
     before = model.config.scaling_factor
     with torch.no_grad():
         model.quant_conv.weight *= 2
-    measure_scale(model, clips)
+    measure_scaling_factor(model, clips)
     assert model.config.scaling_factor == pytest.approx(before / 2, rel=0.01)
 
 
@@ -174,7 +173,7 @@ def test_latents_that_were_mixed_are_turned_back_and_no_picture_changes(trained,
         model.quant_conv.bias[:16] += 0.3
         moved = model.encode(clips[:2]).latent_dist.mode()
         made = model.decode(moved).sample
-        assert turn_back(model, before, clips) > 0.99
+        assert align_latents(model, before, clips) > 0.99
         back = model.encode(clips[:2]).latent_dist.mode()
         torch.testing.assert_close(model.decode(back).sample, made, atol=0.02, rtol=0)
     old = before.clip(clips[:2]) / before.scaling_factor
@@ -182,21 +181,21 @@ def test_latents_that_were_mixed_are_turned_back_and_no_picture_changes(trained,
 
 
 def test_a_training_cut_in_two_is_the_training_in_one_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(vae, "LOG_EVERY", 4)
+    monkeypatch.setattr(loop, "LOG_EVERY", 4)
     recipe = replace(RECIPE, steps=8, fit_clips=2, fit_rows=2000, images=1)
-    heard = []
+    lines = []
     for name in ("whole", "cut"):
         with ImagePool(PoolRecipe(images=8, size=64), 1, 1) as pool:
-            call = (recipe, 1, tmp_path / name / "vae", pool, torch.device("cpu"))
+            call = (recipe, tmp_path / name / "vae", pool)
             (tmp_path / name).mkdir()
             if name == "cut":
-                assert prepare_vae(*call, seconds=0, on_progress=heard.append) is None
-            model = prepare_vae(*call, on_progress=heard.append)
+                assert prepare_vae(*call, seconds=0, on_progress=lines.append) is None
+            model = prepare_vae(*call, on_progress=lines.append)
             again = prepare_vae(*call)
         for one, other in zip(model.parameters(), again.parameters(), strict=True):
             assert torch.equal(one, other)
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["vae", "vae.csv"]
     weights = [tmp_path / name / "vae/diffusion_pytorch_model.safetensors" for name in ("whole", "cut")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
-    assert [line.step for line in heard] == [4, 8, 4, 8]
+    assert [line.step for line in lines] == [4, 8, 4, 8]
     assert [row["step"] for row in read_log(tmp_path / "cut/vae.csv")] == [4, 8]

@@ -15,7 +15,7 @@ M = TypeVar("M", bound=nn.Module)
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 
 
-def trust_convolutions(module: M) -> M:
+def use_float32_convolutions(module: M) -> M:
     """The module itself: all its convolutions compute in float32 from now on while their input is on a CPU with AMX.
 
     What they return has the type it would have had.

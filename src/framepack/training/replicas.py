@@ -1,6 +1,6 @@
-"""One training in several processes, on one machine or many: each shows its share of a batch, gradients are averaged.
+"""One training in several processes, on one machine or many: each has its share of a batch, gradients are averaged.
 
-torchrun starts the processes and tells them of each other; without it there is one. The first one writes the files.
+torchrun starts the processes and connects them; without it there is one. The main process writes the files.
 """
 
 import atexit
@@ -15,8 +15,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, distributed, nn
 
-PATIENCE = timedelta(hours=2)
-"""how long a process waits for the others: the first one fits the VAE and makes the sample videos alone"""
+TIMEOUT = timedelta(hours=2)
+"""for the other processes: the main one fits the VAE and makes the sample videos alone"""
 
 
 def rank() -> int:
@@ -24,7 +24,7 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0))
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
@@ -34,74 +34,80 @@ class Replicas:
     """The processes that train one model together."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and reports."""
+        return not self.rank
 
     def device(self, wanted: torch.device | str) -> torch.device:
-        """Each process of a machine has a GPU of its own, unless one is named."""
+        """The device itself; each process of a machine gets a GPU of its own, unless one is named."""
         device = torch.device(wanted)
-        if device.type == "cuda" and device.index is None and self.count > 1:
+        if device.type == "cuda" and device.index is None and self.world_size > 1:
             return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         return device
 
-    def share(self, batch: int) -> int:
-        """How much of a batch this process shows: as much as the others, at least one."""
-        return max(1, round(batch / self.count))
+    def local_batch(self, batch: int) -> int:
+        """Samples of a batch for each process, at least one."""
+        return max(1, round(batch / self.world_size))
 
     def random(self, *seed: int) -> Generator:
-        """Random numbers of this process's own."""
+        """A generator with other numbers in each process; the main one has those of a single process."""
         return np.random.default_rng((*seed, self.rank) if self.rank else seed)
 
-    def average(self, parameters: Iterable[nn.Parameter], *values: Tensor) -> list[float]:
-        """Give the parameters the mean of all processes' gradients, in place; returns the means of scalar `values`."""
-        if self.count == 1:
+    def average_gradients(self, parameters: Iterable[nn.Parameter], *values: Tensor) -> list[float]:
+        """Average gradients over all processes, in place; returns the means of the scalar `values`."""
+        if self.world_size == 1:
             return [float(value) for value in values]
         parameters = list(parameters)
         device = parameters[0].device
-        there = torch.tensor([float(p.grad is not None) for p in parameters], device=device)
-        distributed.all_reduce(there, op=distributed.ReduceOp.MAX)
-        moved = [parameter for parameter, has_one in zip(parameters, there.tolist(), strict=True) if has_one]
-        for parameter in moved:
+        present = torch.tensor([float(p.grad is not None) for p in parameters], device=device)
+        distributed.all_reduce(present, op=distributed.ReduceOp.MAX)
+        used = [parameter for parameter, has_one in zip(parameters, present.tolist(), strict=True) if has_one]
+        for parameter in used:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in moved]
+        gradients = [parameter.grad for parameter in used]
         flat = torch.cat([part.detach().reshape(-1).float() for part in (*gradients, *values) if part is not None])
         distributed.all_reduce(flat)
-        parts = (flat / self.count).split([*(p.numel() for p in moved), *(1 for _ in values)])
-        for parameter, part in zip(moved, parts, strict=False):
+        parts = (flat / self.world_size).split([*(p.numel() for p in used), *(1 for _ in values)])
+        for parameter, part in zip(used, parts, strict=False):
             parameter.grad = part.view_as(parameter).to(parameter.dtype)
-        return [float(part) for part in parts[len(moved) :]]
+        return [float(part) for part in parts[len(used) :]]
 
-    def agree(self, choice: bool) -> bool:
-        """What the first process chose."""
-        if self.count == 1:
+    def broadcast(self, choice: bool) -> bool:
+        """The main process's choice."""
+        if self.world_size == 1:
             return choice
-        said = [choice]
-        distributed.broadcast_object_list(said)
-        return said[0]
+        shared = [choice]
+        distributed.broadcast_object_list(shared)
+        return shared[0]
 
     @contextmanager
-    def first(self) -> Iterator[None]:
-        """The body is run by the first process, and then by the others: they find what it wrote."""
+    def main_process_first(self) -> Iterator[None]:
+        """The main process runs the body before the others, which find the files it wrote."""
         if self.rank:
-            self._meet()
+            self.barrier()
         yield
         if not self.rank:
-            self._meet()
+            self.barrier()
 
-    def _meet(self) -> None:
-        self.agree(True)
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        self.broadcast(True)
 
 
 def replicas() -> Replicas:
-    """The processes that torchrun started, or this one alone; they find each other at the first call."""
-    if count() == 1:
+    """The processes that torchrun started, or this one alone. The first call connects them."""
+    if world_size() == 1:
         return Replicas()
     if not distributed.is_initialized():
-        distributed.init_process_group(timeout=PATIENCE)
-        atexit.register(_part)
+        distributed.init_process_group(timeout=TIMEOUT)
+        atexit.register(_destroy)
     return Replicas(distributed.get_rank(), distributed.get_world_size())
 
 
-def _part() -> None:
+def _destroy() -> None:
     if distributed.is_initialized():
         distributed.destroy_process_group()

@@ -13,14 +13,14 @@ from framepack.app.settings import Settings as Machine
 from framepack.pipeline.load import load
 from framepack.spec.variants import VARIANTS
 from framepack.training.data.motions import SPRITE_MOTIONS
-from framepack.training.evaluate.cases import photo_files
 from framepack.training.evaluate.controls import SWEEPS
 from framepack.training.evaluate.goals import Goal, goals
-from framepack.training.evaluate.maker import pipeline_codec, pipeline_maker
+from framepack.training.evaluate.pipeline import pipeline_generator, pipeline_reconstruct
+from framepack.training.evaluate.prompts import PARAPHRASES, UNKNOWN
 from framepack.training.evaluate.report import summary, write_report
-from framepack.training.evaluate.rows import PARTS, Evaluation, Judged, Row, Settings
+from framepack.training.evaluate.results import PARTS, Evaluation, MotionResult, Result, Settings
 from framepack.training.evaluate.run import evaluate
-from framepack.training.evaluate.words import PARAPHRASES, UNKNOWN
+from framepack.training.evaluate.scenes import photo_files
 
 TITLES = {
     "following": "prompt following",
@@ -55,19 +55,19 @@ def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: st
         pass
     models_dir = models_dir or Machine.from_environment().models_dir
     framepacks = {model: load(model, models_dir=models_dir, dtype=dtype, device=device) for model in settings.models}
-    make = pipeline_maker(framepacks, settings)
-    code = pipeline_codec(framepacks[settings.models[0]])
+    generate = pipeline_generator(framepacks, settings)
+    reconstruct = pipeline_reconstruct(framepacks[settings.models[0]])
     console, result = Console(stderr=True), Evaluation(settings=settings)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("evaluating", total=expected_rows(settings))
 
-        def on_row(row: Row) -> None:
-            said = f"{row.motion} -> {row.nearest}" if isinstance(row, Judged) else type(row).__name__.lower()
-            progress.update(task, advance=1, description=f"{row.kind}: {said}")
+        def on_result(part: str, result: Result) -> None:
+            shown = f"{result.motion} -> {result.nearest}" if isinstance(result, MotionResult) else part
+            progress.update(task, advance=1, description=f"{result.kind}: {shown}")
 
         try:
-            evaluate(settings, make, code, on_row=on_row, into=result)
+            evaluate(settings, generate, reconstruct, on_result=on_result, into=result)
         except BaseException:
             if any(getattr(result, part) for part in PARTS):
                 write_report(result, folder)

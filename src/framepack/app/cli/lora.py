@@ -18,7 +18,7 @@ from framepack.spec.variants import VARIANTS
 from framepack.training.lora.cache import Clip, cache_clips
 from framepack.training.lora.data import find_items
 from framepack.training.lora.trainer import LoraProgress, LoraRecipe, LoraTrainer, identity_of, train_lora
-from framepack.training.replicas import count
+from framepack.training.replicas import world_size
 
 SAMPLE_STEPS = 12
 
@@ -35,7 +35,7 @@ def lora_command(
     models_dir: Path | None,
 ) -> None:
     """Train, showing the loss as it falls; `folder` holds lora.safetensors afterwards."""
-    if count() > 1:
+    if world_size() > 1:
         raise ValueError("a LoRA is trained by one process: start it without torchrun")
     console = Console(stderr=True)
     items = find_items(data)

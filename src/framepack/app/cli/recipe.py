@@ -12,7 +12,7 @@ from rich.table import Table
 from framepack.files.assets import BUNDLED
 from framepack.pipeline.device import choose_device
 from framepack.training.allocator import keep_freed_memory
-from framepack.training.data.sample_recipe import Sampled
+from framepack.training.data.sample_recipe import SampleMetrics
 from framepack.training.replicas import rank
 from framepack.training.transformer import trainer
 from framepack.training.transformer.recipe import Recipe
@@ -51,19 +51,18 @@ def recipe_command(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console)
     task = progress.add_task("drawing pictures, fitting the VAE", total=recipe.vae.steps)
-    sampled: list[Sampled] = []
+    sampled: list[SampleMetrics] = []
     with Live(progress, console=console) as live:
 
-        def show_vae(line: VaeProgress) -> None:
-            progress.update(task, completed=line.step, description=f"VAE {line.psnr:.1f} dB")
-
-        def show(line: trainer.Progress) -> None:
-            text = f"loss {line.loss:.4f}, {line.samples} samples"
-            progress.update(task, completed=line.step, total=recipe.schedule.steps, description=text)
-
-        def show_sample(row: Sampled) -> None:
-            sampled.append(row)
-            live.update(Group(progress, sample_table(sampled[-SHOWN_SAMPLES:], folder)))
+        def show(line: VaeProgress | trainer.Progress | SampleMetrics) -> None:
+            if isinstance(line, VaeProgress):
+                progress.update(task, completed=line.step, description=f"VAE {line.psnr:.1f} dB")
+            elif isinstance(line, SampleMetrics):
+                sampled.append(line)
+                live.update(Group(progress, sample_table(sampled[-SHOWN_SAMPLES:], folder)))
+            else:
+                text = f"loss {line.loss:.4f}, {line.samples} samples"
+                progress.update(task, completed=line.step, total=recipe.schedule.steps, description=text)
 
         done = trainer.train(
             recipe,
@@ -73,9 +72,7 @@ def recipe_command(
             workers=workers,
             compiled=compiled,
             start=find_start(start),
-            on_vae=show_vae,
             on_progress=show,
-            on_sample=show_sample,
         )
     say_end(done, recipe.schedule.steps, folder, console)
 
@@ -94,7 +91,7 @@ def say_end(done: int, steps: int, folder: Path, console: Console) -> None:
         print(folder / "model")
 
 
-def sample_table(rows: list[Sampled], folder: Path) -> Table:
+def sample_table(rows: list[SampleMetrics], folder: Path) -> Table:
     """The last samplings, and where their videos are."""
     table = Table(title=f"sample videos in {escape(str(folder / 'samples'))}", title_justify="left")
     for name in ("step", "prompts followed", "PSNR", "over a still picture"):

@@ -72,7 +72,7 @@ def evaluate(
 ) -> None:
     """Measure prompt following, keyframes, sharpness, drift and what the controls do."""
     from framepack.app.cli.evaluate import evaluate_command
-    from framepack.training.evaluate.rows import Settings
+    from framepack.training.evaluate.results import Settings
 
     defaults = Settings()
     part = [*(part or ()), *(["controls"] if control else ())]

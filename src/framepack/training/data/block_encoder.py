@@ -1,11 +1,11 @@
 """The mini VAE's encoder over blocks of four frames, each of which it encodes by itself: how training reads clips.
 
-`training.vae_encoder` lays the weights out so that no frame outside a block is read. Here they run as 2D
-convolutions, several times as fast as the real class, and any four frames are encoded without those before them.
+`vae.encoder` lays the weights out so that no frame outside a block is read. Here they run as 2D convolutions, several
+times as fast as the real class, and any four frames are encoded without those before them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,22 +14,19 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-Change = Callable[[Tensor], Tensor]
-
 
 class BlockEncoder:
-    """The encoder of a VAE that `fit_encoder` laid out: a frozen copy, or one that learns with it."""
+    """The encoder of a VAE that `fit_encoder` laid out: a frozen copy, or one that is trained with it."""
 
     def __init__(self, vae: AutoencoderKLHunyuanVideo, *, learns: bool = False) -> None:
-        """`vae` may be trained further, its free weights only; a copy does not follow, one that learns is `vae`."""
+        """learns: read the weights of `vae` itself, with gradients; else of a copy, which further training leaves."""
         config: Any = vae.config
         self.scaling_factor: float = config.scaling_factor
-        self._vae = vae if learns else None
-        self._layers = _read(vae).each(lambda tensor: tensor.detach().clone())
+        self._learns, self._vae = learns, vae if learns else deepcopy(vae).requires_grad_(False)
 
     def to(self, device: torch.device) -> "BlockEncoder":
         """Move the copy there, in place."""
-        self._layers = self._layers.each(lambda tensor: tensor.to(device))
+        self._vae.to(device)
         return self
 
     def __call__(self, frames: Tensor) -> Tensor:
@@ -37,9 +34,9 @@ class BlockEncoder:
 
         Gradients reach the weights of one that learns.
         """
-        at_once = 1 if frames.device.type == "cpu" else len(frames)  # so that what is read next is still in its cache
-        with torch.set_grad_enabled(self._vae is not None and torch.is_grad_enabled()):
-            layers = _read(self._vae) if self._vae else self._layers
+        at_once = 1 if frames.device.type == "cpu" else len(frames)  # each layer then finds its input in the cache
+        with torch.set_grad_enabled(self._learns and torch.is_grad_enabled()):
+            layers = _read(self._vae)
             with torch.autocast(frames.device.type, torch.bfloat16):
                 latents = [layers(clips) for clips in frames.split(at_once)]
             return torch.cat(latents).float() * self.scaling_factor
@@ -60,9 +57,6 @@ class _Convolution:
     weight: Tensor
     bias: Tensor
 
-    def each(self, change: Change) -> "_Convolution":
-        return _Convolution(change(self.weight), change(self.bias))
-
     def __call__(self, state: Tensor) -> Tensor:
         return functional.conv2d(functional.pad(state, (1, 1, 1, 1), mode="replicate"), self.weight, self.bias)
 
@@ -74,9 +68,6 @@ class _Stage:
     frames: int
     convolution: _Convolution
     """Weight (O, frames * I, 3, 3)."""
-
-    def each(self, change: Change) -> "_Stage":
-        return replace(self, convolution=self.convolution.each(change))
 
     def __call__(self, state: Tensor) -> Tensor:
         """(T, I, H, W) -> (T / frames, O, H / 2, W / 2)."""
@@ -96,10 +87,6 @@ class _Normed:
     shift: Tensor
     convolution: _Convolution
 
-    def each(self, change: Change) -> "_Normed":
-        scale, shift = change(self.scale), change(self.shift)
-        return replace(self, scale=scale, shift=shift, convolution=self.convolution.each(change))
-
     def __call__(self, state: Tensor) -> Tensor:
         normed = functional.group_norm(state, self.groups, self.scale, self.shift, self.epsilon)
         return self.convolution(functional.silu(normed))
@@ -112,13 +99,6 @@ class _Layers:
     stages: tuple[_Stage, ...]
     residuals: tuple[tuple[_Normed, _Normed], ...]
     out: _Normed
-
-    def each(self, change: Change) -> "_Layers":
-        return _Layers(
-            stages=tuple(stage.each(change) for stage in self.stages),
-            residuals=tuple((first.each(change), second.each(change)) for first, second in self.residuals),
-            out=self.out.each(change),
-        )
 
     def __call__(self, clips: Tensor) -> Tensor:
         """(B, 3, 4 * T, H, W) -> unscaled latents (B, channels, T, H / 8, W / 8)."""
@@ -153,7 +133,7 @@ def _read(vae: AutoencoderKLHunyuanVideo) -> _Layers:
 def _stages(encoder: Any) -> list[_Stage]:
     """The way from pixels to latent resolution without the residual branches. Channels always zero are left out."""
     stages = []
-    before = encoder.conv_in.conv.weight[:, :, -1, 1, 1]  # what the channels of the last state are made of
+    before = encoder.conv_in.conv.weight[:, :, -1, 1, 1]  # from pixels to the channels of the last state
     for level, block in enumerate(encoder.down_blocks[:-1]):
         conv = block.downsamplers[0].conv.conv
         weight = torch.einsum("octyx,ci->oityx", conv.weight[:, :, -conv.stride[0] :], before)

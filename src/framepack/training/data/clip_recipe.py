@@ -1,4 +1,4 @@
-"""What decides what training clips show: shares of motions, paces and cut-outs, checked when a recipe is read."""
+"""The part of a recipe about training clips: shares of motions, paces and cut-outs, checked when it is read."""
 
 import math
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ class ClipRecipe:
     smallest_crop: float = 0.5
     """crops take this share of the image's side or more"""
     free_text: float = 0.5
-    """share of batches whose prompts have words around the wish"""
+    """share of batches whose prompts have words around the motion"""
     wordless: float = 0.0
     """share of clips whose prompt names no motion: they stand still, unless the section shows a picture to come"""
     history_blur: float = 0.0
     """known sections are blurred by at most this share, against drift; half of the batches have none"""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for motions and paces that there are not, and for shares that leave nothing to draw."""
+        """Raise ValueError for unknown motions and paces, and for shares that leave nothing to draw."""
         for name, known in (("motions", MOTIONS), ("sprite_motions", SPRITE_MOTIONS), ("paces", SPEEDS)):
             shares: dict[str, float] = getattr(self, name)
             if unknown := sorted(set(shares) - set(known)):

@@ -42,10 +42,10 @@ PHRASES: dict[str, tuple[str, ...]] = {
               "a still picture"),
 }  # fmt: skip
 
-THINGS = ("the ball", "the shape", "the object", "the thing", "something", "a shape", "an object", "the sprite",
+SUBJECTS = ("the ball", "the shape", "the object", "the thing", "something", "a shape", "an object", "the sprite",
           "the figure", "the toy", "the red ball", "the small object", "a big shape", "the bird",
           "the cat")  # fmt: skip
-DEEDS: dict[str, tuple[str, ...]] = {
+ACTIONS: dict[str, tuple[str, ...]] = {
     "sprite left": ("moves left", "moves to the left", "slides to the left", "flies left", "glides left",
                     "drifts to the left", "travels left", "goes left", "is moving left"),
     "sprite right": ("moves right", "moves to the right", "slides to the right", "flies right", "glides right",
@@ -59,8 +59,8 @@ DEEDS: dict[str, tuple[str, ...]] = {
     "sprite grows": ("grows", "gets bigger", "becomes larger", "grows larger", "expands", "is growing"),
     "sprite spins": ("spins", "spins around", "turns around", "rotates", "twirls", "is spinning"),
 }  # fmt: skip
-SPRITE_PHRASES = {motion: tuple(f"{thing} {deed}" for thing in THINGS for deed in deeds)
-                  for motion, deeds in DEEDS.items()}  # fmt: skip
+SPRITE_PHRASES = {motion: tuple(f"{thing} {deed}" for thing in SUBJECTS for deed in deeds)
+                  for motion, deeds in ACTIONS.items()}  # fmt: skip
 """What a cut-out does, and who does it: 'the ball bounces'."""
 LATER_TEXT = """
 towards toward upwards downwards bigger larger smaller ground floor bounce bouncing fall falling drop dropping grow
@@ -102,30 +102,33 @@ UNKNOWN = "zzz"  # outside the vocabulary on purpose: it is tokenised as <unk>
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class PromptMotion:
     """One motion at one speed, as a prompt names it."""
 
-    motion: str
+    name: str
     pace: str = "normal"
 
 
-def phrase(random: Generator, wish: Wish) -> str:
-    """One way to say it: 'slowly the camera pans left'."""
-    choices = PHRASES.get(wish.motion) or SPRITE_PHRASES[wish.motion]
-    words, pace = choices[random.integers(len(choices))], PACES[wish.pace]
+STILL = PromptMotion(name="still")
+
+
+def phrase(random: Generator, motion: PromptMotion) -> str:
+    """One phrasing: 'slowly the camera pans left'."""
+    choices = PHRASES.get(motion.name) or SPRITE_PHRASES[motion.name]
+    words, pace = choices[random.integers(len(choices))], PACES[motion.pace]
     pace_word = pace[random.integers(len(pace))]
     if not pace_word:
         return words
     return f"{words} {pace_word}" if random.random() < 0.7 else f"{pace_word} {words}"
 
 
-def prompt_words(random: Generator, wishes: tuple[Wish, ...]) -> list[str]:
-    """The words of a prompt that asks for all wishes at once."""
+def prompt_words(random: Generator, motions: tuple[PromptMotion, ...]) -> list[str]:
+    """The words of a prompt that asks for all motions at once."""
     words: list[str] = []
-    for wish in wishes:
+    for motion in motions:
         if words:
             words += JOINS[random.integers(len(JOINS))].split()
-        words += phrase(random, wish).split()
+        words += phrase(random, motion).split()
     return words
 
 

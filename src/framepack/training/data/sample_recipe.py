@@ -42,7 +42,7 @@ class SampleRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampled:
+class SampleMetrics:
     """One sampling, means over its videos."""
 
     step: int

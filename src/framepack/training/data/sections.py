@@ -1,36 +1,39 @@
 """Which section of which video a training batch shows: order, padding, histories, keyframes. Indices only, no pixels.
 
-A section is a noisy window and its context, exactly as inference lays them out: inverted (the end of the video
-first) and forward order. Latent k >= 1 covers frames 4k-3..4k; a picture is a single frame encoded alone. Source:
+A section is a noisy window and its context, laid out by the planner's own `seen`: inverted (the end of the
+video first) and forward order. Latent k >= 1 covers frames 4k-3..4k; a picture is a single frame encoded alone. Source:
 FramePack, arXiv 2504.12626.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 from numpy.random import Generator
 
 from framepack.spec.geometry import HUNYUAN
+from framepack.spec.plan import seen
 
 LARGEST_PADDING = 3  # windows between the start and the noisy one, at inference too
 HISTORY = HUNYUAN.history
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Moving:
+class VideoLatent:
     """Latent k of the video, frames 4k-3..4k."""
 
     latent: int
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageLatent:
     """One frame, encoded as an image."""
 
     frame: int
 
 
-Source = Moving | Picture | None  # None: zeros, which are real inputs
+Source = VideoLatent | ImageLatent | None  # None: zeros, which are real inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,32 +42,32 @@ class Context:
 
     sources: tuple[Source, ...]
     at: tuple[int, ...]
-    scale: int
+    scale: Literal[1, 2, 4]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """One window to denoise. `change` is the frame at which the video's motion changes to or from the prompt's."""
 
-    noisy: tuple[Moving, ...]
+    noisy: tuple[VideoLatent, ...]
     noisy_at: tuple[int, ...]
     context: tuple[Context, ...]
     order: str
     change: float = 0.0
     prompt_holds_before_change: bool = False
-    rehearsed: "Section | None" = None
-    """the known section next to this one, where the model is to make it itself: its history is then its own work"""
+    previous: "Section | None" = None
+    """the section generated before this one, where the model is to generate it itself (scheduled sampling)"""
 
     @property
     def sources(self) -> list[Source]:
-        """Everything the section reads, the noisy window first; what the rehearsed one reads comes last."""
+        """Everything the section reads, the noisy window first; what the previous one reads comes last."""
         own = [*self.noisy, *(source for part in self.context for source in part.sources)]
-        return own + (self.rehearsed.sources if self.rehearsed else [])
+        return own + (self.previous.sources if self.previous else [])
 
     @property
-    def shows_what_comes(self) -> bool:
-        """True where a picture of a later frame is given: an end frame or a keyframe."""
-        return any(isinstance(source, Picture) and source.frame for source in self.sources)
+    def shows_future(self) -> bool:
+        """Whether a picture of a later frame is given: an end frame or a keyframe."""
+        return any(isinstance(source, ImageLatent) and source.frame for source in self.sources)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,34 +91,30 @@ class SectionRecipe:
     change: float = 0.2
     """share of sections with history in which the history moves otherwise than the prompt says"""
     rehearsed: float = 0.0
-    """share of sections with history and one motion whose nearest known one the model makes itself, against drift"""
+    """share of sections with history and one motion whose previous one the model generates itself, against drift"""
 
 
 def draw_section(random: Generator, recipe: SectionRecipe) -> Section:
     """A section as the recipe mixes them."""
-    window = _choose(random, recipe.windows)
+    window = choose(random, recipe.windows)
     history = 0 if random.random() < recipe.empty_history else int(random.integers(1, recipe.history_sections + 1))
     changes = history > 0 and random.random() < recipe.change
     if random.random() < recipe.forward:
         ahead = [window * (history + 1) + int(random.integers(2 * window))] if random.random() < recipe.ahead else []
         section = forward_section(window, history, keyframes=ahead, changes=changes)
-        before = forward_section(window, history - 1) if history else None
-        return _rehearsing(random, recipe, section, before)
-    padding = _choose(random, recipe.padding)
-    end = history == 0 and random.random() < recipe.end_frame
-    keyframes: list[int] = []
-    if padding and random.random() < recipe.keyframes:
-        keyframes = sorted({int(k) for k in random.integers(1, window * padding + 1, int(random.integers(1, 3)))})
-    section = inverted_section(window, padding, history, keyframes=keyframes, end=end, changes=changes)
-    before = inverted_section(window, padding + 1, history - 1) if history and padding < LARGEST_PADDING else None
-    return _rehearsing(random, recipe, section, before)
-
-
-def _rehearsing(random: Generator, recipe: SectionRecipe, section: Section, before: Section | None) -> Section:
-    """The section, perhaps with the one the model made before it; no random number is drawn where none ever has one."""
-    if before is None or section.change or not recipe.rehearsed or random.random() >= recipe.rehearsed:
+        previous = forward_section(window, history - 1) if history else None
+    else:
+        padding = choose(random, recipe.padding)
+        end = history == 0 and random.random() < recipe.end_frame
+        keyframes: list[int] = []
+        if padding and random.random() < recipe.keyframes:
+            keyframes = sorted({int(k) for k in random.integers(1, window * padding + 1, int(random.integers(1, 3)))})
+        section = inverted_section(window, padding, history, keyframes=keyframes, end=end, changes=changes)
+        known = history and padding < LARGEST_PADDING
+        previous = inverted_section(window, padding + 1, history - 1) if known else None
+    if previous is None or section.change or not recipe.rehearsed or random.random() >= recipe.rehearsed:
         return section
-    return replace(section, rehearsed=before)
+    return replace(section, previous=previous)
 
 
 def inverted_section(
@@ -124,20 +123,13 @@ def inverted_section(
     """`padding` windows after the start; the next `history` sections are known, or only the `end` frame."""
     first = 1 + window * padding
     after = first + window
-    known: list[Source] = [Moving(k) for k in range(after, after + min(HISTORY, window * history))]
+    known: list[Source] = [VideoLatent(k) for k in range(after, after + min(HISTORY, window * history))]
     if end:
-        known = [Picture(4 * (after - 1))]
-    known += [None] * (HISTORY - len(known))
+        known = [ImageLatent(4 * (after - 1))]
     return Section(
-        noisy=tuple(Moving(k) for k in range(first, after)),
+        noisy=tuple(VideoLatent(k) for k in range(first, after)),
         noisy_at=tuple(range(first, after)),
-        context=(
-            Context(
-                sources=(Picture(0), known[0], *(Picture(4 * k) for k in keyframes)), at=(0, after, *keyframes), scale=1
-            ),
-            Context(sources=tuple(known[1:3]), at=(after + 1, after + 2), scale=2),
-            Context(sources=tuple(known[3:]), at=tuple(range(after + 3, after + HISTORY)), scale=4),
-        ),
+        context=_context(known, range(after, after + HISTORY), keyframes, 0),
         order="inverted",
         change=4.0 * (after - 1) if changes else 0.0,
         prompt_holds_before_change=changes,
@@ -147,26 +139,28 @@ def inverted_section(
 def forward_section(window: int, history: int, *, keyframes: Sequence[int] = (), changes: bool = False) -> Section:
     """The section after `history` others, counted from the start; `keyframes` are latents not before its last one."""
     first = 1 + window * history
-    past: list[Source] = [None] * HISTORY + [Picture(0)] + [Moving(k) for k in range(1, first)]
-    past = past[-HISTORY:]
+    known: list[Source] = [*(VideoLatent(k) for k in range(first - 1, 0, -1)), ImageLatent(0)]
     return Section(
-        noisy=tuple(Moving(k) for k in range(first, first + window)),
-        noisy_at=tuple(range(20, 20 + window)),
-        context=(
-            Context(
-                sources=(Picture(0), past[18], *(Picture(4 * k) for k in keyframes)),
-                at=(0, 19, *(20 + k - first for k in keyframes)),
-                scale=1,
-            ),
-            Context(sources=tuple(past[16:18]), at=(17, 18), scale=2),
-            Context(sources=tuple(past[:16]), at=tuple(range(1, 17)), scale=4),
-        ),
+        noisy=tuple(VideoLatent(k) for k in range(first, first + window)),
+        noisy_at=tuple(range(HISTORY + 1, HISTORY + 1 + window)),
+        context=_context(known, range(HISTORY, 0, -1), keyframes, HISTORY + 1 - first),
         order="forward",
         change=4.0 * (first - 1) if changes else 0.0,
     )
 
 
-def _choose(random: Generator, weights: dict[int, float]) -> int:
-    values = list(weights)
+def _context(known: list[Source], at: range, keyframes: Sequence[int], shift: int) -> tuple[Context, ...]:
+    """The start picture, the `known` latents, nearest first, at these indices, and keyframes `shift` from their own."""
+    known = known + [None] * HISTORY
+    near, *far = (
+        Context(sources=tuple(known[k] for k in span.take), at=tuple(map(int, span.at)), scale=span.scale)
+        for span in seen(HUNYUAN, at)
+    )
+    sources = (ImageLatent(0), *near.sources, *(ImageLatent(4 * k) for k in keyframes))
+    return Context(sources=sources, at=(0, *near.at, *(k + shift for k in keyframes)), scale=1), *far
+
+
+def choose(random: Generator, weights: dict[T, float]) -> T:
+    """One of the keys, as often as its share of all weights."""
     total = sum(weights.values())
-    return int(random.choice(values, p=[weights[value] / total for value in values]))
+    return list(weights)[int(random.choice(len(weights), p=[weight / total for weight in weights.values()]))]

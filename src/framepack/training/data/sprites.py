@@ -24,7 +24,7 @@ STRIDE, MARGIN = 4, 12
 """Cut-outs are looked for at every fourth pixel, with so many pixels to spare: enough for a camera twice as far."""
 CONTRAST = 0.7
 """Least distance of a cut-out's mean colour to what it covers, levels in -1..1: it can be told from the scene."""
-CALM = 0.5
+BLURRED = 0.5
 """Share of scenes that are blurred behind their cut-out, like a background out of focus."""
 
 
@@ -36,18 +36,14 @@ class Layer:
     """(n,) which clips have one"""
     colours: Tensor
     """(n, 3, S, S) in -1..1, one texel a pixel"""
-    cover: Tensor
+    alpha: Tensor
     """(n, 1, S, S) in 0..1"""
     centre: Tensor
     """(n, 2) pixels right of and below the picture's middle"""
 
-    def only(self, kept: Tensor) -> "Layer | None":
-        """The cut-outs where `kept` (n,) is true; None if that is none."""
-        if not kept.any():
-            return None
-        return Layer(
-            clips=self.clips[kept], colours=self.colours[kept], cover=self.cover[kept], centre=self.centre[kept]
-        )
+    def select(self, mask: Tensor) -> "Layer | None":
+        """The cut-outs where `mask` (n,) is true; None if there are none."""
+        return Layer(**{name: tensor[mask] for name, tensor in vars(self).items()}) if mask.any() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +60,7 @@ def overlay(frames: Tensor, sources: Tensor, layer: Layer, pose: Pose) -> None:
 
     sources (B, F, H, W, 2): the place of the scene that each pixel shows, pixels from the middle.
     """
-    pictures = torch.cat([layer.colours * layer.cover, layer.cover], dim=1)
+    pictures = torch.cat([layer.colours * layer.alpha, layer.alpha], dim=1)
     centres = layer.centre[:, None] + pose.shift
     boxes = _boxes(sources, layer, centres, pose.scale)
     for index, (clip, (top, bottom, left, right)) in enumerate(zip(layer.clips.tolist(), boxes, strict=True)):
@@ -84,7 +80,7 @@ def overlay(frames: Tensor, sources: Tensor, layer: Layer, pose: Pose) -> None:
 def _boxes(sources: Tensor, layer: Layer, centres: Tensor, scale: Tensor) -> list[tuple[int, int, int, int]]:
     """Rows and columns (top, bottom, left, right) outside which no frame of a clip shows its cut-out."""
     coarse = sources[:, :, ::STRIDE, ::STRIDE][layer.clips]
-    reach = scale * layer.cover.shape[-1] / 2 + MARGIN
+    reach = scale * layer.alpha.shape[-1] / 2 + MARGIN
     near = (coarse - centres[:, :, None, None]).square().sum(-1) < reach.square()[..., None, None]
     rows, columns = near.any(1).any(2), near.any(1).any(1)
     boxes = []
@@ -116,15 +112,15 @@ def draw_layer(
     layer = Layer(
         clips=torch.tensor(list(clips), device=device),
         colours=torch.cat([fitted(texture, (side, side), device) for texture in textures]),
-        cover=_cover(outlines, radii, softness, side),
+        alpha=_alpha(outlines, radii, softness, side),
         centre=torch.tensor(centres, dtype=torch.float32, device=device) * shorter,
     )
     return _distinct(layer, images)
 
 
-def calmed(random: Generator, images: Tensor, clips: Sequence[int]) -> Tensor:
+def blur_backgrounds(random: Generator, images: Tensor, clips: Sequence[int]) -> Tensor:
     """`images` with some of the `clips` out of focus and paler."""
-    chosen = [clip for clip in clips if random.random() < CALM]
+    chosen = [clip for clip in clips if random.random() < BLURRED]
     if chosen:
         images = images.clone()
         soft = functional.avg_pool2d(functional.pad(images[chosen], (2, 2, 2, 2), mode="reflect"), 5, stride=1)
@@ -159,7 +155,7 @@ def _outline(random: Generator) -> NDArray[np.float64]:
     return np.roll(radius / radius.max(), int(random.integers(ANGLES)))
 
 
-def _cover(outlines: Tensor, radii: Tensor, softness: Tensor, side: int) -> Tensor:
+def _alpha(outlines: Tensor, radii: Tensor, softness: Tensor, side: int) -> Tensor:
     """(n, 1, side, side) in 0..1: inside the outline, `softness` pixels wide at the edge."""
     line = torch.arange(side, device=outlines.device) - (side - 1) / 2
     turn = torch.atan2(line[:, None], line[None]) % (2 * math.pi) * (ANGLES / (2 * math.pi))
@@ -173,13 +169,13 @@ def _cover(outlines: Tensor, radii: Tensor, softness: Tensor, side: int) -> Tens
 
 def _distinct(layer: Layer, images: Tensor) -> Layer:
     """The layer with colours moved away from those it covers, where they are too near."""
-    side = layer.cover.shape[-1]
+    side = layer.alpha.shape[-1]
     line = torch.arange(side, device=images.device) - (side - 1) / 2
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1) + layer.centre[:, None, None]
     covered = functional.grid_sample(
         images[layer.clips], grid * 2 / torch.tensor(images.shape[:1:-1], device=images.device), align_corners=False
     )
-    weight = layer.cover / layer.cover.sum((2, 3), keepdim=True)
+    weight = layer.alpha / layer.alpha.sum((2, 3), keepdim=True)
     apart = ((layer.colours - covered) * weight).sum((2, 3), keepdim=True)
     apart = torch.where(apart.abs() < 1e-3, 1e-3, apart)
     length = apart.norm(dim=1, keepdim=True)

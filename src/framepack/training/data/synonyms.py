@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from framepack.training.data.grammar import DEEDS, PHRASES, THINGS
+from framepack.training.data.grammar import ACTIONS, PHRASES, SUBJECTS
 
 FILE = Path(__file__).with_suffix(".toml")
 
@@ -15,6 +15,6 @@ FILE = Path(__file__).with_suffix(".toml")
 def table() -> dict[str, Any]:
     """All of it, as a checkpoint's file of words has it."""
     said = {motion: phrases[0] for motion, phrases in PHRASES.items()}
-    done = {motion: f"the object {deeds[0]}" for motion, deeds in DEEDS.items()}
-    own = {"phrases": PHRASES, "deeds": DEEDS, "subjects": THINGS, "say": said | done}
+    done = {motion: f"the object {deeds[0]}" for motion, deeds in ACTIONS.items()}
+    own = {"phrases": PHRASES, "deeds": ACTIONS, "subjects": SUBJECTS, "say": said | done}
     return own | tomllib.loads(FILE.read_text(encoding="utf-8"))

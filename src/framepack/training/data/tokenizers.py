@@ -7,121 +7,64 @@ end is one token and so is the blank after a colon. Knows words, not models.
 
 import json
 import re
-from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import WordLevel
 
 from framepack.training.data.grammar import FILLERS, JOINS, LATER_WORDS, PACES, PHRASES
 
 LLAMA_SPECIAL = ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<pad>", "<unk>")
 CLIP_SPECIAL = ("<|startoftext|>", "<|endoftext|>", "<unk>")
 PIECES = r"\w+|[^\w\s]|\n\n|\n|(?<=:) "
-FIRST_WORDS = [
-    "sprite",
-    "object",
-    "shape",
-    "ball",
-    "thing",
-    "falls",
-    "drops",
-    "bounces",
-    "grows",
-    "shrinks",
-    "spins",
-    "moves",
-    "flies",
-    "across",
-]
+FIRST_TEXT = "sprite object shape ball thing falls drops bounces grows shrinks spins moves flies across"
 
 
 def words(template: str) -> list[str]:
     """The vocabulary: the words of the first grammar, the fillers and the prompt template, sorted; then later ones.
 
-    Numbers never change: a checkpoint of fewer words goes on with more (see `state`).
+    Token ids never change: a checkpoint of fewer words continues with more (see `state`).
     """
     phrases = chain.from_iterable((*PHRASES.values(), *PACES.values(), JOINS))
-    text = " ".join(chain(phrases, FILLERS, FIRST_WORDS, [re.sub(r"<\|.*?\|>", " ", template.replace("{}", " "))]))
+    text = " ".join(chain(phrases, FILLERS, [FIRST_TEXT, re.sub(r"<\|.*?\|>", " ", template.replace("{}", " "))]))
     first = sorted(set(re.findall(r"\w+|[^\w\s]", text.lower())) | {"\n", "\n\n", " "})
     return [*first, *(word for word in LATER_WORDS if word not in first)]
 
 
 def write_llama(folder: Path, template: str) -> None:
     """A tokenizer for the template with `<|begin_of_text|>` in front of each text."""
-    _write(
-        folder,
-        LLAMA_SPECIAL,
-        words(template),
-        start=LLAMA_SPECIAL[0],
-        end=None,
-        pad="<pad>",
-        eos="<|eot_id|>",
-        limit=1_000_000,
-    )
+    tokenizer = _tokenizer((*LLAMA_SPECIAL, *words(template)), LLAMA_SPECIAL, start=LLAMA_SPECIAL[:1], end=())
+    _write(folder, tokenizer, bos=LLAMA_SPECIAL[0], eos="<|eot_id|>", pad="<pad>", limit=1_000_000)
 
 
 def write_clip(folder: Path, template: str) -> None:
     """A tokenizer that puts every text between start and end, 77 tokens at most."""
-    _write(
-        folder,
-        CLIP_SPECIAL,
-        words(template),
-        start=CLIP_SPECIAL[0],
-        end=CLIP_SPECIAL[1],
-        pad=CLIP_SPECIAL[1],
-        eos=CLIP_SPECIAL[1],
-        limit=77,
+    start, end, _ = CLIP_SPECIAL
+    tokenizer = _tokenizer((*CLIP_SPECIAL, *words(template)), CLIP_SPECIAL, start=(start,), end=(end,))
+    _write(folder, tokenizer, bos=start, eos=end, pad=end, limit=77)
+
+
+def _tokenizer(
+    vocabulary: tuple[str, ...], special: tuple[str, ...], start: tuple[str, ...], end: tuple[str, ...]
+) -> Tokenizer:
+    ids = {token: number for number, token in enumerate(vocabulary)}
+    tokenizer = Tokenizer(WordLevel(ids, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECES), "removed", invert=True)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*start, "$A", *end],
+        pair=[*start, "$A", *end, "$B:1"],
+        special_tokens=[(token, ids[token]) for token in (*start, *end)],
     )
+    tokenizer.add_special_tokens(list(special))
+    return tokenizer
 
 
-def _write(
-    folder: Path,
-    special: tuple[str, ...],
-    vocabulary: Iterable[str],
-    *,
-    start: str,
-    end: str | None,
-    pad: str,
-    eos: str,
-    limit: int,
-) -> None:
-    ids = {token: number for number, token in enumerate((*special, *vocabulary))}
-
-    def piece(token: str) -> dict[str, object]:
-        return {"SpecialToken": {"id": token, "type_id": 0}}
-
-    single = [piece(start), {"Sequence": {"id": "A", "type_id": 0}}, *([piece(end)] if end else [])]
-    tokenizer = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {
-                "id": ids[token],
-                "content": token,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for token in special
-        ],
-        "normalizer": {"type": "Lowercase"},
-        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": PIECES}, "behavior": "Removed", "invert": True},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": single,
-            "pair": [*single, {"Sequence": {"id": "B", "type_id": 1}}],
-            "special_tokens": {
-                token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in (start, end) if token
-            },
-        },
-        "decoder": None,
-        "model": {"type": "WordLevel", "vocab": ids, "unk_token": "<unk>"},
-    }
+def _write(folder: Path, tokenizer: Tokenizer, *, bos: str, eos: str, pad: str, limit: int) -> None:
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": start,
+        "bos_token": bos,
         "eos_token": eos,
         "pad_token": pad,
         "unk_token": "<unk>",
@@ -129,5 +72,5 @@ def _write(
         "model_max_length": limit,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("tokenizer.json", tokenizer), ("tokenizer_config.json", config)):
-        (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")

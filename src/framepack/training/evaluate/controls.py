@@ -2,7 +2,7 @@
 
 A video's amplitude is the factor on the prompt's true motion whose rendered video is nearest by PSNR: optical flow
 misleads on soft frames. Its last second is compared with the start picture after that warp is undone, in the picture's
-middle half, where nothing was uncovered. Boundary: asks a `Maker` and measures; shows and writes nothing.
+middle half, where nothing was uncovered. Boundary: requests videos and measures them; writes nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from framepack.spec.geometry import HUNYUAN
-from framepack.training.evaluate.cases import Picture, Scene, nearest_motion, prompt_for, true_frames
+from framepack.training.evaluate.evaluator import Evaluator, motion_fields
 from framepack.training.evaluate.metrics import Video, psnr, roughness
-from framepack.training.evaluate.rows import Ask, Controlled, Maker, Sample, Settings
+from framepack.training.evaluate.results import ControlResult, SheetRow, VideoRequest
+from framepack.training.evaluate.scenes import Picture, Scene, true_frames
 
 SWEEPS = {"motion": (-1.0, -0.5, 0.0, 0.5, 1.0), "consistency": (0.0, 0.5, 1.0, 1.5, 2.0)}
 NEUTRAL = {"motion": 0.0, "consistency": 1.0}
@@ -29,45 +30,32 @@ EVERY = 5
 """Of the last second, every so many frames are compared with the start."""
 
 
-def controlled(
-    settings: Settings, kind: str, index: int, scene: Scene, make: Maker, samples: list[Sample]
-) -> Iterator[Controlled]:
-    """A row for each model, motion, control and value of it; the neutral video of both controls is made once."""
-    for model in settings.models:
-        for number, motion in enumerate(settings.steered):
-            seed = settings.seed + 1000 * index + number
-            plain = Ask(
-                model=model, picture=scene.picture, prompt=prompt_for(motion, index), sections=SECTIONS, seed=seed
-            )
-            neutral = measured(plain, make(plain), scene, motion, kind)
-            for control, values in SWEEPS.items():
-                for value in values:
-                    if value == NEUTRAL[control]:
-                        video, numbers = neutral
-                    else:
-                        ask = replace(plain, steering={control: value})
-                        video, numbers = measured(ask, make(ask), scene, motion, kind)
-                    frames = tuple(video[at] for at in np.linspace(0, len(video) - 1, 5).round().astype(int))
-                    labels = (f"{control} {value:g}", *(f"{at:.0%}" for at in (0.25, 0.5, 0.75, 1)))
-                    samples.append(
-                        Sample(sheet=f"controls-{model}-{kind}-{index}-{motion}", frames=frames, labels=labels)
-                    )
-                    yield Controlled(control=control, value=value, **numbers)
+def controlled(evaluator: Evaluator, scene: Scene) -> Iterator[ControlResult]:
+    """A result for each model, motion, control and value of it; the neutral video of both controls is made once."""
+    for model in evaluator.settings.models:
+        for number, motion in enumerate(evaluator.settings.steered):
+            plain = evaluator.request(model, scene, motion, number, sections=SECTIONS)
+            neutral = measured(plain, evaluator.generate(plain), scene, motion)
+            for control, value in ((control, value) for control, values in SWEEPS.items() for value in values):
+                video, fields = neutral
+                if value != NEUTRAL[control]:
+                    request = replace(plain, steering={control: value})
+                    video, fields = measured(request, evaluator.generate(request), scene, motion)
+                frames = tuple(video[at] for at in np.linspace(0, len(video) - 1, 5).round().astype(int))
+                labels = (f"{control} {value:g}", *(f"{at:.0%}" for at in (0.25, 0.5, 0.75, 1)))
+                sheet = f"controls-{model}-{scene.kind}-{scene.index}-{motion}"
+                evaluator.samples.append(SheetRow(sheet=sheet, frames=frames, labels=labels))
+                yield ControlResult(control=control, value=value, **fields)
 
 
-def measured(ask: Ask, video: Video, scene: Scene, motion: str, kind: str) -> tuple[Video, dict[str, Any]]:
-    """The video, and what a row holds of it."""
+def measured(request: VideoRequest, video: Video, scene: Scene, motion: str) -> tuple[Video, dict[str, Any]]:
+    """The video, and the fields of its result."""
     amplitude, near = fit(video, scene.picture, motion)
-    return video, {
-        "model": ask.model,
-        "kind": kind,
-        "scene": scene.name,
-        "motion": motion,
+    return video, motion_fields(request, video, scene, motion) | {
         "amplitude": amplitude,
         "psnr": near,
         "start": nearness(video, scene.picture, motion, amplitude),
         "roughness": float(roughness(video)[0]),
-        "nearest": nearest_motion(video, scene),
     }
 
 

@@ -1,4 +1,4 @@
-"""What the bundled model should reach, beside what an evaluation found. Reads an `Evaluation`; measures nothing."""
+"""The goals of the bundled model, and whether an evaluation meets them. Reads an `Evaluation`; measures nothing."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from itertools import pairwise
 
 from framepack.training.evaluate.groups import grouped, mean
 from framepack.training.evaluate.metrics import MEASURES
-from framepack.training.evaluate.rows import Controlled, Evaluation
+from framepack.training.evaluate.results import ControlResult, Evaluation
 
 FOLLOWING = {"procedural": 0.95, "photos": 0.85}
 """Share of single motions to follow, in the weaker order."""
 CODEC = {"image_psnr": 27.0, "clip_psnr": 28.0}
-"""dB that the VAE alone should leave of photos."""
+"""dB of photos through the VAE alone."""
 GAIN = 5.0
 """dB over the still answer, photos."""
 KEY_FRAME = 3.0
@@ -20,18 +20,18 @@ SHARPNESS_LOSS = 0.10
 """Share of the sharpness that may go from the first 15% to the last, inverted order."""
 RANGE = 2.0
 """Amplitude of --motion 1 over that of -1."""
-LOST = 1.0
+LARGEST_LOSS = 1.0
 """dB to the fitted true video that another --motion than 0 may cost."""
 STEERED = 0.95
 """Share of prompts to follow whatever --motion is."""
-BESIDE = 0.15
+LARGEST_CHANGE = 0.15
 """Share by which --consistency may change the amplitude."""
 ORDERS = ("inverted", "forward", "repetition")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """One of them. What was not measured has none."""
+    """One goal. Parts that were not measured have none."""
 
     goal: str
     wanted: float
@@ -45,7 +45,7 @@ class Goal:
 
 
 def goals(evaluation: Evaluation) -> list[Goal]:
-    """All goals that the evaluation can speak to."""
+    """The goals of all parts that were measured."""
     found = (_following, _codec, _keyframes, _drift, _motion, _consistency)
     return [goal for find in found for goal in find(evaluation)]
 
@@ -92,7 +92,7 @@ def _drift(evaluation: Evaluation) -> Iterator[Goal]:
         yield Goal(goal=name, wanted=SHARPNESS_LOSS, reached=loss, at_most=True)
 
 
-def _curves(rows: Iterable[Controlled], control: str) -> list[dict[float, list[Controlled]]]:
+def _curves(rows: Iterable[ControlResult], control: str) -> list[dict[float, list[ControlResult]]]:
     """For each model and motion: by the control's value, rising, the rows of all scenes."""
     rows = [row for row in rows if row.control == control]
     return [
@@ -101,7 +101,7 @@ def _curves(rows: Iterable[Controlled], control: str) -> list[dict[float, list[C
     ]
 
 
-def _means(curve: dict[float, list[Controlled]], name: str) -> list[float]:
+def _means(curve: dict[float, list[ControlResult]], name: str) -> list[float]:
     return [mean(getattr(row, name) for row in rows) for rows in curve.values()]
 
 
@@ -119,7 +119,7 @@ def _motion(evaluation: Evaluation) -> Iterator[Goal]:
     yield Goal(
         goal="--motion: amplitude at 1 over that at -1", wanted=RANGE, reached=min(a[-1] / a[0] for a in amplitudes)
     )
-    yield Goal(goal="--motion: dB to the fitted motion it costs", wanted=LOST, reached=max(lost), at_most=True)
+    yield Goal(goal="--motion: dB to the fitted motion it costs", wanted=LARGEST_LOSS, reached=max(lost), at_most=True)
     yield Goal(goal="--motion: prompts followed", wanted=STEERED, reached=followed)
 
 
@@ -134,4 +134,4 @@ def _consistency(evaluation: Evaluation) -> Iterator[Goal]:
     calmer = mean(_rising(_means(curve, "roughness")[::-1]) for curve in curves)
     yield Goal(goal="--consistency: end nearer to the start, of all curves", wanted=1.0, reached=nearer)
     yield Goal(goal="--consistency: noise from frame to frame falls, of all curves", wanted=1.0, reached=calmer)
-    yield Goal(goal="--consistency: change of amplitude", wanted=BESIDE, reached=max(moved), at_most=True)
+    yield Goal(goal="--consistency: change of amplitude", wanted=LARGEST_CHANGE, reached=max(moved), at_most=True)

@@ -1,4 +1,4 @@
-"""Numbers about videos: nearness to a true one (PSNR, SSIM), and measures that need no weights, for drift.
+"""Numbers about videos: nearness to a true one (PSNR, SSIM), and measures without a network, for drift.
 
 Boundary: arrays in, numbers out; knows no model and no prompts. Videos are (T, H, W, 3) uint8. Sources: SSIM, Wang et
 al., 2004; noise, Immerkaer, 1996; drift as |M(first 15%) - M(last 15%)|, FramePack, arXiv 2504.12626.
@@ -58,6 +58,11 @@ def sharpness(video: Video) -> Vector:
     grey = luma(video)
     across, down = np.diff(grey, axis=2)[:, :-1], np.diff(grey, axis=1)[:, :, :-1]
     return np.array([np.sqrt(across**2 + down**2).mean()])
+
+
+def sharpness_ratio(video: Video, truth: Video) -> float:
+    """Sharpness of one over that of the other, the start frame left out."""
+    return float(sharpness(video[1:])[0] / max(sharpness(truth[1:])[0], 1e-6))
 
 
 def colour_mean(video: Video) -> Vector:

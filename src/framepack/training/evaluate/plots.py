@@ -6,27 +6,30 @@ Boundary: reads an `Evaluation`, writes pictures. They need matplotlib and are l
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
 from framepack.training.evaluate.groups import grouped, mean
 from framepack.training.evaluate.metrics import MEASURES
-from framepack.training.evaluate.rows import Drifted, Evaluation, Followed
+from framepack.training.evaluate.results import DriftResult, Evaluation, PromptResult
 
 
 def write_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Write the plots of all parts that were measured; returns the files."""
     if not find_spec("matplotlib"):
         return []
-    files = []
+    figures: dict[str, Any] = {}
     if evaluation.following:
-        files.append(_plot_confusion(evaluation, folder / "confusion.png"))
+        figures["confusion.png"] = _plot_confusion(evaluation)
     if evaluation.following or evaluation.sprites:
-        files.append(_plot_motions([*evaluation.following, *evaluation.sprites], folder / "following.png"))
+        figures["following.png"] = _plot_motions([*evaluation.following, *evaluation.sprites])
     if evaluation.drift:
-        files.append(_plot_drift(evaluation.drift, folder / "drift.png"))
-    return files
+        figures["drift.png"] = _plot_drift(evaluation.drift)
+    for name, figure in figures.items():
+        figure.savefig(folder / name, dpi=110)
+    return [folder / name for name in figures]
 
 
 def confusion(evaluation: Evaluation) -> np.ndarray:
@@ -38,53 +41,50 @@ def confusion(evaluation: Evaluation) -> np.ndarray:
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 
-def _plot_confusion(evaluation: Evaluation, file: Path) -> Path:
+def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _plot_confusion(evaluation: Evaluation) -> Any:
     names = list(MOTIONS)
-    figure = Figure(figsize=(7, 6.4), layout="constrained")
+    figure = _figure(7, 6.4)
     axes = figure.subplots()
     picture = axes.imshow(confusion(evaluation), vmin=0, vmax=1, cmap="viridis")
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="shown (nearest true video)", ylabel="asked")
     figure.colorbar(picture, label="share")
-    figure.savefig(file, dpi=110)
-    return file
+    return figure
 
 
-def _plot_motions(rows: Sequence[Followed], file: Path) -> Path:
+def _plot_motions(results: Sequence[PromptResult]) -> Any:
     """A bar for each motion, model and kind of picture."""
-    from matplotlib.figure import Figure
-
-    names = [name for name in (*MOTIONS, *SPRITE_MOTIONS) if any(row.motion == name for row in rows)]
-    groups = grouped(rows, lambda row: (row.model, row.kind))
-    figure = Figure(figsize=(max(7, 0.55 * len(names)), 5), layout="constrained")
+    names = [name for name in (*MOTIONS, *SPRITE_MOTIONS) if any(result.motion == name for result in results)]
+    groups = grouped(results, lambda result: (result.model, result.kind))
+    figure = _figure(max(7, 0.55 * len(names)), 5)
     axes = figure.subplots()
     for number, ((model, kind), part) in enumerate(groups):
-        shares = [mean(row.hit for row in part if row.motion == name) for name in names]
+        shares = [mean(result.hit for result in part if result.motion == name) for name in names]
         places = np.arange(len(names)) + (number - (len(groups) - 1) / 2) * 0.8 / len(groups)
         axes.bar(places, np.nan_to_num(shares), 0.8 / len(groups), label=f"{model}, {kind}")
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set(ylabel="prompts followed (share)", ylim=(0, 1.05))
     axes.legend(fontsize="small", ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
-    figure.savefig(file, dpi=110)
-    return file
+    return figure
 
 
-def _plot_drift(rows: Sequence[Drifted], file: Path) -> Path:
+def _plot_drift(results: Sequence[DriftResult]) -> Any:
     """Each measure over the sections, a line for each order."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 6), layout="constrained")
+    figure = _figure(11, 6)
     for axes, name in zip(figure.subplots(2, 3, sharex=True).flat, MEASURES, strict=True):
-        for (order,), videos in grouped(rows, lambda row: (row.order,)):
-            course = np.mean([row.drift[name].course for row in videos], axis=0)
+        for (order,), videos in grouped(results, lambda result: (result.order,)):
+            course = np.mean([video.drift[name].course for video in videos], axis=0)
             style = "--" if order == "truth" else "-"
             axes.plot(range(1, len(course) + 1), course, marker="o", label=order, ls=style)
         axes.set(title=name)
         axes.set_ylim(bottom=0)
     figure.axes[0].legend()
     figure.supxlabel("section of the video")
-    figure.savefig(file, dpi=110)
-    return file
+    return figure

@@ -1,10 +1,10 @@
 """An evaluation as a summary, as JSON and as contact sheets.
 
-Boundary: reads an `Evaluation`, writes files; measures nothing. Plots: `evaluate_plots`.
+Boundary: reads an `Evaluation`, writes files; measures nothing. Plots: `plots`.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,149 +15,107 @@ from framepack.media.marks import MARKED
 from framepack.media.sheet import contact_sheet, save_png
 from framepack.training.evaluate.goals import goals
 from framepack.training.evaluate.groups import grouped, mean
-from framepack.training.evaluate.metrics import MEASURES, Drift
+from framepack.training.evaluate.metrics import MEASURES
 from framepack.training.evaluate.plots import write_plots
-from framepack.training.evaluate.rows import PARTS, Drifted, Evaluation, Followed
-from framepack.training.evaluate.words import WHOLE
+from framepack.training.evaluate.prompts import WHOLE
+from framepack.training.evaluate.results import PARTS, Evaluation, PromptResult, SheetRow
+
+Line = dict[str, Any]
+Columns = Mapping[str, str | Callable[[Sequence[Any]], float]]
+"""Each a title, and the attribute whose mean is shown, or a function of a group's results."""
 
 
-def summary(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
+def summary(evaluation: Evaluation) -> dict[str, list[Line]]:
     """Means over scenes: a list of lines for each part."""
-    seen = {row.scene for row in (*evaluation.following, *evaluation.sprites)}
-    codec = {
-        kind: mean(row.sharpness for row in rows if row.scene in seen)
-        for (kind,), rows in grouped(evaluation.codec, lambda row: (row.kind,))
-    }
+    kind, order = {"pictures": "kind"}, {"pictures": "kind", "order": "order"}
+    drift = {name: _drift_mean(name, "difference") for name in MEASURES} | {"sharpness loss": "sharpness_loss"}
+    slope = {name: _drift_mean(name, "slope") for name in MEASURES}
+    near = {f"section {i + 1}": _nearness_mean(i) for i in range(evaluation.settings.sections)}
+    generated = [result for result in evaluation.drift if result.order != "truth"]
     return {
-        "following": _models(evaluation.following, codec),
-        "motions": _motions(evaluation.following),
-        "sprites": _models(evaluation.sprites, codec),
-        "sprite motions": _motions(evaluation.sprites),
-        "keyframes": [
-            {
-                "model": model,
-                "pictures": kind,
-                "place": place,
-                "psnr given": mean(row.given for row in rows),
-                "psnr without": mean(row.without for row in rows),
-                "gain": mean(row.gain for row in rows),
-            }
-            for (model, kind, place), rows in grouped(
-                evaluation.keyframes, lambda row: (row.model, row.kind, row.place)
-            )
-        ],
-        "drift": [
-            {**line, "sharpness loss": mean(row.sharpness_loss for row in rows)}
-            for line, rows in _drift(evaluation.drift, lambda measured: measured.difference)
-        ],
-        "slope": [line for line, _ in _drift(evaluation.drift, lambda measured: measured.slope)],
-        "nearness": [
-            {"pictures": kind, "order": order}
-            | {
-                f"section {number}": mean(values)
-                for number, values in enumerate(zip(*(row.nearness for row in rows), strict=True), start=1)
-            }
-            for (kind, order), rows in grouped(evaluation.drift, lambda row: (row.kind, row.order))
-            if order != "truth"
-        ],
-        "codec": [
-            {
-                "pictures": kind,
-                "number": len(rows),
-                "psnr, picture": mean(row.image_psnr for row in rows),
-                "psnr, clip": mean(row.clip_psnr for row in rows),
-                "sharpness": mean(row.sharpness for row in rows),
-            }
-            for (kind,), rows in grouped(evaluation.codec, lambda row: (row.kind,))
-        ],
-        "controls": [
-            {
-                "model": model,
-                "motion": motion,
-                "setting": f"{control} {value}",
-                "amplitude": mean(row.amplitude for row in rows),
-                "psnr": mean(row.psnr for row in rows),
-                "end to start": mean(row.start for row in rows),
-                "roughness": mean(row.roughness for row in rows),
-                "followed": mean(row.hit for row in rows),
-            }
-            for (model, motion, control, value), rows in grouped(
-                evaluation.controls, lambda row: (row.model, row.motion, row.control, f"{row.value:g}")
-            )
-        ],
-        "words": [
-            {
-                "model": model,
-                "motion": motion,
-                "paraphrases": len(rows),
-                "followed": mean(row.hit for row in rows),
-                "psnr": mean(row.psnr for row in rows),
-            }
-            for (model, motion), rows in grouped(evaluation.words, lambda row: (row.model, row.motion))
-        ],
-        "unknown": [
-            {
-                "model": model,
-                "sentences": len(rows),
-                "followed": mean(row.psnr >= WHOLE for row in rows),
-                "psnr": mean(row.psnr for row in rows),
-                "worst": min(row.psnr for row in rows),
-            }
-            for (model,), rows in grouped(evaluation.unknown, lambda row: (row.model,))
-        ],
-        "sizes": [
-            {
-                "model": model,
-                "motions": motions,
-                "side": side,
-                "steps": steps,
-                "psnr": mean(row.psnr for row in rows),
-                "sharpness": mean(row.sharpness for row in rows),
-                "followed": mean(row.hit for row in rows),
-            }
-            for (model, motions, side, steps), rows in grouped(
-                evaluation.sizes, lambda row: (row.model, row.motion.split()[0], str(row.side), str(row.steps))
-            )
-        ],
+        "following": _following(evaluation, evaluation.following),
+        "motions": table(evaluation.following, {"motion": "motion"}, MOTION_COLUMNS),
+        "sprites": _following(evaluation, evaluation.sprites),
+        "sprite motions": table(evaluation.sprites, {"motion": "motion"}, MOTION_COLUMNS),
+        "keyframes": table(evaluation.keyframes, {"model": "model", **kind, "place": "place"}, KEYFRAME_COLUMNS),
+        "drift": table(evaluation.drift, order, drift),
+        "slope": table(evaluation.drift, order, slope),
+        "nearness": table(generated, order, near),
+        "codec": table(evaluation.codec, kind, CODEC_COLUMNS),
+        "controls": table(evaluation.controls, CONTROL_KEYS, CONTROL_COLUMNS),
+        "words": table(evaluation.words, {"model": "model", "motion": "motion"}, PARAPHRASE_COLUMNS),
+        "unknown": table(evaluation.unknown, {"model": "model"}, UNKNOWN_COLUMNS),
+        "sizes": table(evaluation.sizes, SIZE_KEYS, SIZE_COLUMNS),
     }
 
 
-def _models(rows: Sequence[Followed], codec: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Prompt following of each model on each kind of picture; `codec`: the sharpness that the VAE keeps."""
-    return [
-        {
-            "model": model,
-            "pictures": kind,
-            "videos": len(part),
-            "followed": mean(row.hit for row in part),
-            "psnr": mean(row.psnr for row in part),
-            "ssim": mean(row.ssim for row in part),
-            "gain": mean(row.gain for row in part if row.motion != "still"),
-            "sharpness": mean(row.sharpness for row in part),
-            "of the bound": mean(row.sharpness for row in part) / codec.get(kind, float("nan")),
-        }
-        for (model, kind), part in grouped(rows, lambda row: (row.model, row.kind))
-    ]
+def table(results: Sequence[Any], keys: Mapping[str, str], columns: Columns) -> list[Line]:
+    """A line for each group of results with equal `keys`, each a title and an attribute."""
+    lines = []
+    for group, part in grouped(results, lambda result: tuple(str(getattr(result, name)) for name in keys.values())):
+        line: Line = dict(zip(keys, group, strict=True))
+        for title, column in columns.items():
+            line[title] = mean(getattr(one, column) for one in part) if isinstance(column, str) else column(part)
+        lines.append(line)
+    return lines
 
 
-def _drift(rows: Sequence[Drifted], value: Callable[[Drift], float]) -> Iterator[tuple[dict[str, Any], list[Drifted]]]:
-    """A number for each measure in each order on each kind of picture, and the rows behind them."""
-    for (kind, order), part in grouped(rows, lambda row: (row.kind, row.order)):
-        means = {name: mean(value(row.drift[name]) for row in part) for name in MEASURES}
-        yield {"pictures": kind, "order": order, **means}, part
+def _following(evaluation: Evaluation, results: Sequence[PromptResult]) -> list[Line]:
+    """Prompt following of each model on each kind of picture, and the share of the sharpness that the VAE keeps."""
+    scenes = {result.scene for result in (*evaluation.following, *evaluation.sprites)}
+    bounds = {
+        kind: mean(result.sharpness for result in part if result.scene in scenes)
+        for (kind,), part in grouped(evaluation.codec, lambda result: (result.kind,))
+    }
+    columns = {
+        "videos": len,
+        "followed": "hit",
+        "psnr": "psnr",
+        "ssim": "ssim",
+        "gain": _moving_gain,
+        "sharpness": "sharpness",
+        "of the bound": lambda part: mean(one.sharpness for one in part) / bounds.get(part[0].kind, float("nan")),
+    }
+    return table(results, {"model": "model", "pictures": "kind"}, columns)
 
 
-def _motions(rows: Sequence[Followed]) -> list[dict[str, Any]]:
-    """Prompt following of each motion."""
-    return [
-        {
-            "motion": motion,
-            "followed": mean(row.hit for row in part),
-            "psnr": mean(row.psnr for row in part),
-            "gain": mean(row.gain for row in part if row.motion != "still"),
-        }
-        for (motion,), part in grouped(rows, lambda row: (row.motion,))
-    ]
+def _moving_gain(part: Sequence[PromptResult]) -> float:
+    return mean(result.gain for result in part if result.motion != "still")
+
+
+def _drift_mean(measure: str, attribute: str) -> Callable[[Sequence[Any]], float]:
+    return lambda part: mean(getattr(result.drift[measure], attribute) for result in part)
+
+
+def _nearness_mean(section: int) -> Callable[[Sequence[Any]], float]:
+    return lambda part: mean(result.nearness[section] for result in part)
+
+
+MOTION_COLUMNS: Columns = {"followed": "hit", "psnr": "psnr", "gain": _moving_gain}
+KEYFRAME_COLUMNS: Columns = {"psnr given": "given", "psnr without": "without", "gain": "gain"}
+CODEC_COLUMNS: Columns = {
+    "number": len,
+    "psnr, picture": "image_psnr",
+    "psnr, clip": "clip_psnr",
+    "sharpness": "sharpness",
+}
+CONTROL_KEYS = {"model": "model", "motion": "motion", "setting": "setting"}
+CONTROL_COLUMNS: Columns = {
+    "amplitude": "amplitude",
+    "psnr": "psnr",
+    "end to start": "start",
+    "roughness": "roughness",
+    "followed": "hit",
+}
+PARAPHRASE_COLUMNS: Columns = {"paraphrases": len, "followed": "hit", "psnr": "psnr"}
+UNKNOWN_COLUMNS: Columns = {
+    "sentences": len,
+    "followed": lambda part: mean(result.psnr >= WHOLE for result in part),
+    "psnr": "psnr",
+    "worst": lambda part: min(result.psnr for result in part),
+}
+SIZE_KEYS = {"model": "model", "motions": "motions", "side": "side", "steps": "steps"}
+SIZE_COLUMNS: Columns = {"psnr": "psnr", "sharpness": "sharpness", "followed": "hit"}
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
@@ -167,19 +125,21 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     content = {"settings": asdict(evaluation.settings), "notices": evaluation.notices, "goals": lines}
     content["summary"] = summary(evaluation)
     for part in PARTS:
-        content[part] = [asdict(row) for row in getattr(evaluation, part)]
+        content[part] = [asdict(result) for result in getattr(evaluation, part)]
     (folder / "evaluation.json").write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
-    return [folder / "evaluation.json", *_sheets(evaluation, folder), *write_plots(evaluation, folder)]
+    sheets = [
+        write_sheet(folder / f"{name}.png", rows)
+        for (name,), rows in grouped(evaluation.samples, lambda row: (row.sheet,))
+    ]
+    return [folder / "evaluation.json", *sheets, *write_plots(evaluation, folder)]
 
 
-def _sheets(evaluation: Evaluation, folder: Path) -> list[Path]:
-    files = []
-    for (name,), samples in grouped(evaluation.samples, lambda sample: (sample.sheet,)):
-        pictures = [frame for sample in samples for frame in sample.frames]
-        labels = [label for sample in samples for label in sample.labels]
-        files.append(folder / f"{name}.png")
-        save_png(files[-1], contact_sheet(pictures, len(samples[0].frames), labels=labels), MARKED)
-    return files
+def write_sheet(file: Path, rows: Sequence[SheetRow]) -> Path:
+    """Write a contact sheet; returns `file`."""
+    pictures = [frame for row in rows for frame in row.frames]
+    labels = [label for row in rows for label in row.labels]
+    save_png(file, contact_sheet(pictures, len(rows[0].frames), labels=labels), MARKED)
+    return file
 
 
 def _finite(content: Any) -> Any:

@@ -1,47 +1,45 @@
 """How well a model does what it is asked: prompt following, nearness, sharpness, keyframe reach, drift, controls.
 
-Everything is asked of a `Maker`, which for a model is its whole pipeline (`pipeline_maker`), so that what is measured
-is what a user gets; tests put known videos in its place. Boundary: measures and counts; shows and writes nothing.
-Method: the true continuation of a picture is known for each motion, so a video is said to follow its prompt when, of
-all motions' true videos ("still" included), the nearest by PSNR is the prompt's. Drift: FramePack, arXiv 2504.12626.
+Each video comes from `Generate`, which for a model is its whole pipeline (`pipeline_generator`), so that a user gets
+what is measured; tests put known videos in its place. Boundary: measures and counts; writes nothing.
+Method: the true continuation of a picture is known for each motion, so a video follows its prompt when, of all motions'
+true videos ("still" included), the nearest by PSNR is the prompt's. Drift: FramePack, arXiv 2504.12626.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from framepack.spec.geometry import HUNYUAN
 from framepack.spec.variants import VARIANTS
-from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
-from framepack.training.evaluate.cases import (
+from framepack.training.data.motions import SPRITE_MOTIONS
+from framepack.training.evaluate.controls import controlled
+from framepack.training.evaluate.evaluator import Evaluator, motion_fields, prompt_result, sheet_row
+from framepack.training.evaluate.metrics import Video, drift, psnr, sharpness_ratio
+from framepack.training.evaluate.prompts import paraphrased, unknown
+from framepack.training.evaluate.results import (
+    CodecResult,
+    DriftResult,
+    Evaluation,
+    Generate,
+    KeyframeResult,
+    PromptResult,
+    Reconstruct,
+    Result,
+    Settings,
+    SheetRow,
+    SizeResult,
+    VideoRequest,
+)
+from framepack.training.evaluate.scenes import (
     Scene,
-    nearest_motion,
     photo_files,
     photo_scenes,
     procedural_scenes,
     prompt_for,
     sprite_scenes,
 )
-from framepack.training.evaluate.controls import controlled
-from framepack.training.evaluate.metrics import Video, drift, psnr, sharpness, ssim
-from framepack.training.evaluate.rows import (
-    Ask,
-    Codec,
-    Coded,
-    Controlled,
-    Drifted,
-    Evaluation,
-    Followed,
-    FollowedSprite,
-    Maker,
-    Reached,
-    Row,
-    Sample,
-    Settings,
-)
-from framepack.training.evaluate.sizes import sized
-from framepack.training.evaluate.words import unknown, worded
 
 REPETITION = "repetition"
 """The order that drift compares with: each section starts anew from the last frame of the one before."""
@@ -53,207 +51,159 @@ CUT_OUTS = (*SPRITE_MOTIONS, "still")
 
 def evaluate(
     settings: Settings,
-    make: Maker,
-    code: Codec,
+    generate: Generate,
+    reconstruct: Reconstruct,
     *,
-    on_row: Callable[[Row], None] = lambda _: None,
+    on_result: Callable[[str, Result], None] = lambda part, result: None,
     into: Evaluation | None = None,
 ) -> Evaluation:
-    """Make all videos and measure them; `on_row` hears each result at once.
+    """Generate all videos and measure them; `on_result` is called with the part and each result at once.
 
-    into: what to fill, for a caller that wants to keep what there is when something ends it.
-    Where photos are asked for, the VAE alone, which costs next to nothing, is measured on every photo that is here.
+    into: what to fill, for a caller that keeps the results so far when something ends it.
+    If photos are asked for, the VAE alone, which costs next to nothing, is measured on every photo on this machine.
     """
-    result = into or Evaluation(settings=settings)
-    kinds = {
-        "procedural": procedural_scenes(settings.procedural, settings.size),
-        "photos": photo_scenes(settings.photos, settings.size),
-    }
-    if len(kinds["photos"]) < settings.photos:
-        result.notices.append(
-            f"{len(kinds['photos'])} of {settings.photos} photos are here: scikit-image and scikit-learn bring more"
+    evaluation = into or Evaluation(settings=settings)
+    samples = evaluation.samples
+    evaluator = Evaluator(settings=settings, generate=generate, reconstruct=reconstruct, samples=samples)
+    scenes = [*procedural_scenes(settings.procedural, settings.size), *photo_scenes(settings.photos, settings.size)]
+    photos = len(scenes) - settings.procedural
+    if photos < settings.photos:
+        evaluation.notices.append(
+            f"{photos} of {settings.photos} photos are here: scikit-image and scikit-learn bring more"
         )
+    for part, result in _results(evaluator, scenes):
+        getattr(evaluation, part).append(result)
+        on_result(part, result)
+    return evaluation
+
+
+def _results(evaluator: Evaluator, scenes: list[Scene]) -> Iterator[tuple[str, Result]]:
+    """All results, each with the name of its part."""
+    settings = evaluator.settings
     if settings.photos and "codec" in settings.parts:
         for scene in photo_scenes(len(photo_files()), settings.size)[settings.photos :]:
-            result.codec.append(_codec(settings, "photos", scene, code))
-            on_row(result.codec[-1])
-    for kind, scenes in kinds.items():
-        for row in _rows(settings, kind, scenes, make, code, result.samples):
-            getattr(result, _LISTS[type(row)]).append(row)
-            on_row(row)
-    more: dict[str, Iterator[Row]] = {
-        "sizes": sized(settings, make),
-        "words": worded(settings, make, result.samples),
-        "unknown": unknown(settings, make, result.samples),
-    }
-    for part, rows in more.items():
-        for row in rows if part in settings.parts else ():
-            getattr(result, part).append(row)
-            on_row(row)
-    if "sprites" in settings.parts:
-        for index, scene in enumerate(sprite_scenes(settings.procedural, settings.size)):
-            for row in _sprites(settings, index, scene, make, result.samples):
-                result.sprites.append(row)
-                on_row(row)
-    return result
+            yield from (("codec", result) for result in _codec(evaluator, scene))
+    for scene in scenes:
+        for part, measure in SCENE_PARTS.items():
+            if part in settings.parts:
+                yield from ((part, result) for result in measure(evaluator, scene))
+        scene.clear_cache()
+    for part, measure in OTHER_PARTS.items():
+        if part in settings.parts:
+            yield from ((part, result) for result in measure(evaluator))
 
 
-_LISTS = {Followed: "following", Reached: "keyframes", Drifted: "drift", Coded: "codec", Controlled: "controls"}
+def _following(evaluator: Evaluator, scene: Scene) -> Iterator[PromptResult]:
+    for model in evaluator.settings.models:
+        for number, motion in enumerate(evaluator.settings.motions):
+            request = evaluator.request(model, scene, motion, number)
+            video = evaluator.generate(request)
+            result = prompt_result(request, video, scene, motion)
+            sheet = f"following-{model}-{scene.kind}-{scene.index}"
+            evaluator.samples.append(sheet_row(sheet, motion, video, scene, motion, result.nearest))
+            yield result
 
 
-def _rows(
-    settings: Settings, kind: str, scenes: Sequence[Scene], make: Maker, code: Codec, samples: list[Sample]
-) -> Iterator[Row]:
-    for index, scene in enumerate(scenes):
-        if "codec" in settings.parts:
-            yield _codec(settings, kind, scene, code)
-        if "following" in settings.parts:
-            yield from _following(settings, kind, index, scene, make, samples)
-        if "keyframes" in settings.parts:
-            yield from _keyframes(settings, kind, index, scene, make)
-        if "drift" in settings.parts and index < settings.drift_scenes:
-            yield from _drifting(settings, kind, index, scene, make, samples)
-        if "controls" in settings.parts:
-            yield from controlled(settings, kind, index, scene, make, samples)
-        scene.forget()
+def _sprites(evaluator: Evaluator) -> Iterator[PromptResult]:
+    settings = evaluator.settings
+    for scene in sprite_scenes(settings.procedural, settings.size):
+        for model in settings.models:
+            for number, motion in enumerate(SPRITE_MOTIONS):
+                prompt = prompt_for(motion, 7 * scene.index)
+                request = evaluator.request(model, scene, motion, number, prompt=prompt)
+                video = evaluator.generate(request)
+                result = prompt_result(request, video, scene, motion, CUT_OUTS)
+                sheet = f"following-{model}-{scene.kind}-{scene.index}"
+                evaluator.samples.append(sheet_row(sheet, motion, video, scene, motion, result.nearest))
+                yield result
 
 
-def _following(
-    settings: Settings, kind: str, index: int, scene: Scene, make: Maker, samples: list[Sample]
-) -> Iterator[Followed]:
-    for model in settings.models:
-        for number, motion in enumerate(settings.motions):
-            ask = Ask(
-                model=model,
-                picture=scene.picture,
-                prompt=prompt_for(motion, index),
-                seed=settings.seed + 1000 * index + number,
-            )
-            row, sample = followed(ask, make(ask), scene, motion, kind, index)
-            samples.append(sample)
-            yield row
-
-
-def _sprites(
-    settings: Settings, index: int, scene: Scene, make: Maker, samples: list[Sample]
-) -> Iterator[FollowedSprite]:
-    for model in settings.models:
-        for number, motion in enumerate(SPRITE_MOTIONS):
-            prompt, seed = prompt_for(motion, 7 * index), settings.seed + 1000 * index + number
-            ask = Ask(model=model, picture=scene.picture, prompt=prompt, seed=seed)
-            row, sample = followed(ask, make(ask), scene, motion, "cut-outs", index, CUT_OUTS)
-            samples.append(sample)
-            yield FollowedSprite(**vars(row))
-
-
-def followed(
-    ask: Ask,
-    video: Video,
-    scene: Scene,
-    motion: str,
-    kind: str,
-    index: int,
-    motions: Sequence[str] = tuple(MOTIONS),
-) -> tuple[Followed, Sample]:
-    """What a video shows of the `motion` it was asked for, among `motions`; and its row of a contact sheet."""
-    truth = scene.truth(motion, len(video))
-    row = Followed(
-        model=ask.model,
-        kind=kind,
-        scene=scene.name,
-        motion=motion,
-        prompt=ask.prompt,
-        nearest=nearest_motion(video, scene, motions),
-        psnr=psnr(video[1:], truth[1:]),
-        ssim=ssim(video[1:], truth[1:]),
-        still_psnr=psnr(scene.still(len(video))[1:], truth[1:]),
-        sharpness=_ratio(video, truth),
-    )
-    shown = (scene.picture, video[len(video) // 2], video[-1], truth[-1])
-    labels = (motion, "half way", "end" if row.hit else f"as {row.nearest}", "true end")
-    return row, Sample(sheet=f"following-{ask.model}-{kind}-{index}", frames=shown, labels=labels)
-
-
-def _keyframes(settings: Settings, kind: str, index: int, scene: Scene, make: Maker) -> Iterator[Reached]:
-    motion = KEYED[index % len(KEYED)]
-    section = HUNYUAN.temporal * settings.window
+def _keyframes(evaluator: Evaluator, scene: Scene) -> Iterator[KeyframeResult]:
+    motion = KEYED[scene.index % len(KEYED)]
+    settings = evaluator.settings
+    frame = HUNYUAN.temporal * settings.window
+    key = scene.truth(motion, frame + 1)[frame]
     for model in settings.inverted:
-        for place, sections, frame in (("end", 1, section), ("middle", 2, section)):
-            key = scene.truth(motion, section + 1)[frame]
-            ask = {"model": model, "picture": scene.picture, "prompt": "", "sections": sections}
-            ask["seed"] = settings.seed + 1000 * index
-            guided = {"end": key} if place == "end" else {"keyframes": ((settings.seconds, key),)}
-            given, without = make(Ask(**ask, **guided)), make(Ask(**ask))  # pyright: ignore[reportArgumentType]
-            yield Reached(
-                model=model,
-                kind=kind,
-                scene=scene.name,
-                place=place,
-                given=psnr(given[frame], key),
-                without=psnr(without[frame], key),
-            )
+        for place, sections in (("end", 1), ("middle", 2)):
+            plain = evaluator.request(model, scene, motion, 0, prompt="", sections=sections)
+            keyed = replace(plain, end=key) if place == "end" else replace(plain, keyframes=((settings.seconds, key),))
+            given, without = (psnr(evaluator.generate(request)[frame], key) for request in (keyed, plain))
+            fields = {"model": model, "kind": scene.kind, "scene": scene.name, "place": place}
+            yield KeyframeResult(**fields, given=given, without=without)
 
 
-def _drifting(
-    settings: Settings, kind: str, index: int, scene: Scene, make: Maker, samples: list[Sample]
-) -> Iterator[Drifted]:
-    seed = settings.seed + 1000 * index
-    for motion in settings.drifting:
-        ask = Ask(
-            model=settings.models[0],
-            picture=scene.picture,
-            prompt=prompt_for(motion, index),
-            sections=settings.sections,
-            seed=seed,
-        )
+def _drifting(evaluator: Evaluator, scene: Scene) -> Iterator[DriftResult]:
+    settings = evaluator.settings
+    for motion in settings.drifting if scene.index < settings.drift_scenes else ():
+        request = evaluator.request(settings.models[0], scene, motion, 0, sections=settings.sections)
         truth = scene.truth(motion, HUNYUAN.temporal * settings.window * settings.sections + 1)
-        for order, video in (*_long_videos(settings, ask, make), ("truth", truth)):
-            yield _drifted(settings, order, kind, scene, motion, video, truth)
+        for order, video in (*_long_videos(evaluator, request), ("truth", truth)):
+            parts = zip(*(np.array_split(frames[1:], settings.sections) for frames in (video, truth)), strict=True)
+            yield DriftResult(
+                order=order,
+                kind=scene.kind,
+                scene=scene.name,
+                motion=motion,
+                drift=drift(video, settings.sections),
+                nearness=tuple(psnr(section, true) for section, true in parts),
+            )
             ends = np.array_split(np.arange(len(video)), settings.sections)
             frames = (video[0], *(video[part[-1]] for part in ends))
             labels = (f"{motion}, {order}", *(f"section {i + 1}" for i in range(settings.sections)))
-            samples.append(Sample(sheet=f"drift-{kind}-{index}", frames=frames, labels=labels))
+            sheet = f"drift-{scene.kind}-{scene.index}"
+            evaluator.samples.append(SheetRow(sheet=sheet, frames=frames, labels=labels))
 
 
-def _long_videos(settings: Settings, ask: Ask, make: Maker) -> Iterator[tuple[str, Video]]:
+def _long_videos(evaluator: Evaluator, request: VideoRequest) -> Iterator[tuple[str, Video]]:
     """The same video in each order there is a model for, and by plain repetition of image-to-video."""
-    planners = {VARIANTS[model].planner: model for model in reversed(settings.models)}
+    planners = {VARIANTS[model].planner: model for model in reversed(evaluator.settings.models)}
     for planner, model in sorted(planners.items(), reverse=True):
-        yield planner, make(replace(ask, model=model))
-    pieces: list[Video] = []
-    for section in range(ask.sections):
-        picture = pieces[-1][-1] if pieces else ask.picture
-        piece = make(replace(ask, picture=picture, sections=1, seed=ask.seed + section))
-        pieces.append(piece if section == 0 else piece[1:])
-    yield REPETITION, np.concatenate(pieces)
+        yield planner, evaluator.generate(replace(request, model=model))
+    frames = request.picture[None]
+    for section in range(request.sections):
+        piece = evaluator.generate(replace(request, picture=frames[-1], sections=1, seed=request.seed + section))
+        frames = np.concatenate([frames, piece[1:]]) if section else piece
+    yield REPETITION, frames
 
 
-def _drifted(
-    settings: Settings, order: str, kind: str, scene: Scene, motion: str, video: Video, truth: Video
-) -> Drifted:
-    parts = zip(*(np.array_split(frames[1:], settings.sections) for frames in (video, truth)), strict=True)
-    return Drifted(
-        order=order,
-        kind=kind,
-        scene=scene.name,
-        motion=motion,
-        drift=drift(video, settings.sections),
-        nearness=tuple(psnr(made, true) for made, true in parts),
-    )
-
-
-def _codec(settings: Settings, kind: str, scene: Scene, code: Codec) -> Coded:
-    clip = scene.truth("pan left", HUNYUAN.temporal * settings.window + 1)
-    image, coded = code(clip[:1]), code(clip)
-    return Coded(
-        kind=kind,
+def _codec(evaluator: Evaluator, scene: Scene) -> Iterator[CodecResult]:
+    clip = scene.truth("pan left", HUNYUAN.temporal * evaluator.settings.window + 1)
+    image, coded = evaluator.reconstruct(clip[:1]), evaluator.reconstruct(clip)
+    yield CodecResult(
+        kind=scene.kind,
         scene=scene.name,
         image_psnr=psnr(image, clip[:1]),
         clip_psnr=psnr(coded, clip),
-        sharpness=_ratio(coded, clip),
+        sharpness=sharpness_ratio(coded, clip),
     )
 
 
-def _ratio(video: Video, truth: Video) -> float:
-    """Sharpness of one over that of the other."""
-    return float(sharpness(video[1:])[0] / max(sharpness(truth[1:])[0], 1e-6))
+def _sizes(evaluator: Evaluator) -> Iterator[SizeResult]:
+    """Videos of other sizes and numbers of steps, each compared with the true one of its size."""
+    settings = evaluator.settings
+    for side in settings.sides:
+        for scene in photo_scenes(settings.photos, (side, side)):
+            for model in settings.models:
+                for number, motion in enumerate(settings.motions):
+                    for steps in settings.step_counts:
+                        request = evaluator.request(model, scene, motion, number, side=side, steps=steps)
+                        video = evaluator.generate(request)
+                        sharpness = sharpness_ratio(video, scene.truth(motion, len(video)))
+                        fields = motion_fields(request, video, scene, motion)
+                        yield SizeResult(**fields, side=side, steps=steps, sharpness=sharpness)
+            scene.clear_cache()
+
+
+SCENE_PARTS: dict[str, Callable[[Evaluator, Scene], Iterator[Result]]] = {
+    "codec": _codec,
+    "following": _following,
+    "keyframes": _keyframes,
+    "drift": _drifting,
+    "controls": controlled,
+}
+OTHER_PARTS: dict[str, Callable[[Evaluator], Iterator[Result]]] = {
+    "sizes": _sizes,
+    "words": paraphrased,
+    "unknown": unknown,
+    "sprites": _sprites,
+}

@@ -22,12 +22,12 @@ from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelP
 from framepack.pipeline.conditioning import NOISE_SCALE
 from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.seal import read_tensors, write_tensors
-from framepack.training.curve import append_row, cut_rows, draw_curve, read_log
 from framepack.training.lora.adapter import inject, save_lora
 from framepack.training.lora.base import BASES, use_base
 from framepack.training.lora.cache import Clip, empty_caption
 from framepack.training.lora.draws import Draw, Drawer, joined
 from framepack.training.lora.run import STATE, Identity
+from framepack.training.run_log import append_row, plot_log, read_log, truncate_log
 
 CHAPTER = 20
 """Steps whose conditions are computed together; the log has a line for each chapter."""
@@ -246,7 +246,7 @@ def train_lora(
     folder.mkdir(parents=True, exist_ok=True)
     recipe = trainer.recipe
     done = trainer.resume(folder)
-    cut_rows(folder / "loss.csv", done)
+    truncate_log(folder / "loss.csv", done)
     while done < recipe.steps:
         border = min((done // every + 1) * every for every in (recipe.save_every, pause_every) if every)
         end = min(done + CHAPTER - done % CHAPTER, border, recipe.steps)
@@ -256,5 +256,5 @@ def train_lora(
         done = end
         if done in (border, recipe.steps):
             trainer.save(folder)
-            draw_curve(read_log(folder / "loss.csv"), folder / "loss.png", axis="step")
+            plot_log(read_log(folder / "loss.csv"), folder / "loss.png", axis="step")
             yield done

@@ -3,7 +3,7 @@
 x = (1 - sigma) * clean + sigma * noise, velocity = noise - clean. Source: rectified flow as in arXiv 2403.03206.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -11,10 +11,11 @@ from torch import Generator, Tensor
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.models.packing import ContextLatents
 from framepack.training.data.clips import ClipBatch
+from framepack.training.data.sections import VideoLatent
 from framepack.training.transformer.towers import Features
 
 LITTLE = 0.1
-"""A distance of latents, which are of size one, that is hardly seen."""
+"""A distance of latents, which are of unit size, that is hardly visible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class FlowRecipe:
     text_dropout: float = 0.08
     image_dropout: float = 0.1
     other_guidance: float = 0.3
-    """share of batches with a distilled guidance other than 10, which so loses its meaning"""
+    """share of batches with a distilled guidance other than 10, so that it loses its meaning"""
     focus: float = 0.0
     """share of the error that counts where the picture has left its start, so that a small cut-out is not lost in it"""
 
@@ -64,15 +65,22 @@ def draw_normal(like: Tensor, random: Generator) -> Tensor:
     return torch.randn(like.shape, generator=Generator(like.device).manual_seed(seed), device=like.device)
 
 
+def context_latents(batch: ClipBatch) -> list[ContextLatents]:
+    """The section's context, as the transformer packs it."""
+    return [
+        ContextLatents(latents=latents, at=part.at, scale=part.scale)
+        for part, latents in zip(batch.section.context, batch.context, strict=True)
+    ]
+
+
 def noisy_history(batch: ClipBatch, recipe: FlowRecipe, random: Generator) -> list[ContextLatents]:
-    """The section's context; what is neither zeros nor a picture may carry noise."""
+    """The section's context; latents of several frames may carry noise."""
     amount = recipe.history_noise * float(torch.rand((), generator=random)) * (torch.rand((), generator=random) < 0.5)
     parts = []
-    for part, latents in zip(batch.section.context, batch.context, strict=True):
-        drawn = draw_normal(latents, random)
-        moving = torch.tensor([hasattr(source, "latent") for source in part.sources], device=latents.device)
-        noise = drawn * amount * moving[:, None, None]
-        parts.append(ContextLatents(latents=latents + noise, at=part.at, scale=part.scale))  # pyright: ignore[reportArgumentType]
+    for part, context in zip(batch.section.context, context_latents(batch), strict=True):
+        moving = torch.tensor([isinstance(source, VideoLatent) for source in part.sources], device=batch.noisy.device)
+        noise = draw_normal(context.latents, random) * amount * moving[:, None, None]
+        parts.append(replace(context, latents=context.latents + noise))
     return parts
 
 

@@ -1,7 +1,7 @@
-"""Where a training begins that does not begin from nothing: the weights of a mini model that is there.
+"""A training that starts from the weights of an existing mini model.
 
-Its resume checkpoint is not needed, only the folder that `framepack generate --models-dir` opens. The optimizer's
-memory begins anew. Boundary: reads what `training.export` wrote; steps nothing.
+Its resume checkpoint is not needed, only the folder that `framepack generate --models-dir` opens. The optimizer's state
+is new. Boundary: reads what `export` wrote; trains nothing.
 """
 
 import json
@@ -19,26 +19,26 @@ from framepack.training.transformer.export import MODEL, TOWERS, TRAINED
 from framepack.weights.sums import check_when_loaded
 
 MARK = "start.json"
-"""In a run's folder: where it began, if not with nothing."""
+"""In a run's folder: the step and samples of the model that it started from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """A models folder, and how far its training had come."""
+    """A models folder, and how long its model was trained."""
 
     folder: Path
     step: int
     samples: int
 
-    def claim(self, run: Path) -> None:
-        """Write down in a run's folder that it begins here; ValueError where something else is there already."""
-        mark, mine = run / MARK, {"step": self.step, "samples": self.samples}
-        if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) == mine:
+    def record(self, run: Path) -> None:
+        """Write into a run's folder that it started here; ValueError where the folder holds another run."""
+        mark, own = run / MARK, {"step": self.step, "samples": self.samples}
+        if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) == own:
             return
         if mark.is_file() or any((run / name).exists() for name in ("state", "vae", "vae.fitted")):
             raise ValueError(f"{run} holds a training that did not begin with this model: choose another folder for it")
         run.mkdir(parents=True, exist_ok=True)
-        mark.write_text(json.dumps(mine), encoding="utf-8")
+        mark.write_text(json.dumps(own), encoding="utf-8")
 
     def vae(self) -> AutoencoderKLHunyuanVideo:
         """Its VAE, float32, on the CPU."""
@@ -46,12 +46,12 @@ class Start:
         return load_vae(self.folder / MODEL.repositories["base"] / "vae").autoencoder.float()
 
     def load_into(self, optimizer: Optimizer) -> None:
-        """Put its weights in place of new ones; ValueError for a model of another shape."""
+        """Replace the new weights by its own; ValueError for a model of another shape."""
         try:
-            optimizer.begin_with(self._weights())
+            optimizer.load_weights(self._weights())
         except ValueError as error:
-            said = f"{error} the recipe's: begin with a model that the same recipe made, not {self.folder}"
-            raise ValueError(said) from None
+            message = f"{error} the recipe's: begin with a model that the same recipe made, not {self.folder}"
+            raise ValueError(message) from None
 
     def _weights(self) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = {}
@@ -62,19 +62,19 @@ class Start:
 
 
 def read_start(folder: Path) -> Start:
-    """The model in `folder`, a models folder; ValueError where there is none or it does not say how far it had come."""
+    """The model in `folder`, a models folder; ValueError where there is none or its steps were not recorded."""
     used = [_transformer(folder), *(file for _, file in _towers(folder))]
     missing = [file for file in used if not file.is_file()]
     if missing:
         raise ValueError(f"there is no mini model in {folder}: {missing[0]} is missing")
-    said = read_config(_transformer(folder).parent).get(TRAINED)
-    if said is None:
+    trained = read_config(_transformer(folder).parent).get(TRAINED)
+    if trained is None:
         raise ValueError(
             f"the model in {folder} does not say how far its training had come: begin with one that `framepack train` "
             "has made since it writes that down"
         )
     check_when_loaded([file.parent for file in used], all_known=False)
-    return Start(folder=folder, step=said["step"], samples=said["samples"])
+    return Start(folder=folder, step=trained["step"], samples=trained["samples"])
 
 
 def _transformer(folder: Path) -> Path:

@@ -1,8 +1,8 @@
 """The mini VAE's decoder, solved rather than trained: stagewise least squares through the real class's convolutions.
 
-Residual branches start at zero (training wakes them up); conv_in, the three upsamplers, the shortcuts and conv_out
+Residual branches start at zero, until they are trained; conv_in, the three upsamplers, the shortcuts and conv_out
 are fitted one after the other so that the whole is the best linear decoder these convolutions can be. Constant
-channels keep GroupNorm from rescaling. `training.vae` continues from here.
+channels keep GroupNorm from rescaling. `train` continues from here.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from framepack.training.vae.encoder import GROUPS
+from framepack.training.vae.encoder import GROUPS, principal_directions, set_constants, space_to_depth
 
 CONSTANT = 4.0
-KEPT = 0.1
-"""share of the random weights that stays in channels the fit does not use, so that training finds them awake"""
+RANDOM_SHARE = 0.1
+"""of the random weights that stays in channels the fit does not use, so that training can use them"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Fit:
     rows: int = 120_000
     ridge: float = 1e-5
     first_ridge: float = 1e-3
-    """of the first upsampler, which sees latents and would else memorise the clips"""
+    """of the first upsampler, which sees latents and would otherwise memorise the clips"""
 
 
 def channels_of(width: int, count: int) -> list[int]:
@@ -52,12 +52,12 @@ def fit_decoder(vae: AutoencoderKLHunyuanVideo, clips: Tensor, latents: Tensor, 
     narrow, low, middle, wide = config.block_out_channels
     _reset(vae)
     state, channels = _blurred(decoder, latents, wide, config.latent_channels)
-    target = _blocks(clips, 4, 4)
+    target = space_to_depth(clips, 4, 4)
     basis = _basis(target, min(middle - 2 * GROUPS, target.shape[1]))
     target = torch.einsum("ncthw,cm->nmthw", target, basis)
     state = _upsample(decoder.up_blocks[0], state, channels, target, (1, 2, 2), fit, fit.first_ridge)
     channels = _shortcut(decoder.up_blocks[1], channels_of(wide, target.shape[1]), middle)
-    target = _blocks(clips, 2, 2)
+    target = space_to_depth(clips, 2, 2)
     target = torch.einsum("ncthw,cm->nmthw", target, _basis(target, min(24, low - 2 * GROUPS)))
     state = _upsample(decoder.up_blocks[1], state, channels, target, (2, 2, 2), fit, fit.ridge)
     channels = _shortcut(decoder.up_blocks[2], channels_of(middle, target.shape[1]), low)
@@ -70,28 +70,23 @@ def _reset(vae: AutoencoderKLHunyuanVideo) -> None:
     for name, parameter in vae.decoder.named_parameters():
         if ".conv2." in name:
             parameter.zero_()
-    pass_on: Any = vae.post_quant_conv
-    pass_on.weight.zero_()
-    pass_on.bias.zero_()
-    for channel in range(pass_on.out_channels):
-        pass_on.weight[channel, channel] = 1
+    identity: Any = vae.post_quant_conv
+    identity.weight.zero_()
+    identity.bias.zero_()
+    for channel in range(identity.out_channels):
+        identity.weight[channel, channel] = 1
 
 
-def _constants(weight: Tensor, bias: Tensor) -> None:
-    """The last two channels of each norm group become +-CONSTANT, whatever comes in."""
-    group = len(bias) // GROUPS
-    for last, sign in ((1, 1.0), (2, -1.0)):
-        weight[group - last :: group] = 0
-        bias[group - last :: group] = sign * CONSTANT
-
-
-def _put(conv: Any, kernel: Tensor, outputs: Sequence[int], inputs: Sequence[int]) -> None:
-    conv.weight.mul_(KEPT)
+def _set_kernel(conv: Any, kernel: Tensor, outputs: Sequence[int], inputs: Sequence[int]) -> None:
+    conv.weight.mul_(RANDOM_SHARE)
     conv.bias.zero_()
     conv.weight[outputs] = 0
     for output, row in zip(outputs, kernel, strict=True):
         conv.weight[output, inputs] = row
-    _constants(conv.weight, conv.bias)
+    group = conv.weight.shape[0] // GROUPS
+    for channel in (group - 1, group - 2):
+        conv.weight[channel::group] = 0
+    set_constants(conv.bias, CONSTANT)
 
 
 def _blurred(decoder: Any, latents: Tensor, width: int, count: int) -> tuple[Tensor, list[int]]:
@@ -101,7 +96,7 @@ def _blurred(decoder: Any, latents: Tensor, width: int, count: int) -> tuple[Ten
     kernel[range(count), range(count), 2, 1, 1] = 1
     kernel[range(count, count + blurs), range(blurs), 2] = 1 / 9
     channels = channels_of(width, count + blurs)
-    _put(decoder.conv_in.conv, kernel, channels, list(range(count)))
+    _set_kernel(decoder.conv_in.conv, kernel, channels, list(range(count)))
     return _convolve(latents, kernel), channels
 
 
@@ -114,11 +109,11 @@ def _upsample(
     fit: Fit,
     ridge: float,
 ) -> Tensor:
-    """Fit a block's upsampler to make `target` of `state`."""
+    """Fit a block's upsampler to predict `target` from `state`."""
     state = _enlarge(state, factors)
     kernel = _least_squares(state, target, fit.rows, ridge)
     conv = block.upsamplers[0].conv.conv
-    _put(conv, kernel, channels_of(conv.out_channels, target.shape[1]), channels)
+    _set_kernel(conv, kernel, channels_of(conv.out_channels, target.shape[1]), channels)
     return _convolve(state, kernel)
 
 
@@ -129,7 +124,7 @@ def _shortcut(block: Any, channels: list[int], width: int) -> list[int]:
         return channels
     moved = channels_of(width, len(channels))
     kernel = torch.eye(len(channels))[:, :, None, None, None]
-    _put(shortcut.conv, kernel, moved, channels)
+    _set_kernel(shortcut.conv, kernel, moved, channels)
     return moved
 
 
@@ -138,7 +133,7 @@ def _read_out(decoder: Any, state: Tensor, channels: list[int], clips: Tensor, w
     shortcut, group = decoder.up_blocks[3].resnets[0].conv_shortcut, width // GROUPS
     plus, minus = [group * k for k in range(3)], [group * k + 1 for k in range(3)]
     eye = torch.eye(3)[:, :, None, None, None]
-    _put(shortcut.conv, torch.cat([eye, -eye]), plus + minus, channels)
+    _set_kernel(shortcut.conv, torch.cat([eye, -eye]), plus + minus, channels)
     kernel = _least_squares(state, clips, fit.rows, fit.ridge)
     decoder.conv_norm_out.weight.fill_(CONSTANT * (2 / group) ** 0.5)
     decoder.conv_norm_out.bias.zero_()
@@ -167,30 +162,22 @@ def _enlarge(state: Tensor, factors: tuple[int, int, int]) -> Tensor:
     return torch.cat([first, rest], dim=2)
 
 
-def _blocks(clips: Tensor, frames: int, side: int) -> Tensor:
-    """(N, 3, T, H, W) -> (N, 3 * block, T', H', W'), the first frame repeated to fill its block."""
-    clips = torch.cat([clips[:, :, :1].expand(-1, -1, frames - 1, -1, -1), clips], dim=2)
-    return rearrange(clips, "n c (t f) (h y) (w x) -> n (c f y x) t h w", f=frames, y=side, x=side)
-
-
 def _basis(blocks: Tensor, count: int) -> Tensor:
     """The strongest directions of blocks (N, C, T, H, W), (C, count)."""
-    rows = rearrange(blocks, "n c t h w -> (n t h w) c")
-    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:200_000]].double()
-    return torch.linalg.eigh(rows.T @ rows / len(rows))[1].flip(1)[:, :count].float()
+    return principal_directions(rearrange(blocks, "n c t h w -> (n t h w) c"), count, 200_000).float()
 
 
 def _least_squares(state: Tensor, target: Tensor, rows: int, ridge: float) -> Tensor:
-    """The 3x3x3 kernel (C_out, C_in, 3, 3, 3) that best makes target of state, on random positions."""
+    """The 3x3x3 kernel (C_out, C_in, 3, 3, 3) that best predicts target from state, at random positions."""
     padded = _pad(state).permute(0, 2, 3, 4, 1)
     count, _, frames, height, width = state.shape
-    picked = torch.randperm(count * frames * height * width, generator=torch.Generator().manual_seed(1))[:rows]
-    x, y = picked % width, picked // width % height
-    t, n = picked // (width * height) % frames, picked // (width * height * frames)
+    chosen = torch.randperm(count * frames * height * width, generator=torch.Generator().manual_seed(1))[:rows]
+    x, y = chosen % width, chosen // width % height
+    t, n = chosen // (width * height) % frames, chosen // (width * height * frames)
     taps = [padded[n, t + f, y + v, x + h] for f in range(3) for v in range(3) for h in range(3)]
     samples = torch.stack(taps, dim=2).flatten(1)
-    wanted = target.permute(0, 2, 3, 4, 1)[n, t, y, x]
+    targets = target.permute(0, 2, 3, 4, 1)[n, t, y, x]
     gram = samples.T @ samples
     gram += ridge * gram.diagonal().mean() * torch.eye(len(gram))
-    kernel = torch.linalg.solve(gram.double(), (samples.T @ wanted).double()).float()
+    kernel = torch.linalg.solve(gram.double(), (samples.T @ targets).double()).float()
     return kernel.T.reshape(-1, state.shape[1], 3, 3, 3)

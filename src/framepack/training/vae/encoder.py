@@ -1,12 +1,13 @@
-"""The mini VAE's encoder: computed to begin with, and which of its weights training may then move.
+"""The mini VAE's encoder: fitted to begin with, and which of its weights training may then change.
 
 Three stages of PCA over 2x2(x2) patches go into the three downsamplers of `AutoencoderKLHunyuanVideo`; components run
 as (+x, -x) pairs so that SiLU cancels, and constant channels keep GroupNorm from rescaling. Latents are half whitened
 (standard deviation = sd ** 0.5), which trained better than fully whitened ones. Residual branches add nothing at first;
-those at latent resolution are awake, the larger ones stay zero for good. No weight reaches out of a block of four
-frames, and training keeps it so (`free_weights`): see `block_encoder`.
+those at latent resolution can be trained, the larger ones stay zero for good. No weight reaches out of a block of four
+frames, and the masks of training preserve that (`trainable_masks`): see `block_encoder`.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -61,21 +62,21 @@ def fit_encoder(vae: AutoencoderKLHunyuanVideo, clips: Tensor) -> None:
         else:
             taps[[plus for plus, _ in pairs]] = basis
             taps[[minus for _, minus in pairs]] = -basis
-            _constants(block.downsamplers[0].conv.conv.bias)
+            set_constants(block.downsamplers[0].conv.conv.bias, CONSTANT)
         incoming = width
     spread = state.transpose(0, 1).flatten(1).std(1)
     _read_out(vae, pairs, spread)
     scale = float(1 / (state / spread.sqrt()[:, None, None, None]).square().mean().sqrt())
     vae.register_to_config(scaling_factor=scale)
     for block in _latent_residuals(vae):
-        _wake(block)
+        _initialise(block)
 
 
-def free_weights(vae: AutoencoderKLHunyuanVideo) -> dict[str, Tensor]:
-    """The weights that training may move and where, (name: 1 or 0 of the weight's shape).
+def trainable_masks(vae: AutoencoderKLHunyuanVideo) -> dict[str, Tensor]:
+    """The weights that training may change and where, (name: 1 or 0 of the weight's shape).
 
-    The whole decoder; of the encoder the downsamplers and what runs at latent resolution, as long as blocks of four
-    frames stay apart and constant channels constant.
+    The whole decoder; of the encoder the downsamplers and the layers at latent resolution, as far as blocks of four
+    frames remain independent and constant channels constant.
     """
     encoder: Any = vae.encoder
     masks: dict[int, Tensor] = {}
@@ -107,8 +108,8 @@ def _latent_residuals(vae: AutoencoderKLHunyuanVideo) -> list[Any]:
     return [*encoder.down_blocks[-1].resnets, *encoder.mid_block.resnets]
 
 
-def _wake(block: Any) -> None:
-    """A branch that adds nothing yet, but would if its last convolution were trained. Knows single frames only."""
+def _initialise(block: Any) -> None:
+    """A branch that adds nothing until its last convolution is trained. It sees single frames only."""
     width = block.norm1.num_channels
     constant = _constant_channels(width)
     for norm in (block.norm1, block.norm2):
@@ -117,7 +118,7 @@ def _wake(block: Any) -> None:
     weight[:, :, -1].normal_(0, (2 / (9 * width)) ** 0.5)
     weight[constant] = 0
     weight[:, constant] = 0
-    _constants(block.conv1.conv.bias)
+    set_constants(block.conv1.conv.bias, CONSTANT)
 
 
 def _pair_channels(width: int, latents: int) -> list[tuple[int, int]]:
@@ -132,10 +133,11 @@ def _pair_channels(width: int, latents: int) -> list[tuple[int, int]]:
     ]
 
 
-def _constants(bias: Tensor) -> None:
+def set_constants(bias: Tensor, value: float) -> None:
+    """The last two channels of each norm group become +-value, if their weights are zero."""
     group = len(bias) // GROUPS
-    bias[group - 1 :: group] = CONSTANT
-    bias[group - 2 :: group] = -CONSTANT
+    bias[group - 1 :: group] = value
+    bias[group - 2 :: group] = -value
 
 
 def _constant_channels(width: int) -> list[int]:
@@ -144,22 +146,22 @@ def _constant_channels(width: int) -> list[int]:
     return [channel for channel in range(width) if channel % group >= group - 2]
 
 
-def _blocks(state: Tensor, stage: tuple[int, int, int]) -> Tensor:
-    """(N, C, T, H, W) -> (N, T', H', W', C * block), the first frame repeated to fill its block."""
-    frames, y, x = stage
-    if frames > 1:
-        state = torch.cat([state[:, :, :1], state], dim=2)
-    return rearrange(state, "n c (t f) (h y) (w x) -> n t h w (c f y x)", f=frames, y=y, x=x)
+def space_to_depth(clips: Tensor, frames: int, side: int) -> Tensor:
+    """(N, C, T, H, W) -> (N, C * block, T', H', W'), the first frame repeated to fill its block."""
+    clips = torch.cat([clips[:, :, :1].expand(-1, -1, frames - 1, -1, -1), clips], dim=2)
+    return rearrange(clips, "n c (t f) (h y) (w x) -> n (c f y x) t h w", f=frames, y=side, x=side)
+
+
+def principal_directions(rows: Tensor, count: int, most: int) -> Tensor:
+    """The `count` strongest directions of rows (N, C), from at most `most` of them: (C, count) float64."""
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:most]].double()
+    return torch.linalg.eigh(rows.T @ rows / len(rows))[1].flip(1)[:, :count]
 
 
 def _principal(state: Tensor, stage: tuple[int, int, int], width: int) -> tuple[Tensor, Tensor]:
     """The strongest components of a stage's blocks as kernels (width, C, *stage), and the state after it."""
-    blocks = _blocks(state, stage)
-    rows = blocks.flatten(0, 3)
-    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:250_000]].double()
-    _, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-    size = stage[0] * stage[1] * stage[2]
-    basis = (vectors.flip(1)[:, :width] / size**0.5).float()
+    blocks = space_to_depth(state, stage[0], stage[1]).movedim(1, -1).contiguous()
+    basis = (principal_directions(blocks.flatten(0, 3), width, 250_000) / math.prod(stage) ** 0.5).float()
     kernels = rearrange(basis, "(c f y x) k -> k c f y x", f=stage[0], y=stage[1], x=stage[2])
     return kernels, rearrange(blocks @ basis, "n t h w k -> n k t h w")
 

@@ -1,17 +1,17 @@
 """Trains the mini VAE: fitted first, then encoder and decoder together on pictures and clips.
 
-The fit (`vae_encoder`, `vae_decoder`) is a linear codec; its decoder cannot tell the pixels of a latent apart, and its
-encoder knows nothing beyond a block's edge. Training mends both; `vae_phases` helps with the first. Latents stay near
-the fitted ones, half whitened, and are decoded with noise on them, as a transformer's are never exact. Afterwards the
-VAE is frozen.
+The fit (`encoder`, `decoder`) is a linear codec. Its decoder cannot tell the pixels of a latent apart (`phases` trains
+that), and its encoder knows nothing beyond a block's edge. Latents stay near the fitted ones, half whitened, and are
+decoded with noise on them, as a transformer's are never exact. Afterwards the VAE is frozen.
 """
 
 import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -20,27 +20,27 @@ from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import Autoencod
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from framepack.training.amx import trust_convolutions
-from framepack.training.curve import append_row, cut_rows
+from framepack.training.amx import use_float32_convolutions
 from framepack.training.data.block_encoder import BlockEncoder
-from framepack.training.data.clips import crops, draw_wishes, state_rates
+from framepack.training.data.clips import draw_motions, random_crops, state_rates
 from framepack.training.data.motions import render, state_at
 from framepack.training.data.pool import ImagePool
+from framepack.training.loop import chunks, run_loop
 from framepack.training.optimizer import Optimizer, OptimizerRecipe
 from framepack.training.replicas import Replicas
+from framepack.training.run_log import append_row, truncate_log
 from framepack.training.state import has_state, load_state, save_state
+from framepack.training.vae.alignment import align_latents, measure_scaling_factor
 from framepack.training.vae.decoder import Fit, fit_decoder
-from framepack.training.vae.encoder import fit_encoder, free_weights, new_vae
-from framepack.training.vae.phases import PhaseTeacher
+from framepack.training.vae.encoder import fit_encoder, new_vae, trainable_masks
+from framepack.training.vae.phases import PhaseHeads
 from framepack.training.vae.recipe import VaeRecipe
-from framepack.training.vae.settle import measure_scale, turn_back
 
-LOG_EVERY = 20
-ALONE = Replicas()
-ENCODING = ("encoder.", "quant_")
+CPU = torch.device("cpu")
+ENCODER_PREFIXES = ("encoder.", "quant_")
 """Names of the encoder's weights begin so."""
-TYPICAL, FLOOR = 0.009, 0.002
-"""Squared errors: a clip's that weighs 1, and one that those below hardly weigh more than."""
+TYPICAL_ERROR, SMALLEST_ERROR = 0.009, 0.002
+"""Squared errors: of a clip with weight 1, and one below which the weight hardly rises."""
 LATEST_START = 30
 """frames into a video at which the last training clip begins"""
 
@@ -53,57 +53,182 @@ class VaeProgress:
     psnr: float
     """of the batches, dB"""
     phases: float
-    """share of a latent's pixels that the decoder tells apart; half of them where it guesses"""
+    """accuracy of the phase heads; a half where they guess"""
     seconds: float
+
+
+class VaeTrainer:
+    """One run's VAE, optimizer and pictures, stepped by number."""
+
+    def __init__(
+        self,
+        vae: AutoencoderKLHunyuanVideo,
+        images: np.ndarray,
+        recipe: VaeRecipe,
+        seed: int,
+        replicas: Replicas | None = None,
+    ) -> None:
+        """`vae` is trained in place; images (N, S, S, 3) uint8."""
+        torch.manual_seed(seed)
+        self.vae, self.images, self.recipe, self.seed = vae, images, recipe, seed
+        self.replicas = replicas or Replicas()
+        self.fitted, self.encoder = BlockEncoder(vae), BlockEncoder(vae, learns=True)
+        self.phase_heads = PhaseHeads(vae).to(vae.device)
+        self.module = nn.ModuleDict({"vae": vae, "teacher": self.phase_heads})  # names in checkpoints
+        use_float32_convolutions(self.module)
+        self.masks = {
+            vae.get_parameter(name): mask
+            for name, mask in trainable_masks(vae).items()
+            if recipe.encoder_rate or not name.startswith(ENCODER_PREFIXES)
+        }
+        for parameter in vae.parameters():
+            parameter.requires_grad_(parameter in self.masks)
+        ratio = recipe.encoder_rate / recipe.decoder_rate
+        prefixes = tuple(f"vae.{prefix}" for prefix in ENCODER_PREFIXES)
+        rates = {name: ratio for name, _ in self.module.named_parameters() if name.startswith(prefixes)}
+        settings = OptimizerRecipe(adam=recipe.decoder_rate, clip=0.5, rows=False)
+        self.optimizer = Optimizer(self.module, set(), settings, rates)
+
+    def step(self, number: int) -> tuple[float, float]:
+        """Train one batch; returns its PSNR in dB and the accuracy of the phase heads."""
+        random = self.replicas.random(self.seed, 1, number)
+        noise = torch.Generator(self.vae.device).manual_seed(int(random.integers(2**62)))
+        rate = self.recipe.rate(number)
+        loss, squared, accuracy = self.loss(*self.draw(random, number), noise, self.recipe.phases * rate)
+        loss.backward()
+        for parameter, mask in self.masks.items():
+            if parameter.grad is not None:
+                parameter.grad.mul_(mask)
+        (mean,) = self.replicas.average_gradients([*self.masks, *self.phase_heads.parameters()], squared.mean())
+        self.optimizer.step(rate)
+        return -10 * math.log10(mean / 4), accuracy
+
+    def draw(self, random: Generator, step: int) -> tuple[Tensor, bool]:
+        """Frames (B, 3, T, H, W) in -1..1, and whether they begin in the middle of a video.
+
+        Of five steps two have pictures, two clips of 17 frames and one clips of 21 frames from the middle of a video.
+        """
+        recipe, kind = self.recipe, step % 5
+        if kind in (1, 3):
+            size = recipe.sizes[random.integers(len(recipe.sizes))]
+            count = self.replicas.local_batch(recipe.images)
+            return random_crops(random, recipe.clips, self.images, count, size, self.vae.device)[:, :, None], False
+        frames = torch.arange(21 if kind == 4 else 17) + int(random.integers(LATEST_START))
+        count = self.replicas.local_batch(recipe.clips_a_batch)
+        return _clips(random, recipe, self.images, count, recipe.sizes[0], frames, self.vae.device), kind == 4
+
+    def loss(
+        self, frames: Tensor, mid_video: bool, noise: torch.Generator, phase_weight: float
+    ) -> tuple[Tensor, Tensor, float]:
+        """The loss of a batch, each clip's squared error, and the accuracy of the phase heads."""
+        recipe, vae = self.recipe, self.vae
+        latents = self.encoder.clip(frames) / self.encoder.scaling_factor
+        near = (latents - self.fitted.clip(frames) / self.fitted.scaling_factor).square().mean()
+        if mid_video:  # like a tile of a long video: the first latent is no picture, and only context
+            latents, frames = latents[:, :, 1:], frames[:, :, 4:]
+        latents = _add_noise(latents, recipe.noise, noise)
+        with torch.autocast(vae.device.type, torch.bfloat16), self.phase_heads.recording(vae) as states:
+            decoded = vae.decoder(vae.post_quant_conv(latents))  # one tile in time, as long as generation's
+        error = (decoded.float() - frames)[:, :, int(mid_video) :]
+        squared = error.square().flatten(1).mean(1)
+        absolute = (error.square() + 1e-4).sqrt().flatten(1).mean(1)
+        weights = clip_weights(squared.detach(), recipe.even)
+        pixels = (weights * (recipe.squares * squared + recipe.absolute * absolute)).mean()
+        phases, accuracy = self.phase_heads(states)
+        return pixels + recipe.near * near + phase_weight * phases, squared.detach(), accuracy
+
+
+def clip_weights(squared: Tensor, even: float) -> Tensor:
+    """Weights of clips with these squared errors: smooth ones count more, as in the mean of their PSNR."""
+    return ((TYPICAL_ERROR + SMALLEST_ERROR) / (squared + SMALLEST_ERROR)) ** even
 
 
 def prepare_vae(
     recipe: VaeRecipe,
-    seed: int,
     folder: Path,
     pool: ImagePool,
-    device: torch.device,
+    replicas: Replicas | None = None,
+    *,
+    device: torch.device = CPU,
     seconds: float | None = None,
     on_progress: Callable[[VaeProgress], None] = lambda _: None,
-    replicas: Replicas = ALONE,
 ) -> AutoencoderKLHunyuanVideo | None:
     """The VAE of a run: fitted and trained on the first calls, read from `folder` afterwards.
 
     Beside `folder` lie `vae.csv`, the log, and until the end the fitted VAE and the checkpoint. Returns None when
-    `seconds` were not enough: the next call goes on.
+    `seconds` were not enough: the next call continues.
     """
-    if replicas.agree(folder.is_dir()):
-        return _read(folder)
-    fitted, state = fitted_beside(folder), folder.with_name(folder.name + ".state")
-    with replicas.first():
+    replicas = replicas or Replicas()
+    if replicas.broadcast(folder.is_dir()):
+        return load_vae(folder)
+    fitted = fitted_folder(folder)
+    with replicas.main_process_first():
         if not fitted.is_dir():
-            save_vae(fit_vae(recipe, seed, pool.at(0)), fitted)
-    vae: Any = _read(fitted)
-    vae.to(device)
-    run = _Run(recipe=recipe, seed=seed, pool=pool.at(0), state=state, log=folder.with_name("vae.csv"))
-    if not run.train(vae, replicas, seconds, on_progress):
+            save_vae(fit_vae(recipe, pool.seed, pool.at(0)), fitted)
+    trainer = VaeTrainer(load_vae(fitted).to(device), pool.at(0), recipe, pool.seed, replicas)
+    if _train(trainer, folder, seconds, on_progress) < recipe.steps:
         return None
-    with replicas.first():
+    trainer.module.load_state_dict(trainer.module.state_dict() | trainer.optimizer.averaged())
+    with replicas.main_process_first():
         if not folder.is_dir():
-            if recipe.encoder_rate:
-                random = np.random.default_rng((seed, 3))
-                clips = _clips(random, recipe, pool.at(0), recipe.fit_clips, (128, 128), torch.arange(17), device)
-                if recipe.further:  # a transformer stands on the old ones
-                    turn_back(vae, BlockEncoder(_read(fitted).to(device)), clips)
-                else:
-                    measure_scale(vae, clips)
-            save_vae(vae.cpu(), folder)
-            for rest in (fitted, state):
-                shutil.rmtree(rest, ignore_errors=True)
-    return _read(folder)
+            _correct_latents(trainer)
+            save_vae(trainer.vae.cpu(), folder)
+            for leftover in (fitted, _state(folder)):
+                shutil.rmtree(leftover, ignore_errors=True)
+    return load_vae(folder)
 
 
-def fit_vae(recipe: VaeRecipe, seed: int, pool: np.ndarray) -> AutoencoderKLHunyuanVideo:
+def _train(trainer: VaeTrainer, folder: Path, seconds: float | None, on_progress: Callable[[VaeProgress], None]) -> int:
+    """Continue from the checkpoint, if there is one, until the last step or for `seconds`; returns the steps done."""
+    recipe, state, log = trainer.recipe, _state(folder), folder.with_name("vae.csv")
+    with trainer.replicas.main_process_first():
+        first = load_state(state, trainer.optimizer)[0] if has_state(state) else 0
+        if trainer.replicas.is_main:
+            truncate_log(log, first)
+    saved = time.monotonic()
+
+    def report(line: VaeProgress) -> None:
+        append_row(log, asdict(line))
+        on_progress(line)
+
+    def save(step: int, ends: bool) -> None:
+        nonlocal saved
+        if step < recipe.steps and (ends or time.monotonic() - saved > 60 * recipe.checkpoint_minutes):
+            save_state(state, trainer.optimizer, step, step)
+            saved = time.monotonic()
+
+    lines = _steps(trainer, first)
+    steps = recipe.steps
+    return run_loop(lines, trainer.replicas, first=first, steps=steps, seconds=seconds, on_line=report, save=save)
+
+
+def _steps(trainer: VaeTrainer, first: int) -> Iterator[VaeProgress]:
+    for numbers in chunks(first, trainer.recipe.steps):
+        began = time.monotonic()
+        psnrs, accuracies = zip(*(trainer.step(number) for number in numbers), strict=True)
+        seconds = time.monotonic() - began
+        yield VaeProgress(step=numbers.stop, psnr=fmean(psnrs), phases=fmean(accuracies), seconds=seconds)
+
+
+def _correct_latents(trainer: VaeTrainer) -> None:
+    """Scale or align the latents of an encoder that was trained; see `alignment`."""
+    recipe, vae = trainer.recipe, trainer.vae
+    if not recipe.encoder_rate:
+        return
+    random = np.random.default_rng((trainer.seed, 3))
+    clips = _clips(random, recipe, trainer.images, recipe.fit_clips, (128, 128), torch.arange(17), vae.device)
+    if recipe.further:  # a transformer uses the old latents
+        align_latents(vae, trainer.fitted, clips)
+    else:
+        measure_scaling_factor(vae, clips)
+
+
+def fit_vae(recipe: VaeRecipe, seed: int, images: np.ndarray) -> AutoencoderKLHunyuanVideo:
     """The linear codec that training starts from."""
     torch.manual_seed(seed)
     vae = new_vae(recipe.channels, recipe.latent_channels, recipe.layers)
     random = np.random.default_rng((seed, 2))
-    clips = _clips(random, recipe, pool, recipe.fit_clips, (128, 128), torch.arange(17), torch.device("cpu"))
+    clips = _clips(random, recipe, images, recipe.fit_clips, (128, 128), torch.arange(17), CPU)
     fit_encoder(vae, clips)
     top, left = (8 * int(value) for value in random.integers(0, 9, 2))
     part = clips[..., top : top + 64, left : left + 64]
@@ -113,150 +238,8 @@ def fit_vae(recipe: VaeRecipe, seed: int, pool: np.ndarray) -> AutoencoderKLHuny
     return vae
 
 
-class Pupil(nn.Module):
-    """What is trained together: the VAE, and the teacher of phases, which is thrown away afterwards."""
-
-    def __init__(self, vae: AutoencoderKLHunyuanVideo, seed: int) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.vae, self.teacher = vae, PhaseTeacher(vae).to(vae.device)
-
-    def moving(self, recipe: VaeRecipe) -> dict[nn.Parameter, Tensor]:
-        """The VAE's parameters that are trained, and where (1 or 0 of their shape)."""
-        free = free_weights(self.vae)
-        return {
-            self.vae.get_parameter(name): mask
-            for name, mask in free.items()
-            if recipe.encoder_rate or not name.startswith(ENCODING)
-        }
-
-
-def optimizer_of(pupil: Pupil, recipe: VaeRecipe) -> Optimizer:
-    """For the weights that are free to move; the others no longer ask for gradients."""
-    moving = pupil.moving(recipe)
-    for parameter in pupil.vae.parameters():
-        parameter.requires_grad_(parameter in moving)
-    ratio = recipe.encoder_rate / recipe.decoder_rate
-    encoding = tuple(f"vae.{part}" for part in ENCODING)
-    slow = {name: ratio for name, parameter in pupil.named_parameters() if name.startswith(encoding)}
-    return Optimizer(pupil, set(), OptimizerRecipe(adam=recipe.decoder_rate, clip=0.5, rows=False), slow)
-
-
-def train_vae(
-    pupil: Pupil,
-    fitted: BlockEncoder,
-    optimizer: Optimizer,
-    pool: np.ndarray,
-    recipe: VaeRecipe,
-    seed: int,
-    first: int = 0,
-    replicas: Replicas = ALONE,
-) -> Iterator[tuple[int, float, float]]:
-    """Train in place from step `first` on; yields (steps done, PSNR of the batch in dB, share of phases told right).
-
-    `fitted`: before training.
-    """
-    vae, device = pupil.vae, pupil.vae.device
-    encoder = BlockEncoder(vae, learns=True)
-    shown = replace(recipe, images=replicas.share(recipe.images), clips_a_batch=replicas.share(recipe.clips_a_batch))
-    masks = pupil.moving(recipe)
-    for step in range(first, recipe.steps):
-        random = replicas.random(seed, 1, step)
-        noise = torch.Generator(device).manual_seed(int(random.integers(2**62)))
-        frames, inside = draw_batch(random, shown, pool, step, device)
-        latents = encoder.clip(frames) / encoder.scaling_factor
-        near = (latents - fitted.clip(frames) / fitted.scaling_factor).square().mean()
-        if inside:  # as a decoder sees a tile of a long video: its first latent is no picture, and only context
-            latents, frames = latents[:, :, 1:], frames[:, :, 4:]
-        latents = _noisy(latents, recipe.noise, noise)
-        with torch.autocast(device.type, torch.bfloat16), pupil.teacher.listening(vae) as heard:
-            made = vae.decoder(vae.post_quant_conv(latents))  # one tile in time, as long as generation's
-        error = (made.float() - frames)[:, :, int(inside) :]
-        squares = error.square().flatten(1).mean(1)
-        absolute = (error.square() + 1e-4).sqrt().flatten(1).mean(1)
-        shares = _shares(squares.detach(), recipe.even)
-        pixels = (shares * (recipe.squares * squares + recipe.absolute * absolute)).mean()
-        blind, right = pupil.teacher(heard)
-        told = recipe.phases * recipe.rate(step) * blind
-        (pixels + recipe.near * near + told).backward()
-        for parameter, mask in masks.items():
-            if parameter.grad is not None:
-                parameter.grad.mul_(mask)
-        (mean,) = replicas.average([*masks, *pupil.teacher.parameters()], squares.detach().mean())
-        optimizer.step(recipe.rate(step))
-        yield step + 1, -10 * math.log10(mean / 4), right
-
-
-def _shares(squares: Tensor, even: float) -> Tensor:
-    """Weights of clips with these squared errors: smooth ones count more, as PSNR and the eye have it."""
-    return ((TYPICAL + FLOOR) / (squares + FLOOR)) ** even
-
-
-def draw_batch(
-    random: Generator, recipe: VaeRecipe, pool: np.ndarray, step: int, device: torch.device
-) -> tuple[Tensor, bool]:
-    """Frames (B, 3, T, H, W) in -1..1, and whether they begin inside a video.
-
-    Of five steps two have pictures, two clips of 17 frames and one clips of 21 frames that begin inside a video.
-    """
-    kind = step % 5
-    if kind in (1, 3):
-        size = recipe.sizes[random.integers(len(recipe.sizes))]
-        return crops(random, recipe.clips, pool, recipe.images, size, device)[:, :, None], False
-    frames = torch.arange(21 if kind == 4 else 17) + int(random.integers(LATEST_START))
-    return _clips(random, recipe, pool, recipe.clips_a_batch, recipe.sizes[0], frames, device), kind == 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """A training with its files."""
-
-    recipe: VaeRecipe
-    seed: int
-    pool: np.ndarray
-    state: Path
-    log: Path
-
-    def train(
-        self,
-        vae: AutoencoderKLHunyuanVideo,
-        replicas: Replicas,
-        seconds: float | None,
-        on_progress: Callable[[VaeProgress], None],
-    ) -> bool:
-        """Train until the last step; returns False where `seconds` ended it before."""
-        recipe, fitted, pupil = self.recipe, BlockEncoder(vae), trust_convolutions(Pupil(vae, self.seed))
-        optimizer = optimizer_of(pupil, recipe)
-        with replicas.first():
-            first = load_state(self.state, optimizer)[0] if has_state(self.state) else 0
-            if not replicas.rank:
-                cut_rows(self.log, first)
-        began = saved = logged = time.monotonic()
-        told: list[tuple[float, float]] = []
-        steps = train_vae(pupil, fitted, optimizer, self.pool, recipe, self.seed, first, replicas)
-        for step, psnr, right in steps:
-            told.append((psnr, right))
-            if step % LOG_EVERY and step < recipe.steps:
-                continue
-            now = time.monotonic()
-            ends = replicas.agree(seconds is not None and now - began > seconds and step < recipe.steps)
-            mean, phases = (sum(values) / len(told) for values in zip(*told, strict=True))
-            progress = VaeProgress(step=step, psnr=mean, phases=phases, seconds=now - logged)
-            logged, told = now, []
-            if not replicas.rank:
-                append_row(self.log, asdict(progress))
-                on_progress(progress)
-            if not replicas.rank and (ends or now - saved > 60 * recipe.checkpoint_minutes):
-                save_state(self.state, optimizer, step, step)
-                saved = now
-            if ends:
-                return False
-        pupil.load_state_dict(pupil.state_dict() | optimizer.averaged())
-        return True
-
-
-def _noisy(latents: Tensor, largest: float, random: torch.Generator) -> Tensor:
-    """With noise of at most that share of their own spread, each clip its own amount."""
+def _add_noise(latents: Tensor, largest: float, random: torch.Generator) -> Tensor:
+    """With noise of at most that share of their standard deviation, each clip its own amount."""
     amount = torch.rand(len(latents), 1, 1, 1, 1, generator=random, device=latents.device)
     noise = torch.randn(latents.shape, generator=random, device=latents.device)
     return latents + largest * latents.detach().std() * amount * noise
@@ -271,24 +254,30 @@ def _latents(vae: AutoencoderKLHunyuanVideo, frames: Tensor) -> Tensor:
 def _clips(
     random: Generator,
     recipe: VaeRecipe,
-    pool: np.ndarray,
+    images: np.ndarray,
     count: int,
     size: tuple[int, int],
     frames: Tensor,
     device: torch.device,
 ) -> Tensor:
     """Clips of these frames of a video, (count, 3, T, H, W) in -1..1, one motion each."""
-    images = crops(random, recipe.clips, pool, count, size, device)
-    rates = state_rates([draw_wishes(random, recipe.clips) for _ in images]).to(device)
-    return render(images, state_at(frames.to(device), rates, rates, torch.zeros(count, device=device)))
+    start = random_crops(random, recipe.clips, images, count, size, device)
+    rates = state_rates([draw_motions(random, recipe.clips) for _ in start]).to(device)
+    return render(start, state_at(frames.to(device), rates, rates, torch.zeros(count, device=device)))
 
 
-def fitted_beside(folder: Path) -> Path:
+def fitted_folder(folder: Path) -> Path:
     """Where the VAE is that the training of the one in `folder` begins with."""
     return folder.with_name(folder.name + ".fitted")
 
 
-def _read(folder: Path) -> Any:
+def _state(folder: Path) -> Path:
+    """Where the checkpoint of that training is."""
+    return folder.with_name(folder.name + ".state")
+
+
+def load_vae(folder: Path) -> Any:
+    """A VAE that `save_vae` wrote."""
     return AutoencoderKLHunyuanVideo.from_pretrained(folder)
 
 

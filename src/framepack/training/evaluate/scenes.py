@@ -1,4 +1,4 @@
-"""What an evaluation asks for: pictures no training has seen, prompts, and the true video of each motion.
+"""Test pictures that no training has seen, their prompts, and the true video of each motion.
 
 Boundary: pictures and warps, no model. Photos are read from the scikit-image and scikit-learn packages where these are
 installed; they serve as test pictures only.
@@ -42,36 +42,38 @@ PHOTOS = {
 
 @dataclass(frozen=True)
 class Scene:
-    """One start picture, (H, W, 3) uint8, and how its motions truly look."""
+    """One start picture, (H, W, 3) uint8, and its true videos."""
 
     name: str
     picture: Picture
+    kind: str = "procedural"
+    """or "photos", "cut-outs" """
+    index: int = 0
+    """Among the scenes of its kind."""
     backdrop: Picture | None = None
     """The picture without its cut-out, where it has one that can move."""
     cut_out: Layer | None = None
 
     def truth(self, motion: str, frames: int) -> Video:
         """The picture moved as a prompt says, at normal speed: (frames, H, W, 3), the first one the picture."""
-        if frames not in self._truths:
-            self._truths[frames] = {}
-        made = self._truths[frames]
-        if motion not in made:
+        key = (motion, frames)
+        if key not in self._truths:
             if self.backdrop is not None and motion in SPRITE_MOTIONS:
-                made[motion] = true_video(self.backdrop, motion, frames, self.cut_out)
+                self._truths[key] = true_video(self.backdrop, motion, frames, self.cut_out)
             else:
-                made[motion] = true_video(self.picture, motion, frames)
-        return made[motion]
+                self._truths[key] = true_video(self.picture, motion, frames)
+        return self._truths[key]
 
     def still(self, frames: int) -> Video:
         """The picture, not moving."""
         return np.repeat(self.picture[None], frames, axis=0)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Free the true videos."""
         self._truths.clear()
 
     @cached_property
-    def _truths(self) -> dict[int, dict[str, Video]]:
+    def _truths(self) -> dict[tuple[str, int], Video]:
         return {}
 
 
@@ -90,7 +92,7 @@ def true_frames(
 
 
 def nearest_motion(video: Video, scene: Scene, motions: Sequence[str] = tuple(MOTIONS)) -> str:
-    """Of `motions` the one whose true video is nearest by PSNR; the start frame has no say."""
+    """Of `motions` the one whose true video is nearest by PSNR, the start frame left out."""
     frames = len(video)
     return max(motions, key=lambda motion: psnr(video[1:], scene.truth(motion, frames)[1:]))
 
@@ -112,10 +114,8 @@ def prompt_for(motion: str, index: int) -> str:
 
 def procedural_scenes(count: int, size: tuple[int, int]) -> list[Scene]:
     """Held-out procedural pictures of `size` = (width, height)."""
-    return [
-        Scene(f"procedural {i}", bucket_crop(draw_image(np.random.default_rng((HELD_OUT, i)), 2 * max(size)), *size))
-        for i in range(count)
-    ]
+    drawn = [draw_image(np.random.default_rng((HELD_OUT, i)), 2 * max(size)) for i in range(count)]
+    return [Scene(f"procedural {i}", bucket_crop(image, *size), index=i) for i, image in enumerate(drawn)]
 
 
 def sprite_scenes(count: int, size: tuple[int, int]) -> list[Scene]:
@@ -126,17 +126,19 @@ def sprite_scenes(count: int, size: tuple[int, int]) -> list[Scene]:
         image = _tensor(plain.picture)
         layer = draw_layer(random, [draw_image(random, 2 * max(size))], image, [0], [(0.0, 0.0)])
         picture = _frames(start_pictures(image, layer)[0].permute(1, 2, 0))
-        scenes.append(Scene(f"cut-out {i}", picture, backdrop=plain.picture, cut_out=layer))
+        scene = Scene(f"cut-out {i}", picture, "cut-outs", i, backdrop=plain.picture, cut_out=layer)
+        scenes.append(scene)
     return scenes
 
 
 def photo_scenes(count: int, size: tuple[int, int]) -> list[Scene]:
     """Up to `count` photos cropped to `size` = (width, height); fewer, or none, where the packages are missing."""
-    return [Scene(file.stem, bucket_crop(load_image(file), *size)) for file in photo_files()[:count]]
+    files = photo_files()[:count]
+    return [Scene(file.stem, bucket_crop(load_image(file), *size), "photos", i) for i, file in enumerate(files)]
 
 
 def photo_files() -> list[Path]:
-    """The photos that are on this machine, alternating between the packages."""
+    """The photos on this machine, alternating between the packages."""
     found = []
     for package, names in PHOTOS.items():
         spec = find_spec(package)

@@ -1,17 +1,18 @@
-"""How a model hears what it was not trained on: paraphrases of its motions, and sentences that ask for nothing known.
+"""How a model responds to prompts it was not trained on: paraphrases of its motions, and sentences about nothing known.
 
 A paraphrase is followed as any prompt is. A sentence that asks for nothing known should leave the picture whole: still,
-or in a gentle change of light. Boundary: asks a `Maker` and measures; shows and writes nothing.
+or in a gentle change of light. Boundary: requests videos and measures them; writes nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from framepack.training.data.motions import MOTIONS, SPRITE_MOTIONS
-from framepack.training.evaluate.cases import Scene, nearest_motion, photo_scenes, sprite_scenes
-from framepack.training.evaluate.metrics import CEILING, Video, psnr
-from framepack.training.evaluate.rows import Ask, Maker, Sample, Settings, Whole, Worded
+from framepack.training.evaluate.evaluator import Evaluator, motion_fields, sheet_row
+from framepack.training.evaluate.metrics import CEILING
+from framepack.training.evaluate.results import ParaphraseResult, Settings, SheetRow, UnknownResult
+from framepack.training.evaluate.scenes import Scene, photo_scenes, sprite_scenes
 
 PARAPHRASES: dict[str, tuple[str, ...]] = {
     "pan left": ("The camera glides over to the left hand side", "leftward pan", "slide the view left",
@@ -63,59 +64,42 @@ WHOLE = 26.0
 """dB of the last frame to the start, a gain and an offset for each colour aside, of a picture that is whole."""
 
 
-def worded(settings: Settings, make: Maker, samples: list[Sample]) -> Iterator[Worded]:
-    """A row for each model and paraphrase, each on another picture; a cut-out's on pictures that have one."""
-    photos, cut_outs = scenes_of(settings)
-    for model in settings.models:
-        asked = [(motion, sentence) for motion, sentences in PARAPHRASES.items() for sentence in sentences]
-        for index, (motion, sentence) in enumerate(asked):
-            moving = motion in SPRITE_MOTIONS
-            scenes = cut_outs if moving else photos
-            if not scenes:
+def paraphrased(evaluator: Evaluator) -> Iterator[ParaphraseResult]:
+    """A result for each model and paraphrase, each on another picture; a cut-out's on pictures that have one."""
+    photos, cut_outs = scenes_of(evaluator.settings)
+    sentences = [(motion, sentence) for motion, sentences in PARAPHRASES.items() for sentence in sentences]
+    for model in evaluator.settings.models:
+        for index, (motion, sentence) in enumerate(sentences):
+            is_sprite = motion in SPRITE_MOTIONS
+            if not (scenes := cut_outs if is_sprite else photos):
                 continue
-            scene = scenes[index % len(scenes)]
-            ask = Ask(model=model, picture=scene.picture, prompt=sentence, seed=settings.seed + index)
-            yield heard(ask, make(ask), scene, motion, "cut-outs" if moving else "photos", samples)
+            scene, seed = scenes[index % len(scenes)], evaluator.settings.seed + index
+            request = evaluator.request(model, scene, motion, 0, prompt=sentence, seed=seed)
+            video = evaluator.generate(request)
+            motions = (*SPRITE_MOTIONS, "still") if is_sprite else tuple(MOTIONS)
+            fields = motion_fields(request, video, scene, motion, motions)
+            row = sheet_row(f"words-{model}", sentence[:24], video, scene, motion, fields["nearest"])
+            evaluator.samples.append(row)
+            yield ParaphraseResult(**fields, prompt=sentence)
     for scene in (*photos, *cut_outs):
-        scene.forget()
+        scene.clear_cache()
 
 
-def heard(ask: Ask, video: Video, scene: Scene, motion: str, kind: str, samples: list[Sample]) -> Worded:
-    """What a video shows of a paraphrase."""
-    motions = (*SPRITE_MOTIONS, "still") if motion in SPRITE_MOTIONS else tuple(MOTIONS)
-    truth, nearest = scene.truth(motion, len(video)), nearest_motion(video, scene, motions)
-    labels = (ask.prompt[:24], "half way", "end" if nearest == motion else f"as {nearest}", "true end")
-    shown = (scene.picture, video[len(video) // 2], video[-1], truth[-1])
-    samples.append(Sample(sheet=f"words-{ask.model}", frames=shown, labels=labels))
-    return Worded(
-        model=ask.model,
-        kind=kind,
-        scene=scene.name,
-        motion=motion,
-        prompt=ask.prompt,
-        nearest=nearest,
-        psnr=psnr(video[1:], truth[1:]),
-    )
-
-
-def unknown(settings: Settings, make: Maker, samples: list[Sample]) -> Iterator[Whole]:
-    """A row for each model and sentence that asks for nothing known."""
-    photos, _ = scenes_of(settings)
-    for model in settings.models:
+def unknown(evaluator: Evaluator) -> Iterator[UnknownResult]:
+    """A result for each model and sentence that asks for nothing known."""
+    photos, _ = scenes_of(evaluator.settings)
+    for model in evaluator.settings.models:
         for index, sentence in enumerate(UNKNOWN if photos else ()):
-            scene = photos[index % len(photos)]
-            video = make(Ask(model=model, picture=scene.picture, prompt=sentence, seed=settings.seed + index))
+            scene, seed = photos[index % len(photos)], evaluator.settings.seed + index
+            video = evaluator.generate(evaluator.request(model, scene, "still", 0, prompt=sentence, seed=seed))
             near = relit_psnr(video[-1], scene.picture)
+            frames = (scene.picture, video[len(video) // 2], video[-1])
             labels = (sentence[:24] or "(empty)", "half way", f"end, {near:.1f} dB")
-            samples.append(
-                Sample(
-                    sheet=f"unknown-{model}", frames=(scene.picture, video[len(video) // 2], video[-1]), labels=labels
-                )
-            )
-            yield Whole(model=model, kind="photos", scene=scene.name, prompt=sentence, psnr=near)
+            evaluator.samples.append(SheetRow(sheet=f"unknown-{model}", frames=frames, labels=labels))
+            yield UnknownResult(model=model, kind=scene.kind, scene=scene.name, prompt=sentence, psnr=near)
 
 
-def scenes_of(settings: Settings) -> tuple[Sequence[Scene], Sequence[Scene]]:
+def scenes_of(settings: Settings) -> tuple[list[Scene], list[Scene]]:
     """Photos, and pictures with a cut-out."""
     return photo_scenes(settings.photos, settings.size), sprite_scenes(settings.procedural, settings.size)
 

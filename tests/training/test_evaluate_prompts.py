@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from framepack.training.evaluate.cases import procedural_scenes, true_video
-from framepack.training.evaluate.rows import Ask, Settings
+from framepack.training.evaluate.prompts import PARAPHRASES, UNKNOWN, relit_psnr
+from framepack.training.evaluate.results import Settings, VideoRequest
 from framepack.training.evaluate.run import evaluate
-from framepack.training.evaluate.words import PARAPHRASES, UNKNOWN, relit_psnr
+from framepack.training.evaluate.scenes import procedural_scenes, true_video
 
-MEANT = {sentence: motion for motion, sentences in PARAPHRASES.items() for sentence in sentences}
+MOTION_OF = {sentence: motion for motion, sentences in PARAPHRASES.items() for sentence in sentences}
 
 
-def perfect(ask: Ask) -> np.ndarray:
+def perfect(request: VideoRequest) -> np.ndarray:
     """The true video of what a sentence means; of any other a still one."""
-    motion = MEANT.get(ask.prompt, "still")
-    return true_video(ask.picture, "still" if motion.startswith("sprite") else motion, 13)
+    motion = MOTION_OF.get(request.prompt, "still")
+    return true_video(request.picture, "still" if motion.startswith("sprite") else motion, 13)
 
 
 def test_a_perfect_model_follows_all_and_keeps_all_whole() -> None:
@@ -27,16 +27,16 @@ def test_a_perfect_model_follows_all_and_keeps_all_whole() -> None:
 
 
 def test_sizes_and_steps_are_asked_one_by_one() -> None:
-    asked: list[Ask] = []
+    requests: list[VideoRequest] = []
     kinds = {"sides": (32, 48), "step_counts": (2, 4), "motions": ("pan left", "still")}
     settings = Settings(models=("mini",), procedural=0, photos=1, parts=("sizes",), **kinds)
 
-    def make(ask: Ask) -> np.ndarray:
-        asked.append(ask)
-        return true_video(ask.picture, "pan left", 9)
+    def generate(request: VideoRequest) -> np.ndarray:
+        requests.append(request)
+        return true_video(request.picture, "pan left", 9)
 
-    found = evaluate(settings, make, lambda video: video)
-    assert [(ask.side, ask.steps) for ask in asked] == [
+    found = evaluate(settings, generate, lambda video: video)
+    assert [(request.side, request.steps) for request in requests] == [
         (side, steps) for side in (32, 48) for _ in "ab" for steps in (2, 4)
     ]
     assert [row.hit for row in found.sizes] == 2 * [True, True, False, False]

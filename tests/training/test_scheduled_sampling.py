@@ -10,15 +10,15 @@ from tiny_recipe import TINY
 from framepack.training.data.clip_recipe import ClipRecipe
 from framepack.training.data.clips import ClipStream
 from framepack.training.data.images import draw_image
-from framepack.training.data.sections import Moving, forward_section, inverted_section
-from framepack.training.transformer import own_history
+from framepack.training.data.sections import VideoLatent, forward_section, inverted_section
+from framepack.training.transformer import scheduled_sampling
 from framepack.training.transformer.export import write_tokenizers
-from framepack.training.transformer.own_history import with_own_history
+from framepack.training.transformer.scheduled_sampling import with_generated_history
 from framepack.training.transformer.trainer import MiniModel
 
 SECTIONS = {
-    "forward": replace(forward_section(3, 2), rehearsed=forward_section(3, 1)),
-    "inverted": replace(inverted_section(3, 1, 2), rehearsed=inverted_section(3, 2, 1)),
+    "forward": replace(forward_section(3, 2), previous=forward_section(3, 1)),
+    "inverted": replace(inverted_section(3, 1, 2), previous=inverted_section(3, 2, 1)),
 }
 
 
@@ -37,7 +37,7 @@ def batch(request, block_encoder):
 
 def own(model, batch):
     features = model.towers(batch.prompts, batch.images)
-    return with_own_history(model.transformer, features, batch, torch.Generator().manual_seed(1))
+    return with_generated_history(model.transformer, features, batch, torch.Generator().manual_seed(1))
 
 
 def by_source(batch):
@@ -48,15 +48,15 @@ def by_source(batch):
 
 @pytest.mark.parametrize("batch", list(SECTIONS), indirect=True)
 def test_the_section_before_is_what_the_model_made_and_the_rest_is_true(model, batch, monkeypatch):
-    made = batch.rehearsed.noisy + 0.01 * torch.arange(3)[:, None, None]
-    monkeypatch.setattr(own_history, "_sample", lambda *_: made)
+    made = batch.previous.noisy + 0.01 * torch.arange(3)[:, None, None]
+    monkeypatch.setattr(scheduled_sampling, "_sample", lambda *_: made)
     known = own(model, batch)
-    assert known.rehearsed is None
-    before = dict.fromkeys(batch.section.rehearsed.noisy)
+    assert known.previous is None
+    before = dict.fromkeys(batch.section.previous.noisy)
     changed = 0
     for (source, mine), (_, true) in zip(by_source(known), by_source(batch), strict=True):
         if source in before:
-            index = batch.section.rehearsed.noisy.index(source)
+            index = batch.section.previous.noisy.index(source)
             assert torch.equal(mine, made[:, :, index])
             changed += 1
         else:
@@ -67,13 +67,13 @@ def test_the_section_before_is_what_the_model_made_and_the_rest_is_true(model, b
 
 @pytest.mark.parametrize("batch", ["forward"], indirect=True)
 def test_a_clip_that_went_astray_keeps_its_true_history(model, batch, monkeypatch):
-    made = batch.rehearsed.noisy.clone()
+    made = batch.previous.noisy.clone()
     made[0] += 10
     made[1] += 0.001
-    monkeypatch.setattr(own_history, "_sample", lambda *_: made)
+    monkeypatch.setattr(scheduled_sampling, "_sample", lambda *_: made)
     known = dict(by_source(own(model, batch)))
-    for index, source in enumerate(batch.section.rehearsed.noisy):
-        assert torch.equal(known[source][0], batch.rehearsed.noisy[0, :, index])
+    for index, source in enumerate(batch.section.previous.noisy):
+        assert torch.equal(known[source][0], batch.previous.noisy[0, :, index])
         assert torch.equal(known[source][1], made[1, :, index])
 
 
@@ -81,15 +81,15 @@ def test_a_clip_that_went_astray_keeps_its_true_history(model, batch, monkeypatc
 def test_what_is_made_is_a_sampling_without_gradients(model, batch):
     features = model.towers(batch.prompts, batch.images)
     random = torch.Generator().manual_seed(2)
-    made = own_history._sample(model.transformer, features, batch.rehearsed, random)
-    assert made.shape == batch.rehearsed.noisy.shape
+    made = scheduled_sampling._sample(model.transformer, features, batch.previous, random)
+    assert made.shape == batch.previous.noisy.shape
     assert made.dtype == torch.float32
     assert not made.requires_grad
-    again = own_history._sample(model.transformer, features, batch.rehearsed, torch.Generator().manual_seed(2))
+    again = scheduled_sampling._sample(model.transformer, features, batch.previous, torch.Generator().manual_seed(2))
     assert torch.equal(made, again)
 
 
-def test_the_rehearsed_section_is_read_with_its_own_context():
+def test_the_previous_section_is_read_with_its_own_context():
     section = SECTIONS["forward"]
-    assert set(section.rehearsed.sources) <= set(section.sources)
-    assert Moving(1) in section.rehearsed.sources
+    assert set(section.previous.sources) <= set(section.sources)
+    assert VideoLatent(1) in section.previous.sources

@@ -1,6 +1,6 @@
-"""What an evaluation is asked for and what it says: settings, one video's order, one row for each result.
+"""An evaluation's settings, its requests for videos, and its results: one for each thing measured.
 
-Boundary: data only; `evaluate` fills it, `evaluate_report` shows it.
+Boundary: data only; `run` fills it, `report` writes it.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from framepack.spec.geometry import HUNYUAN
 from framepack.spec.variants import DEFAULT, VARIANTS
 from framepack.training.data.motions import MOTIONS
-from framepack.training.evaluate.cases import Picture
 from framepack.training.evaluate.metrics import Drift, Video
+from framepack.training.evaluate.scenes import Picture
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
-    """One video to make."""
+class VideoRequest:
+    """One video to generate."""
 
     model: str
     picture: Picture
@@ -33,14 +33,13 @@ class Ask:
     """None for the evaluation's."""
 
 
-Maker = Callable[[Ask], Video]
-Codec = Callable[[Video], Video]
-"""What is left of a video after the VAE's encoder and decoder: the bound of what the model can show."""
-
+Generate = Callable[[VideoRequest], Video]
+Reconstruct = Callable[[Video], Video]
+"""A video through the VAE's encoder and decoder: the bound of what the model can show."""
 
 PARTS = ("following", "sprites", "keyframes", "drift", "codec", "controls", "sizes", "words", "unknown")
 USUAL = PARTS[:5]
-"""What is measured where nobody says; the others take as long as all of it."""
+"""Measured by default; each of the others takes as long as all of these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ class Settings:
     procedural: int = 4
     photos: int = 4
     motions: tuple[str, ...] = tuple(MOTIONS)
-    """Prompts that are given; the nearest one is always sought among all motions."""
+    """Of the prompts; the nearest one is always sought among all motions."""
     size: tuple[int, int] = (VARIANTS[DEFAULT].bucket_base, VARIANTS[DEFAULT].bucket_base)
     """Width and height, multiples of 16."""
     steps: int = VARIANTS[DEFAULT].steps
@@ -66,13 +65,13 @@ class Settings:
     steered: tuple[str, ...] = ("pan left", "zoom in", "roll clockwise")
     """Motions that the controls are measured on."""
     sides: tuple[int, ...] = (128, 160, 192, 224)
-    """Squares that sizes are compared of, pixels."""
+    """Of the squares whose sizes are compared, pixels."""
     step_counts: tuple[int, ...] = (2, 3, 4, 25)
-    """Numbers of steps that are compared at each size."""
+    """Compared at each size."""
     parts: tuple[str, ...] = USUAL
 
     def __post_init__(self) -> None:
-        """Raise ValueError for names that are not there."""
+        """Raise ValueError for unknown names and unsuitable sizes."""
         checks = (
             ("model", self.models, tuple(VARIANTS)),
             ("motion", (*self.motions, *self.drifting, *self.steered), tuple(MOTIONS)),
@@ -96,12 +95,19 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class Result:
+    """Something measured on one picture."""
+
+    kind: str
+    """Of picture: "procedural", "photos" or "cut-outs"."""
+    scene: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionResult(Result):
     """One video of a prompt on a picture."""
 
     model: str
-    kind: str
-    scene: str
     motion: str
     nearest: str
     """The motion whose true video is nearest."""
@@ -115,8 +121,8 @@ class Judged:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Followed(Judged):
-    """One prompt on one picture."""
+class PromptResult(MotionResult):
+    """One prompt for a camera, the light, or the picture's cut-out; `nearest` is among motions of that kind."""
 
     prompt: str
     ssim: float
@@ -131,17 +137,11 @@ class Followed(Judged):
         return self.psnr - self.still_psnr
 
 
-class FollowedSprite(Followed):
-    """One prompt for the cut-out of one picture; `nearest` is among what cut-outs do, or "still"."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Reached:
+class KeyframeResult(Result):
     """One key frame: PSNR to it at its time, given and not given."""
 
     model: str
-    kind: str
-    scene: str
     place: str
     """"end" or "middle"."""
     given: float
@@ -154,12 +154,10 @@ class Reached:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drifted:
+class DriftResult(Result):
     """One long video in one order; `order` is "inverted", "forward", "repetition" or "truth"."""
 
     order: str
-    kind: str
-    scene: str
     motion: str
     drift: dict[str, Drift]
     nearness: tuple[float, ...]
@@ -173,11 +171,9 @@ class Drifted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coded:
-    """What the VAE alone leaves of one picture and of its moving clip."""
+class CodecResult(Result):
+    """One picture and its moving clip through the VAE alone."""
 
-    kind: str
-    scene: str
     image_psnr: float
     clip_psnr: float
     sharpness: float
@@ -185,7 +181,7 @@ class Coded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Controlled(Judged):
+class ControlResult(MotionResult):
     """One value of --motion or --consistency on one picture with one prompt; `psnr` is to the fitted true video."""
 
     control: str
@@ -198,9 +194,14 @@ class Controlled(Judged):
     roughness: float
     """How far a frame is from the mean of its neighbours, grey levels."""
 
+    @property
+    def setting(self) -> str:
+        """The control and its value."""
+        return f"{self.control} {self.value:g}"
+
 
 @dataclass(frozen=True, kw_only=True)
-class Sized(Judged):
+class SizeResult(MotionResult):
     """One prompt on one picture at one size in so many steps."""
 
     side: int
@@ -208,29 +209,32 @@ class Sized(Judged):
     sharpness: float
     """Over the sharpness of the true video."""
 
+    @property
+    def motions(self) -> str:
+        """The kind of motion: pan, zoom, roll, ..."""
+        return self.motion.split()[0]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Worded(Judged):
+class ParaphraseResult(MotionResult):
     """One paraphrase on one picture."""
 
     prompt: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Whole:
+class UnknownResult(Result):
     """One sentence that asks for nothing known, on one picture."""
 
     model: str
-    kind: str
-    scene: str
     prompt: str
     psnr: float
     """Of the last frame to the start, a gain and an offset for each colour aside, dB."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Frames to look at: a row of a contact sheet."""
+class SheetRow:
+    """A row of a contact sheet."""
 
     sheet: str
     frames: tuple[Picture, ...]
@@ -238,22 +242,19 @@ class Sample:
     """One below each frame."""
 
 
-Row = Followed | FollowedSprite | Reached | Drifted | Coded | Controlled | Sized | Worded | Whole
-
-
 @dataclass(kw_only=True)
 class Evaluation:
-    """All rows so far."""
+    """All results so far, a list for each of PARTS."""
 
     settings: Settings
     notices: list[str] = field(default_factory=list)
-    following: list[Followed] = field(default_factory=list)
-    sprites: list[FollowedSprite] = field(default_factory=list)
-    keyframes: list[Reached] = field(default_factory=list)
-    drift: list[Drifted] = field(default_factory=list)
-    codec: list[Coded] = field(default_factory=list)
-    controls: list[Controlled] = field(default_factory=list)
-    sizes: list[Sized] = field(default_factory=list)
-    words: list[Worded] = field(default_factory=list)
-    unknown: list[Whole] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
+    following: list[PromptResult] = field(default_factory=list)
+    sprites: list[PromptResult] = field(default_factory=list)
+    keyframes: list[KeyframeResult] = field(default_factory=list)
+    drift: list[DriftResult] = field(default_factory=list)
+    codec: list[CodecResult] = field(default_factory=list)
+    controls: list[ControlResult] = field(default_factory=list)
+    sizes: list[SizeResult] = field(default_factory=list)
+    words: list[ParaphraseResult] = field(default_factory=list)
+    unknown: list[UnknownResult] = field(default_factory=list)
+    samples: list[SheetRow] = field(default_factory=list)
