@@ -21,7 +21,7 @@ from PIL import Image
 from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.attempt import Attempt
 from framepack.jobs.job import DEATHS_ALLOWED, ENDED, Job
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 from framepack.jobs.worker import ProcessWorker
 from framepack.spec.request import GenerationRequest
 
@@ -81,7 +81,7 @@ def main() -> int:
         Image.linear_gradient("L").convert("RGB").save(picture)
         small = {"model": options.model, "seconds": 1.2, "window": 3, "steps": 4}
         request = GenerationRequest(image=picture, prompt="the camera pans left", **small)
-        with Service(folders, Crew(target=TARGET, workers=[{"device": "auto"}])) as service:
+        with Service(folders, PoolConfig(target=TARGET, workers=[{"device": "auto"}])) as service:
             (calm,) = service.submit([request])
             calm = wait(service, calm)
             print(f"undisturbed: {calm.status}, {calm.ran:.0f} s, sections {latents(service, calm)}")

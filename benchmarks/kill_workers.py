@@ -25,7 +25,7 @@ from fake_generator import TARGET, ask, expected
 from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs import liveness
 from framepack.jobs.job import DEATHS_ALLOWED, ENDED
-from framepack.jobs.pool import Crew, Slot
+from framepack.jobs.pool import PoolConfig, Slot
 from framepack.jobs.worker import ProcessWorker
 from framepack.spec.picture import Picture
 
@@ -74,7 +74,7 @@ def main() -> int:
         picture.write_bytes(b"x")
         requests = [ask(seed=seed, sections=4, steps=4, begin=0.3, pause=0.05) for seed in range(options.jobs)]
         requests = [request.model_copy(update={"image": Picture(file=picture)}) for request in requests]
-        with Service(folders, Crew(target=TARGET, workers=[{}] * 4)) as service:
+        with Service(folders, PoolConfig(target=TARGET, workers=[{}] * 4)) as service:
             with closing(sqlite3.connect(folders.queue, timeout=30)) as connection:
                 connection.executescript(LEDGER)
             jobs, until = service.submit(requests), time.monotonic() + 1800

@@ -32,7 +32,7 @@ from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.server import Address, listening
 from framepack.app.service.job_service import Service, folders_at
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 from framepack.spec.events import SectionDone
 from framepack.spec.request import GenerationRequest
 
@@ -238,8 +238,8 @@ def main() -> int:
         return 0
     os.environ["PYTHONPATH"] = os.pathsep.join([str(FAKE), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory() as folder:
-        crew = Crew(target="fake_generator:make")
-        with Service(folders_at(Path(folder)), crew) as service:
+        config = PoolConfig(target="fake_generator:make")
+        with Service(folders_at(Path(folder)), config) as service:
             met, heard = measure(service, Path(folder), options)
     holds, lines = report(met, heard, options)
     head = (

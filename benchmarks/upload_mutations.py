@@ -18,7 +18,7 @@ from PIL import Image
 from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.service.job_service import Service, folders_at
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 from framepack.media.video import VideoWriter
 
 
@@ -64,7 +64,7 @@ def main() -> int:
         folder = Path(name)
         files = {kind: picture(kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")}
         files |= {suffix: video(folder, suffix) for suffix in (".mp4", ".mkv", ".webm", ".gif", ".webp", ".zip")}
-        service = Service(folders_at(folder / "outputs"), Crew(target="none:none", workers=[]))
+        service = Service(folders_at(folder / "outputs"), PoolConfig(target="none:none", workers=[]))
         with (
             service,
             TestClient(make_app(service, Access()), "http://localhost", raise_server_exceptions=False) as http,

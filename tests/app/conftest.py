@@ -13,7 +13,7 @@ from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.job import ENDED, Job
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 
 PATIENCE = 240
 """Seconds a job may take on a machine that is busy with other things."""
@@ -21,7 +21,7 @@ PATIENCE = 240
 
 @pytest.fixture
 def service(tmp_path):
-    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as service:
         yield service
 
 

@@ -18,7 +18,7 @@ from fake_generator import TARGET, ask, expected
 from framepack.app.api import batches, jobs, make_app, submit
 from framepack.app.api.guard import Access
 from framepack.app.service.job_service import Service, folders_at
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 
 
 def png(width: int = 40, height: int = 30) -> bytes:
@@ -30,7 +30,7 @@ def png(width: int = 40, height: int = 30) -> bytes:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
-    with Service(folders_at(folder / "outputs", reserve=0), Crew(target=TARGET, in_process=True)) as service:
+    with Service(folders_at(folder / "outputs", reserve=0), PoolConfig(target=TARGET, in_process=True)) as service:
         yield service
 
 

@@ -16,7 +16,7 @@ from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.service.job_service import Service, folders_at
 from framepack.app.service.sheets import make_sheet
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_the_contact_sheet_is_there_once_all_have_ended(tmp_path, ended, monkeyp
     monkeypatch.setattr("framepack.app.service.sheets.still", lambda job: np.zeros((40, 60, 3), np.uint8))
     folders = folders_at(tmp_path / "outputs", reserve=0)
     with (
-        Service(folders, Crew(target=TARGET, in_process=True)) as service,
+        Service(folders, PoolConfig(target=TARGET, in_process=True)) as service,
         TestClient(make_app(service, Access()), base_url="http://localhost") as client,
     ):
         out = io.BytesIO()

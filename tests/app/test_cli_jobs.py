@@ -24,7 +24,7 @@ from framepack.app.cli.jobs import jobs_app
 from framepack.app.service.job_service import Service, folders_at
 from framepack.files.lock import QueueLock
 from framepack.jobs.mend import complaint
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 from framepack.jobs.store import JobStore
 from framepack.spec.machine import ServiceOptions
 
@@ -38,7 +38,7 @@ app.command()(cli_service.serve)
 def outputs(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("FRAMEPACK_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setattr(cli_machine, "TARGET", TARGET)
-    monkeypatch.setattr(cli_batch, "workers_of", lambda *_, **__: Crew(target=TARGET, in_process=True))
+    monkeypatch.setattr(cli_batch, "pool_config", lambda *_, **__: PoolConfig(target=TARGET, in_process=True))
     return tmp_path / "outputs"
 
 
@@ -116,7 +116,7 @@ def test_a_batch_that_may_replace_its_videos_is_made_anew(outputs, tmp_path, sto
 
 
 def test_a_batch_is_left_to_a_service_that_runs(outputs, tmp_path):
-    with Service(folders_at(outputs, reserve=0), Crew(target=TARGET, in_process=True)):
+    with Service(folders_at(outputs, reserve=0), PoolConfig(target=TARGET, in_process=True)):
         answer = run("batch", batch_file(tmp_path, {"seed": 1}))
     assert answer.exit_code == 0, answer.output
     assert "a service is running and does the work; Ctrl-C" in answer.output
@@ -124,7 +124,7 @@ def test_a_batch_is_left_to_a_service_that_runs(outputs, tmp_path):
 
 def test_a_batch_goes_on_here_when_the_service_that_did_the_work_ends(outputs, tmp_path, store, monkeypatch):
     monkeypatch.setattr(cli_batch, "LOOK_AGAIN", 0.3)
-    service = Service(folders_at(outputs, reserve=0), Crew(target=TARGET, workers=[]))
+    service = Service(folders_at(outputs, reserve=0), PoolConfig(target=TARGET, workers=[]))
 
     def end() -> None:
         while not store.jobs():
@@ -159,7 +159,7 @@ def test_why_a_job_cannot_begin_is_said_once_for_each_reason(store, capsys):
 def test_options_a_running_service_does_not_heed_are_named_or_refused(outputs, tmp_path, store):
     file = batch_file(tmp_path, {"seed": 1})
     options = ("--dtype", "float32", "--models-dir", tmp_path, "--offline")
-    with Service(folders_at(outputs, reserve=0), Crew(target=TARGET, in_process=True)):
+    with Service(folders_at(outputs, reserve=0), PoolConfig(target=TARGET, in_process=True)):
         answer = run("batch", file, *options)
     assert "with its own --models-dir, --dtype, --offline instead of yours" in answer.output
     refused = run("batch", file, "--detach", *options)
@@ -174,7 +174,7 @@ def test_a_batch_waits_no_longer_for_a_job_that_someone_deletes(outputs, tmp_pat
             time.sleep(0.02)
         store.delete(found[0].id)
 
-    with Service(folders_at(outputs, reserve=0), Crew(target=TARGET, workers=[])):
+    with Service(folders_at(outputs, reserve=0), PoolConfig(target=TARGET, workers=[])):
         someone = threading.Thread(target=delete)
         someone.start()
         answer = run("batch", batch_file(tmp_path, {}))
@@ -278,10 +278,10 @@ def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_
     options = cli_machine.machine_of(asked, ServiceOptions)
     monkeypatch.undo()
     monkeypatch.setattr("framepack.app.machine.devices_here", lambda: ["cuda"])
-    crew = cli_machine.workers_of(options)
-    assert crew.workers[0]["device"] == "cuda:0"
-    assert crew.workers[0]["preserve"] == "6GB"
-    assert crew.workers[0]["ram_limit"] == "8GiB"
+    config = cli_machine.pool_config(options)
+    assert config.workers[0]["device"] == "cuda:0"
+    assert config.workers[0]["preserve"] == "6GB"
+    assert config.workers[0]["ram_limit"] == "8GiB"
 
 
 @pytest.mark.parametrize(

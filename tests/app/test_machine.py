@@ -16,13 +16,13 @@ from framepack.app.machine import check_devices, gigabytes_of, has_gpu, preserve
 from framepack.app.service import worker_target
 from framepack.app.service.job_service import Service, folders_at
 from framepack.app.service.worker_target import make_generator
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 
 
 def test_what_a_job_says_of_the_machine_reaches_its_maker(tmp_path, monkeypatch, ended):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
-    crew = Crew(target=TARGET, workers=[{"device": "cuda:0"}])
-    with Service(folders_at(tmp_path / "outputs", reserve=0), crew) as service:
+    config = PoolConfig(target=TARGET, workers=[{"device": "cuda:0"}])
+    with Service(folders_at(tmp_path / "outputs", reserve=0), config) as service:
         (service.folders.uploads / "a.png").write_bytes(b"x")
         request = ask(seed=3, tell=True).model_dump(mode="json") | {"image": "a.png"}
         with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
@@ -39,8 +39,8 @@ def test_what_a_job_says_of_the_machine_reaches_its_maker(tmp_path, monkeypatch,
 
 
 def test_where_there_is_no_gpu_it_is_refused_and_not_ignored(tmp_path):
-    crew = Crew(target=TARGET, workers=[{"device": "cpu"}])
-    with Service(folders_at(tmp_path / "outputs", reserve=0), crew) as service:
+    config = PoolConfig(target=TARGET, workers=[{"device": "cpu"}])
+    with Service(folders_at(tmp_path / "outputs", reserve=0), config) as service:
         (service.folders.uploads / "a.png").write_bytes(b"x")
         with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
             answer = client.post("/api/jobs", params={"preserve_gb": 6}, json={"image": "a.png"})

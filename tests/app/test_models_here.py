@@ -13,7 +13,7 @@ from framepack.app.cli.batch import is_served
 from framepack.app.service import models_here
 from framepack.app.service.job_service import Service, folders_at
 from framepack.app.service.models_here import ModelsHere, not_here
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 from framepack.spec.variants import HUNYUAN_REPO, VARIANTS, VISION_REPO
 
 BUSY = 240
@@ -116,7 +116,9 @@ def test_commands_tell_of_a_missing_model_before_torch_is_loaded_or_anything_que
     assert capsys.readouterr().err.startswith(f"note: {GET}")
     assert ask(*batch, "--detach") == 0
     assert capsys.readouterr().err.startswith(f"note: {GET}")
-    with Service(folders_at(nothing_here / "outputs", reserve=0), Crew(target="nothing:at_all", workers=[])) as service:
+    with Service(
+        folders_at(nothing_here / "outputs", reserve=0), PoolConfig(target="nothing:at_all", workers=[])
+    ) as service:
         assert is_served(service.folders)
     assert not is_served(service.folders)
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.job import ENDED, Job
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 from framepack.media.metadata import read_metadata
 from framepack.spec.request import GenerationRequest
 
@@ -26,7 +26,7 @@ def service(tmp_path: Path, tiny_models_dir: Path):
     settings = {"models_dir": str(tiny_models_dir), "device": "cpu", "threads": 1, "offline": True}
     folders = folders_at(tmp_path / "outputs", reserve=0)
     folders.clear = lambda job: None
-    with Service(folders, Crew(target=TARGET, workers=[settings])) as service:
+    with Service(folders, PoolConfig(target=TARGET, workers=[settings])) as service:
         yield service
 
 

@@ -26,9 +26,9 @@ from pathlib import Path
 from framepack.app.server import Address
 from framepack.app.server import run_server
 from framepack.app.service.job_service import folders_at
-from framepack.jobs.pool import Crew
-crew, folders = Crew(target="fake_generator:make"), folders_at(Path(sys.argv[1]), reserve=0)
-run_server(folders, crew, Address(port=0{more}), lambda text: print(text, flush=True), page=False)
+from framepack.jobs.pool import PoolConfig
+config, folders = PoolConfig(target="fake_generator:make"), folders_at(Path(sys.argv[1]), reserve=0)
+run_server(folders, config, Address(port=0{more}), lambda text: print(text, flush=True), page=False)
 """
 
 

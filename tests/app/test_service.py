@@ -18,7 +18,7 @@ from framepack.app.api.broadcast import Broadcast
 from framepack.app.service.job_service import UNUSED_AFTER, Service, folders_at
 from framepack.app.service.sheets import CELL, make_sheet, sheet_file
 from framepack.jobs.job import UnknownJob
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 from framepack.jobs.store import JobStore
 from framepack.media.sheet import GAP
 from framepack.media.video import VideoWriter
@@ -38,23 +38,23 @@ def wish(folder: Path, **script) -> GenerationRequest:
 
 
 def test_a_second_service_on_the_same_folders_is_refused(folders):
-    nobody = Crew(target=TARGET, workers=[])
+    nobody = PoolConfig(target=TARGET, workers=[])
     with Service(folders, nobody), pytest.raises(ValueError, match=f"process {os.getpid()}"):
         Service(folders, nobody, patience=0.2)
-    Service(folders, Crew(target=TARGET, workers=[]), patience=0.2).close()
+    Service(folders, PoolConfig(target=TARGET, workers=[]), patience=0.2).close()
 
 
 def test_a_restart_finds_all_jobs_and_goes_on(folders, tmp_path, wait):
-    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+    with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
         jobs = service.submit([wish(tmp_path, seed=1), wish(tmp_path, seed=2)])
         service.pause(jobs[1].id)
-    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+    with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
         assert wait(service, jobs[0]).status == "done"
         assert service.get(jobs[1].id).status == "paused"
 
 
 def test_changes_by_another_process_reach_the_listeners(folders, tmp_path):
-    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+    with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
         (job,) = service.submit([wish(tmp_path)])
         other = JobStore(folders.queue)
         with service.listen(job.id) as listener:
@@ -69,7 +69,7 @@ def test_changes_by_another_process_reach_the_listeners(folders, tmp_path):
 
 
 def test_who_listens_to_all_hears_of_every_unfinished_job_and_of_ended_ones(folders):
-    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+    with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
         jobs = service.store.submit([ask()] * 120)
         service.cancel(jobs[0].id)
         with service.listen() as listener:
@@ -78,7 +78,7 @@ def test_who_listens_to_all_hears_of_every_unfinished_job_and_of_ended_ones(fold
 
 
 def test_a_job_that_another_process_deletes_ends_who_listens_to_it(folders, tmp_path):
-    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+    with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
         job, stays = service.submit([wish(tmp_path), wish(tmp_path)])
         other = JobStore(folders.queue)
         with service.listen(job.id) as of_one, service.listen() as of_all:
@@ -105,7 +105,7 @@ def test_a_stream_of_a_deleted_job_closes_with_its_deletion(folders, tmp_path):
                 other.close()
         return seen
 
-    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+    with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
         (job,) = service.submit([wish(tmp_path)])
         seen = asyncio.run(follow(service, job.id))
         assert (seen[0], seen[-1], seen.count("event: deleted")) == ("event: job", "event: deleted", 1)
@@ -114,7 +114,7 @@ def test_a_stream_of_a_deleted_job_closes_with_its_deletion(folders, tmp_path):
 
 def test_force_ends_a_worker_that_does_not_listen(folders, tmp_path, monkeypatch, wait):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
-    with Service(folders, Crew(target=TARGET)) as service:
+    with Service(folders, PoolConfig(target=TARGET)) as service:
         (job,) = service.submit([wish(tmp_path, steps=1, pause=3000)])
         until = time.monotonic() + 120
         while not ((attempt := service.pool.attempt_at(job.id)) and attempt.began):
@@ -125,7 +125,7 @@ def test_force_ends_a_worker_that_does_not_listen(folders, tmp_path, monkeypatch
 
 
 def test_deleting_removes_the_work_and_if_asked_the_video(folders, tmp_path, wait):
-    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+    with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
         kept, gone = (wait(service, job) for job in service.submit([wish(tmp_path), wish(tmp_path)]))
         with service.listen() as listener:
             of_requests_before = [file.with_name(f"{file.stem}.part-1.mp4") for file in (*kept.outputs, *gone.outputs)]
@@ -146,18 +146,18 @@ def test_deleting_removes_the_work_and_if_asked_the_video(folders, tmp_path, wai
 def test_old_uploads_that_no_job_uses_are_dropped_at_the_next_start(folders, tmp_path):
     for name in ("used.png", "old.png", "young.png"):
         (folders.uploads / name).write_bytes(b"x")
-    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+    with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
         service.submit([wish(tmp_path).model_copy(update={"image": Picture(file=folders.uploads / "used.png")})])
     long_ago = time.time() - UNUSED_AFTER - 10
     for name in ("used.png", "old.png"):
         os.utime(folders.uploads / name, (long_ago, long_ago))
-    with Service(folders, Crew(target=TARGET, workers=[])):
+    with Service(folders, PoolConfig(target=TARGET, workers=[])):
         assert {file.name for file in folders.uploads.iterdir()} == {"used.png", "young.png"}
 
 
 def test_a_service_that_stays_open_drops_them_too_and_thumbnails_of_what_is_gone(folders, tmp_path, monkeypatch):
     monkeypatch.setattr("framepack.app.service.job_service.TIDY_EVERY", 0.05)
-    with Service(folders, Crew(target=TARGET, workers=[])):
+    with Service(folders, PoolConfig(target=TARGET, workers=[])):
         (folders.uploads / "young.png").write_bytes(b"x")
         old = folders.uploads / "old.png"
         old.write_bytes(b"x")
@@ -177,7 +177,7 @@ def test_a_service_that_stays_open_drops_them_too_and_thumbnails_of_what_is_gone
 def test_a_cancel_while_the_worker_starts_is_heard(folders, tmp_path, monkeypatch, wait):
     (tmp_path / "slow.py").write_text("import time\n\ndef make(**_):\n    time.sleep(3000)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Service(folders, Crew(target="slow:make")) as service:
+    with Service(folders, PoolConfig(target="slow:make")) as service:
         (job,) = service.submit([wish(tmp_path)])
         wait(service, job, lambda now: now.status == "running" and service.pool.slots[0].worker)
         service.cancel(job.id, force=True)
@@ -188,7 +188,7 @@ def test_workers_take_no_module_from_the_current_folder(folders, tmp_path, monke
     (tmp_path / "random.py").write_text("raise SystemExit('taken from the current folder')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
-    with Service(folders, Crew(target=TARGET)) as service:
+    with Service(folders, PoolConfig(target=TARGET)) as service:
         (job,) = service.submit([wish(tmp_path)])
         assert wait(service, job).status == "done"
 
@@ -213,7 +213,7 @@ def test_a_batch_gets_a_contact_sheet_once_all_its_jobs_have_ended(folders):
 def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch, wait):
     made = []
     monkeypatch.setattr("framepack.app.service.sheets.make_sheet", lambda *arguments: made.append(arguments[2]))
-    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+    with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
         (job,) = service.submit([wish(tmp_path)], batch="b1")
         wait(service, job)
         until = time.monotonic() + 60
@@ -226,7 +226,7 @@ def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch, w
 def test_the_sheet_is_made_though_the_last_job_failed(folders, tmp_path, monkeypatch, wait):
     made = []
     monkeypatch.setattr("framepack.app.service.sheets.make_sheet", lambda *arguments: made.append(arguments[2]))
-    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+    with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
         (job,) = service.submit([wish(tmp_path, fail="error", times=9)], batch="b1")
         assert wait(service, job).status == "failed"
         until = time.monotonic() + 60
@@ -236,7 +236,7 @@ def test_the_sheet_is_made_though_the_last_job_failed(folders, tmp_path, monkeyp
 
 
 def test_a_queue_file_that_is_deleted_or_spoiled_under_a_service_costs_no_job_and_is_told(folders, tmp_path, wait):
-    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+    with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
         jobs = service.submit([wish(tmp_path, seed=seed, steps=20, pause=0.01) for seed in range(3)])
         wait(service, jobs[0], lambda now: now.progress.step or now.progress.section)
         folders.queue.unlink()
@@ -248,7 +248,7 @@ def test_a_queue_file_that_is_deleted_or_spoiled_under_a_service_costs_no_job_an
 
 def test_a_service_whose_folders_are_deleted_makes_them_again_and_goes_on(folders, tmp_path, wait):
     picture = tmp_path / "x.png"
-    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+    with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
         (first,) = service.submit([wish(tmp_path)])
         wait(service, first)
         folders.outputs.rename(tmp_path / "elsewhere")
@@ -260,7 +260,7 @@ def test_a_service_whose_folders_are_deleted_makes_them_again_and_goes_on(folder
 
 
 def test_a_service_answers_while_another_program_holds_the_queue_locked(folders, tmp_path, wait):
-    with Service(folders, Crew(target=TARGET, in_process=True)) as service:
+    with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
         (job,) = service.submit([wish(tmp_path, steps=30, pause=0.02)])
         wait(service, job, lambda now: now.progress.step and service.store.counts_known()[0] == {"running": 1})
         other = sqlite3.connect(folders.queue, isolation_level=None)
@@ -281,8 +281,8 @@ def test_a_service_answers_while_another_program_holds_the_queue_locked(folders,
 def test_a_queue_that_is_gone_at_the_start_is_told_and_unfinished_work_stays(folders):
     kept = folders.work("abc")
     kept.mkdir()
-    with Service(folders, Crew(target=TARGET, workers=[])) as service:
+    with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
         assert "unfinished work of 1 jobs is kept" in service.health()["queue"]["mended"][0]
     assert kept.is_dir()
-    with Service(folders, Crew(target=TARGET, workers=[])):
+    with Service(folders, PoolConfig(target=TARGET, workers=[])):
         assert not kept.is_dir()

@@ -18,7 +18,7 @@ from framepack.app.service.job_service import UNUSED_AFTER, Service, folders_at
 from framepack.app.service.uploads import Incoming, NoRoom, TooLarge
 from framepack.files.atomic import AtomicFile
 from framepack.files.errors import MediaError
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 from framepack.media.sheet import png_with
 from framepack.media.video import VideoWriter
 
@@ -26,7 +26,7 @@ from framepack.media.video import VideoWriter
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
-    with Service(folders_at(folder / "outputs", reserve=0), Crew(target="nothing:at_all", workers=[])) as service:
+    with Service(folders_at(folder / "outputs", reserve=0), PoolConfig(target="nothing:at_all", workers=[])) as service:
         yield service
 
 
@@ -218,7 +218,7 @@ def test_files_that_were_on_their_way_when_a_service_was_killed_are_dropped_at_t
     for file in (copying, old, fresh):
         file.touch()
     os.utime(old, (0, time.time() - UNUSED_AFTER - 1))
-    with Service(folders, Crew(target="nothing:at_all", workers=[])):
+    with Service(folders, PoolConfig(target="nothing:at_all", workers=[])):
         there = [file.exists() for file in (on_its_way.file, old, copying, fresh)]
     assert there == [False, False, True, True]
 

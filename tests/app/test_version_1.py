@@ -10,7 +10,7 @@ import typer
 
 from framepack.app.cli.main import app
 from framepack.app.service.job_service import Service, folders_at
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 from framepack.pipeline.like import request_like
 from framepack.pipeline.presets import Presets
 from framepack.spec.request import GenerationRequest
@@ -38,7 +38,7 @@ def expect_everything(request: GenerationRequest) -> None:
 
 def test_its_queue_opens_with_all_jobs(tmp_path: Path) -> None:
     home = shutil.copytree(DATA / "home", tmp_path / "home")
-    with Service(folders_at(tmp_path / "outputs", home, reserve=0), Crew(target="", workers=[])) as service:
+    with Service(folders_at(tmp_path / "outputs", home, reserve=0), PoolConfig(target="", workers=[])) as service:
         jobs = {job.status: GenerationRequest.stored(json.loads(job.request_json)) for job in service.jobs()}
     assert set(jobs) == {"queued", "paused", "done"}
     expect_everything(jobs["queued"])

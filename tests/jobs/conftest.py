@@ -14,7 +14,7 @@ from framepack.jobs.attempt import Attempt
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import DEATHS_ALLOWED, ENDED, Job
-from framepack.jobs.pool import Crew, Pool
+from framepack.jobs.pool import Pool, PoolConfig
 from framepack.jobs.store import JobStore
 
 
@@ -78,8 +78,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     def start(workers: int = 1, *, in_process: bool = False, settings: dict | None = None, **folders) -> Bench:
         where = Folders(tmp_path / "outputs", tmp_path / "home", **{"reserve": 0, **folders})
         store, feed = JobStore(where.queue, owner=True), Feed()
-        crew = Crew(target=TARGET, workers=[settings or {}] * workers, in_process=in_process)
-        pool = Pool(store, feed, where, crew, Tracker)
+        config = PoolConfig(target=TARGET, workers=[settings or {}] * workers, in_process=in_process)
+        pool = Pool(store, feed, where, config, Tracker)
         pool.start()
         made.append(Bench(store, feed, where, pool))
         return made[-1]

@@ -21,9 +21,9 @@ import sys, time
 from pathlib import Path
 from framepack.app.service.job_service import Service
 from framepack.app.service.job_service import folders_at
-from framepack.jobs.pool import Crew
-crew = Crew(target=sys.argv[2], workers=[{}] * int(sys.argv[3]))
-with Service(folders_at(Path(sys.argv[1]), reserve=0), crew, patience=120):
+from framepack.jobs.pool import PoolConfig
+config = PoolConfig(target=sys.argv[2], workers=[{}] * int(sys.argv[3]))
+with Service(folders_at(Path(sys.argv[1]), reserve=0), config, patience=120):
     print("ready", flush=True)
     time.sleep(3000)
 """

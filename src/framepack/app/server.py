@@ -19,7 +19,7 @@ from framepack.app.api.guard import Access, is_loopback
 from framepack.app.service.job_service import Service
 from framepack.app.ui import mount_page
 from framepack.jobs.folders import Folders
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 
 GRACE = 2
 """Seconds open connections, such as downloads, have when the server ends."""
@@ -65,11 +65,11 @@ def access_of(address: Address) -> Access:
 
 
 def run_server(
-    folders: Folders, crew: Crew, address: Address, say: Callable[[str], None], *, page: bool = True
+    folders: Folders, workers: PoolConfig, address: Address, say: Callable[[str], None], *, page: bool = True
 ) -> None:
     """Serve until Ctrl-C or a signal to end; `page` tells whether there is more than the HTTP API."""
     access = access_of(address)
-    with listening(address) as listener, ending_by_signal(), Service(folders, crew) as service:
+    with listening(address) as listener, ending_by_signal(), Service(folders, workers) as service:
         app = make_app(service, access)
         if page:
             mount_page(app, service, folders.home / "presets")

@@ -33,8 +33,8 @@ BACKOFF = (0.0, 1.0, 2.0, 5.0, 15.0, 30.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
-    """Who works: the import path of the factory, and for each worker the settings it is called with."""
+class PoolConfig:
+    """The import path of the factory that each worker calls, and the settings each is given: one worker for each."""
 
     target: str
     workers: Sequence[Mapping[str, Any]] = ({},)
@@ -78,16 +78,16 @@ class Pool:
         store: JobStore,
         feed: Feed,
         folders: Folders,
-        crew: Crew,
+        config: PoolConfig,
         track: Callable[[GenerationRequest], Tracks],
         keep: tuple[int, ...] = (),
     ) -> None:
-        self._store, self._feed, self._folders, self._crew, self._track = store, feed, folders, crew, track
+        self._store, self._feed, self._folders, self._config, self._track = store, feed, folders, config, track
         self._keep = keep
         self._closing = threading.Event()
         self._work_arrived = threading.Condition()
-        kind = IN_PROCESS if crew.in_process else "process"
-        self.slots = [Slot(f"{kind}-{index}", settings) for index, settings in enumerate(crew.workers)]
+        kind = IN_PROCESS if config.in_process else "process"
+        self.slots = [Slot(f"{kind}-{index}", settings) for index, settings in enumerate(config.workers)]
         self._threads = [threading.Thread(target=self._attend, args=(slot,), name=slot.name) for slot in self.slots]
 
     def start(self) -> None:
@@ -144,7 +144,7 @@ class Pool:
 
     def _work(self, slot: Slot) -> None:
         if slot.worker and not slot.worker.alive():
-            self._dismiss(slot)
+            self._stop_worker(slot)
         job = self._next_job(slot)
         if job:
             self._attempt(slot, job)
@@ -161,7 +161,7 @@ class Pool:
 
     def _attempt(self, slot: Slot, job: Job) -> None:
         try:
-            worker = slot.worker = slot.worker or self._hire(slot)
+            worker = slot.worker = slot.worker or self._spawn(slot)
         except (OSError, RuntimeError) as error:  # the system gives no process, no thread, no file
             ended, ready = Ended(how="broken", message=f"the worker cannot start: {error}"), False
         else:
@@ -172,7 +172,7 @@ class Pool:
         ended = self._judged(slot, ended, ready)
         slot.attempt = slot.stream = None
         if slot.worker and (ended.how in ("died", "broken", "lost") or ended.spent or not slot.worker.alive()):
-            self._dismiss(slot)
+            self._stop_worker(slot)
         slot.trouble = ended.message if ended.how == "broken" else ""
         self._settle(slot, job, ended)
         if slot.failures:
@@ -192,7 +192,7 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - whatever it is, the job must not stay without a worker
             if slot.stream:  # nobody listens to this one any more
                 slot.stream.send(Command.RELEASE)
-                self._dismiss(slot)
+                self._stop_worker(slot)
             ended = failure(error, AsyncStream(), self._folders.outputs)
         return attempt.job if attempt else job, ended
 
@@ -227,14 +227,14 @@ class Pool:
                 slot.trouble = trouble
                 return
 
-    def _hire(self, slot: Slot) -> Worker:
+    def _spawn(self, slot: Slot) -> Worker:
         settings = dict(slot.settings)
-        if self._crew.in_process:
-            return ThreadWorker(self._crew.target, settings)
+        if self._config.in_process:
+            return ThreadWorker(self._config.target, settings)
         log = self._folders.log(slot.name)
-        return ProcessWorker(self._crew.target, settings, log=log, keep=self._keep)
+        return ProcessWorker(self._config.target, settings, log=log, keep=self._keep)
 
-    def _dismiss(self, slot: Slot) -> None:
+    def _stop_worker(self, slot: Slot) -> None:
         if slot.worker:
             slot.worker.close(0.0)
             slot.worker = None

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from framepack.app.service.job_service import Service, folders_at
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 
 HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -31,7 +31,7 @@ def open_service(folder: Path, pause: float = 0.02) -> Service:
 
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     folders = folders_at(folder / "outputs", folder / "home", reserve=0)
-    return Service(folders, Crew(target=TARGET, workers=[{"pause": pause}]))
+    return Service(folders, PoolConfig(target=TARGET, workers=[{"pause": pause}]))
 
 
 @pytest.fixture

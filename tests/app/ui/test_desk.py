@@ -14,7 +14,7 @@ from framepack.app.service.job_service import Service, folders_at
 from framepack.app.service.uploads import Incoming
 from framepack.app.ui.desk import Desk, trouble
 from framepack.app.ui.form import FieldError, defaults
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 from framepack.media.frames import still
 from framepack.media.image import load_image
 from framepack.pipeline.preset_settings import OF_ONE_VIDEO
@@ -107,7 +107,7 @@ def test_a_second_job_waits_is_edited_moved_and_cancelled(desk: Desk, sun: Path)
 
 
 def test_a_job_that_begins_while_it_is_edited_leaves_its_settings_in_the_form(sun: Path, tmp_path: Path) -> None:
-    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as service:
         desk = Desk(service, Presets(tmp_path / "presets"))
         (job,) = service.submit([GenerationRequest(image=sun)])
         edit = desk.act("edit", job.id, 0, defaults())
@@ -164,7 +164,7 @@ def test_what_can_never_be_loaded_is_no_preset(desk: Desk) -> None:
 
 
 def test_the_last_of_many_jobs_is_moved_and_the_page_says_how_many_it_does_not_show(sun: Path, tmp_path: Path) -> None:
-    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as service:
         desk = Desk(service, Presets(tmp_path / "presets"))
         jobs = service.submit([GenerationRequest(image=sun)] * 103)
         queue = desk.look("", "")[1]
@@ -176,7 +176,7 @@ def test_the_last_of_many_jobs_is_moved_and_the_page_says_how_many_it_does_not_s
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_job_that_is_edited_keeps_the_name_of_its_file(allowed: bool, sun: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.mp4"
-    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as service:
         desk = Desk(service, Presets(tmp_path / "presets"))
         (job,) = service.submit([GenerationRequest(image=sun, output=OutputSettings(path=file, overwrite=allowed))])
         for name, kept in (("mp4", file), ("webm", tmp_path / "mine.webm")):
@@ -191,7 +191,7 @@ def test_a_job_that_is_edited_keeps_its_lora_wherever_it_lies(sun: Path, tmp_pat
     own = tmp_path / "v2" / "style.safetensors"
     own.parent.mkdir()
     own.write_bytes(b"x")
-    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as service:
         (service.folders.home / "loras" / own.name).write_bytes(b"another")
         desk = Desk(service, Presets(tmp_path / "presets"))
         (job,) = service.submit([GenerationRequest(image=sun, loras=(Lora(file=own),))])
@@ -208,7 +208,7 @@ def test_a_job_that_is_edited_keeps_its_lora_wherever_it_lies(sun: Path, tmp_pat
 
 
 def test_a_video_outside_the_outputs_folder_is_not_offered(sun: Path, tmp_path: Path) -> None:
-    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as service:
         desk = Desk(service, Presets(tmp_path / "presets"))
         for file, offered in ((tmp_path / "mine.mp4", False), (service.folders.outputs / "ours.mp4", True)):
             (job,) = service.submit([GenerationRequest(image=sun)])
@@ -220,7 +220,7 @@ def test_a_video_outside_the_outputs_folder_is_not_offered(sun: Path, tmp_path: 
 
 
 def test_moving_a_job_that_has_just_begun_is_refused_in_a_sentence(sun: Path, tmp_path: Path) -> None:
-    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as service:
         desk = Desk(service, Presets(tmp_path / "presets"))
         (job,) = service.submit([GenerationRequest(image=sun)])
         service.store.claims.take("w")

@@ -14,7 +14,7 @@ from framepack.app.api.guard import Access
 from framepack.app.service.job_service import Service, folders_at
 from framepack.app.ui import mount_page
 from framepack.app.ui.page import TABS
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 
 CALL = "/gradio_api/run/predict"
 HASH = "abcdefghij"
@@ -25,7 +25,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("gate")
     with (
         pytest.MonkeyPatch.context() as patch,
-        Service(folders_at(folder / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service,
+        Service(folders_at(folder / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as service,
     ):
         patch.setenv("HF_HUB_CACHE", str(folder / "hub"))
         app = mount_page(make_app(service, Access()), service, folder / "presets")

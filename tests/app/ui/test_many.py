@@ -11,13 +11,13 @@ from framepack.app.ui.desk import Desk
 from framepack.app.ui.form import FieldError, defaults
 from framepack.app.ui.many import Many
 from framepack.jobs.batch import BatchMistake
-from framepack.jobs.pool import Crew
+from framepack.jobs.pool import PoolConfig
 
 
 @pytest.fixture
 def still(tmp_path: Path):
     """A service whose jobs wait."""
-    with Service(folders_at(tmp_path / "outputs", reserve=0), Crew(target="none:none", workers=[])) as service:
+    with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as service:
         yield service
 
 

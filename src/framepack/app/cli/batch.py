@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framepack.app.cli.jobs import Outputs, folders_of, line, open_store
-from framepack.app.cli.machine import machine_of, typed, workers_of
+from framepack.app.cli.machine import machine_of, pool_config, typed
 from framepack.app.cli.request import Preset, given, with_fields
 from framepack.spec.machine import ServiceOptions, parse_bytes
 
 if TYPE_CHECKING:
     from framepack.jobs.folders import Folders
     from framepack.jobs.job import Job
-    from framepack.jobs.pool import Crew
+    from framepack.jobs.pool import PoolConfig
     from framepack.jobs.rerun import Rerun
     from framepack.jobs.store import JobStore
     from framepack.spec.picture import Picture
@@ -63,14 +63,14 @@ def batch(
         if others := [*typed(machine), *given(context, ("again", "detach"))]:
             print(f"note: {', '.join(others)} would be heeded without --dry-run, which only checks and lists")
         return
-    crew = workers_of(options.model_copy(update={"preserve": None}))  # it is the jobs' own
+    config = pool_config(options.model_copy(update={"preserve": None}))  # it is the jobs' own
     folders = folders_of(outputs)
     if missing and not detach and not is_served(folders):  # a service that does the work may have it elsewhere
         raise ValueError(next(iter(missing)))
     store = open_store(folders)
     name, jobs = put_in_queue(store, folders, wanted, source.stem, left_free(options.preserve), again=again)
     if not detach:
-        work_off(store, jobs, name, outputs, crew, own)
+        work_off(store, jobs, name, outputs, config, own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +189,7 @@ def left_free(size: str | None) -> "dict[str, Any]":
 
 
 def work_off(
-    store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | None, crew: "Crew", own: list[str]
+    store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | None, config: "PoolConfig", own: list[str]
 ) -> None:
     """Do a batch's jobs here, or watch the service that has the queue do them; then show what came of them.
 
@@ -204,7 +204,7 @@ def work_off(
     try:
         while waiting:
             try:
-                working = Service(folders, crew, patience=0.5)
+                working = Service(folders, config, patience=0.5)
             except Busy:
                 if not told:
                     instead = f", with its own {', '.join(own)} instead of yours" if own else ""

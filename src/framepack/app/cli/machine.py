@@ -8,7 +8,7 @@ from framepack.app.settings import Settings
 from framepack.spec.machine import MachineOptions, ServiceOptions
 
 if TYPE_CHECKING:
-    from framepack.jobs.pool import Crew
+    from framepack.jobs.pool import PoolConfig
 
 Options = TypeVar("Options", bound=MachineOptions)
 TARGET = "framepack.app.service.worker_target:make_generator"
@@ -26,9 +26,9 @@ def machine_of(asked: Mapping[str, Any], kind: type[Options], *, pretended: bool
     return machine.model_copy(update={"models_dir": machine.models_dir or Settings.from_environment().models_dir})
 
 
-def workers_of(machine: ServiceOptions) -> "Crew":
+def pool_config(machine: ServiceOptions) -> "PoolConfig":
     """One worker for each device. ValueError for a device or a folder that is not here."""
-    from framepack.jobs.pool import Crew
+    from framepack.jobs.pool import PoolConfig
 
     check_devices(machine.device)
     if machine.models_dir is not None and not machine.models_dir.is_dir():
@@ -37,7 +37,7 @@ def workers_of(machine: ServiceOptions) -> "Crew":
     if machine.models_dir is not None:
         common["models_dir"] = str(machine.models_dir.absolute())
     workers = [{**common, "device": name} for name in machine.device or ["auto"]]
-    return Crew(target=TARGET, workers=workers, in_process=machine.in_process)
+    return PoolConfig(target=TARGET, workers=workers, in_process=machine.in_process)
 
 
 def typed(names: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from framepack.app.cli.jobs import Outputs, folders_of
-from framepack.app.cli.machine import machine_of, workers_of
+from framepack.app.cli.machine import machine_of, pool_config
 from framepack.app.cli.request import with_fields
 from framepack.spec.machine import ServiceOptions
 
@@ -60,5 +60,5 @@ def serve(
         print("note: --i-know has no effect: only those who may are let in anyway")
     if login and not address.local and certificate is None and not proxy:
         print("note: without --certificate the password travels as it is, for every machine on the way to read")
-    crew = workers_of(machine_of(machine, ServiceOptions))
-    run_server(folders_of(outputs), crew, address, print, page=page)
+    config = pool_config(machine_of(machine, ServiceOptions))
+    run_server(folders_of(outputs), config, address, print, page=page)

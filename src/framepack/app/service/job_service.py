@@ -25,7 +25,7 @@ from framepack.jobs.feed import Feed, Listener, News
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job, Status, UnknownJob, WrongState
 from framepack.jobs.paths import paths_in
-from framepack.jobs.pool import Crew, Pool
+from framepack.jobs.pool import Pool, PoolConfig
 from framepack.jobs.repeat import Repeat
 from framepack.jobs.store import NOTHING, JobStore
 from framepack.jobs.watch import Watch
@@ -63,13 +63,13 @@ def open_queue(folders: Folders) -> JobStore:
 class Service:
     """Use `Service.open(...)` in a `with`, or call `close`. All methods may be called from any thread."""
 
-    def __init__(self, folders: Folders, crew: Crew, *, patience: float = 10.0) -> None:
+    def __init__(self, folders: Folders, config: PoolConfig, *, patience: float = 10.0) -> None:
         """Take the queue (Busy where another service has it) and start the workers."""
         self.folders = folders
         self.presets = Presets(folders.home / "presets")
         self.feed = Feed()
         self.began = time.time()
-        self.has_gpu = has_gpu([settings.get("device", "auto") for settings in crew.workers])
+        self.has_gpu = has_gpu([settings.get("device", "auto") for settings in config.workers])
         with ExitStack() as stack:
             lock = QueueLock(folders.home / "service.lock", patience)
             stack.callback(lock.close)
@@ -82,10 +82,10 @@ class Service:
             stack.callback(watch.close)
             self.conversions = Conversions(folders)
             stack.callback(self.conversions.close)
-            folder = next((settings["models_dir"] for settings in crew.workers if settings.get("models_dir")), None)
+            folder = next((settings["models_dir"] for settings in config.workers if settings.get("models_dir")), None)
             self.models = ModelsHere(Path(folder) if folder else None)
             stack.callback(self.models.close)
-            self.pool = Pool(self.store, self.feed, folders, crew, Tracker, keep=lock.descriptors)
+            self.pool = Pool(self.store, self.feed, folders, config, Tracker, keep=lock.descriptors)
             drop_unfinished(folders)
             self._tidy_up()
             stack.callback(Repeat(self._tidy_up, TIDY_EVERY, "tidying").close)
