@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "jobs"))
 from damage import DAMAGES, ROWS, spoil_row
 from fake_generator import ask
 
-from framepack.jobs.mend import complaint
+from framepack.jobs.repair import find_damage
 from framepack.jobs.store import JobStore
 
 JOBS = 60
@@ -41,9 +41,9 @@ def damage_once(folder: Path, name: str, chance: random.Random) -> tuple[bool, i
         store.revision()
         kept = [job for job in store.jobs(limit=-1) if job.status != "failed"]
         failed = store.counts().get("failed", 0)
-        noticed = failed == 1 and not store.said if name == "row" else len(store.said) == 1
+        noticed = failed == 1 and not store.notices if name == "row" else len(store.notices) == 1
         (new,) = store.submit([ask()])
-        works = store.get(new.id).status == "queued" and complaint(file) == (False, "")
+        works = store.get(new.id).status == "queued" and find_damage(file) == (False, "")
     return noticed and works, len(kept)
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.attempt import Attempt
-from framepack.jobs.job import DEATHS_ALLOWED, ENDED, Job
+from framepack.jobs.job import ENDED, MAX_CRASHES, Job
 from framepack.jobs.pool import PoolConfig
 from framepack.jobs.worker import ProcessWorker
 from framepack.spec.request import GenerationRequest
@@ -46,13 +46,13 @@ def kill_at_random(service: Service, jobs: list[Job], kills: int) -> int:
     chance, done, last = random.Random(0), 0, None
     while done < kills and any(service.get(job.id).status not in ENDED for job in jobs):
         slot, steps = service.pool.slots[0], chance.randrange(0, 11)
-        while (attempt := slot.attempt) is None or not attempt.began or attempt is last:
+        while (attempt := slot.attempt) is None or not attempt.started or attempt is last:
             time.sleep(0.01)
         first = made(attempt)
         while slot.attempt is attempt and made(attempt) - first < steps:
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.3))
-        spared = attempt.job.attempts > DEATHS_ALLOWED - 1
+        spared = attempt.job.attempts > MAX_CRASHES - 1
         if slot.attempt is attempt and isinstance(slot.worker, ProcessWorker) and not spared:
             os.kill(slot.worker.pid, signal.SIGKILL)
             done, stage = done + 1, attempt.job.progress

@@ -24,7 +24,7 @@ from fake_generator import TARGET, ask, expected
 
 from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs import liveness
-from framepack.jobs.job import DEATHS_ALLOWED, ENDED
+from framepack.jobs.job import ENDED, MAX_CRASHES
 from framepack.jobs.pool import PoolConfig, Slot
 from framepack.jobs.worker import ProcessWorker
 from framepack.spec.picture import Picture
@@ -38,8 +38,8 @@ BEGIN INSERT INTO ledger VALUES (NEW.id); END;"""
 
 def moment(slot: Slot) -> str:
     """What the slot's worker is at."""
-    ready, attempt = slot.worker is not None and slot.worker.line.ready, slot.attempt
-    return MOMENTS[ready + bool(ready and attempt and attempt.began)]
+    ready, attempt = slot.worker is not None and slot.worker.channel.ready, slot.attempt
+    return MOMENTS[ready + bool(ready and attempt and attempt.started)]
 
 
 def strike(service: Service, chance: random.Random, number: int) -> str | None:
@@ -50,7 +50,7 @@ def strike(service: Service, chance: random.Random, number: int) -> str | None:
     worker, attempt = slot.worker, slot.attempt
     if not isinstance(worker, ProcessWorker) or attempt is None or not worker.alive():
         return None
-    if service.store.get(attempt.job.id).deaths + 1 >= DEATHS_ALLOWED:
+    if service.store.get(attempt.job.id).crash_count + 1 >= MAX_CRASHES:
         return None
     how, when = (signal.SIGSTOP, "stopped") if number % 4 == 3 else (signal.SIGKILL, "killed"), moment(slot)
     os.kill(worker.pid, how[0])
@@ -65,7 +65,7 @@ def main() -> int:
     parser.add_argument("--hung", type=float, default=6.0)
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()
-    liveness.HUNG, liveness.NOTICED = options.hung, options.hung / 4
+    liveness.HUNG_AFTER, liveness.WARN_AFTER = options.hung, options.hung / 4
     os.environ["PYTHONPATH"] = os.pathsep.join([TESTS, os.environ.get("PYTHONPATH", "")])
     chance, struck = random.Random(0), Counter[str]()
     with tempfile.TemporaryDirectory() as name:

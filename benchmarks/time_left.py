@@ -32,7 +32,7 @@ def watch(
     tracker, began = Tracker(request, clock=clock), clock()
     seen = []
     for event in framepack.generate(request, outputs=folder):
-        tracker.see(event)
+        tracker.update(event)
         if isinstance(event, SectionDone) and tracker.seconds_left is not None:
             seen.append((clock() - began, tracker.seconds_left))
     return seen, clock() - began

@@ -61,8 +61,8 @@ def test_all_of_a_batch_are_ended_at_once_and_no_others(client, picture, service
     assert (now["name"], now["title"], now["jobs"], now["unfinished"], now["sheet"]) == (name, "my seeds", 3, 3, None)
     ended = client.post(f"/api/batches/{name}/cancel").json()
     assert ended["counts"] == {"cancelled": 2, "running": 1}
-    assert service.store.get(running.id).wish == "cancel"
-    assert service.store.get(other).wish is None
+    assert service.store.get(running.id).control_request == "cancel"
+    assert service.store.get(other).control_request is None
     assert service.store.get(views[2]["id"]).finished
     for address in ("/api/batches/none", "/api/batches/none/sheet", f"/api/batches/{name}/sheet"):
         assert client.get(address).status_code == 404

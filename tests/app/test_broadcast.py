@@ -13,7 +13,7 @@ from framepack.app.api import broadcast, events
 from framepack.app.api.broadcast import PAGE, Broadcast, Full
 from framepack.app.api.events import EventStream
 from framepack.app.api.views import job_view
-from framepack.jobs.feed import News
+from framepack.jobs.feed import JobUpdate
 from framepack.spec.events import Notice
 
 PATIENCE = 60
@@ -28,14 +28,14 @@ def on_the_loop() -> bool:
 @pytest.fixture
 def writings(monkeypatch) -> list[tuple[str, bool]]:
     """What was written: of which job, and whether an event; nothing is on the event loop."""
-    made, write = [], broadcast.news_view
+    made, write = [], broadcast.update_view
 
-    def writing(news, folders):
+    def writing(update, folders):
         assert not on_the_loop()
-        made.append((news.job.id, news.event is not None))
-        return write(news, folders)
+        made.append((update.job.id, update.event is not None))
+        return write(update, folders)
 
-    monkeypatch.setattr(broadcast, "news_view", writing)
+    monkeypatch.setattr(broadcast, "update_view", writing)
     return made
 
 
@@ -68,7 +68,7 @@ def test_jobs_and_events_are_written_once_however_many_listen(service, writings)
         listeners = [asyncio.create_task(heard(shared.stream(None), enough)) for _ in range(30)]
         for _ in listeners:
             await ready.acquire()
-        service.feed.publish(News(job=jobs[7], event=Notice(message="cut")))
+        service.feed.publish(JobUpdate(job=jobs[7], event=Notice(message="cut")))
         return await asyncio.gather(*listeners)
 
     ready = asyncio.Semaphore(0)
@@ -221,7 +221,7 @@ def test_a_client_too_far_behind_is_ended_and_holds_nothing(service, monkeypatch
             await anext(slow), await anext(quick)
             (behind,) = [outbox for outbox in shared._outboxes if outbox is not None][:1]
             while not behind.ended:
-                service.feed.publish(News(job=jobs[0], event=Notice(message="x" * 5000)))
+                service.feed.publish(JobUpdate(job=jobs[0], event=Notice(message="x" * 5000)))
                 await asyncio.sleep(0.01)
             assert not behind._pages
 
@@ -230,20 +230,20 @@ def test_a_client_too_far_behind_is_ended_and_holds_nothing(service, monkeypatch
 
 def test_a_broken_writing_ends_the_streams_and_the_next_one_begins_anew(service, monkeypatch):
     jobs = service.store.submit([ask()] * 3)
-    write = broadcast.news_view
+    write = broadcast.update_view
 
-    def broken(news, folders):
-        if news.event:
+    def broken(update, folders):
+        if update.event:
             raise KeyError("no such thing")
-        return write(news, folders)
+        return write(update, folders)
 
-    monkeypatch.setattr(broadcast, "news_view", broken)
+    monkeypatch.setattr(broadcast, "update_view", broken)
 
     async def visit():
         shared = Broadcast(service)
         async with asyncio.timeout(PATIENCE), aclosing(shared.stream(None)) as stream:
             await anext(stream)
-            service.feed.publish(News(job=jobs[0], event=Notice(message="cut")))
+            service.feed.publish(JobUpdate(job=jobs[0], event=Notice(message="cut")))
             assert not [page async for page in stream if b"cut" in page]  # it ends
         assert len(await heard(shared.stream(None), partial(len))) == 3
 

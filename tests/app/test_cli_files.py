@@ -264,7 +264,7 @@ def done(service):
         (job,) = service.store.submit([request or ask()], batch=batch)
         claimed = service.store.claims.take("w")
         file = video(service.folders.outputs / f"{job.id}.mp4", request or ask())
-        return service.store.claims.settle(job.id, claimed.claim, status, outputs=[file])
+        return service.store.claims.finish(job.id, claimed.claim, status, outputs=[file])
 
     return make
 
@@ -319,7 +319,7 @@ def test_previews_and_contact_sheets_are_marked_as_their_requests_ask(service, d
         preview, preview_frames = strip_png(np.full((2, 8, 8, 3), 9, np.uint8)), 2
 
     Attempt.job = job
-    monkeypatch.setattr(service.pool, "attempt_at", lambda _: Attempt)
+    monkeypatch.setattr(service.pool, "attempt_of", lambda _: Attempt)
     png, frames = service.preview(job.id)
     (tmp_path / "p.png").write_bytes(png)
     assert (frames, says_made_by_ai(tmp_path / "p.png")) == (2, mark)

@@ -23,8 +23,8 @@ from framepack.app.cli import service as cli_service
 from framepack.app.cli.jobs import jobs_app
 from framepack.app.service.job_service import Service, folders_at
 from framepack.files.lock import QueueLock
-from framepack.jobs.mend import complaint
 from framepack.jobs.pool import PoolConfig
+from framepack.jobs.repair import find_damage
 from framepack.jobs.store import JobStore
 from framepack.spec.machine import ServiceOptions
 
@@ -100,7 +100,7 @@ def test_a_batch_run_once_more_goes_on_with_what_waits(outputs, tmp_path, store)
     lines = {"seed": 1}, {"seed": 1}
     run("batch", batch_file(tmp_path, *lines), "--detach")
     for job in store.jobs():
-        store.arrange(job.id, {"preserve": "6GB"})
+        store.set_machine(job.id, {"preserve": "6GB"})
     answer = run("batch", batch_file(tmp_path, *lines))
     assert [dict(job.machine) for job in store.jobs()] == [{}, {}]
     assert answer.exit_code == 0, answer.output
@@ -146,7 +146,7 @@ def test_why_a_job_cannot_begin_is_said_once_for_each_reason(store, capsys):
     waiting = {job.id}
     for reason in ("the model is not here", "the disk cannot be read"):
         claimed = store.claims.take("w")
-        store.claims.settle(job.id, claimed.claim, "queued", reason=reason)
+        store.claims.finish(job.id, claimed.claim, "queued", reason=reason)
         cli_batch.watch(store, "b", waiting, seconds=1.0)
         assert waiting == {job.id}
         assert capsys.readouterr().out.count(reason) == 1
@@ -321,6 +321,6 @@ def test_a_damaged_queue_is_mended_by_any_command_unless_a_service_has_it(output
     lock.close()
     answer = run("jobs", "list")
     assert answer.exit_code == 0, answer.exception
-    assert complaint(file) == (False, "")
+    assert find_damage(file) == (False, "")
     if spoil == "row":
         assert "its entry in the queue is damaged" in answer.output

@@ -42,9 +42,9 @@ def done(service: Service, suffix: str = ".mp4", status: str = "done") -> Job:
     claimed = service.store.claims.take("w")
     video = film(service.folders.outputs / f"v{suffix}")
     if status == "running":
-        service.store.claims.beat(job.id, claimed.claim, job.progress, [video])
+        service.store.claims.heartbeat(job.id, claimed.claim, job.progress, [video])
         return service.get(job.id)
-    return service.store.claims.settle(job.id, claimed.claim, status, outputs=[video])
+    return service.store.claims.finish(job.id, claimed.claim, status, outputs=[video])
 
 
 @pytest.mark.parametrize("name", FORMATS)

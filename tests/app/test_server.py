@@ -113,7 +113,7 @@ def test_a_signal_gives_running_jobs_back_and_ends_the_workers(server, tmp_path,
     server.send_signal(how)
     assert server.wait(120) in (0, -how, 128 + how)
     store = JobStore(tmp_path / "outputs" / ".framepack" / "queue.sqlite")
-    assert (store.get(job).status, store.get(job).deaths) == ("queued", 0)
+    assert (store.get(job).status, store.get(job).crash_count) == ("queued", 0)
     store.close()
 
 
@@ -151,8 +151,8 @@ def test_the_server_ends_within_ten_seconds_whatever_it_is_doing(tmp_path, closi
         for connection in sockets:
             connection.close()
     store = JobStore(tmp_path / "outputs" / ".framepack" / "queue.sqlite")
-    assert store.claims.recover() == [] or store.get(job).deaths == 0
-    assert (store.get(job).status, store.get(job).deaths) == ("queued", 0)
+    assert store.claims.recover() == [] or store.get(job).crash_count == 0
+    assert (store.get(job).status, store.get(job).crash_count) == ("queued", 0)
     store.close()
 
 

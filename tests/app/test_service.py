@@ -117,7 +117,7 @@ def test_force_ends_a_worker_that_does_not_listen(folders, tmp_path, monkeypatch
     with Service(folders, PoolConfig(target=TARGET)) as service:
         (job,) = service.submit([wish(tmp_path, steps=1, pause=3000)])
         until = time.monotonic() + 120
-        while not ((attempt := service.pool.attempt_at(job.id)) and attempt.began):
+        while not ((attempt := service.pool.attempt_of(job.id)) and attempt.started):
             assert time.monotonic() < until
             time.sleep(0.02)
         service.cancel(job.id, force=True)
@@ -202,7 +202,7 @@ def test_a_batch_gets_a_contact_sheet_once_all_its_jobs_have_ended(folders):
         video = folders.outputs / f"{index}.mp4"
         with VideoWriter(video, fps=10, size=(64, 48)) as writer:
             writer.write(np.full((5, 48, 64, 3), 80 * index, np.uint8))
-        store.claims.settle(job.id, claimed.claim, "failed" if index == 2 else "done", outputs=[video])
+        store.claims.finish(job.id, claimed.claim, "failed" if index == 2 else "done", outputs=[video])
     sheet = make_sheet(store, folders, "b")
     assert sheet == sheet_file(folders, "b")
     with Image.open(sheet) as picture:
@@ -262,7 +262,7 @@ def test_a_service_whose_folders_are_deleted_makes_them_again_and_goes_on(folder
 def test_a_service_answers_while_another_program_holds_the_queue_locked(folders, tmp_path, wait):
     with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
         (job,) = service.submit([wish(tmp_path, steps=30, pause=0.02)])
-        wait(service, job, lambda now: now.progress.step and service.store.counts_known()[0] == {"running": 1})
+        wait(service, job, lambda now: now.progress.step and service.store.last_counts()[0] == {"running": 1})
         other = sqlite3.connect(folders.queue, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         for _ in range(10):

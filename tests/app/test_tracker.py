@@ -34,15 +34,15 @@ class Job:
         self.sections = len(plan(self.request))
 
     def steps(self, section: int, *durations: float) -> None:
-        self.tracker.see(StageStarted(stage="section", message="sampling", section=section))
+        self.tracker.update(StageStarted(stage="section", message="sampling", section=section))
         for step, seconds in enumerate(durations):
             self.now += seconds
-            self.tracker.see(StepDone(section=section, sections=self.sections, step=step, steps=len(durations)))
+            self.tracker.update(StepDone(section=section, sections=self.sections, step=step, steps=len(durations)))
 
     def tail(self, section: int, seconds: float) -> None:
         self.now += seconds
         file = Path("a.mp4")
-        self.tracker.see(SectionDone(section=section, sections=self.sections, frames=33, seconds=0, file=file))
+        self.tracker.update(SectionDone(section=section, sections=self.sections, frames=33, seconds=0, file=file))
 
     def section(self, section: int, steps: int, pace: float, latent: float) -> None:
         self.steps(section, *[pace] * steps)
@@ -76,7 +76,7 @@ def test_what_is_encoded_at_the_end_counts_until_it_is_done(form, extra):
     assert plain.tracker.seconds_left == 0
     assert job.tracker.seconds_left == pytest.approx(finish)
     assert job.tracker.fraction < (0.95 if extra else 1)
-    job.tracker.see(StageStarted(stage="finish", message="finishing the file"))
+    job.tracker.update(StageStarted(stage="finish", message="finishing the file"))
     job.now += finish / 2
     assert job.tracker.seconds_left == pytest.approx(finish / 2)
 
@@ -110,7 +110,7 @@ def test_time_goes_on_during_a_step_or_a_tail_but_not_beyond_what_it_is_thought_
     job.now += 1000
     assert job.tracker.seconds_left == pytest.approx(before - 0.5 * 15)
     job.tail(1, 0)
-    job.tracker.see(StageStarted(stage="section", message="sampling", section=2))
+    job.tracker.update(StageStarted(stage="section", message="sampling", section=2))
     job.now += 1000
     whole = job.tracker.seconds_left
     job.now += 1000
@@ -141,7 +141,7 @@ def test_progress_never_falls_and_is_whole_only_when_finished():
         seen.append(job.tracker.fraction)
     assert seen == sorted(seen)
     assert seen[-1] < 1
-    job.tracker.see(Finished(file=Path("a.mp4"), frames=109, seconds=1.0))
+    job.tracker.update(Finished(file=Path("a.mp4"), frames=109, seconds=1.0))
     assert job.tracker.fraction == 1
     assert job.tracker.seconds_left is None
 
@@ -156,9 +156,9 @@ def test_a_video_of_ten_hours_is_tracked_without_a_plan_and_looked_at_in_no_time
     short = request(50)
     assert Tracker(short)._latents == decoded_latents(plan(short), HUNYUAN.tiles)
     tracker = Tracker(GenerationRequest(image="a.png", seconds=36000), clock=iter(range(10**6)).__next__)
-    tracker.see(StageStarted(stage="section", message="", section=0))
+    tracker.update(StageStarted(stage="section", message="", section=0))
     for step in range(3):
-        tracker.see(StepDone(section=20_000, sections=30_000, step=step, steps=25))
+        tracker.update(StepDone(section=20_000, sections=30_000, step=step, steps=25))
     began = time.process_time()
     for _ in range(1000):
         assert 0 < tracker.fraction < 1

@@ -13,7 +13,7 @@ from framepack.app.service.tracker import Tracker
 from framepack.jobs.attempt import Attempt
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import DEATHS_ALLOWED, ENDED, Job
+from framepack.jobs.job import ENDED, MAX_CRASHES, Job
 from framepack.jobs.pool import Pool, PoolConfig
 from framepack.jobs.store import JobStore
 
@@ -39,7 +39,7 @@ class Bench:
         return [self.store.get(job.id) for job in jobs]
 
     def step(self, job: Job) -> int:
-        attempt = self.pool.attempt_at(job.id)
+        attempt = self.pool.attempt_of(job.id)
         return attempt.job.progress.step if attempt else 0
 
     def attempt(self) -> Attempt | None:
@@ -49,7 +49,7 @@ class Bench:
     def steps_made(self) -> int:
         """By the first worker's attempt, since it was first looked at."""
         attempt = self.attempt()
-        if attempt is None or not attempt.began:
+        if attempt is None or not attempt.started:
             return 0
         now = attempt.job.progress
         made = now.section * now.steps + now.step
@@ -58,14 +58,14 @@ class Bench:
     def would_survive(self) -> bool:
         """Whether the first worker's job may lose one more worker."""
         attempt = self.attempt()
-        return attempt is not None and self.store.get(attempt.job.id).deaths + 1 < DEATHS_ALLOWED
+        return attempt is not None and self.store.get(attempt.job.id).crash_count + 1 < MAX_CRASHES
 
     def pids(self) -> list[int]:
         return [slot.worker.pid for slot in self.pool.slots if slot.worker]
 
     def busy_pids(self) -> list[int]:
         slots = [(slot.worker, slot.attempt) for slot in self.pool.slots]
-        return [worker.pid for worker, attempt in slots if worker and attempt and attempt.began and worker.alive()]
+        return [worker.pid for worker, attempt in slots if worker and attempt and attempt.started and worker.alive()]
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from damage import DAMAGES, KEEPS_ALL, ROWS, spoil_row
 from fake_generator import ask
 
-from framepack.jobs.database import QueueTrouble
-from framepack.jobs.mend import complaint
+from framepack.jobs.database import QueueUnavailable
+from framepack.jobs.repair import find_damage
 from framepack.jobs.store import JobStore
 
 
@@ -45,7 +45,7 @@ def locked(file):
         other.close()
 
 
-def asides(file: Path) -> list[Path]:
+def backups(file: Path) -> list[Path]:
     return sorted(file.parent.glob("queue.sqlite.damaged-*"))
 
 
@@ -64,8 +64,8 @@ def test_one_bad_row_costs_one_job_and_not_the_list(store, file, column, value):
     assert [store.claims.take("w").id for _ in range(2)] == [first.id, last.id]
     assert store.claims.take("w") is None
     store.check()
-    assert complaint(file) == (False, "")
-    assert asides(file) == [], "a row is no reason to set the file aside"
+    assert find_damage(file) == (False, "")
+    assert backups(file) == [], "a row is no reason to set the file aside"
     (odd,) = store.jobs(status=["failed"])
     assert not odd.damaged
     assert store.delete(odd.id)
@@ -81,7 +81,7 @@ def test_a_request_that_is_not_the_one_that_was_written_is_noticed(store, file):
 def test_an_edited_request_and_one_of_an_older_version_are_as_good(store, file):
     edited, old = store.submit([ask(seed=1), ask(seed=2)])
     store.edit(edited.id, ask(seed=3), {"preserve": "6GB"})
-    store.arrange(old.id, {"preserve": "7GB"})
+    store.set_machine(old.id, {"preserve": "7GB"})
     assert [store.get(job.id).status for job in (edited, old)] == ["queued", "queued"]
     spoil_row(file, old.id, "request_sum", "")
     assert store.get(old.id).request.seed == 2
@@ -95,16 +95,16 @@ def test_damage_under_a_running_service_is_noticed_and_what_can_be_read_is_kept(
     DAMAGES[name](file, random.Random(3))
     store.check()
     store.revision()
-    assert len(store.said) == 1, store.said
-    assert complaint(file) == (False, "")
-    assert len(asides(file)) == (name != "delete")
+    assert len(store.notices) == 1, store.notices
+    assert find_damage(file) == (False, "")
+    assert len(backups(file)) == (name != "delete")
     kept = {job.id: job for job in store.jobs(limit=-1)}
     if name in KEEPS_ALL:
         assert kept.keys() == {job.id for job in jobs}
-        assert store.claims.wish(running.id, running.claim) is None, "the claim holds still"
+        assert store.claims.control_request(running.id, running.claim) is None, "the claim holds still"
         assert store.revision() > before
-        assert store.changed_since(before), "whoever watches hears of it"
-    assert f"and {len(kept)} job" in store.said[0]
+        assert store.changed_since(before), "pollers publish it"
+    assert f"and {len(kept)} job" in store.notices[0]
     (new,) = store.submit([ask()])
     assert store.get(new.id).status == "queued"
 
@@ -117,9 +117,9 @@ def test_damage_while_no_service_runs_is_mended_by_the_next_one(file, name):
     with closing(JobStore(file, owner=True)) as store:
         store.check()
         kept = store.jobs(limit=-1)
-        assert len(store.said) == (name != "delete")
+        assert len(store.notices) == (name != "delete")
         store.submit([ask()])
-    assert complaint(file) == (False, "")
+    assert find_damage(file) == (False, "")
     if name in ("zero", "scramble", "first_page"):
         assert len(kept) > 25
 
@@ -128,7 +128,7 @@ def test_others_than_the_owner_leave_a_damaged_file_alone_and_open_what_takes_it
     (job,) = store.submit([ask()])
     with closing(JobStore(file)) as other:
         file.unlink()
-        with pytest.raises(QueueTrouble, match="is gone"):
+        with pytest.raises(QueueUnavailable, match="was deleted"):
             other.get(job.id)
         assert not file.exists()
         store.revision()
@@ -143,7 +143,7 @@ def test_jobs_that_someone_added_to_a_file_in_the_place_of_ours_are_kept_too(sto
     with closing(JobStore(file)) as other:
         (theirs,) = other.submit([ask(seed=2)])
     assert {job.id for job in store.jobs()} == {ours.id, theirs.id}
-    assert len(asides(file)) == 1
+    assert len(backups(file)) == 1
 
 
 def test_a_file_that_was_only_moved_and_put_back_is_no_damage(store, file):
@@ -151,7 +151,7 @@ def test_a_file_that_was_only_moved_and_put_back_is_no_damage(store, file):
     shutil.copyfile(file, file.with_name("copy"))
     file.with_name("copy").replace(file)
     assert store.get(job.id).status == "queued"
-    assert (store.said, asides(file)) == ((), [])
+    assert (store.notices, backups(file)) == ((), [])
     assert store.cancel(job.id).status == "cancelled"
 
 
@@ -170,7 +170,7 @@ def test_a_file_of_a_newer_version_is_no_damage(store, file):
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(ValueError, match="newer FramePack"):
         JobStore(file, owner=True)
-    assert asides(file) == []
+    assert backups(file) == []
 
 
 def test_a_lock_of_another_program_is_told_in_a_sentence_and_holds_up_no_thread(store, locked):
@@ -181,7 +181,7 @@ def test_a_lock_of_another_program_is_told_in_a_sentence_and_holds_up_no_thread(
 
     def call(name: str, work) -> None:
         began = time.monotonic()
-        with pytest.raises(QueueTrouble, match="another program holds"):
+        with pytest.raises(QueueUnavailable, match="another program has locked"):
             work()
         took[name] = time.monotonic() - began
 
@@ -190,16 +190,16 @@ def test_a_lock_of_another_program_is_told_in_a_sentence_and_holds_up_no_thread(
     for thread in threads:
         thread.start()
     time.sleep(0.3)
-    call("wish", lambda: store.claims.wish(job.id, claimed.claim))
-    assert took["wish"] < 0.5, "the threads that wait hold nothing it needs"
-    _, trouble = store.counts_known()
-    assert "another program holds" in trouble
+    call("control request", lambda: store.claims.control_request(job.id, claimed.claim))
+    assert took["control request"] < 0.5, "the threads that wait hold nothing it needs"
+    _, trouble = store.last_counts()
+    assert "another program has locked" in trouble
     for thread in threads:
         thread.join()
     assert max(took.values()) < 4
     unlock()
-    assert store.counts_known() == ({"running": 1}, "")
-    assert store.said == (), "a lock is no damage"
+    assert store.last_counts() == ({"running": 1}, "")
+    assert store.notices == (), "a lock is no damage"
 
 
 @pytest.mark.parametrize("how", ["EXCLUSIVE", "IMMEDIATE"])
@@ -216,7 +216,7 @@ def test_a_reader_in_another_program_delays_a_write_and_nothing_is_half_written(
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         reading = other.execute("SELECT * FROM job")
         reading.fetchone()
-        with pytest.raises(QueueTrouble, match="another program holds"):
+        with pytest.raises(QueueUnavailable, match="another program has locked"):
             store.cancel(jobs[0].id)
         assert store.get(jobs[0].id).status == "queued"
         reading.close()
@@ -227,21 +227,21 @@ def test_a_locked_file_is_never_mistaken_for_an_empty_one(store, file, locked):
     store.submit([ask()])
     locked()
     file.rename(file.with_name("elsewhere"))
-    with pytest.raises(QueueTrouble):
+    with pytest.raises(QueueUnavailable):
         store.jobs()
     file.with_name("elsewhere").rename(file)
-    assert asides(file) == []
+    assert backups(file) == []
 
 
 def test_a_disk_that_damages_everything_is_not_filled_with_copies(store, file):
     store.submit([ask()])
     for _ in range(3):
         file.write_bytes(b"x" * 9000)
-        with suppress(QueueTrouble):
+        with suppress(QueueUnavailable):
             store.check()
-    with pytest.raises(QueueTrouble, match="look after its disk"):
+    with pytest.raises(QueueUnavailable, match="check its disk"):
         store.jobs()
-    assert len(asides(file)) == 1
+    assert len(backups(file)) == 1
 
 
 @pytest.mark.parametrize("column", ["request_json", "progress", "id"])
@@ -249,11 +249,11 @@ def test_a_damaged_row_of_a_job_that_ran_or_waits_for_space_is_in_nobodys_way(st
     runs, waits, well = store.submit([ask(seed=1), ask(seed=2), ask(seed=3)])
     for job in (runs, waits):
         assert store.claims.take("process-0").id == job.id
-    store.claims.settle(waits.id, store.get(waits.id).claim, "paused", waits_for="space")
+    store.claims.finish(waits.id, store.get(waits.id).claim, "paused", waits_for="space")
     for job in (runs, waits):
         spoil_row(file, job.id, column, "" if column == "id" and job is runs else "{")
     assert store.claims.recover() == []
-    assert store.room_again() == []
+    assert store.resume_waiting_for_space() == []
     assert store.claims.take("process-0").id == well.id
     store.check()
     assert store.counts() == {"failed": 2, "running": 1}

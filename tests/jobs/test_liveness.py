@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from framepack.jobs import liveness
-from framepack.jobs.liveness import BUSY_HUNG, HUNG, NOTICED, Liveness
+from framepack.jobs.liveness import BUSY_HUNG_AFTER, HUNG_AFTER, WARN_AFTER, Liveness
 
 
 class Watched:
@@ -40,28 +40,28 @@ def watched(monkeypatch):
 
 
 def test_silence_is_shown_within_10_s_and_ends_after_60(watched):
-    assert NOTICED < 10
-    assert HUNG == 60
-    assert watched.pass_time(NOTICED - 1) is None
-    assert watched.alive.trouble == ""
+    assert WARN_AFTER < 10
+    assert HUNG_AFTER == 60
+    assert watched.pass_time(WARN_AFTER - 1) is None
+    assert watched.alive.warning == ""
     watched.pass_time(2)
-    assert "no sign of life from the worker for 7 s" in watched.alive.trouble
+    assert "the worker has sent no heartbeat for 7 s" in watched.alive.warning
     assert watched.pass_time(50) is None
-    assert watched.pass_time(5) == "hung: no sign of life for 60 s"
+    assert watched.pass_time(5) == "hung: it sent no heartbeat for 60 s"
 
 
 def test_a_sign_of_life_forgives(watched):
     watched.pass_time(50)
-    watched.alive.beat()
-    assert watched.alive.trouble == ""
+    watched.alive.heartbeat()
+    assert watched.alive.warning == ""
     assert watched.pass_time(50) is None
 
 
 @pytest.mark.parametrize("work", [{"cpu": 1.0}, {"cpu": 0.05}, {"bytes_read": 5 << 20}])
 def test_loading_is_no_hang_though_it_is_shown(watched, work):
     assert watched.pass_time(1000, **work) is None
-    assert "but it uses the processor or the disk" in watched.alive.trouble
-    assert watched.pass_time(BUSY_HUNG, **work) is not None, "the queue does not stand for ever"
+    assert "it uses the processor or the disk" in watched.alive.warning
+    assert watched.pass_time(BUSY_HUNG_AFTER, **work) is not None, "the queue does not wait forever"
 
 
 def test_threads_that_wait_for_pythons_lock_do_no_work(watched):

@@ -10,7 +10,7 @@ from fake_generator import TARGET, ask, expected
 
 from framepack.jobs import liveness
 from framepack.jobs import pool as pool_module
-from framepack.jobs.wire import Errand
+from framepack.jobs.messages import Task
 from framepack.jobs.worker import ProcessWorker
 from framepack.spec.output import OutputSettings
 
@@ -19,7 +19,7 @@ def test_a_job_runs_to_its_end_and_its_unfinished_work_is_cleared(bench):
     pool = bench()
     request = ask(seed=4)
     (job,) = pool.ended(*pool.store.submit([request]))
-    assert (job.status, job.attempts, job.deaths) == ("done", 1, 0)
+    assert (job.status, job.attempts, job.crash_count) == ("done", 1, 0)
     assert job.outputs[0].read_bytes() == expected(request)
     assert job.outputs[0].parent == pool.folders.outputs
     pool.wait(lambda: not pool.folders.work(job.id).exists())
@@ -42,16 +42,16 @@ def test_jobs_run_in_order(bench):
     ("fail", "says"),
     [
         ("kill", "killed"),
-        ("exit", "ended by itself with code 7"),
+        ("exit", "exited with code 7"),
         ("segfault", "SIGSEGV"),
-        ("freeze", "no sign of life"),
-        ("deadlock", "no sign of life"),
-        ("garbage", "said what nobody understands"),
+        ("freeze", "no heartbeat"),
+        ("deadlock", "no heartbeat"),
+        ("garbage", "sent a message that cannot be read"),
         ("orphan", "killed"),
     ],
 )
 def test_a_worker_that_dies_is_replaced_and_the_job_ends_as_if_nothing_had_happened(bench, monkeypatch, fail, says):
-    monkeypatch.setattr(liveness, "HUNG", 3.0)
+    monkeypatch.setattr(liveness, "HUNG_AFTER", 3.0)
     pool = bench()
     request = ask(seed=7, fail=fail, section=1, step=2)
     (job,) = pool.store.submit([request])
@@ -62,9 +62,9 @@ def test_a_worker_that_dies_is_replaced_and_the_job_ends_as_if_nothing_had_happe
     assert (job.status, job.attempts) == ("done", 2)
     assert job.outputs[0].read_bytes() == expected(request)
     sections = []
-    while (news := listener.get(0)) is not None:
-        if type(news.event).__name__ == "SectionDone":
-            sections.append(news.event.section)
+    while (update := listener.get(0)) is not None:
+        if type(update.event).__name__ == "SectionDone":
+            sections.append(update.event.section)
     assert sections == [0, 1, 2], "the finished section was not made again"
 
 
@@ -72,21 +72,21 @@ def test_a_job_that_kills_three_workers_is_set_aside_and_the_next_one_runs(bench
     pool = bench()
     bad, good = pool.store.submit([ask(fail="segfault", section=1, step=1, times=99), ask(seed=3)])
     bad, good = pool.ended(bad, good)
-    assert (bad.status, bad.attempts, bad.deaths) == ("failed", 3, 3)
-    assert "set aside: 3 workers died on it" in bad.reason
+    assert (bad.status, bad.attempts, bad.crash_count) == ("failed", 3, 3)
+    assert "3 workers crashed on this job" in bad.reason
     assert "SIGSEGV" in bad.reason
     assert "Segmentation fault" in bad.traceback
     assert "fake_generator.py" in bad.traceback
     assert good.status == "done"
 
 
-def test_deaths_before_the_first_event_count_too_and_the_next_job_runs(bench):
+def test_crashes_before_the_first_event_count_too_and_the_next_job_runs(bench):
     pool = bench()
     bad, good = pool.store.submit([ask(fail="kill", section=-1, times=99), ask(seed=3)])
     bad, good = pool.ended(bad, good)
-    assert (bad.status, bad.attempts, bad.deaths) == ("failed", 3, 3)
-    assert "set aside: 3 workers died on it" in bad.reason
-    assert (good.status, good.deaths) == ("done", 0)
+    assert (bad.status, bad.attempts, bad.crash_count) == ("failed", 3, 3)
+    assert "3 workers crashed on this job" in bad.reason
+    assert (good.status, good.crash_count) == ("done", 0)
 
 
 def test_kills_while_the_worker_starts_count_too_and_the_next_job_runs(bench, tmp_path, monkeypatch):
@@ -96,8 +96,8 @@ def test_kills_while_the_worker_starts_count_too_and_the_next_job_runs(bench, tm
     pool = bench(settings={"crash_while_there": str(flag)})
     bad, good = pool.store.submit([ask(), ask(seed=3)])
     (bad,) = pool.ended(bad)
-    assert (bad.status, bad.deaths) == ("failed", 3)
-    assert "ended by itself with code 7 while it started" in bad.reason
+    assert (bad.status, bad.crash_count) == ("failed", 3)
+    assert "exited with code 7 while it started" in bad.reason
     flag.unlink()
     assert pool.ended(good)[0].status == "done"
     pool.store.retry(bad.id)
@@ -109,12 +109,12 @@ def test_a_worker_that_crashes_whenever_it_starts_costs_one_job_and_not_the_queu
     pool = bench(settings={"crash": True})
     first, *others = pool.store.submit([ask(), ask(), ask()])
     pool.ended(first)
-    pool.wait(lambda: "cannot start" in pool.pool.slots[0].trouble and "SIGSEGV" in pool.pool.slots[0].trouble)
+    pool.wait(lambda: "cannot start" in pool.pool.slots[0].error and "SIGSEGV" in pool.pool.slots[0].error)
     pool.wait(lambda: pool.store.get(others[0].id).attempts > 4)
     assert pool.pool.slots[0].state == "in trouble"
     for job in others:
         assert pool.store.get(job.id).status in ("queued", "running")
-        assert pool.store.get(job.id).deaths == 0
+        assert pool.store.get(job.id).crash_count == 0
 
 
 def test_a_system_that_gives_no_process_costs_no_job(bench, monkeypatch):
@@ -129,33 +129,33 @@ def test_a_system_that_gives_no_process_costs_no_job(bench, monkeypatch):
         patched.setattr(pool_module, "ProcessWorker", refuse)
         pool = bench()
         (job,) = pool.store.submit([ask()])
-        pool.wait(lambda: len(refused) > 4 and pool.pool.slots[0].trouble)
-        assert "the worker cannot start: [Errno 14] Bad address" in pool.pool.slots[0].trouble
+        pool.wait(lambda: len(refused) > 4 and pool.pool.slots[0].error)
+        assert "the worker cannot start: [Errno 14] Bad address" in pool.pool.slots[0].error
     (job,) = pool.ended(job)
-    assert (job.status, job.deaths) == ("done", 0)
+    assert (job.status, job.crash_count) == ("done", 0)
 
 
 def test_a_silent_worker_is_shown_before_it_is_ended_and_the_news_tell_of_it(bench, monkeypatch):
-    monkeypatch.setattr(liveness, "NOTICED", 1.5)
-    monkeypatch.setattr(liveness, "HUNG", 6.0)
+    monkeypatch.setattr(liveness, "WARN_AFTER", 1.5)
+    monkeypatch.setattr(liveness, "HUNG_AFTER", 6.0)
     pool = bench()
     (job,) = pool.store.submit([ask(fail="freeze", section=1)])
     listener = pool.feed.listen(job.id)
     pool.wait(lambda: pool.pool.slots[0].state == "in trouble")
     silent = pool.attempt()
-    assert "no sign of life from the worker for" in silent.progress.stage
-    pool.wait(lambda: "no sign of life" in pool.store.get(job.id).progress.stage)
+    assert "the worker has sent no heartbeat for" in silent.progress.stage
+    pool.wait(lambda: "no heartbeat" in pool.store.get(job.id).progress.stage)
     pool.wait(lambda: pool.store.get(job.id).attempts == 2)
-    assert "no sign of life" in pool.pool.slots[0].last_death
+    assert "no heartbeat" in pool.pool.slots[0].last_crash
     assert pool.ended(job)[0].status == "done"
     stages = []
-    while (news := listener.get(0)) is not None:
-        stages.append(news.job.progress.stage)
-    assert any("no sign of life" in stage for stage in stages)
+    while (update := listener.get(0)) is not None:
+        stages.append(update.job.progress.stage)
+    assert any("no heartbeat" in stage for stage in stages)
 
 
 def test_a_worker_that_is_only_stopped_for_a_while_goes_on(bench, monkeypatch):
-    monkeypatch.setattr(liveness, "NOTICED", 1.5)
+    monkeypatch.setattr(liveness, "WARN_AFTER", 1.5)
     pool = bench()
     (job,) = pool.store.submit([ask(pause=0.02, sections=2)])
     pool.wait(lambda: bool(pool.busy_pids()))
@@ -171,19 +171,19 @@ def test_a_worker_that_is_only_stopped_for_a_while_goes_on(bench, monkeypatch):
 def test_a_worker_that_does_not_listen_holds_up_nobody(tmp_path, bench):
     worker = ProcessWorker(TARGET, {}, log=tmp_path / "log")
     os.kill(worker.pid, signal.SIGSTOP)
-    errand = Errand(job="a", request=ask(), outputs=tmp_path, work=tmp_path, machine={"x": "y" * 10**6})
+    task = Task(job="a", request=ask(), outputs=tmp_path, work=tmp_path, machine={"x": "y" * 10**6})
     began = time.monotonic()
-    stream = worker.begin(errand)
+    stream = worker.submit(task)
     assert worker.alive()
     worker.close(0.0)
     assert time.monotonic() - began < 10
-    assert stream.get(0).how == "died"
+    assert stream.get(0).how == "crashed"
 
 
 def test_a_thread_that_leaves_ends_its_job(bench):
     pool = bench(in_process=True)
     bad, good = pool.ended(*pool.store.submit([ask(fail="leave", times=99), ask(seed=3)]))
-    assert (bad.status, bad.deaths, good.status) == ("failed", 3, "done")
+    assert (bad.status, bad.crash_count, good.status) == ("failed", 3, "done")
 
 
 def test_a_worker_whose_gpu_context_is_lost_fails_its_job_and_does_no_other(bench):
@@ -193,7 +193,7 @@ def test_a_worker_whose_gpu_context_is_lost_fails_its_job_and_does_no_other(benc
     bad, good = pool.ended(*pool.store.submit([ask(fail="context"), ask(seed=3)]))
     assert (first.status, bad.status, good.status) == ("done", "failed", "done")
     assert "illegal memory access" in bad.reason
-    assert bad.deaths == 0
+    assert bad.crash_count == 0
     assert pool.pids() != [before]
 
 
@@ -228,12 +228,12 @@ def test_stop_finishes_the_section_and_pause_can_be_resumed_or_taken_back(bench)
     pool.wait(lambda: pool.store.get(stopped.id).status == "running")
     pool.store.stop(stopped.id)
     (stopped,) = pool.ended(stopped)
-    assert (stopped.status, stopped.reason) == ("cancelled", "stopped after section 1 of 6, as asked")
+    assert (stopped.status, stopped.reason) == ("cancelled", "stopped after section 1 of 6, on request")
     assert len(stopped.outputs[0].read_bytes()) == 800
     pool.wait(lambda: pool.step(paused) > 2)
     pool.store.pause(paused.id)
     pool.wait(lambda: pool.store.get(paused.id).status == "paused")
-    assert pool.store.get(paused.id).reason == "paused after section 1 of 6, as asked"
+    assert pool.store.get(paused.id).reason == "paused after section 1 of 6, on request"
     pool.store.resume(paused.id)
     pool.wait(lambda: pool.store.get(paused.id).status == "running")
     pool.store.pause(paused.id)
@@ -250,7 +250,7 @@ def test_a_full_disk_pauses_the_job_and_it_goes_on_when_there_is_space(bench):
     (job,) = pool.store.submit([request])
     pool.wait(lambda: pool.store.get(job.id).status == "paused")
     job = pool.store.get(job.id)
-    assert (job.waits_for, job.deaths) == ("space", 0)
+    assert (job.waits_for, job.crash_count) == ("space", 0)
     assert "full" in job.reason
     assert not list(pool.folders.outputs.glob("[!.]*[!t].mp4"))
     time.sleep(1.5)
@@ -297,11 +297,11 @@ def test_no_job_begins_without_the_reserve(bench):
 def test_a_worker_that_cannot_start_costs_no_job(bench):
     pool = bench(settings={"broken": True})
     (job,) = pool.store.submit([ask()])
-    pool.wait(lambda: bool(pool.pool.slots[0].trouble))
+    pool.wait(lambda: bool(pool.pool.slots[0].error))
     job = pool.store.get(job.id)
     assert job.status in ("queued", "running")
-    assert job.deaths == 0
-    assert "no such device" in pool.pool.slots[0].trouble
+    assert job.crash_count == 0
+    assert "no such device" in pool.pool.slots[0].error
 
 
 def test_closing_gives_running_jobs_back_at_once(bench):
@@ -311,7 +311,7 @@ def test_closing_gives_running_jobs_back_at_once(bench):
     first.wait(lambda: first.store.get(job.id).progress.section >= 1)
     first.pool.close()
     job = first.store.get(job.id)
-    assert (job.status, job.deaths) == ("queued", 0)
+    assert (job.status, job.crash_count) == ("queued", 0)
     second = bench()
     (job,) = second.ended(job)
     assert job.outputs[0].read_bytes() == expected(request)

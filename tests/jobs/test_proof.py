@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fake_generator import TARGET, ask, expected
 
-from framepack.jobs.job import DEATHS_ALLOWED, ENDED
+from framepack.jobs.job import ENDED, MAX_CRASHES
 from framepack.jobs.store import JobStore
 
 SERVICE = """
@@ -48,8 +48,8 @@ def entries(store: JobStore) -> Counter:
 def victims(bench) -> list[int]:
     """Workers at jobs that may lose one more without being set aside."""
     slots = [(slot.worker, slot.attempt) for slot in bench.pool.slots]
-    busy = [(worker, attempt.job.id) for worker, attempt in slots if worker and attempt and attempt.began]
-    return [worker.pid for worker, job in busy if bench.store.get(job).deaths + 1 < DEATHS_ALLOWED]
+    busy = [(worker, attempt.job.id) for worker, attempt in slots if worker and attempt and attempt.started]
+    return [worker.pid for worker, job in busy if bench.store.get(job).crash_count + 1 < MAX_CRASHES]
 
 
 @pytest.mark.proof
@@ -103,7 +103,7 @@ def test_kill_9_of_the_service_itself_at_random_moments_loses_nothing(tmp_path: 
         service.stdout.close()
     for job, request in zip(jobs, requests, strict=True):
         ended = store.get(job.id)
-        assert (ended.status, ended.deaths) == ("done", 0)
+        assert (ended.status, ended.crash_count) == ("done", 0)
         assert ended.outputs[0].read_bytes() == expected(request)
     assert entries(store) == Counter({job.id: 1 for job in jobs})
     store.close()

@@ -59,75 +59,75 @@ def test_no_two_claims_get_the_same_job(store, tmp_path):
 def test_only_the_holder_of_a_claim_may_report(store):
     store.submit([ask()])
     first = store.claims.take("a")
-    store.claims.died(first.id, first.claim, "was killed")
+    store.claims.crash(first.id, first.claim, "was killed")
     second = store.claims.take("b")
     for late in (
-        lambda: store.claims.beat(first.id, first.claim, Progress()),
-        lambda: store.claims.settle(first.id, first.claim, "done"),
-        lambda: store.claims.died(first.id, first.claim, "again"),
-        lambda: store.claims.wish(first.id, first.claim),
+        lambda: store.claims.heartbeat(first.id, first.claim, Progress()),
+        lambda: store.claims.finish(first.id, first.claim, "done"),
+        lambda: store.claims.crash(first.id, first.claim, "again"),
+        lambda: store.claims.control_request(first.id, first.claim),
     ):
         with pytest.raises(LostClaim):
             late()
-    assert store.claims.settle(second.id, second.claim, "done").status == "done"
+    assert store.claims.finish(second.id, second.claim, "done").status == "done"
 
 
-def test_three_deaths_without_a_finished_section_set_a_job_aside_but_progress_forgives(store):
+def test_three_crashes_without_a_finished_section_fail_a_job_but_progress_resets_the_count(store):
     (job,) = store.submit([ask()])
     for section in range(1, 6):
         claimed = store.claims.take("w")
-        store.claims.beat(job.id, claimed.claim, Progress(section=section, sections=9))
-        assert store.claims.died(job.id, claimed.claim, "was killed").status == "queued"
-    assert store.get(job.id).deaths == 1
+        store.claims.heartbeat(job.id, claimed.claim, Progress(section=section, sections=9))
+        assert store.claims.crash(job.id, claimed.claim, "was killed").status == "queued"
+    assert store.get(job.id).crash_count == 1
     for status in ("queued", "failed"):
         claimed = store.claims.take("w")
-        died = store.claims.died(job.id, claimed.claim, "was killed", "stack")
-        assert died.status == status
-    assert died.reason.startswith("set aside: 3 workers died on it")
-    assert died.traceback == "stack"
-    assert store.retry(job.id).deaths == 0
+        failed = store.claims.crash(job.id, claimed.claim, "was killed", "stack")
+        assert failed.status == status
+    assert failed.reason.startswith("3 workers crashed on this job")
+    assert failed.traceback == "stack"
+    assert store.retry(job.id).crash_count == 0
 
 
-def test_only_a_section_more_than_ever_before_forgives_deaths(store):
+def test_only_a_section_more_than_ever_before_resets_the_crash_count(store):
     """Else a job whose work is lost each time, and which dies at the same place each time, would go on for ever."""
     (job,) = store.submit([ask()])
     for status in ("queued", "queued", "failed"):
         claimed = store.claims.take("w")
         for section in range(3):
-            store.claims.beat(job.id, claimed.claim, Progress(section=section, sections=9))
-        assert store.claims.died(job.id, claimed.claim, "was killed").status == status
+            store.claims.heartbeat(job.id, claimed.claim, Progress(section=section, sections=9))
+        assert store.claims.crash(job.id, claimed.claim, "was killed").status == status
 
 
 def test_a_wish_the_worker_took_to_its_grave_is_granted(store):
-    for wish, status in (("cancel", "cancelled"), ("stop", "cancelled"), ("pause", "paused")):
+    for request, status in (("cancel", "cancelled"), ("stop", "cancelled"), ("pause", "paused")):
         (job,) = store.submit([ask()])
         claimed = store.claims.take("w")
-        getattr(store, wish)(job.id)
-        assert store.claims.wish(job.id, claimed.claim) == wish
-        assert store.claims.died(job.id, claimed.claim, "was killed").status == status
+        getattr(store, request)(job.id)
+        assert store.claims.control_request(job.id, claimed.claim) == request
+        assert store.claims.crash(job.id, claimed.claim, "was killed").status == status
 
 
 def test_a_wish_is_granted_where_the_job_would_else_go_on_by_itself(store):
     for outcome, facts in (("queued", {}), ("paused", {"waits_for": "space", "reason": "the disk is full"})):
-        for wish, status in (("cancel", "cancelled"), ("stop", "cancelled"), ("pause", "paused")):
+        for request, status in (("cancel", "cancelled"), ("stop", "cancelled"), ("pause", "paused")):
             (job,) = store.submit([ask()])
             claimed = store.claims.take("w")
-            getattr(store, wish)(job.id)
-            ended = store.claims.settle(job.id, claimed.claim, outcome, **facts)
-            assert (ended.status, ended.waits_for, ended.wish) == (status, None, None)
+            getattr(store, request)(job.id)
+            ended = store.claims.finish(job.id, claimed.claim, outcome, **facts)
+            assert (ended.status, ended.waits_for, ended.control_request) == (status, None, None)
             assert (ended.finished is not None) == (status == "cancelled")
-            assert ended.reason == ("paused, as asked" if status == "paused" else "")
+            assert ended.reason == ("paused on request" if status == "paused" else "")
     (job,) = store.submit([ask()])
     claimed = store.claims.take("w")
-    assert store.claims.settle(job.id, claimed.claim, "queued", reason="broken").reason == "broken"
+    assert store.claims.finish(job.id, claimed.claim, "queued", reason="broken").reason == "broken"
 
 
 def test_a_service_that_starts_takes_back_what_ran_and_blames_only_jobs_that_ran_inside_the_last_one(store):
     store.submit([ask(), ask()])
     outside, inside = store.claims.take("process-0"), store.claims.take("thread-0")
     store.claims.recover()
-    assert (store.get(outside.id).status, store.get(outside.id).deaths) == ("queued", 0)
-    assert (store.get(inside.id).status, store.get(inside.id).deaths) == ("queued", 1)
+    assert (store.get(outside.id).status, store.get(outside.id).crash_count) == ("queued", 0)
+    assert (store.get(inside.id).status, store.get(inside.id).crash_count) == ("queued", 1)
 
 
 def test_the_time_a_machine_was_off_is_no_work(store, monkeypatch):
@@ -135,7 +135,7 @@ def test_the_time_a_machine_was_off_is_no_work(store, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1000.0)
     claimed = store.claims.take("process-0")
     monkeypatch.setattr("time.time", lambda: 1010.0)
-    store.claims.beat(job.id, claimed.claim, Progress())
+    store.claims.heartbeat(job.id, claimed.claim, Progress())
     store.cancel(job.id)
     monkeypatch.setattr("time.time", lambda: 90_000.0)
     (ended,) = store.claims.recover()
@@ -169,10 +169,10 @@ def test_what_a_job_cannot_do_is_refused_with_its_state(store, status, refused):
     (job,) = store.submit([ask()])
     if status != "queued":
         claimed = store.claims.take("w")
-        store.claims.settle(job.id, claimed.claim, status)
-    for wish in refused:
+        store.claims.finish(job.id, claimed.claim, status)
+    for request in refused:
         with pytest.raises(ValueError, match=f"{job.id} is {status}"):
-            getattr(store, wish)(job.id)
+            getattr(store, request)(job.id)
         assert store.get(job.id).status == status
 
 
@@ -192,7 +192,7 @@ def test_a_waiting_job_can_be_edited_until_it_has_finished_sections(store):
     claimed = store.claims.take("w")
     with pytest.raises(ValueError, match="is running"):
         store.edit(job.id, ask())
-    store.claims.settle(job.id, claimed.claim, "paused", progress=Progress(section=1))
+    store.claims.finish(job.id, claimed.claim, "paused", progress=Progress(section=1))
     with pytest.raises(ValueError, match="finished sections"):
         store.edit(job.id, ask())
 
@@ -234,8 +234,8 @@ def test_deletions_are_seen_by_their_revision_and_an_older_queue_learns_to_tell_
     store.delete("a")
     between = store.revision()
     store.delete(job.id)
-    assert store.gone_since(before) == [(between, "a"), (store.revision(), job.id)]
-    assert store.gone_since(between) == [(store.revision(), job.id)]
+    assert store.deleted_since(before) == [(between, "a"), (store.revision(), job.id)]
+    assert store.deleted_since(between) == [(store.revision(), job.id)]
     assert before < between < store.revision()
     store.close()
 
@@ -245,7 +245,7 @@ def test_a_running_job_cannot_be_deleted(store):
     claimed = store.claims.take("w")
     with pytest.raises(ValueError, match="cancel it"):
         store.delete(job.id)
-    store.claims.settle(job.id, claimed.claim, "done")
+    store.claims.finish(job.id, claimed.claim, "done")
     store.delete(job.id)
     assert store.jobs() == []
 

@@ -20,17 +20,17 @@ def make(tmp_path, stream: AsyncStream, **script) -> list:
     return items(stream)
 
 
-class Telling(AsyncStream):
-    """Sends a command once the given event has been said."""
+class Commanding(AsyncStream):
+    """Sends a command after the given event."""
 
     def __init__(self, command: Command, when) -> None:
         super().__init__()
-        self.told, self.when = command, when
+        self.to_send, self.when = command, when
 
     def emit(self, event):
         super().emit(event)
         if self.when(event):
-            self.send(self.told)
+            self.send(self.to_send)
 
 
 def third_step(event) -> bool:
@@ -45,14 +45,14 @@ def test_items_keep_their_order_and_the_ending_is_last_and_only_one(tmp_path):
     for number in range(1000):
         stream.emit(Notice(message=str(number)))
     stream.end(Ended(how="finished"))
-    stream.end(Ended(how="died"))
+    stream.end(Ended(how="crashed"))
     reader.join()
     assert [item.message for item in seen[:-1]] == [str(number) for number in range(1000)]
     assert seen[-1] == Ended(how="finished")
     assert stream.get(0) is None
 
 
-def test_a_run_tells_everything(tmp_path):
+def test_a_run_emits_every_event(tmp_path):
     seen = make(tmp_path, AsyncStream(), sections=2, steps=3)
     assert [type(item) for item in seen[-2:]] == [Finished, Ended]
     assert sum(isinstance(item, StepDone) for item in seen) == 6
@@ -68,7 +68,7 @@ def test_a_run_tells_everything(tmp_path):
     ],
 )
 def test_a_command_holds_at_the_next_event_or_once_the_section_is_finished(tmp_path, command, how, steps):
-    stream = Telling(command, third_step)
+    stream = Commanding(command, third_step)
     seen = make(tmp_path, stream, sections=3, steps=4)
     assert seen[-1] == Ended(how=how)
     assert sum(isinstance(item, StepDone) for item in seen) in (steps, steps + 1)
@@ -83,22 +83,22 @@ def test_a_command_holds_at_the_next_event_or_once_the_section_is_finished(tmp_p
 
 def test_stop_and_pause_in_the_last_section_let_it_finish(tmp_path):
     for command in (Command.STOP, Command.PAUSE):
-        assert make(tmp_path, Telling(command, third_step), sections=2)[-1] == Ended(how="finished")
+        assert make(tmp_path, Commanding(command, third_step), sections=2)[-1] == Ended(how="finished")
 
 
-def test_a_stronger_wish_wins_and_a_weaker_one_can_be_taken_back():
-    told: list = []
-    stream = AsyncStream(on_command=told.append)
+def test_a_command_of_higher_priority_wins_and_one_of_lower_can_be_cleared():
+    sent: list = []
+    stream = AsyncStream(on_command=sent.append)
     stream.send(Command.PAUSE)
-    stream.take_back()
+    stream.clear_command()
     assert stream.command is None
     stream.send(Command.STOP)
     stream.send(Command.PAUSE)
     assert stream.command == Command.STOP
     stream.send(Command.CANCEL)
-    stream.take_back()
+    stream.clear_command()
     assert stream.command == Command.CANCEL
-    assert told == [Command.PAUSE, None, Command.STOP, Command.CANCEL]
+    assert sent == [Command.PAUSE, None, Command.STOP, Command.CANCEL]
 
 
 def test_an_error_is_a_sentence_and_a_traceback(tmp_path):

@@ -1,6 +1,6 @@
-"""News of jobs for any number of listeners, each at its own pace. Knows no transport.
+"""Publishes updates of jobs to any number of listeners, each at its own pace. Knows no transport.
 
-A slow listener never holds up a worker: of step events that follow each other it gets the last one.
+A slow listener never blocks a worker: of step events in a row it gets the last one.
 """
 
 import threading
@@ -12,14 +12,14 @@ from framepack.jobs.job import Job
 from framepack.spec.events import Event, StepDone
 
 LIMIT = 1000
-"""News a listener may be behind before the oldest are dropped."""
+"""Updates a listener may be behind before the oldest are dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
-    """A job's state as it is now, with what happened to it, or None where only the state changed.
+class JobUpdate:
+    """A job's state now, with the event that changed it, or None where only the state changed.
 
-    `deleted`: there is no such job any more, and of `job` only the id counts.
+    deleted: the job was deleted, and of `job` only the id is valid.
     """
 
     job: Job
@@ -28,42 +28,42 @@ class News:
 
 
 class Listener:
-    """One listener's mailbox. Close it, or use it in a `with`. `wake` is called, on any thread, when news arrive."""
+    """A queue of updates. Close it, or use it in a `with`. `wake` is called, on any thread, when an update arrives."""
 
     def __init__(
         self, feed: "Feed", job: str | None, wake: Callable[[], None] | None = None, limit: int | None = LIMIT
     ) -> None:
         self._feed, self._wake = feed, wake
         self.job = job
-        self._state: deque[News] = deque()
-        self._news: deque[News] = deque(maxlen=limit)
+        self._first: deque[JobUpdate] = deque()
+        self._updates: deque[JobUpdate] = deque(maxlen=limit)
         self._arrived = threading.Condition()
 
-    def put(self, news: News) -> None:
+    def put(self, update: JobUpdate) -> None:
         """Called by the feed."""
         with self._arrived:
-            if self._news and replaces(news, self._news[-1]):
-                self._news.pop()
-            self._news.append(news)
+            if self._updates and replaces(update, self._updates[-1]):
+                self._updates.pop()
+            self._updates.append(update)
             self._arrived.notify()
         if self._wake:
             self._wake()
 
-    def begin_with(self, news: Sequence[News]) -> None:
-        """Put the state so far, of however many jobs, before whatever arrived meanwhile."""
+    def begin_with(self, updates: Sequence[JobUpdate]) -> None:
+        """Put the present state, of however many jobs, before what has arrived meanwhile."""
         with self._arrived:
-            self._state.extend(news)
+            self._first.extend(updates)
 
-    def get(self, timeout: float | None = None) -> News | None:
-        """The next news, None when `timeout` seconds passed without any."""
+    def get(self, timeout: float | None = None) -> JobUpdate | None:
+        """The next update, None when `timeout` seconds passed without one."""
         with self._arrived:
-            self._arrived.wait_for(lambda: self._state or self._news, timeout)
-            waiting = self._state or self._news
+            self._arrived.wait_for(lambda: self._first or self._updates, timeout)
+            waiting = self._first or self._updates
             return waiting.popleft() if waiting else None
 
     def close(self) -> None:
-        """Hear no more."""
-        self._feed.leave(self)
+        """Get no more updates."""
+        self._feed.unsubscribe(self)
 
     def __enter__(self) -> "Listener":
         return self
@@ -73,7 +73,7 @@ class Listener:
 
 
 class Feed:
-    """Gives each piece of news to everyone who listens."""
+    """Passes each update to every listener."""
 
     def __init__(self) -> None:
         self._listeners: tuple[Listener, ...] = ()
@@ -82,31 +82,31 @@ class Feed:
     def listen(
         self, job: str | None = None, wake: Callable[[], None] | None = None, limit: int | None = LIMIT
     ) -> Listener:
-        """Hear of one job, or of all. limit: news it may be behind; None for one that always takes them at once."""
+        """Listen to one job, or to all. limit: updates it may be behind, None where it takes them at once."""
         listener = Listener(self, job, wake, limit)
         with self._lock:
             self._listeners += (listener,)
         return listener
 
-    def leave(self, listener: Listener) -> None:
+    def unsubscribe(self, listener: Listener) -> None:
         """Called by Listener.close."""
         with self._lock:
             self._listeners = tuple(other for other in self._listeners if other is not listener)
 
-    def publish(self, news: News) -> None:
-        """Tell everyone."""
+    def publish(self, update: JobUpdate) -> None:
+        """Pass an update to every listener of its job."""
         for listener in self._listeners:
-            if listener.job in (None, news.job.id):
-                listener.put(news)
+            if listener.job in (None, update.job.id):
+                listener.put(update)
 
 
-def replaces(new: News, old: News) -> bool:
+def replaces(new: JobUpdate, old: JobUpdate) -> bool:
     """Whether nobody needs `old` once `new` is there."""
-    if new.job.id != old.job.id or old.deleted or not passing(new):
+    if new.job.id != old.job.id or old.deleted or not is_progress(new):
         return False
     return isinstance(old.event, StepDone) or (old.event is None and new.event is None)
 
 
-def passing(news: News) -> bool:
-    """Whether the news is only how far a job is."""
-    return news.event is None or isinstance(news.event, StepDone)
+def is_progress(update: JobUpdate) -> bool:
+    """Whether the update is only of the job's progress."""
+    return update.event is None or isinstance(update.event, StepDone)

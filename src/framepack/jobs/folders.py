@@ -1,4 +1,4 @@
-"""Where a service keeps things: finished videos in `outputs`, everything else in `home`. Says when there is no room."""
+"""Folders of a service: finished videos in `outputs`, everything else in `home`. Reports when a disk is full."""
 
 import shutil
 import time
@@ -8,13 +8,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from framepack.jobs.job import Job
-from framepack.jobs.wire import Errand
+from framepack.jobs.messages import Task
 
 RESERVE = 256 * 2**20
-"""Bytes that must be free before a job is begun."""
-PARTS = ("work", "logs", "loras")
-GAIN = 64 * 2**20
-"""Bytes that must have become free before a job that found the disk full goes on."""
+"""Bytes that must be free before a job starts."""
+SUBFOLDERS = ("work", "logs", "loras")
+MIN_GAIN = 64 * 2**20
+"""Bytes that must have become free before a job that filled the disk resumes."""
 
 
 def free_bytes(folder: Path) -> int:
@@ -24,8 +24,10 @@ def free_bytes(folder: Path) -> int:
 
 @dataclass
 class Folders:
-    """Made when they are missing. `suffixes` are of the formats whose files do not end in the format's own name;
-    `free` says how much room a folder's disk has, `used` which uploads jobs use.
+    """Made when they are missing.
+
+    suffixes: of the formats whose files do not end in the format's own name. free: bytes free on a folder's disk. used:
+    the uploads that jobs use.
     """
 
     outputs: Path
@@ -41,8 +43,8 @@ class Folders:
         self.make()
 
     def make(self) -> None:
-        """Make what is missing; someone may have deleted it under a service."""
-        for folder in (self.outputs, self.home, self.uploads, *(self.home / name for name in PARTS)):
+        """Make what is missing: a user may have deleted a folder while the service runs."""
+        for folder in (self.outputs, self.home, self.uploads, *(self.home / name for name in SUBFOLDERS)):
             folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -52,19 +54,19 @@ class Folders:
 
     @property
     def uploads(self) -> Path:
-        """Pictures and videos that were handed in."""
+        """Uploaded pictures and videos."""
         return self.home / "uploads"
 
     def work(self, job: str) -> Path:
-        """A job's unfinished work, below it a folder for each request it has had."""
+        """A job's unfinished work, with a folder for each request it has had."""
         return self.home / "work" / job
 
     def log(self, worker: str) -> Path:
-        """What a worker wrote on standard error."""
+        """A worker's standard error."""
         return self.home / "logs" / f"{worker}.log"
 
-    def errand(self, job: Job) -> Errand:
-        """The job for a worker. Its file is named after its day and id, the same in every attempt, and so its own."""
+    def task(self, job: Job) -> Task:
+        """The job as a task. Its file is named by day and id: the same in every attempt, and no other job's."""
         request = job.request
         if request.output.path is None:
             day = time.strftime("%Y%m%d-%H%M%S", time.localtime(job.created))
@@ -74,14 +76,14 @@ class Folders:
             request = request.model_copy(update={"output": output})
         work = self.work(job.id) / sha256(job.request_json.encode()).hexdigest()[:12]
         work.mkdir(parents=True, exist_ok=True)
-        return Errand(job=job.id, request=request, outputs=self.outputs, work=work, machine=job.machine)
+        return Task(job=job.id, request=request, outputs=self.outputs, work=work, machine=job.machine)
 
     def clear(self, job: str) -> None:
-        """Drop a job's unfinished work."""
+        """Delete a job's unfinished work."""
         shutil.rmtree(self.work(job), ignore_errors=True)
 
     def sweep(self, wanted: set[str]) -> None:
-        """Drop the unfinished work of all jobs but the wanted ones."""
+        """Delete the unfinished work of all jobs but the wanted ones."""
         for name in self.unfinished() - wanted:
             self.clear(name)
 
@@ -90,21 +92,21 @@ class Folders:
         work = self.home / "work"
         return {folder.name for folder in work.iterdir()} if work.is_dir() else set()
 
-    def room(self) -> int:
-        """Bytes free where it is tightest."""
+    def free_space(self) -> int:
+        """Bytes free on the fuller of the disks."""
         self.make()
         return min(self.free(self.outputs), self.free(self.home))
 
-    def full_elsewhere(self, job: Job) -> Path | None:
-        """The folder of a job's video, where that is on a disk of its own which has less room than ours."""
+    def other_full_disk(self, job: Job) -> Path | None:
+        """The folder of a job's video, where that is on another disk with less free space than ours."""
         path = job.request.output.path
         folder = None if path is None else path.absolute().parent
-        return folder if folder and folder.is_dir() and self.free(folder) + GAIN < self.room() else None
+        return folder if folder and folder.is_dir() and self.free(folder) + MIN_GAIN < self.free_space() else None
 
-    def found_full(self) -> None:
-        """A job found no space: others wait until there is more of it."""
-        self._needed = self.room() + GAIN
+    def mark_full(self) -> None:
+        """A job filled the disk: no job starts until there is more space."""
+        self._needed = self.free_space() + MIN_GAIN
 
     def full(self) -> bool:
-        """Whether no job should be begun for want of space."""
-        return self.room() < max(self.reserve, self._needed)
+        """Whether there is not enough space to start a job."""
+        return self.free_space() < max(self.reserve, self._needed)

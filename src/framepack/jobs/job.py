@@ -1,4 +1,4 @@
-"""A job as data: one request's place in the queue, how far it is and what came of it. Pure; `store` keeps it."""
+"""A job as data: one request's place in the queue, its progress and its result. Pure; `store` saves it."""
 
 import json
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from typing import Any, Literal
 from framepack.spec.request import GenerationRequest
 
 Status = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
-Wish = Literal["cancel", "stop", "pause"]
-"""What a person asked of a running job: end now, end after this section, pause after this section."""
+ControlRequest = Literal["cancel", "stop", "pause"]
+"""What a user requests of a running job: end now, end after this section, pause after this section."""
 
 UNFINISHED: tuple[Status, ...] = ("queued", "running", "paused")
 ENDED: tuple[Status, ...] = ("done", "failed", "cancelled")
-DEATHS_ALLOWED = 3
-"""Workers that may die on a job without it finishing a section in between, before it is set aside."""
+MAX_CRASHES = 3
+"""Workers that may crash on a job, without a finished section in between, before it fails."""
 
 
 class UnknownJob(ValueError):  # noqa: N818 - reads as the sentence it is
@@ -34,19 +34,19 @@ class Progress:
     section: int = 0
     sections: int = 0
     reached: int = 0
-    """Sections that were finished at best: an attempt that finds its work gone begins with fewer."""
+    """The most sections any attempt has finished: one that finds the work folder deleted starts with fewer."""
     step: int = 0
     steps: int = 0
     fraction: float = 0.0
     seconds_left: float | None = None
     frames: int = 0
-    """Frames that exist and play by now."""
+    """Frames that can be played by now."""
     section_seconds: tuple[float, ...] = ()
     """Of the latest sections."""
     memory: dict[str, int] = field(default_factory=dict)
     """Bytes in use by the worker, by kind: `ram`, and `vram` where there is a GPU."""
     notices: tuple[str, ...] = ()
-    """Sentences a person should hear: what was cut, left out or done with less."""
+    """Sentences for the user: what was cut, left out or done with less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,35 +63,35 @@ class Job:
     ran: float = 0.0
     """Seconds workers spent on it, over all attempts."""
     attempts: int = 0
-    deaths: int = 0
-    """Workers that died on it since its last finished section."""
+    crash_count: int = 0
+    """Workers that crashed on it since its last finished section."""
     claim: str | None = None
-    """Names the one attempt that may report on this job."""
+    """Token of the one attempt that may report on this job."""
     heartbeat: float | None = None
-    wish: Wish | None = None
+    control_request: ControlRequest | None = None
     waits_for: Literal["space"] | None = None
-    """Why a paused job will go on by itself."""
+    """Why a paused job will resume by itself."""
     reason: str = ""
-    """One sentence: why it failed, was paused or set aside."""
+    """One sentence: why it failed or was paused."""
     traceback: str = ""
     outputs: tuple[Path, ...] = ()
-    """The video to play first; of an unfinished job, what exists so far."""
+    """Files, the video to play first; of an unfinished job, what exists so far."""
     progress: Progress = Progress()
     batch: str | None = None
     label: str = ""
-    """What tells it from the others of its batch, such as `seed=3`."""
+    """What distinguishes it from the others of its batch, such as `seed=3`."""
     machine: Mapping[str, Any] = field(default_factory=dict)
-    """What its maker is told beside the request: how to use the machine, not what to make."""
+    """Arguments of the generate function besides the request: how to use the machine, not what to make."""
     revision: int = 0
     damaged: bool = False
-    """Whether it stands for a row of the queue that cannot be read."""
+    """Whether it is the placeholder of a row that cannot be read."""
 
     @classmethod
     def deleted(cls, job: str) -> "Job":
-        """Stands for a job of which only the id is known any more."""
+        """A placeholder for a deleted job, of which only the id is known."""
         return cls(id=job, status="cancelled", position=0, request_json="{}", created=0.0)
 
     @property
     def request(self) -> GenerationRequest:
-        """The request, validated by today's rules."""
+        """The request, validated by the current rules."""
         return GenerationRequest.stored(json.loads(self.request_json))

@@ -1,8 +1,8 @@
-"""Tells a hung process from a busy one by its signs of life, the processor time it uses and what it reads from disk.
+"""Distinguishes a hung process from a busy one by its heartbeats, its processor time and its disk traffic.
 
 Loading a model can hold Python's lock for longer than a healthy step may, so a process that visibly works is given
-more time; one that is stopped or asleep without a sign of life is not. Only time that somebody looked on counts: while
-the machine sleeps, or the service is stopped itself, nobody hangs.
+more time; one that is stopped or asleep without heartbeats is not. Only time between checks counts: while the machine
+sleeps, or the service itself is stopped, nothing counts as hung.
 """
 
 import time
@@ -10,73 +10,73 @@ from collections.abc import Callable
 
 import psutil
 
-NOTICED = 6.0
-"""Seconds without a sign of life after which it is said."""
-HUNG = 60.0
-"""Seconds without a sign of life and without work after which a process is hung."""
-BUSY_HUNG = 1800.0
-"""Seconds without a sign of life after which one that works all the time is hung too: 25 GB may come at 14 MB/s."""
-LOOK = 1.0
-"""Seconds that count at most between two looks."""
-ENOUGH = 0.01
+WARN_AFTER = 6.0
+"""Seconds without a heartbeat after which there is a warning."""
+HUNG_AFTER = 60.0
+"""Seconds without a heartbeat and without work after which a process is hung."""
+BUSY_HUNG_AFTER = 1800.0
+"""Seconds without a heartbeat after which one that works all the time is hung too: 25 GB may load at 14 MB/s."""
+MAX_INTERVAL = 1.0
+"""Seconds that count at most between two checks."""
+MIN_CPU_SHARE = 0.01
 """Share of the time that counts as using the processor: threads that wait for Python's lock use a third of it."""
-READ = 1 << 20
+MIN_IO_BYTES = 1 << 20
 """Bytes from or to a disk that count as work."""
 
 
 class Liveness:
-    """Of the process `pid`. `beat` may be called from another thread."""
+    """Of the process `pid`. `heartbeat` may be called from another thread."""
 
     def __init__(self, pid: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._process = psutil.Process(pid)
-        self._looked = clock()
-        self.beat()
+        self._checked = clock()
+        self.heartbeat()
 
-    def beat(self) -> None:
-        """A sign of life arrived."""
+    def heartbeat(self) -> None:
+        """A heartbeat arrived."""
         self.silence = self._idle = 0.0
         self._before: tuple[float, int] | None = None
 
     def hung(self) -> str | None:
-        """How it hangs, None while it is well or already gone. Has to be asked about once a second."""
+        """How it hangs, None while it does not or has exited. To be called about once a second."""
         now = self._clock()
-        passed, self._looked = min(now - self._looked, LOOK), now
+        passed, self._checked = min(now - self._checked, MAX_INTERVAL), now
         self.silence += passed
         self._idle += passed
         try:
-            if self.silence > LOOK and self._worked():
+            if self.silence > MAX_INTERVAL and self._worked():
                 self._idle = 0.0
         except psutil.NoSuchProcess:
             return None
-        if self._idle < HUNG and self.silence < BUSY_HUNG:
+        if self._idle < HUNG_AFTER and self.silence < BUSY_HUNG_AFTER:
             return None
-        return f"hung: no sign of life for {self.silence:.0f} s"
+        return f"hung: it sent no heartbeat for {self.silence:.0f} s"
 
     @property
-    def trouble(self) -> str:
-        """What a person should hear of its silence; empty where there is none."""
-        if self.silence < NOTICED:
+    def warning(self) -> str:
+        """A sentence about missing heartbeats, empty while they arrive."""
+        if self.silence < WARN_AFTER:
             return ""
         works = self._idle < self.silence / 2
-        then = "but it uses the processor or the disk" if works else f"it is ended after {HUNG:.0f} s of that"
-        return f"no sign of life from the worker for {self.silence:.0f} s; {then}"
+        then = "it uses the processor or the disk" if works else f"it is restarted after {HUNG_AFTER:.0f} s"
+        return f"the worker has sent no heartbeat for {self.silence:.0f} s; {then}"
 
     def _worked(self) -> bool:
-        """Whether it has done something since the last time it had, or since it fell silent."""
+        """Whether it has done something since the last time it had, or since its last heartbeat."""
         times = self._process.cpu_times()
         now = times.user + times.system, self._disk_bytes()
         before = self._before = self._before or now
-        worked = now[0] - before[0] > ENOUGH * HUNG or now[1] - before[1] > READ
+        worked = now[0] - before[0] > MIN_CPU_SHARE * HUNG_AFTER or now[1] - before[1] > MIN_IO_BYTES
         if worked:
             self._before = now
         return worked
 
     def _disk_bytes(self) -> int:
-        """Not all systems say, nor of every process."""
-        ask = getattr(self._process, "io_counters", None)
+        """0 where the system does not count them."""
+        io_counters = getattr(self._process, "io_counters", None)
         try:
-            counters = ask() if ask else None
+            counters = io_counters() if io_counters else None
         except psutil.AccessDenied:
             return 0
         return counters.read_bytes + counters.write_bytes if counters else 0

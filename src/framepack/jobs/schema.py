@@ -1,4 +1,4 @@
-"""The queue's tables: a version, the steps from each version to the next, and a backup before any of them.
+"""The queue's tables, the migrations from each version to the next, and the backup before a migration.
 
 The DELETE journal is deliberate: SQLite before 3.51.3 can lose a write when several connections reset a WAL.
 """
@@ -56,18 +56,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         END""",
     ),
     ("ALTER TABLE job ADD COLUMN request_sum TEXT NOT NULL DEFAULT ''",),
+    (
+        "ALTER TABLE job RENAME COLUMN deaths TO crash_count",
+        "ALTER TABLE job RENAME COLUMN wish TO control_request",
+        "ALTER TABLE gone RENAME TO deleted_job",
+    ),
 )
 """Statements that lead from version i to version i + 1. Only ever appended to."""
-BEYOND = 1000
-"""Versions that newer programs may have; a higher number is damage."""
-DAMAGE = (sqlite3.DatabaseError,)
-"""What SQLite raises as just this is damage."""
+NEWER_VERSIONS = 1000
+"""How far a newer program's version may be ahead; a higher number is damage."""
 
 
 def connect(file: Path, *, timeout: float = 2.0) -> sqlite3.Connection:
-    """A connection to the queue in `file`, brought to today's version; ValueError where that cannot be.
+    """A connection to the queue in `file`, migrated to the current version; ValueError where that is not possible.
 
-    timeout: seconds to wait for a lock now; afterwards a statement that meets one is refused at once.
+    timeout: seconds to wait for a lock now; afterwards a statement that needs a locked file fails at once.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(file, timeout=timeout, isolation_level=None, check_same_thread=False)
@@ -83,7 +86,7 @@ def connect(file: Path, *, timeout: float = 2.0) -> sqlite3.Connection:
         if isinstance(error, sqlite3.OperationalError):
             raise
         why = f"{file} is damaged or is not a job queue ({error})"
-        raise ValueError(f"{why}; `framepack serve` sets it aside and keeps what can be read") from error
+        raise ValueError(f"{why}; `framepack serve` replaces it and keeps what can be read") from error
     except ValueError:
         connection.close()
         raise
@@ -91,14 +94,14 @@ def connect(file: Path, *, timeout: float = 2.0) -> sqlite3.Connection:
 
 
 def migrate(connection: sqlite3.Connection, file: Path, steps: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
-    """Apply the steps the file has not had, all or none; an existing queue is copied beside itself before."""
+    """Apply the migrations the file has not had, all or none; an existing queue is backed up before."""
     if version_of(connection) == len(steps):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = version_of(connection)
-        if not 0 <= version <= len(steps) + BEYOND:
-            raise sqlite3.DatabaseError(f"no version {version} can be")
+        if not 0 <= version <= len(steps) + NEWER_VERSIONS:
+            raise sqlite3.DatabaseError(f"version {version} is not possible")
         if version > len(steps):
             raise ValueError(
                 f"{file} was written by a newer FramePack (schema {version}, this one knows {len(steps)}); update it"
@@ -144,11 +147,15 @@ def code_of(error: sqlite3.Error) -> int:
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Whether another connection's lock is in the way."""
+    """Whether another connection has locked the file."""
     return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file is no queue: not SQLite's, malformed, or without the tables that the queue made."""
+    """Whether the file is no valid queue: not SQLite's, malformed, or without the queue's tables."""
     missing = str(error).startswith(("no such table", "no such column", "duplicate column", "table job already"))
-    return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or missing or type(error) in DAMAGE
+    return (
+        code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        or missing
+        or type(error) is sqlite3.DatabaseError
+    )

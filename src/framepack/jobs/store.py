@@ -1,7 +1,7 @@
-"""The queue as people see it: submit, look, cancel, pause, resume, retry, move, edit, delete.
+"""The users' side of the queue: submit, list, cancel, pause, resume, retry, move, edit, delete.
 
 Every change is one transaction in SQLite, so it survives a kill at any moment, and any process may make it: the
-command line and the service speak to the same file. The workers' side is `claims`.
+command line and the service use the same file. The workers' side is `claims`.
 """
 
 import json
@@ -14,27 +14,28 @@ from types import MappingProxyType
 from typing import Any, get_args
 
 from framepack.jobs.claims import Claims
-from framepack.jobs.database import PATIENCE, Database
-from framepack.jobs.job import Job, Progress, Status, Wish, WrongState
-from framepack.jobs.mend import complaint
-from framepack.jobs.rows import stored, sum_of
+from framepack.jobs.database import LOCK_TIMEOUT, Database
+from framepack.jobs.job import ControlRequest, Job, Progress, Status, WrongState
+from framepack.jobs.repair import find_damage
+from framepack.jobs.rows import checksum, stored
 from framepack.spec.request import GenerationRequest
 
 WAITING: tuple[Status, ...] = ("queued", "paused")
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-WORDS = """label || ' ' || id || ' ' || CASE WHEN json_valid(request_json) THEN
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
+SEARCH_TEXT = """label || ' ' || id || ' ' || CASE WHEN json_valid(request_json) THEN
     coalesce(json_extract(request_json, '$.prompt'), '') || ' ' || (
     SELECT coalesce(group_concat(json_extract(value, '$.text'), ' '), '') FROM json_each(request_json, '$.prompts'))
     ELSE '' END"""
 """What a search looks through, in SQL."""
-LAST = "SELECT coalesce(max(position), 0) FROM job WHERE typeof(position) = 'integer'"
+LAST_POSITION = "SELECT coalesce(max(position), 0) FROM job WHERE typeof(position) = 'integer'"
+PARTICIPLES: dict[ControlRequest, str] = {"cancel": "cancelled", "stop": "stopped", "pause": "paused"}
 
 
 class JobStore:
-    """The queue in `file`. Unknown ids raise UnknownJob, impossible wishes WrongState."""
+    """The queue in `file`. An unknown id raises UnknownJob, a change that a job's status does not allow WrongState."""
 
     def __init__(self, file: Path, *, owner: bool = False) -> None:
-        """owner: whoever holds the queue's lock; mends the file where something befalls it."""
+        """owner: whether this process holds the queue's lock; the owner repairs the file."""
         self._database = Database(file, owner=owner)
         self._counts: dict[str, int] = {}
         self.claims = Claims(self._database)
@@ -44,20 +45,20 @@ class JobStore:
         self._database.close()
 
     @property
-    def said(self) -> tuple[str, ...]:
-        """What befell the queue's file and was mended, in sentences."""
-        return self._database.said
+    def notices(self) -> tuple[str, ...]:
+        """What happened to the queue's file and was repaired, in sentences."""
+        return self._database.notices
 
-    def say(self, sentence: str) -> None:
+    def add_notice(self, sentence: str) -> None:
         """Add one more."""
-        self._database.say(sentence)
+        self._database.add_notice(sentence)
 
-    def whole(self) -> bool:
+    def intact(self) -> bool:
         """Whether nothing is wrong with the file, or with a row of it."""
-        return complaint(self._database.file) == (False, "")
+        return find_damage(self._database.file) == (False, "")
 
     def check(self) -> None:
-        """Look the whole file through, and mend what is damaged. For its owner, now and then."""
+        """Check the whole file, and repair what is damaged. For its owner, now and then."""
         self._database.check()
 
     def get(self, job: str) -> Job:
@@ -91,15 +92,15 @@ class JobStore:
             where.append("batch = ?")
             values.append(batch)
         if search:
-            where.append(f"instr(lower({WORDS}), lower(?)) > 0")
+            where.append(f"instr(lower({SEARCH_TEXT}), lower(?)) > 0")
             values.append(search)
         order = "finished IS NOT NULL, CASE WHEN finished IS NULL THEN position END, finished DESC, created DESC"
         sql = f"SELECT * FROM job WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
         return self._database.jobs(sql, *values, limit, offset)
 
-    def counts(self, patience: float = PATIENCE) -> dict[str, int]:
+    def counts(self, timeout: float = LOCK_TIMEOUT) -> dict[str, int]:
         """How many jobs have each status."""
-        found = self._database.rows("SELECT status, count(*) FROM job GROUP BY status", patience=patience)
+        found = self._database.rows("SELECT status, count(*) FROM job GROUP BY status", timeout=timeout)
         self._counts = {row[0]: row[1] for row in found if row[0] in get_args(Status)}
         return self._counts
 
@@ -110,25 +111,25 @@ class JobStore:
         names = [row[0] for row in self._database.rows(newest, most)]
         return {name: {row[0]: row[1] for row in self._database.rows(counts, name)} for name in names}
 
-    def counts_known(self) -> tuple[dict[str, int], str]:
-        """The same without waiting: the last known where the queue cannot be read now, and why that is."""
+    def last_counts(self) -> tuple[dict[str, int], str]:
+        """The same without waiting: the last known counts where the queue cannot be read now, and why it cannot."""
         try:
-            return self.counts(patience=0.0), ""
+            return self.counts(timeout=0.0), ""
         except sqlite3.OperationalError as error:
             return self._counts, str(error)
 
     def revision(self) -> int:
         """A number that grows with every change, by whichever process."""
-        rows = self._database.rows("SELECT value FROM counter WHERE name = 'revision'", patience=0.0)
+        rows = self._database.rows("SELECT value FROM counter WHERE name = 'revision'", timeout=0.0)
         return rows[0][0] if rows and isinstance(rows[0][0], int) else 0
 
     def changed_since(self, revision: int) -> list[Job]:
         """Jobs changed after `revision`, oldest change first."""
         return self._database.jobs("SELECT * FROM job WHERE revision > ? ORDER BY revision", revision)
 
-    def gone_since(self, revision: int) -> list[tuple[int, str]]:
-        """Revision and id of each job deleted after `revision`, in that order; those of long ago are forgotten."""
-        sql = "SELECT revision, id FROM gone WHERE revision > ? ORDER BY revision"
+    def deleted_since(self, revision: int) -> list[tuple[int, str]]:
+        """Revision and id of each job deleted after `revision`, in that order; the queue keeps the latest 100,000."""
+        sql = "SELECT revision, id FROM deleted_job WHERE revision > ? ORDER BY revision"
         return [(row["revision"], row["id"]) for row in self._database.rows(sql, revision)]
 
     def submit(
@@ -137,16 +138,16 @@ class JobStore:
         *,
         batch: str | None = None,
         labels: Sequence[str] = (),
-        machine: Mapping[str, Any] = NOTHING,
+        machine: Mapping[str, Any] = NO_SETTINGS,
     ) -> list[Job]:
         """Queue the requests behind all others: all of them or, on an error, none. `machine`: see `Job`."""
-        now, ids, means = time.time(), [secrets.token_hex(6) for _ in requests], str(stored(machine))
+        now, ids, how = time.time(), [secrets.token_hex(6) for _ in requests], str(stored(machine))
         texts = [json.dumps(request.to_store()) for request in requests]
 
         def insert(connection: sqlite3.Connection) -> list[Job]:
-            last = connection.execute(LAST).fetchone()[0]
+            last = connection.execute(LAST_POSITION).fetchone()[0]
             rows = [
-                (job, last + 1 + index, text, now, batch, labels[index] if labels else "", means, sum_of(text, means))
+                (job, last + 1 + index, text, now, batch, labels[index] if labels else "", how, checksum(text, how))
                 for index, (job, text) in enumerate(zip(ids, texts, strict=True))
             ]
             connection.executemany(
@@ -160,7 +161,9 @@ class JobStore:
 
     def cancel(self, job: str) -> Job:
         """End it: at once while it waits, within a step while it runs."""
-        return self._ask(job, "cancel", WAITING, {"status": "cancelled", "finished": time.time(), "waits_for": None})
+        return self._request(
+            job, "cancel", WAITING, {"status": "cancelled", "finished": time.time(), "waits_for": None}
+        )
 
     def cancel_batch(self, batch: str) -> None:
         """End all jobs of a batch that have not ended: those that wait at once, those that run within a step."""
@@ -171,43 +174,47 @@ class JobStore:
                 "WHERE batch = ? AND status IN ('queued', 'paused')",
                 (time.time(), batch),
             )
-            connection.execute("UPDATE job SET wish = 'cancel' WHERE batch = ? AND status = 'running'", (batch,))
+            connection.execute(
+                "UPDATE job SET control_request = 'cancel' WHERE batch = ? AND status = 'running'", (batch,)
+            )
 
         self._database.transact(end)
 
     def pause(self, job: str) -> Job:
-        """Hold it: at once while it waits, after the section being made while it runs."""
-        return self._ask(job, "pause", ("queued",), {"status": "paused"})
+        """Pause it: at once while it waits, after the current section while it runs."""
+        return self._request(job, "pause", ("queued",), {"status": "paused"})
 
     def stop(self, job: str) -> Job:
-        """End a running job after the section being made; what is finished stays playable."""
-        return self._ask(job, "stop", (), {})
+        """End a running job after its current section; what is finished stays playable."""
+        return self._request(job, "stop", (), {})
 
-    def _ask(self, job: str, wish: Wish, at_once: tuple[Status, ...], values: dict[str, Any]) -> Job:
+    def _request(self, job: str, request: ControlRequest, at_once: tuple[Status, ...], fields: dict[str, Any]) -> Job:
+        """`fields`: of a job in a status of `at_once`, which has no worker to wait for."""
+
         def decide(now: Job) -> dict[str, Any]:
-            must_be(now, ("running", *at_once), f"be told to {wish}")
-            return {"wish": wish} if now.status == "running" else values
+            require_status(now, ("running", *at_once), PARTICIPLES[request])
+            return {"control_request": request} if now.status == "running" else fields
 
         return self._database.change(job, decide)
 
     def resume(self, job: str) -> Job:
-        """Let a paused job go on, or take back the wish to pause."""
+        """Queue a paused job again, or withdraw the request to pause."""
 
         def decide(now: Job) -> dict[str, Any]:
-            if now.status == "running" and now.wish == "pause":
-                return {"wish": None}
-            must_be(now, ("paused",), "be resumed")
+            if now.status == "running" and now.control_request == "pause":
+                return {"control_request": None}
+            require_status(now, ("paused",), "resumed")
             return {"status": "queued", "waits_for": None, "reason": ""}
 
         return self._database.change(job, decide)
 
     def retry(self, job: str) -> Job:
-        """Queue a failed or cancelled job again, behind the others; it goes on after its last finished section."""
+        """Queue a failed or cancelled job again, behind the others; it resumes after its last finished section."""
 
         def decide(now: Job) -> dict[str, Any]:
-            must_be(now, ("failed", "cancelled"), "be retried")
-            last = self._database.rows(LAST)[0][0]
-            fresh = {"deaths": 0, "reason": "", "traceback": "", "wish": None, "finished": None}
+            require_status(now, ("failed", "cancelled"), "retried")
+            last = self._database.rows(LAST_POSITION)[0][0]
+            fresh = {"crash_count": 0, "reason": "", "traceback": "", "control_request": None, "finished": None}
             return {"status": "queued", "position": last + 1, **fresh}
 
         return self._database.change(job, decide)
@@ -218,7 +225,7 @@ class JobStore:
             raise ValueError(f"place must be 1 or more, got {place}: 1 is next")
 
         def put(connection: sqlite3.Connection) -> Job:
-            must_be(self.get(job), WAITING, "be moved")
+            require_status(self.get(job), WAITING, "moved")
             waiting = self._database.jobs("SELECT * FROM job WHERE status IN ('queued', 'paused') ORDER BY position")
             order = [other.id for other in waiting if other.id != job]
             order.insert(min(place - 1, len(order)), job)
@@ -229,28 +236,28 @@ class JobStore:
 
         return self._database.transact(put)
 
-    def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NOTHING) -> Job:
+    def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NO_SETTINGS) -> Job:
         """Give a waiting job another request; one with finished sections keeps its own."""
 
         def decide(now: Job) -> dict[str, Any]:
-            must_be(now, WAITING, "be edited")
+            require_status(now, WAITING, "edited")
             if now.progress.section:
                 raise WrongState(f"job {job} has finished sections already; cancel it and submit a new one")
             return {"request_json": json.dumps(request.to_store()), "progress": Progress(), "machine": machine}
 
         return self._database.change(job, decide)
 
-    def arrange(self, job: str, machine: Mapping[str, Any]) -> Job:
-        """Tell a waiting job anew how to use the machine; finished sections stay."""
+    def set_machine(self, job: str, machine: Mapping[str, Any]) -> Job:
+        """Change how a waiting job may use the machine; finished sections stay."""
 
         def decide(now: Job) -> dict[str, Any]:
-            must_be(now, WAITING, "be told how to use the machine")
+            require_status(now, WAITING, "changed")
             return {"machine": machine}
 
         return self._database.change(job, decide)
 
     def delete(self, job: str) -> Job:
-        """Forget a job that does not run; returns what it was."""
+        """Remove a job that does not run; returns what it was."""
 
         def drop(connection: sqlite3.Connection) -> Job:
             old = self.get(job)
@@ -261,18 +268,18 @@ class JobStore:
 
         return self._database.transact(drop)
 
-    def room_again(self) -> list[Job]:
+    def resume_waiting_for_space(self) -> list[Job]:
         """Queue the jobs again that waited for disk space."""
         waiting = self._database.jobs("SELECT * FROM job WHERE status = 'paused' AND waits_for = 'space'")
-        return [self._database.change(job.id, has_room) for job in waiting if not job.damaged]
+        return [self._database.change(job.id, resumed) for job in waiting if not job.damaged]
 
 
-def has_room(job: Job) -> dict[str, Any]:
-    """A job that waited for space may go on; one that someone changed meanwhile is left alone."""
+def resumed(job: Job) -> dict[str, Any]:
+    """Fields of a job that waited for space; none of one that was changed meanwhile."""
     return {"status": "queued", "waits_for": None, "reason": ""} if job.waits_for == "space" else {}
 
 
-def must_be(job: Job, allowed: tuple[Status, ...], what: str) -> None:
+def require_status(job: Job, allowed: tuple[Status, ...], participle: str) -> None:
     """WrongState unless the job has one of the statuses."""
     if job.status not in allowed:
-        raise WrongState(f"only a {' or '.join(allowed)} job can {what}, {job.id} is {job.status}")
+        raise WrongState(f"only a {' or '.join(allowed)} job can be {participle}, {job.id} is {job.status}")

@@ -1,6 +1,6 @@
-"""AsyncStream: events out, commands in, between what makes a video and what watches it.
+"""AsyncStream: events out, commands in, between the producer of a video and its consumer.
 
-The same object stands at either end of a thread or of a process; `wire` carries it across a pipe as JSON lines.
+The same class serves a thread and both sides of a process; `messages` carries its items over a pipe as JSON lines.
 """
 
 import queue
@@ -14,22 +14,22 @@ from framepack.spec.events import Event
 
 
 class Command(StrEnum):
-    """What a maker can be told. The first two hold at the next event, the others once a section is finished."""
+    """Commands to a producer. The first two take effect at the next event, the others once a section is finished."""
 
     CANCEL = "cancel"
     RELEASE = "release"
-    """Give the job back unharmed, because the service closes."""
+    """Return the job to the queue, because the service closes."""
     STOP = "stop"
-    """End here and keep what is finished."""
+    """End and keep what is finished."""
     PAUSE = "pause"
-    """Hold here and go on another time."""
+    """End for now; the job resumes later."""
 
 
-AT_ONCE = (Command.CANCEL, Command.RELEASE)
-STRENGTH = {None: 0, Command.PAUSE: 1, Command.STOP: 2, Command.RELEASE: 3, Command.CANCEL: 4}
+IMMEDIATE = (Command.CANCEL, Command.RELEASE)
+PRIORITY = {None: 0, Command.PAUSE: 1, Command.STOP: 2, Command.RELEASE: 3, Command.CANCEL: 4}
 
 Ending = Literal[
-    "finished", "failed", "cancelled", "stopped", "paused", "released", "disk full", "broken", "died", "lost"
+    "finished", "failed", "cancelled", "stopped", "paused", "released", "disk full", "broken", "crashed", "lost"
 ]
 
 
@@ -37,22 +37,22 @@ Ending = Literal[
 class Ended:
     """The last item of every stream: how it ended, in a sentence, with the traceback where there is one.
 
-    "broken": the worker itself cannot work (its target does not load); "died": its process is gone;
-    "lost": the job was taken from it.
+    "broken": the worker cannot start, such as where its target does not load; "crashed": its process has exited;
+    "lost": the job is no longer this attempt's.
     """
 
     how: Ending
     message: str = ""
     traceback: str = ""
-    spent: bool = False
-    """The worker's process cannot do another job: its GPU context is lost."""
+    must_restart: bool = False
+    """The worker's process cannot run another task: its GPU context is lost."""
 
 
 class AsyncStream:
     """One job's stream. Any thread may call anything; events keep their order.
 
-    `on_command` hears each new wish, None when one was taken back. `on_item` gets the items in place of a watcher, on
-    the maker's own thread: what the maker has said is then out, even if it dies the moment after.
+    on_command: called with each new command, with None when it was cleared. on_item: gets the items in place of a
+    consumer, on the producer's thread, so that they are sent even if the process crashes the moment after.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class AsyncStream:
         self._on_command = on_command
         self._ended = False
 
-    # The maker's side
+    # The producer's side
 
     def emit(self, event: Event) -> None:
-        """Say something."""
+        """Put an event into the stream."""
         self._put(event)
 
     def end(self, ended: Ended) -> None:
-        """Say how it ended. Only the first ending counts."""
+        """Put the last item into the stream. Only the first one counts."""
         with self._lock:
             if self._ended:
                 return
@@ -83,29 +83,29 @@ class AsyncStream:
 
     @property
     def command(self) -> Command | None:
-        """What was asked for, None so far."""
+        """The command in effect, None where there is none."""
         return self._command
 
-    def must_end(self, *, section_finished: bool) -> bool:
-        """Whether to end now, after an event that did or did not finish a section."""
+    def should_end(self, *, section_finished: bool) -> bool:
+        """Whether the command takes effect now, after an event that did or did not finish a section."""
         command = self._command
-        return command is not None and (section_finished or command in AT_ONCE)
+        return command is not None and (section_finished or command in IMMEDIATE)
 
-    # The watcher's side
+    # The consumer's side
 
     def send(self, command: Command) -> None:
-        """Ask for an end. A stronger wish replaces a weaker one, never the other way round."""
+        """Give a command. It replaces one of lower priority, never one of higher."""
         with self._lock:
-            if STRENGTH[command] <= STRENGTH[self._command]:
+            if PRIORITY[command] <= PRIORITY[self._command]:
                 return
             self._command = command
         if self._on_command:
             self._on_command(command)
 
-    def take_back(self) -> None:
-        """Forget a wish to pause or stop that has not been granted yet."""
+    def clear_command(self) -> None:
+        """Clear a command to pause or stop that has not taken effect yet."""
         with self._lock:
-            if self._command is None or self._command in AT_ONCE:
+            if self._command is None or self._command in IMMEDIATE:
                 return
             self._command = None
         if self._on_command:

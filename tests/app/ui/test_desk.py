@@ -214,7 +214,7 @@ def test_a_video_outside_the_outputs_folder_is_not_offered(sun: Path, tmp_path: 
             (job,) = service.submit([GenerationRequest(image=sun)])
             claimed = service.store.claims.take("w")
             assert claimed
-            service.store.claims.settle(job.id, claimed.claim or "", "done", outputs=[file])
+            service.store.claims.finish(job.id, claimed.claim or "", "done", outputs=[file])
             assert bool(desk.stage(job.id)["video"]) == offered
             assert bool(desk.look("", "")[2][0]["video"]) == offered
 

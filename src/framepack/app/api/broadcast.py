@@ -1,4 +1,4 @@
-"""News as text for any number of streams. Each piece is written once, on a thread, and shared by all who get it.
+"""Updates as text for any number of streams. Each is written once, on a thread, and shared by all who get it.
 
 Everything else here happens on the event loop, and takes a moment for each stream. Knows nothing of HTTP.
 """
@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 
 from anyio import CapacityLimiter, to_thread
 
-from framepack.app.api.views import news_view
+from framepack.app.api.views import update_view
 from framepack.app.service.job_service import Service
-from framepack.jobs.feed import Listener, News
+from framepack.jobs.feed import JobUpdate, Listener
 from framepack.jobs.job import ENDED, UnknownJob
 from framepack.jobs.store import WAITING
 
@@ -24,19 +24,19 @@ MOST = 512
 STATE_MOST, STATE_ENDED = 100, 20
 """Jobs of a kind that a stream of all begins with, and ended ones."""
 IDLE = 1.0
-"""Seconds between looks whether anyone listens still, while there are no news."""
+"""Seconds between looks whether anyone listens still, while there are no updates."""
 QUIET = 15.0
 """Seconds of silence after which a comment shows that the connection still lives."""
 PAUSE = 0.2
-"""Seconds in which news are gathered, once some were sent."""
+"""Seconds in which updates are gathered, once some were sent."""
 FRESH = 2.0
-"""Seconds for which the state of all jobs is shared by those who come, with the news since then."""
+"""Seconds for which the state of all jobs is shared by those who come, with the updates since then."""
 PAGE = 2**15
 """Bytes about which a page has; between two pages of a stream others have their turn."""
 BEHIND = 2**25
 """Bytes a stream may be behind before it is ended; who asks again begins with the state."""
 WRITING = CapacityLimiter(2)
-"""Threads of their own: news do not wait for those that wait for something."""
+"""Threads of their own: updates do not wait for those that wait for something."""
 STILL_HERE = b": still here\n\n"
 
 
@@ -45,7 +45,7 @@ class Full(Exception):  # noqa: N818 - reads as the sentence it is
 
 
 class Text(NamedTuple):
-    """A piece of news as the standard writes it."""
+    """An update as the standard writes it."""
 
     job: str
     data: bytes
@@ -150,7 +150,7 @@ class Broadcast:
             outbox.begin_with([written("deleted", {"job": job})])
             outbox.end()
             return
-        outbox.begin_with([self._text(News(job=now)).data])
+        outbox.begin_with([self._text(JobUpdate(job=now)).data])
 
     async def _begin_with_all(self, outbox: Outbox) -> None:
         """With the state that others who came lately began with, and what happened since then."""
@@ -177,7 +177,7 @@ class Broadcast:
         running = service.jobs(status=["running"], limit=STATE_MOST)
         waiting = service.jobs(status=WAITING, limit=STATE_MOST)
         ended = service.jobs(status=ENDED, limit=STATE_ENDED)
-        texts += [self._text(News(job=job)).data for job in (*running, *waiting, *ended)]
+        texts += [self._text(JobUpdate(job=job)).data for job in (*running, *waiting, *ended)]
         counts = service.store.counts()
         total = sum(counts.get(status, 0) for status in WAITING)
         if total > len(waiting):
@@ -188,7 +188,7 @@ class Broadcast:
     # What happens
 
     async def _tell(self) -> None:
-        """Hand out the news while someone listens. An error ends all streams: who asks again begins with the state."""
+        """Hand out the updates while someone listens. An error ends all streams; a new one begins with the state."""
         loop, arrived = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -197,14 +197,14 @@ class Broadcast:
                     loop.call_soon_threadsafe(arrived.set)
 
         try:
-            with self._service.feed.listen(wake=wake, limit=None) as news:
+            with self._service.feed.listen(wake=wake, limit=None) as listener:
                 while self._outboxes:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(IDLE):
                             await arrived.wait()
                     if arrived.is_set():
                         arrived.clear()
-                        self._hand_out(await to_thread.run_sync(self._texts, news, limiter=WRITING))
+                        self._hand_out(await to_thread.run_sync(self._texts, listener, limiter=WRITING))
                         await asyncio.sleep(PAUSE)
         finally:
             self._telling = self._state = None
@@ -230,12 +230,12 @@ class Broadcast:
 
     def _texts(self, listener: Listener) -> list[Text]:
         texts = []
-        while (news := listener.get(0)) is not None:
-            texts.append(self._text(news))
+        while (update := listener.get(0)) is not None:
+            texts.append(self._text(update))
         return texts
 
-    def _text(self, news: News) -> Text:
-        return Text(news.job.id, written(*news_view(news, self._service.folders)), news.deleted)
+    def _text(self, update: JobUpdate) -> Text:
+        return Text(update.job.id, written(*update_view(update, self._service.folders)), update.deleted)
 
 
 def written(name: str, data: dict[str, Any]) -> bytes:

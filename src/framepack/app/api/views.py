@@ -12,9 +12,9 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from framepack.app.service.paths import for_client
-from framepack.jobs.feed import News
+from framepack.jobs.feed import JobUpdate
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import Job, Progress, Status, Wish
+from framepack.jobs.job import ControlRequest, Job, Progress, Status
 from framepack.spec.events_json import to_json
 from framepack.spec.request import GenerationRequest
 
@@ -39,7 +39,8 @@ class JobView(BaseModel):
     frames: int | None
     """How many the video has when it is done; null where today's rules do not know the request."""
     progress: Progress
-    wish: Wish | None
+    wish: ControlRequest | None
+    """What was requested of a running job and has not happened yet."""
     waits_for: str | None
     reason: str
     created: float
@@ -81,6 +82,7 @@ def job_view(job: Job, folders: Folders, *, traceback: bool = False) -> JobView:
     shown |= {
         "request": for_client(request),
         "frames": delivered(request),
+        "wish": job.control_request,  # its name in version 0.1.0 of the API
         "outputs": files,
         "video": f"/api/jobs/{job.id}/video" if files else None,
         "picture": f"/api/jobs/{job.id}/picture",
@@ -107,17 +109,17 @@ def answer(views: BaseModel | Iterable[BaseModel], status: int = 200) -> Respons
     return Response(content, status, media_type="application/json")
 
 
-def news_view(news: News, folders: Folders) -> tuple[str, dict[str, Any]]:
-    """News as the name and data of a server-sent event.
+def update_view(update: JobUpdate, folders: Folders) -> tuple[str, dict[str, Any]]:
+    """An update as the name and data of a server-sent event.
 
     `job`: a job's whole state. `deleted`: there is none any more. Else an event's own tag: its fields and the progress.
     """
-    if news.deleted:
-        return "deleted", {"job": news.job.id}
-    if news.event is None:
-        return "job", job_view(news.job, folders).model_dump(mode="json")
-    event = to_json(news.event, preview=False)
+    if update.deleted:
+        return "deleted", {"job": update.job.id}
+    if update.event is None:
+        return "job", job_view(update.job, folders).model_dump(mode="json")
+    event = to_json(update.event, preview=False)
     if event.get("file"):
         event["file"] = Path(event["file"]).name
     event.pop("traceback", None)
-    return event["type"], {"job": news.job.id, "event": event, "progress": asdict(news.job.progress)}
+    return event["type"], {"job": update.job.id, "event": event, "progress": asdict(update.job.progress)}

@@ -52,7 +52,7 @@ class Display:
     def show(self, event: Event) -> None:
         """Update the bar; what must stay on screen is printed above it."""
         tracker = self.tracker
-        tracker.see(event)
+        tracker.update(event)
         self.progress.update(
             self.task,
             completed=tracker.fraction,

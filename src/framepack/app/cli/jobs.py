@@ -41,7 +41,7 @@ def queue(outputs: Path | None) -> "Iterator[JobStore]":
 
 
 def open_store(folders: "Folders") -> "JobStore":
-    """The queue; a damaged one is mended first, unless a service has it, which does that by itself."""
+    """The queue; a damaged one is repaired first, unless a service has it, which does that itself."""
     import contextlib
 
     from framepack.app.service.job_service import open_queue
@@ -50,7 +50,7 @@ def open_store(folders: "Folders") -> "JobStore":
 
     with contextlib.suppress(ValueError, sqlite3.Error):
         store = JobStore(folders.queue)
-        if store.whole():
+        if store.intact():
             return store
         store.close()
     with contextlib.suppress(Busy), contextlib.closing(QueueLock(folders.home / "service.lock", patience=0.0)):
@@ -66,9 +66,9 @@ def line(job: "Job") -> str:
     progress = job.progress
     where = f"{progress.fraction:4.0%}" if job.status == "running" else "    "
     about = job.label or str(asked.get("prompt") or "")
-    wish = f" ({job.wish} asked for)" if job.wish else ""
+    request = f" ({job.control_request} requested)" if job.control_request else ""
     reason = f" - {job.reason}" if job.reason else ""
-    return f"{job.id}  {job.status:9} {where}  {asked.get('model') or '':12} {about[:60]}{wish}{reason}"
+    return f"{job.id}  {job.status:9} {where}  {asked.get('model') or '':12} {about[:60]}{request}{reason}"
 
 
 @jobs_app.command("list")

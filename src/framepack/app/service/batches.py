@@ -10,7 +10,7 @@ from framepack.app.service.job_service import Service
 from framepack.app.service.sheets import sheet_file
 from framepack.jobs.batch import Grid, Item, batch_name, make_requests, title_of
 from framepack.jobs.job import UNFINISHED, Job, UnknownJob
-from framepack.jobs.store import NOTHING
+from framepack.jobs.store import NO_SETTINGS
 from framepack.spec.request import GenerationRequest
 
 
@@ -31,7 +31,7 @@ def queue_batch(
     items: Sequence[Item],
     grid: Grid,
     make: Callable[[dict[str, Any]], GenerationRequest],
-    machine: Mapping[str, Any] = NOTHING,
+    machine: Mapping[str, Any] = NO_SETTINGS,
 ) -> list[Job]:
     """Queue all items in all combinations of the grid, or none. ValueError with the row that cannot be."""
     requests, labels = make_requests(items, grid, resolve=service.presets.resolve, make=make)

@@ -21,14 +21,14 @@ from framepack.app.service.tracker import Tracker
 from framepack.app.service.uploads import drop_unfinished
 from framepack.files.atomic import sweep_parts
 from framepack.files.lock import QueueLock
-from framepack.jobs.feed import Feed, Listener, News
+from framepack.jobs.feed import Feed, JobUpdate, Listener
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job, Status, UnknownJob, WrongState
 from framepack.jobs.paths import paths_in
+from framepack.jobs.periodic import Periodic
+from framepack.jobs.poll import QueuePoller
 from framepack.jobs.pool import Pool, PoolConfig
-from framepack.jobs.repeat import Repeat
-from framepack.jobs.store import NOTHING, JobStore
-from framepack.jobs.watch import Watch
+from framepack.jobs.store import NO_SETTINGS, JobStore
 from framepack.media.cuts import cuts, sizes_of_pngs
 from framepack.media.marks import png_marked
 from framepack.media.video import FORMATS
@@ -39,7 +39,7 @@ from framepack.spec.unknown import unknown_in
 
 TIDY_EVERY = 3600.0
 CHECK_EVERY = 20.0
-"""Seconds between looks through the queue's file."""
+"""Seconds between checks of the queue's file."""
 UNUSED_AFTER = 24 * 3600.0
 """Seconds after which an upload that no job uses is dropped."""
 
@@ -51,12 +51,14 @@ def folders_at(outputs: Path, home: Path | None = None, **settings: Any) -> Fold
 
 
 def open_queue(folders: Folders) -> JobStore:
-    """The queue, for who holds its lock. Says so where its file is gone from folders that a service has used."""
-    gone = not folders.queue.exists() or (folders.queue.is_file() and folders.queue.stat().st_size == 0)
+    """The queue, for the holder of its lock. Adds a notice where its file is missing but there is unfinished work."""
+    missing = not folders.queue.exists() or (folders.queue.is_file() and folders.queue.stat().st_size == 0)
     store = JobStore(folders.queue, owner=True)
     store.check()
-    if gone and (left := len(folders.unfinished())):
-        store.say(f"there was no queue at {folders.queue}: a new one is begun; unfinished work of {left} jobs is kept")
+    if missing and (left := len(folders.unfinished())):
+        store.add_notice(
+            f"there was no queue at {folders.queue}, so a new one was made; unfinished work of {left} jobs is kept"
+        )
     return store
 
 
@@ -68,7 +70,7 @@ class Service:
         self.folders = folders
         self.presets = Presets(folders.home / "presets")
         self.feed = Feed()
-        self.began = time.time()
+        self.started = time.time()
         self.has_gpu = has_gpu([settings.get("device", "auto") for settings in config.workers])
         with ExitStack() as stack:
             lock = QueueLock(folders.home / "service.lock", patience)
@@ -78,8 +80,7 @@ class Service:
             folders.used = lambda: used_by(self.store.jobs(limit=-1))
             self.sheets = Sheets(self.store, self.feed, folders)
             stack.callback(self.sheets.close)
-            watch = Watch(self.store, self.feed)
-            stack.callback(watch.close)
+            stack.callback(QueuePoller(self.store, self.feed).close)
             self.conversions = Conversions(folders)
             stack.callback(self.conversions.close)
             folder = next((settings["models_dir"] for settings in config.workers if settings.get("models_dir")), None)
@@ -88,14 +89,14 @@ class Service:
             self.pool = Pool(self.store, self.feed, folders, config, Tracker, keep=lock.descriptors)
             drop_unfinished(folders)
             self._tidy_up()
-            stack.callback(Repeat(self._tidy_up, TIDY_EVERY, "tidying").close)
-            stack.callback(Repeat(self.store.check, CHECK_EVERY, "check of the queue").close)
+            stack.callback(Periodic(self._tidy_up, TIDY_EVERY, "tidying").close)
+            stack.callback(Periodic(self.store.check, CHECK_EVERY, "check of the queue").close)
             self.pool.start()
             stack.callback(self.pool.close)
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Give running jobs back to the queue and end the workers."""
+        """Return running jobs to the queue and stop the workers."""
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -104,7 +105,7 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # Looking
+    # Reading
 
     def get(self, job: str) -> Job:
         """The job as it is this moment; UnknownJob where there is none."""
@@ -124,13 +125,13 @@ class Service:
         return [self._newest(job) for job in found]
 
     def listen(self, job: str | None = None) -> Listener:
-        """News of one job or of all. The first news are the present state, so a late listener misses nothing.
+        """Updates of one job or of all. The first ones are the present state, so a late listener misses nothing.
 
         Of all: every unfinished job and the newest of those that ended.
         """
         listener = self.feed.listen(job)
         try:
-            listener.begin_with([News(job=now) for now in ([self.get(job)] if job else self._present())])
+            listener.begin_with([JobUpdate(job=now) for now in ([self.get(job)] if job else self._present())])
         except UnknownJob:
             listener.close()
             raise
@@ -138,7 +139,7 @@ class Service:
 
     def preview(self, job: str) -> tuple[bytes, int] | None:
         """The last step's expected frames below each other as one PNG, and how many; None while there are none."""
-        attempt = self.pool.attempt_at(job)
+        attempt = self.pool.attempt_of(job)
         if attempt is None or attempt.preview is None:
             return None
         marked = attempt.job.request.output.mark
@@ -159,26 +160,26 @@ class Service:
         return self.conversions.file(job, file, name, now.request.output.crf)
 
     def health(self) -> dict[str, Any]:
-        """How the service is, for people and monitors."""
+        """The state of the service, for people and monitors."""
         workers = [
             {
                 "name": slot.name,
                 "state": slot.state,
                 "job": slot.attempt.job.id if slot.attempt else None,
-                "trouble": slot.trouble_now,
-                "last_death": slot.last_death,
+                "trouble": slot.problem,
+                "last_death": slot.last_crash,
                 "restarts": slot.restarts,
-                "memory": slot.worker.line.memory if slot.worker else {},
+                "memory": slot.worker.channel.memory if slot.worker else {},
             }
             for slot in self.pool.slots
         ]
-        disk = {"free": self.folders.room(), "full": self.folders.full()}
-        counts, trouble = self.store.counts_known()
-        queue = {"trouble": trouble, "mended": list(self.store.said)}
-        past = time.time() - self.began
+        disk = {"free": self.folders.free_space(), "full": self.folders.full()}
+        counts, trouble = self.store.last_counts()
+        queue = {"trouble": trouble, "mended": list(self.store.notices)}
+        past = time.time() - self.started
         return {"jobs": counts, "queue": queue, "workers": workers, "disk": disk, "seconds": past}
 
-    # Asking
+    # Changing
 
     def submit(
         self,
@@ -186,7 +187,7 @@ class Service:
         *,
         batch: str | None = None,
         labels: Sequence[str] = (),
-        machine: Mapping[str, Any] = NOTHING,
+        machine: Mapping[str, Any] = NO_SETTINGS,
     ) -> list[Job]:
         """Queue requests, all or none. Their pictures are copied, so that theirs may be moved or deleted.
 
@@ -194,50 +195,50 @@ class Service:
         """
         adopted = [adopt(request, self.folders) for request in requests]
         jobs = self.store.submit(adopted, batch=batch, labels=labels, machine=machine)
-        self.pool.nudge()
+        self.pool.wake()
         return jobs
 
     def doubts(self, request: GenerationRequest) -> list[str]:
-        """What to tell of a request when it is handed in: a model that is not here, what has no effect, is cut off."""
+        """Notes on a submitted request: a model that is not downloaded, what has no effect, what is cut off."""
         models_dir, sizes = self.models.models_dir, sizes_of_pngs(request, lambda file: file)
         missing = not_here(request.model, models_dir)
-        told = *unheeded(request), *unknown_in(request, models_dir), *cuts(request, sizes)
-        return [missing, *told] if missing else [*told]
+        notes = *unheeded(request), *unknown_in(request, models_dir), *cuts(request, sizes)
+        return [missing, *notes] if missing else [*notes]
 
     def cancel(self, job: str, *, force: bool = False) -> Job:
-        """End it within a step. `force` ends its worker where it does not listen."""
+        """End it within a step. `force` kills its worker."""
         now = self.store.cancel(job)
         if force:
             self.pool.kill(job)
         return now
 
     def pause(self, job: str) -> Job:
-        """Hold it, after the section being made."""
+        """Pause it after the current section."""
         return self.store.pause(job)
 
     def stop(self, job: str) -> Job:
-        """End it after the section being made."""
+        """End it after the current section."""
         return self.store.stop(job)
 
     def resume(self, job: str) -> Job:
-        """Let a paused job go on."""
-        return self._nudged(self.store.resume(job))
+        """Queue a paused job again."""
+        return self._woken(self.store.resume(job))
 
     def retry(self, job: str) -> Job:
         """Queue a failed or cancelled job again."""
-        return self._nudged(self.store.retry(job))
+        return self._woken(self.store.retry(job))
 
     def move(self, job: str, place: int) -> Job:
         """Put a waiting job at `place`, 1 is next."""
         return self.store.move(job, place)
 
-    def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NOTHING) -> Job:
+    def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NO_SETTINGS) -> Job:
         """Give a waiting job another request; one that names no file keeps the job's."""
         before = json.loads(self.store.get(job).request_json)["output"]
         return self.store.edit(job, adopt(with_file(request, before), self.folders), machine)
 
     def delete(self, job: str, *, files: bool = False) -> None:
-        """Forget a job that does not run, with its unfinished work and, if asked for, its video."""
+        """Remove a job that does not run, with its unfinished work and, if asked for, its video."""
         forget(self.store, self.folders, job, files=files)
 
     # Inside
@@ -246,13 +247,13 @@ class Service:
         return self.jobs(status=UNFINISHED, limit=-1) + self.jobs(status=ENDED)
 
     def _newest(self, job: Job) -> Job:
-        attempt = self.pool.attempt_at(job.id)
+        attempt = self.pool.attempt_of(job.id)
         if attempt is None or attempt.job.claim != job.claim:
             return job
         return replace(job, progress=attempt.progress, outputs=attempt.job.outputs)
 
-    def _nudged(self, job: Job) -> Job:
-        self.pool.nudge()
+    def _woken(self, job: Job) -> Job:
+        self.pool.wake()
         return job
 
     def _tidy_up(self) -> None:

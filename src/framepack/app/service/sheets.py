@@ -11,7 +11,7 @@ from framepack.files.errors import MediaError
 from framepack.jobs.feed import Feed
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job
-from framepack.jobs.repeat import LAST
+from framepack.jobs.periodic import JOIN_TIMEOUT
 from framepack.jobs.store import JobStore
 from framepack.media.image import ImageRGB
 from framepack.media.marks import MARKED, wanted_by
@@ -39,14 +39,14 @@ class Sheets:
         """Stop listening."""
         self._closing.set()
         self._listener.close()
-        self._thread.join(LAST)
+        self._thread.join(JOIN_TIMEOUT)
 
     def _attend(self) -> None:
         while not self._closing.is_set():
-            news = self._listener.get(0.5)
-            if news and news.event is None and news.job.batch and news.job.status in ENDED:
+            update = self._listener.get(0.5)
+            if update and update.event is None and update.job.batch and update.job.status in ENDED:
                 with suppress(OSError, ValueError, sqlite3.OperationalError):  # a sheet is a gift; the videos are there
-                    make_sheet(self._store, self._folders, news.job.batch, self._closing.is_set)
+                    make_sheet(self._store, self._folders, update.job.batch, self._closing.is_set)
 
 
 def sheet_file(folders: Folders, batch: str) -> Path:

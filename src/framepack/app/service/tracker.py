@@ -54,7 +54,7 @@ class Tracker:
         self._latents_before = [0, *accumulate(self._latents)]
         self._finish = finishing_seconds(self.request, sections)
 
-    def see(self, event: Event) -> None:
+    def update(self, event: Event) -> None:
         """Take one event into account."""
         now = self.clock()
         if isinstance(event, StageStarted):

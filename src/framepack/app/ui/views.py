@@ -50,7 +50,7 @@ def stage(job: Job | None, preview: int = 0) -> View:
     return {
         "id": job.id,
         "status": job.status,
-        "title": WISHES[job.wish] if job.wish and job.status == "running" else TITLES[job.status],
+        "title": WISHES[job.control_request] if job.control_request and job.status == "running" else TITLES[job.status],
         "message": message(job),
         "notices": [sentence(said) for said in now.notices],
         "traceback": job.traceback,
@@ -115,7 +115,7 @@ def actions(job: Job) -> list[str]:
     """What can be done with a job now, in the order of the buttons. None takes the place of another under a finger."""
     if job.status == "running":
         last = job.progress.sections and job.progress.section + 1 >= job.progress.sections
-        return ["cancel"] if job.wish or last else ["cancel", "pause", "stop"]
+        return ["cancel"] if job.control_request or last else ["cancel", "pause", "stop"]
     if job.status == "queued":
         return ["cancel", "pause", "up", "down"] + (["edit"] if not job.progress.section else [])
     if job.status == "paused":
