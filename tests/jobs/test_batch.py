@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from framepack.jobs.batch import (
-    BatchMistake,
+    BatchError,
     Item,
     batch_name,
     check_batch,
@@ -13,7 +13,7 @@ from framepack.jobs.batch import (
     make_requests,
     parse_grid,
     parse_setting,
-    put,
+    set_field,
     title_of,
 )
 from framepack.jobs.batch_files import read_batch, unused
@@ -109,19 +109,19 @@ def test_csv_names_fields_in_its_first_row_and_empty_cells_say_nothing(tmp_path:
         ("r.yaml", "a: 1", r"a folder of pictures, a \.txt, a \.jsonl or a \.csv"),
     ],
 )
-def test_mistakes_are_told_with_their_line(tmp_path: Path, name, text, says):
+def test_errors_name_their_line(tmp_path: Path, name, text, says):
     file = tmp_path / name
     file.write_text(text)
     with pytest.raises(ValueError, match=says):
         make_requests(read_batch(file, {}), [])
 
 
-def test_a_missing_file_is_told(tmp_path: Path):
+def test_a_missing_file_is_an_error(tmp_path: Path):
     with pytest.raises(ValueError, match="there is no file"):
         read_batch(tmp_path / "none.csv", {})
 
 
-def test_a_grid_makes_all_combinations_and_says_what_tells_them_apart():
+def test_a_grid_makes_all_combinations_and_labels_what_distinguishes_them():
     data = {"image": "a.png", "output": {"crf": 16}}
     made = list(expand(data, [parse_grid("seed=1..2"), parse_grid("output.crf=18,24")]))
     assert [label for _, label in made] == [
@@ -232,9 +232,9 @@ def test_a_file_too_large_to_be_a_batch_is_not_read(tmp_path):
         read_batch(text.parent, {})
 
 
-def test_a_mistake_names_its_row_of_the_grid(tmp_path):
+def test_an_error_names_its_row_of_the_grid(tmp_path):
     items = [Item(data={"image": "x.png"}, label="x", origin="picture 3")]
-    with pytest.raises(BatchMistake, match=r"picture 3, steps=0: steps must be 1\.\.200, got 0"):
+    with pytest.raises(BatchError, match=r"picture 3, steps=0: steps must be 1\.\.200, got 0"):
         make_requests(items, [parse_grid("steps=3,0")])
 
 
@@ -258,7 +258,7 @@ def one_of(file: Path, text: str, settings: tuple[str, ...] = (), grid: tuple[st
     file.write_text(text, encoding="utf-8")
     defaults: dict = {}
     for setting in settings:
-        put(defaults, *parse_setting(setting))
+        set_field(defaults, *parse_setting(setting))
     return make_requests(read_batch(file, defaults), [parse_grid(one) for one in grid])[0][0]
 
 
@@ -351,7 +351,7 @@ def test_texts_with_commas_are_a_list():
         ("image,image.focus\na.png,0.5\n", r"line 2: focus is X/Y, such as 0.5/0.3, got '0.5'"),
     ],
 )
-def test_a_mistake_in_a_table_names_the_line_and_the_way_out(tmp_path: Path, text: str, says: str):
+def test_an_error_in_a_table_names_the_line_and_the_fix(tmp_path: Path, text: str, says: str):
     (tmp_path / "a.png").touch()
     with pytest.raises(ValueError, match=f"b.csv, {says}"):
         one_of(tmp_path / "b.csv", text)
@@ -359,8 +359,8 @@ def test_a_mistake_in_a_table_names_the_line_and_the_way_out(tmp_path: Path, tex
 
 def test_a_setting_or_a_parameter_given_twice_is_refused():
     data: dict = {}
-    put(data, "output.fps", 24)
+    set_field(data, "output.fps", 24)
     with pytest.raises(ValueError, match=r"output.fps is given twice"):
-        put(data, "output.fps", 25)
+        set_field(data, "output.fps", 25)
     with pytest.raises(ValueError, match="a grid names seed twice"):
         expand({}, [("seed", [1]), ("seed", [2])])

@@ -1,6 +1,6 @@
-"""Batches that lie on a disk: a folder of pictures, a list of prompts, a JSONL or a CSV file, as items of a batch.
+"""Reads the items of a batch from a folder of pictures, a list of prompts, a JSONL or a CSV file.
 
-A mistake is told with its line. Reads text, never a picture. What becomes of items is `batch`.
+An error names its line. Reads text, never a picture. Requests are made of the items by `batch`.
 """
 
 import csv
@@ -14,72 +14,82 @@ from typing import Any
 
 from framepack.files.names import located
 from framepack.files.text import TwiceSaid, json_of, text_of_file
-from framepack.jobs.batch import MOST, PICTURE, Item, items_of_prompts, leaves, lines_of, merge, parse_value, put
-from framepack.jobs.paths import Kind, change_paths, pictures_read
+from framepack.jobs.batch import (
+    MAX_JOBS,
+    PICTURE,
+    Item,
+    field_names,
+    items_of_prompts,
+    lines_of,
+    merge,
+    parse_value,
+    set_field,
+)
+from framepack.jobs.paths import Kind, change_paths, parse_pictures
 from framepack.spec.rules import shortened
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
-FILE_MOST = 100_000_000
-COLUMNS_MOST = 1000
-"""Bytes a file with a batch may have."""
-PROMPT_MOST = 1_000_000
-"""Bytes of a text beside a picture."""
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
+MAX_FILE_BYTES = 100_000_000
+"""Of a file with a batch."""
+MAX_COLUMNS = 1000
+MAX_PROMPT_BYTES = 1_000_000
+"""Of a text file that is a picture's prompt."""
 
 
 def read_batch(source: Path, defaults: Mapping[str, Any]) -> list[Item]:
-    """The items of a folder, a .txt, a .jsonl or a .csv; each has `defaults` where it says nothing itself.
+    """The items of a folder, a .txt, a .jsonl or a .csv; with `defaults` for the fields that it does not set.
 
-    Pictures and LoRAs in a file are relative to its folder. ValueError where nothing can be made of it.
+    Pictures and LoRAs in a file are relative to its folder. ValueError where it is no batch.
     """
     readers = {".txt": read_prompts, ".jsonl": read_jsonl, ".csv": read_csv}
     if source.is_dir():
         found = read_folder(source, defaults)
     elif source.suffix.lower() in readers:
-        found = readers[source.suffix.lower()](source, text_of_file(source, FILE_MOST), defaults)
+        found = readers[source.suffix.lower()](source, text_of_file(source, MAX_FILE_BYTES), defaults)
     else:
         if not source.exists():
             raise ValueError(f"there is no file or folder {source}; check its name")
         raise ValueError(f"a batch is a folder of pictures, a .txt, a .jsonl or a .csv, got {str(source)!r}")
-    items = list(islice(found, MOST + 1))
+    items = list(islice(found, MAX_JOBS + 1))
     if not items:
         raise ValueError(f"{source} has nothing in it to make videos of")
-    if len(items) > MOST:
-        raise ValueError(f"a batch may have {MOST} jobs, {source} has more: make several of it")
+    if len(items) > MAX_JOBS:
+        raise ValueError(f"a batch may have {MAX_JOBS} jobs, {source} has more: make several of it")
     return items
 
 
-def item_of(own: dict[str, Any], defaults: Mapping[str, Any], label: str, origin: str) -> Item:
-    """An item of what a file says, and of the defaults where it says nothing.
+def item_of(fields: dict[str, Any], defaults: Mapping[str, Any], label: str, origin: str) -> Item:
+    """An item of the fields that a file sets, and of the defaults for the others.
 
-    The edits of a picture go with it: they are not those of another one.
+    Where it sets another picture than the defaults, the edits of theirs do not apply.
     """
     image = defaults.get(PICTURE)
-    if f"{PICTURE}.file" in set(leaves(own)) & set(leaves(defaults)) and isinstance(image, dict):
+    if f"{PICTURE}.file" in set(field_names(fields)) & set(field_names(defaults)) and isinstance(image, dict):
         defaults = {name: value for name, value in defaults.items() if name != PICTURE}
-    return Item(data=merge(defaults, own), label=label, origin=origin, own=frozenset(leaves(own)))
+    return Item(data=merge(defaults, fields), label=label, origin=origin, own_fields=frozenset(field_names(fields)))
 
 
 def unused(settings: Mapping[str, Any], items: Sequence[Item]) -> list[str]:
-    """The settings for all that no item takes, as each has its own."""
-    names = list(leaves(settings))
-    lost = [name for name in names if all(name in item.own for item in items)]
+    """The settings for all items that have no effect, as each item has its own."""
+    names = list(field_names(settings))
+    lost = [name for name in names if all(name in item.own_fields for item in items)]
     if f"{PICTURE}.file" in lost:
         lost += [name for name in names if name.startswith(f"{PICTURE}.") and name not in lost]
     return lost
 
 
 def read_folder(folder: Path, defaults: Mapping[str, Any]) -> Iterator[Item]:
-    """One item for each picture, in the order of names; a text of the same name is its prompt."""
+    """One item for each picture, in the order of names; a text file of the same name has its prompt."""
     for picture in sorted(folder.iterdir()):
-        if picture.suffix.lower() in PICTURES and picture.is_file():
+        if picture.suffix.lower() in SUFFIXES and picture.is_file():
             text = picture.with_suffix(".txt")
-            prompt = {"prompt": text_of_file(text, PROMPT_MOST).strip()} if text.is_file() else {}
+            prompt = {"prompt": text_of_file(text, MAX_PROMPT_BYTES).strip()} if text.is_file() else {}
             yield item_of({"image": str(picture), **prompt}, defaults, picture.stem, str(picture))
 
 
 def read_prompts(file: Path, text: str, defaults: Mapping[str, Any]) -> Iterator[Item]:
     """One item for each line that is a prompt; empty ones and those that begin with # are left out."""
-    if "image.file" not in leaves(defaults):
+    if "image.file" not in field_names(defaults):
         raise ValueError("a list of prompts needs a picture; add --set image=FILE")
     yield from items_of_prompts(text, defaults, f"{file}, line")
 
@@ -96,15 +106,15 @@ def read_jsonl(file: Path, text: str, defaults: Mapping[str, Any]) -> Iterator[I
             raise ValueError(f"{origin}: this is not JSON ({error})") from error
         if not isinstance(data, dict):
             raise ValueError(f"{origin}: a request is a JSON object, got {line[:60]}")
-        with at(origin):
-            own = at_home(data, file.parent)
-        yield item_of(own, defaults, f"line {number}", origin)
+        with errors_at(origin):
+            fields = resolve_paths(data, file.parent)
+        yield item_of(fields, defaults, f"line {number}", origin)
 
 
 def read_csv(file: Path, text: str, defaults: Mapping[str, Any]) -> Iterator[Item]:
     """One item for each row. The first row names the fields, `output.crf` one inside another.
 
-    An empty cell says nothing. A cell that begins with [ or { is JSON.
+    An empty cell sets nothing. A cell that begins with [ or { is JSON.
     """
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     for row in rows_of(reader, file):
@@ -114,25 +124,25 @@ def read_csv(file: Path, text: str, defaults: Mapping[str, Any]) -> Iterator[Ite
         if None in row:
             raise ValueError(f"{origin}: there are more cells than the first row has names")
         data: dict[str, Any] = {}
-        with at(origin):
+        with errors_at(origin):
             for name, cell in row.items():
                 if cell:
-                    told = cell[0] in "[{" or name.strip().endswith(PICTURE)
-                    put(data, name.strip(), parse_value(name.strip(), cell, file.parent) if told else cell)
-            own = at_home(data, file.parent)
-        yield item_of(own, defaults, f"line {reader.line_num}", origin)
+                    parsed = cell[0] in "[{" or name.strip().endswith(PICTURE)
+                    set_field(data, name.strip(), parse_value(name.strip(), cell, file.parent) if parsed else cell)
+            fields = resolve_paths(data, file.parent)
+        yield item_of(fields, defaults, f"line {reader.line_num}", origin)
 
 
 def rows_of(reader: "csv.DictReader[str]", file: Path) -> Iterator[dict[str, str]]:
-    """Its rows; ValueError where the file is no table."""
+    """The rows; ValueError where the file is no table."""
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
         if len(names) == 1 and (between := next((mark for mark in ";\t|" if mark in names[0]), "")):
             raise ValueError(f"{file}, line 1: its columns are separated by {between!r}: save it with commas")
         if "" in names:
             raise ValueError(f"{file}, line 1: column {names.index('') + 1} has no name: give it one, or remove it")
-        if len(names) > COLUMNS_MOST:
-            raise ValueError(f"{file}, line 1: a table may have {COLUMNS_MOST} columns, got {len(names)}: remove some")
+        if len(names) > MAX_COLUMNS:
+            raise ValueError(f"{file}, line 1: a table may have {MAX_COLUMNS} columns, got {len(names)}: remove some")
         if twice := [name for name, times in Counter(names).items() if times > 1]:
             raise ValueError(f"{file}, line 1: there are two columns called {shortened(twice[0])}: keep one of them")
         yield from reader
@@ -141,18 +151,18 @@ def rows_of(reader: "csv.DictReader[str]", file: Path) -> Iterator[dict[str, str
 
 
 @contextmanager
-def at(origin: str) -> Iterator[None]:
-    """Mistakes are told with their row."""
+def errors_at(origin: str) -> Iterator[None]:
+    """Put the row before the message of a ValueError."""
     try:
         yield
     except ValueError as error:
         raise ValueError(f"{origin}: {error}") from error
 
 
-def at_home(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What an item says itself, with its pictures and LoRAs relative to the folder of the file that names them."""
+def resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The fields of an item, with its pictures and LoRAs relative to the folder of the file that names them."""
 
     def locate(kind: Kind, path: str) -> str:
         return path if kind == "output" else str(folder / located(path))
 
-    return change_paths(pictures_read(data, folder), locate)
+    return change_paths(parse_pictures(data, folder), locate)

@@ -1,4 +1,4 @@
-"""Every path inside a request's JSON: which there are, and how to change them all. Opens nothing."""
+"""Every path inside a request's JSON: where they are, and how to change them all. Opens nothing."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,30 +22,17 @@ the request's schema."""
 
 
 def change_paths(request: dict[str, Any], change: Callable[[Kind, str], str | None]) -> dict[str, Any]:
-    """A copy of a request's JSON with each path that is text replaced by what `change` makes of it."""
-
-    def walk(value: Any, at: tuple[str, ...]) -> Any:
-        if isinstance(value, dict):
-            return {key: walk(inner, (*at, key)) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [walk(inner, (*at, "*")) for inner in value]
-        return change(PATHS[at], value) if at in PATHS and isinstance(value, str) else value
-
-    return walk(request, ())
+    """A copy of a request's JSON with each path that is text replaced by the result of `change`."""
+    return _map_texts(request, lambda at, text: change(PATHS[at], text) if at in PATHS else text)
 
 
-def pictures_read(request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A copy of a request's JSON in which pictures with edits that are written FILE[EDITS] are objects."""
+def parse_pictures(request: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A copy of a request's JSON in which pictures that are written FILE[EDITS] are objects."""
 
-    def walk(value: Any, at: tuple[str, ...]) -> Any:
-        if isinstance(value, dict):
-            return {key: walk(inner, (*at, key)) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [walk(inner, (*at, "*")) for inner in value]
-        picture = PATHS.get(at) == "picture" and (*at, "file") in PATHS
-        return typed(value, folder) if picture and isinstance(value, str) else value
+    def parse(at: tuple[str, ...], text: str) -> Any:
+        return typed(text, folder) if PATHS.get(at) == "picture" and (*at, "file") in PATHS else text
 
-    return walk(request, ())
+    return _map_texts(request, parse)
 
 
 def paths_in(request: dict[str, Any]) -> Iterator[Path]:
@@ -53,3 +40,12 @@ def paths_in(request: dict[str, Any]) -> Iterator[Path]:
     found: list[str] = []
     change_paths(request, lambda _, path: found.append(path) or path)
     return map(Path, found)
+
+
+def _map_texts(value: Any, change: Callable[[tuple[str, ...], str], Any], at: tuple[str, ...] = ()) -> Any:
+    """A copy of `value` with each text replaced. at: its keys from the top, * for an index of a list."""
+    if isinstance(value, dict):
+        return {key: _map_texts(inner, change, (*at, key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_map_texts(inner, change, (*at, "*")) for inner in value]
+    return change(at, value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""A batch that is run once more: what was made already is kept, what was queued goes on, what failed is tried again."""
+"""Runs a batch again: finished videos are kept, queued jobs stay, failed ones are retried."""
 
 import json
 from collections import defaultdict
@@ -14,22 +14,22 @@ from framepack.spec.request import GenerationRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Rerun:
-    """The jobs that an earlier batch of the same title has of these requests."""
+    """The jobs of an earlier batch of the same title that have these requests."""
 
     name: str
     jobs: dict[int, Job]
-    """By the request's place. The others were not in that batch, or their videos are gone or to be made anew."""
+    """By the index of the request. The others are new in the batch, or their videos were deleted or may be replaced."""
 
-    def having(self, *status: str) -> list[Job]:
+    def with_status(self, *status: str) -> list[Job]:
         """Those in one of the states."""
         return [job for job in self.jobs.values() if job.status in status]
 
-    def take_up(self, store: JobStore, machine: Mapping[str, Any]) -> list[Job]:
-        """Queue again what failed or was cancelled; returns all jobs that are not done. `machine`: see `Job`."""
-        for job in self.having("failed", "cancelled"):
+    def requeue(self, store: JobStore, machine: Mapping[str, Any]) -> list[Job]:
+        """Queue failed and cancelled jobs again; returns all jobs that are not done. `machine`: see `Job`."""
+        for job in self.with_status("failed", "cancelled"):
             store.retry(job.id)
-        for job in self.having("failed", "cancelled", "queued", "paused"):
-            store.arrange(job.id, machine)
+        for job in self.with_status("failed", "cancelled", "queued", "paused"):
+            store.set_machine(job.id, machine)
         return [job for job in self.jobs.values() if job.status != "done"]
 
 
@@ -47,29 +47,29 @@ def find_rerun(store: JobStore, title: str, requests: Sequence[GenerationRequest
 
 
 def _matching(jobs: Sequence[Job], requests: Sequence[GenerationRequest]) -> dict[int, Job]:
-    """A job for each request that is the same to the letter; each job stands for one request."""
+    """By the index of a request, the job with the same JSON; a job counts for one request only."""
     free: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        free[todays(job.request_json)].append(job)
+        free[current_json(job.request_json)].append(job)
     found: dict[int, Job] = {}
-    for place, request in enumerate(requests):
-        same = [job for job in free[request.model_dump_json()] if _counts(job, request)]
+    for index, request in enumerate(requests):
+        same = [job for job in free[request.model_dump_json()] if _is_valid(job, request)]
         if same:
-            found[place] = same[0]
+            found[index] = same[0]
             free[request.model_dump_json()].remove(same[0])
     return found
 
 
-def todays(request_json: str) -> str:
-    """A request as today's version writes it: one from before a setting was there has that at its default."""
+def current_json(request_json: str) -> str:
+    """A stored request as the current version writes it; a field that it has not is at its default."""
     try:
         return GenerationRequest.stored(json.loads(request_json)).model_dump_json()
     except (ValueError, TypeError):
         return request_json
 
 
-def _counts(job: Job, request: GenerationRequest) -> bool:
-    """Not so a video that someone deleted, or that the request allows to replace."""
+def _is_valid(job: Job, request: GenerationRequest) -> bool:
+    """Not where its video was deleted, or where the request allows to replace it."""
     return job.status != "done" or (
         not request.output.overwrite and bool(job.outputs) and all(file.is_file() for file in job.outputs)
     )

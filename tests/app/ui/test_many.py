@@ -10,7 +10,7 @@ from framepack.app.ui import many
 from framepack.app.ui.desk import Desk
 from framepack.app.ui.form import FieldError, defaults
 from framepack.app.ui.many import Many
-from framepack.jobs.batch import BatchMistake
+from framepack.jobs.batch import BatchError
 from framepack.jobs.pool import PoolConfig
 
 
@@ -103,7 +103,7 @@ def test_a_mistake_names_its_row_and_queues_nothing(still: Service, upload: str)
         (Many(field="steps", values="3, 0"), r"steps=0: steps must be 1\.\.200, got 0"),
         (Many(prompts="a\nb", field="seed", values="1,x"), "line 1, seed=x: seed"),
     ):
-        with pytest.raises(BatchMistake, match=f"^{says}"):
+        with pytest.raises(BatchError, match=f"^{says}"):
             many.make(still, form, said, {})
     assert still.jobs() == []
 

@@ -25,7 +25,7 @@ from framepack.app.service.convert import TooMany
 from framepack.app.service.job_service import Service
 from framepack.app.service.uploads import NoRoom, TooLarge
 from framepack.files.text import told
-from framepack.jobs.batch import BatchMistake
+from framepack.jobs.batch import BatchError
 from framepack.jobs.job import UnknownJob, WrongState
 from framepack.jobs.run import disk_is_full
 from framepack.pipeline.presets import PresetExists, UnknownPreset
@@ -39,7 +39,7 @@ STATUS: dict[type[Exception], int] = {
     WrongState: 409,
     PresetExists: 409,
     TooLarge: 413,
-    BatchMistake: 422,
+    BatchError: 422,
     RequestError: 422,
     TooMany: 503,
     NoRoom: 507,

@@ -86,21 +86,21 @@ def wanted_of(source: Path, setting: list[str], grid: list[str], preset: str | N
     """What a source makes with --set, --grid and --preset; ValueError, with its row, for what cannot be."""
     from framepack.app.cli.request import presets_of
     from framepack.app.service.paths import check_files
-    from framepack.jobs.batch import leaves, make_requests, parse_grid, parse_setting, put, settings_of_grid
+    from framepack.jobs.batch import field_names, grid_fields, make_requests, parse_grid, parse_setting, set_field
     from framepack.jobs.batch_files import read_batch, unused
     from framepack.spec.request import GenerationRequest
 
     defaults: dict[str, object] = {} if preset is None else {"preset": preset}
     for text in setting:
-        put(defaults, *parse_setting(text))
+        set_field(defaults, *parse_setting(text))
     choices = [parse_grid(text) for text in grid]
-    varied = set[str]().union(*map(settings_of_grid, choices))
-    if both := sorted(varied.intersection(leaves(defaults))):
+    varied = set[str]().union(*map(grid_fields, choices))
+    if both := sorted(varied.intersection(field_names(defaults))):
         raise ValueError(f"{both[0]} is given for all and in --grid: keep one of the two")
     items = read_batch(source, defaults)
     if ignored := unused(defaults, items):
         print(f"note: {', '.join(ignored)} for all has no effect: each item of {source} has its own", file=sys.stderr)
-    if replaced := sorted(name for name in varied if any(name in item.own for item in items)):
+    if replaced := sorted(name for name in varied if any(name in item.own_fields for item in items)):
         print(f"note: {', '.join(replaced)} of {source} gives way to --grid", file=sys.stderr)
     looked: dict[Picture, tuple[int, int]] = {}
 
@@ -148,7 +148,7 @@ def put_in_queue(
     name = rerun.name if rerun else batch_name(stem)
     if rerun:
         print(going_on(rerun, len(new)))
-    old = rerun.take_up(store, machine) if rerun else []
+    old = rerun.requeue(store, machine) if rerun else []
     some, titles = [adopted[place] for place in new], [wanted.labels[place] for place in new]
     jobs = store.submit(some, batch=name, labels=titles, machine=machine)
     if not rerun:
@@ -170,9 +170,9 @@ def is_served(folders: "Folders") -> bool:
 def going_on(rerun: "Rerun", new: int) -> str:
     """What becomes of a batch that is run once more, in a line."""
     counts = {
-        "made already": len(rerun.having("done")),
-        "under way": len(rerun.having("queued", "running", "paused")),
-        "tried again": len(rerun.having("failed", "cancelled")),
+        "made already": len(rerun.with_status("done")),
+        "under way": len(rerun.with_status("queued", "running", "paused")),
+        "tried again": len(rerun.with_status("failed", "cancelled")),
         "new": new,
     }
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)

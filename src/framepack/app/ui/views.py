@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from framepack.app.clock import clock
-from framepack.jobs.batch import LABEL
+from framepack.jobs.batch import MAX_LABEL
 from framepack.jobs.job import Job, Progress
 from framepack.media.cuts import cuts
 from framepack.media.video import FORMATS
@@ -108,7 +108,7 @@ def row(job: Job, index: int) -> View:
 
 def beside(label: str, prompt: str) -> str:
     """What a label says that does not stand beside it anyway: a batch's labels may have the sentence in them."""
-    return " ".join(label.replace(prompt[:LABEL], " ").split()) if prompt else label
+    return " ".join(label.replace(prompt[:MAX_LABEL], " ").split()) if prompt else label
 
 
 def actions(job: Job) -> list[str]:
