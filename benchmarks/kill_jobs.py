@@ -3,7 +3,7 @@
     python benchmarks/kill_jobs.py [--kills 20] [--jobs 24] [--model mini]
 
 Makes one job undisturbed, then the same one again and again while the worker is killed at random moments, twice in a
-job, as a third death within a section sets it aside; compares every section's latents byte by byte.
+job, as a third crash within a section would fail it; compares every section's latents byte by byte.
 """
 
 import argparse

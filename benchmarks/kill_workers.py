@@ -4,7 +4,7 @@
 
 Works with the fake generator of the tests, four workers, and a ledger that the queue itself keeps of jobs that become
 done. A quarter of the kills are SIGSTOP, ended after `--hung` seconds here and not after 60, so that a run takes
-minutes. A job that has lost two workers is spared, as the third death sets it aside.
+minutes. A job that has lost two workers is spared, as a third crash would fail it.
 """
 
 import argparse

@@ -83,14 +83,14 @@ def test_a_batch_run_once_more_makes_only_what_is_new_or_failed_or_gone(outputs,
 
     again = run("batch", batch_file(tmp_path, one, two, three, flaky, {"seed": 5}))
     assert again.exit_code == 0, again.output
-    assert f"batch {name} goes on: 2 made already, 1 tried again, 2 new; with --again" in again.output
+    assert f"batch {name} resumes: 2 finished, 1 retried, 2 new; --again" in again.output
     assert files[0].stat().st_mtime_ns == made
     assert {job.batch for job in store.jobs()} == {name}
     assert sorted(job.request.seed for job in store.jobs() if job.request.prompt == "{}") == [1, 2, 3, 3, 5]
 
     nothing = run("batch", batch_file(tmp_path, one, two))
     assert (nothing.exit_code, len(store.jobs())) == (0, 6)
-    assert "goes on: 2 made already; with" in nothing.output
+    assert "resumes: 2 finished; --again" in nothing.output
     anew = run("batch", batch_file(tmp_path, one), "--again", "--detach")
     assert "queued 1 jobs" in anew.output
     assert len({job.batch for job in store.jobs()}) == 2
@@ -104,7 +104,7 @@ def test_a_batch_run_once_more_goes_on_with_what_waits(outputs, tmp_path, store)
     answer = run("batch", batch_file(tmp_path, *lines))
     assert [dict(job.machine) for job in store.jobs()] == [{}, {}]
     assert answer.exit_code == 0, answer.output
-    assert "goes on: 2 under way; with" in answer.output
+    assert "resumes: 2 in progress; --again" in answer.output
     assert [job.status for job in store.jobs()] == ["done", "done"]
 
 
@@ -123,7 +123,7 @@ def test_a_batch_is_left_to_a_service_that_runs(outputs, tmp_path):
 
 
 def test_a_batch_goes_on_here_when_the_service_that_did_the_work_ends(outputs, tmp_path, store, monkeypatch):
-    monkeypatch.setattr(cli_batch, "LOOK_AGAIN", 0.3)
+    monkeypatch.setattr(cli_batch, "CHECK_INTERVAL", 0.3)
     service = Service(folders_at(outputs, reserve=0), PoolConfig(target=TARGET, workers=[]))
 
     def end() -> None:
@@ -137,7 +137,7 @@ def test_a_batch_goes_on_here_when_the_service_that_did_the_work_ends(outputs, t
     answer = run("batch", batch_file(tmp_path, {"seed": 1}))
     someone.join()
     assert answer.exit_code == 0, answer.output
-    assert "that service has ended; the work goes on here" in answer.output
+    assert "that service has ended; the work continues here" in answer.output
     assert [job.status for job in store.jobs()] == ["done"]
 
 
@@ -147,11 +147,11 @@ def test_why_a_job_cannot_begin_is_said_once_for_each_reason(store, capsys):
     for reason in ("the model is not here", "the disk cannot be read"):
         claimed = store.claims.take("w")
         store.claims.finish(job.id, claimed.claim, "queued", reason=reason)
-        cli_batch.watch(store, "b", waiting, seconds=1.0)
+        cli_batch.wait_for(store, "b", waiting, seconds=1.0)
         assert waiting == {job.id}
         assert capsys.readouterr().out.count(reason) == 1
     store.cancel(job.id)
-    cli_batch.watch(store, "b", waiting)
+    cli_batch.wait_for(store, "b", waiting)
     assert not waiting
     assert "cancelled" in capsys.readouterr().out
 
@@ -205,7 +205,7 @@ def test_a_mistake_in_a_batch_queues_nothing(outputs, tmp_path, store):
         "batch", batch_file(tmp_path, {}), "--dry-run", "--set", "cfg_rescale=0.5", "--again", "--dtype", "float32"
     )
     assert "note: cfg_rescale 0.5 has no effect" in dry.output
-    assert "note: --dtype, --again would be heeded without --dry-run" in dry.output
+    assert "note: --dtype, --again would have an effect without --dry-run" in dry.output
     dry = run("batch", batch_file(tmp_path, {"prompt": "she smiles"}), "--dry-run")
     assert "note: Nothing in the prompt is known" in dry.output
     assert store.jobs() == []
@@ -240,7 +240,7 @@ def test_a_job_is_deleted_with_its_work_and_its_video_only_when_asked(outputs, t
     folders.work(kept.id).mkdir(exist_ok=True)
     answer = run("jobs", "delete", kept.id[:8])
     assert (answer.exit_code, "stays" in answer.output) == (0, True)
-    assert f"{gone.outputs[0]} is gone" in run("jobs", "delete", gone.id, "--files").output
+    assert f"{gone.outputs[0]} is deleted" in run("jobs", "delete", gone.id, "--files").output
     assert (kept.outputs[0].is_file(), gone.outputs[0].exists()) == (True, False)
     assert not folders.work(kept.id).exists()
     assert store.jobs() == []

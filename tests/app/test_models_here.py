@@ -30,7 +30,7 @@ def models(tmp_path, monkeypatch):
 
 
 def test_a_missing_model_is_known_without_waiting_and_noticed_once_it_has_come(models, tiny_models_dir, monkeypatch):
-    monkeypatch.setattr(models_here, "AGAIN", 0.0)
+    monkeypatch.setattr(models_here, "RECHECK_AFTER", 0.0)
     assert models.lack("framepack") is None, "not known yet, and nobody waits"
     until = time.monotonic() + BUSY
     while models.lack("framepack") is None:
@@ -44,33 +44,33 @@ def test_a_missing_model_is_known_without_waiting_and_noticed_once_it_has_come(m
         time.sleep(0.05)
 
 
-def test_what_is_known_is_not_looked_for_again_at_once(models, monkeypatch):
-    looks = []
-    monkeypatch.setattr(models, "_ask", lambda command: looks.append(command) or '{"framepack": 7}')
+def test_what_is_known_is_not_checked_again_at_once(models, monkeypatch):
+    checks = []
+    monkeypatch.setattr(models, "_run", lambda command: checks.append(command) or '{"framepack": 7}')
     models.lack("framepack")
     until = time.monotonic() + BUSY
     while models.lack("framepack") is None:
         assert time.monotonic() < until
         time.sleep(0.01)
     assert [models.lack("framepack") for _ in range(5)] == [7] * 5
-    assert len(looks) == 1
+    assert len(checks) == 1
 
 
 def test_where_nothing_can_be_found_out_nothing_is_claimed(models, monkeypatch):
-    monkeypatch.setattr(models, "_ask", lambda command: "")
+    monkeypatch.setattr(models, "_run", lambda command: "")
     models.lack("framepack")
     until = time.monotonic() + BUSY
-    while models._looking.locked():
+    while models._checking.locked():
         assert time.monotonic() < until
         time.sleep(0.01)
     assert models.lack("framepack") is None
 
 
-def test_a_look_that_the_services_end_cuts_short_is_no_trouble(models, monkeypatch, caplog):
-    monkeypatch.setattr(models, "_ask", lambda command: "")
+def test_a_check_that_the_services_end_cuts_short_is_no_error(models, monkeypatch, caplog):
+    monkeypatch.setattr(models, "_run", lambda command: "")
     for expected in (1, 1):
-        models._looking.acquire()
-        models._look()
+        models._checking.acquire()
+        models._check()
         assert len(caplog.messages) == expected
         models.close()
 

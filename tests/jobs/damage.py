@@ -1,4 +1,4 @@
-"""What can befall the file of a queue, for tests and benchmarks."""
+"""What can happen to the file of a queue, for tests and benchmarks."""
 
 import random
 import sqlite3
@@ -15,7 +15,7 @@ ROWS = {
     "reason": [b"\xff\xfe"],
     "id": [b"\x00", ""],
 }
-"""Columns, and what may stand there that is none of ours."""
+"""Columns, and invalid values."""
 
 
 def spoil_row(file: Path, job: str, column: str, value: object) -> None:

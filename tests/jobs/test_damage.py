@@ -65,7 +65,7 @@ def test_one_bad_row_costs_one_job_and_not_the_list(store, file, column, value):
     assert store.claims.take("w") is None
     store.check()
     assert find_damage(file) == (False, "")
-    assert backups(file) == [], "a row is no reason to set the file aside"
+    assert backups(file) == [], "a row is no reason to replace the file"
     (odd,) = store.jobs(status=["failed"])
     assert not odd.damaged
     assert store.delete(odd.id)
@@ -173,7 +173,7 @@ def test_a_file_of_a_newer_version_is_no_damage(store, file):
     assert backups(file) == []
 
 
-def test_a_lock_of_another_program_is_told_in_a_sentence_and_holds_up_no_thread(store, locked):
+def test_a_lock_of_another_program_is_a_sentence_and_blocks_no_thread(store, locked):
     (job,) = store.submit([ask()])
     claimed = store.claims.take("w")
     unlock = locked()

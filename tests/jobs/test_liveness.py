@@ -1,4 +1,4 @@
-"""A hang is told from work and from sleep: by a clock that the test holds, and a process that says what it has used."""
+"""A hang is distinguished from work and from sleep: with the test's own clock, and a process with given counters."""
 
 from types import SimpleNamespace
 
@@ -82,7 +82,7 @@ def test_a_laptops_sleep_is_no_hang(watched):
     assert watched.pass_time(5) is not None
 
 
-def test_a_process_that_is_gone_or_tells_nothing_of_its_disk_is_no_trouble(watched, monkeypatch):
+def test_a_process_that_has_exited_or_has_no_disk_counters_is_not_hung(watched, monkeypatch):
     def gone():
         raise psutil.NoSuchProcess(1)
 

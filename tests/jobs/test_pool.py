@@ -68,7 +68,7 @@ def test_a_worker_that_dies_is_replaced_and_the_job_ends_as_if_nothing_had_happe
     assert sections == [0, 1, 2], "the finished section was not made again"
 
 
-def test_a_job_that_kills_three_workers_is_set_aside_and_the_next_one_runs(bench):
+def test_a_job_that_kills_three_workers_fails_and_the_next_one_runs(bench):
     pool = bench()
     bad, good = pool.store.submit([ask(fail="segfault", section=1, step=1, times=99), ask(seed=3)])
     bad, good = pool.ended(bad, good)
@@ -135,7 +135,7 @@ def test_a_system_that_gives_no_process_costs_no_job(bench, monkeypatch):
     assert (job.status, job.crash_count) == ("done", 0)
 
 
-def test_a_silent_worker_is_shown_before_it_is_ended_and_the_news_tell_of_it(bench, monkeypatch):
+def test_a_worker_without_heartbeats_is_shown_before_it_is_killed_and_listeners_get_an_update(bench, monkeypatch):
     monkeypatch.setattr(liveness, "WARN_AFTER", 1.5)
     monkeypatch.setattr(liveness, "HUNG_AFTER", 6.0)
     pool = bench()
@@ -331,7 +331,7 @@ def test_a_thread_can_do_the_work_too(bench):
 
 @pytest.mark.proof
 def test_kill_9_at_20_random_moments_leaves_every_output_identical(bench):
-    """A job that has lost two workers is left alone until it has finished a section: the third would set it aside."""
+    """A job that has lost two workers is left alone until it has finished a section: the third would fail it."""
     pool = bench(workers=2)
     requests = [ask(seed=seed, sections=20, steps=4, pause=0.02) for seed in range(20)]
     jobs = pool.store.submit(requests)

@@ -46,7 +46,7 @@ def entries(store: JobStore) -> Counter:
 
 
 def victims(bench) -> list[int]:
-    """Workers at jobs that may lose one more without being set aside."""
+    """Workers at jobs that may lose one more without failing."""
     slots = [(slot.worker, slot.attempt) for slot in bench.pool.slots]
     busy = [(worker, attempt.job.id) for worker, attempt in slots if worker and attempt and attempt.started]
     return [worker.pid for worker, job in busy if bench.store.get(job).crash_count + 1 < MAX_CRASHES]

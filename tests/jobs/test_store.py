@@ -89,7 +89,7 @@ def test_three_crashes_without_a_finished_section_fail_a_job_but_progress_resets
 
 
 def test_only_a_section_more_than_ever_before_resets_the_crash_count(store):
-    """Else a job whose work is lost each time, and which dies at the same place each time, would go on for ever."""
+    """Otherwise a job whose work is lost each time, and which crashes at the same place each time, would never end."""
     (job,) = store.submit([ask()])
     for status in ("queued", "queued", "failed"):
         claimed = store.claims.take("w")
@@ -222,7 +222,7 @@ def test_changes_by_another_process_are_seen_by_their_revision(store, tmp_path):
     assert store.changed_since(store.revision()) == []
 
 
-def test_deletions_are_seen_by_their_revision_and_an_older_queue_learns_to_tell_them(tmp_path):
+def test_deletions_are_seen_by_their_revision_and_an_older_queue_is_migrated(tmp_path):
     file = tmp_path / "old.sqlite"
     connection = sqlite3.connect(file, isolation_level=None)
     schema.migrate(connection, file, schema.MIGRATIONS[:2])

@@ -1,1 +1,1 @@
-"""The job service: a queue that loses nothing, and workers that may die. Knows no model: it is handed a callable."""
+"""The job queue, which loses nothing, and its workers, which may crash. Knows no model: it is passed a callable."""

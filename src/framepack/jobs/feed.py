@@ -101,7 +101,7 @@ class Feed:
 
 
 def replaces(new: JobUpdate, old: JobUpdate) -> bool:
-    """Whether nobody needs `old` once `new` is there."""
+    """Whether `new` makes `old` superfluous."""
     if new.job.id != old.job.id or old.deleted or not is_progress(new):
         return False
     return isinstance(old.event, StepDone) or (old.event is None and new.event is None)

@@ -71,7 +71,10 @@ class Slot:
 
 
 class Pool:
-    """Runs from `start` to `close`. Needs the queue to itself: see `lock`."""
+    """Runs from `start` to `close`. Needs the lock on the queue, `files.lock`.
+
+    keep: file descriptors that worker processes inherit, such as that lock.
+    """
 
     def __init__(
         self,
@@ -114,7 +117,7 @@ class Pool:
             thread.join(timeout)
 
     def wake(self) -> None:
-        """Let idle workers look at the queue now."""
+        """Let idle workers poll the queue now."""
         with self._woken:
             self._woken.notify_all()
 
@@ -215,7 +218,7 @@ class Pool:
         return replace(ended, how="broken", message=f"the worker cannot start: it {ended.message}")
 
     def _record_outcome(self, slot: Slot, job: Job, ended: Ended) -> None:
-        trouble = slot.error
+        error_before = slot.error
         while True:
             try:
                 record_outcome(self._store.claims, self._folders, job, ended)
@@ -225,7 +228,7 @@ class Pool:
                 slot.error = f"the result of job {job.id} cannot be saved: {error}"
                 self._wait(1.0)
             else:
-                slot.error = trouble
+                slot.error = error_before
                 return
 
     def _spawn(self, slot: Slot) -> Worker:

@@ -207,6 +207,6 @@ def damaged_rows(connection: sqlite3.Connection) -> Iterator[tuple[int, Job]]:
 
 
 def replace_damaged_rows(connection: sqlite3.Connection) -> None:
-    """Replace each damaged row by a failed job that says so."""
+    """Replace each damaged row by its placeholder, a failed job."""
     for number, job in list(damaged_rows(connection)):
         replace_row(connection, number, job)

@@ -25,7 +25,7 @@ MAX_TEXT = 20_000
 
 
 def job_of(row: Mapping[str, Any] | sqlite3.Row) -> Job:
-    """The job of one row; of an invalid row, a failed job that says so."""
+    """The job of one row; of an invalid row, its placeholder."""
     values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - iterating a Row gives its values
     try:
         return parse_row(values)

@@ -42,7 +42,7 @@ def job_routes(service: Service) -> APIRouter:
 
 
 def handed_in(service: Service, job: Job) -> JobView:
-    """The job, and what is to be told of its request."""
+    """The job, and the notes on its request."""
     shown = job_view(service.get(job.id), service.folders, traceback=True)
     return shown.model_copy(update={"doubts": service.doubts(job.request)})
 
@@ -118,22 +118,22 @@ def steering(routes: APIRouter, service: Service) -> None:
 
     @routes.post("/jobs/{job}/stop")
     def stop(job: str) -> JobView:
-        """End it after the section being made."""
+        """End it after its current section."""
         return view(service.stop(job))
 
     @routes.post("/jobs/{job}/pause")
     def pause(job: str) -> JobView:
-        """Hold it, after the section being made."""
+        """Pause it, after its current section."""
         return view(service.pause(job))
 
     @routes.post("/jobs/{job}/resume")
     def resume(job: str) -> JobView:
-        """Let a paused job go on."""
+        """Queue a paused job again."""
         return view(service.resume(job))
 
     @routes.post("/jobs/{job}/retry")
     def retry(job: str) -> JobView:
-        """Queue a failed or cancelled job again; it goes on after its last finished section."""
+        """Queue a failed or cancelled job again; it resumes after its last finished section."""
         return view(service.retry(job))
 
     @routes.post("/jobs/{job}/move")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from framepack.spec.picture import Picture
     from framepack.spec.request import GenerationRequest
 
-LOOK_AGAIN = 3.0
-"""Seconds between looks whether the service that does a batch's work has ended."""
+CHECK_INTERVAL = 3.0
+"""Seconds between checks whether the service that runs a batch's jobs has ended."""
 
 
 @with_fields(machine=ServiceOptions)
@@ -36,7 +36,7 @@ def batch(
     grid: Annotated[list[str] | None, typer.Option(help="NAME=V,V,... or NAME=1..4: all combinations.")] = None,
     preset: Preset = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check and list.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Make everything anew, whatever is there already.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make all videos again, finished ones too.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Only queue; a service does the work.")] = False,
     outputs: Outputs = None,
     *,
@@ -44,8 +44,8 @@ def batch(
 ) -> None:
     """Make many videos, and a contact sheet of them.
 
-    One Ctrl-C stops: `framepack serve`, or the same command again, goes on with the jobs. Run once more it makes what
-    is new in the batch, tries again what failed, and leaves what it has made.
+    One Ctrl-C stops: `framepack serve`, or the same command again, resumes the jobs. Run again it makes what is new in
+    the batch, retries what failed, and keeps what is finished.
     """
     from framepack.app.service.models_here import not_here
 
@@ -59,9 +59,9 @@ def batch(
     for note in missing if dry_run or detach else ():
         print(f"note: {note}", file=sys.stderr)
     if dry_run:
-        tell(wanted, source, models)
+        print_batch(wanted, source, models)
         if others := [*typed(machine), *given(context, ("again", "detach"))]:
-            print(f"note: {', '.join(others)} would be heeded without --dry-run, which only checks and lists")
+            print(f"note: {', '.join(others)} would have an effect without --dry-run, which only checks and lists")
         return
     config = pool_config(options.model_copy(update={"preserve": None}))  # it is the jobs' own
     folders = folders_of(outputs)
@@ -70,16 +70,16 @@ def batch(
     store = open_store(folders)
     name, jobs = put_in_queue(store, folders, wanted, source.stem, left_free(options.preserve), again=again)
     if not detach:
-        work_off(store, jobs, name, outputs, config, own)
+        run_jobs(store, jobs, name, outputs, config, own)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The videos of a batch: requests, what tells them apart, and the sizes of the pictures looked at on the way."""
+    """The videos of a batch: requests, their labels, and the sizes of the pictures that were checked."""
 
     requests: "list[GenerationRequest]"
     labels: list[str]
-    looked: "dict[Picture, tuple[int, int]]"
+    sizes: "dict[Picture, tuple[int, int]]"
 
 
 def wanted_of(source: Path, setting: list[str], grid: list[str], preset: str | None, outputs: Path | None) -> Wanted:
@@ -102,21 +102,21 @@ def wanted_of(source: Path, setting: list[str], grid: list[str], preset: str | N
         print(f"note: {', '.join(ignored)} for all has no effect: each item of {source} has its own", file=sys.stderr)
     if replaced := sorted(name for name in varied if any(name in item.own_fields for item in items)):
         print(f"note: {', '.join(replaced)} of {source} gives way to --grid", file=sys.stderr)
-    looked: dict[Picture, tuple[int, int]] = {}
+    sizes: dict[Picture, tuple[int, int]] = {}
 
     def make(data: dict[str, Any]) -> GenerationRequest:
         request = GenerationRequest.model_validate(data)
-        check_files(request, looked)
+        check_files(request, sizes)
         return request
 
     presets = presets_of(outputs)
     requests, labels = make_requests(items, choices, resolve=partial(presets.resolve, paths=True), make=make)
     if (same := len(requests) - len({request.model_dump_json() for request in requests})) > 0:
         print(f"note: {same} of {len(requests)} videos are the same as others: change a setting", file=sys.stderr)
-    return Wanted(requests=list(requests), labels=list(labels), looked=looked)
+    return Wanted(requests=list(requests), labels=list(labels), sizes=sizes)
 
 
-def tell(wanted: Wanted, source: Path, models: Path | None) -> None:
+def print_batch(wanted: Wanted, source: Path, models: Path | None) -> None:
     """Each video in a line, and what of it has no effect. ValueError for a file that is in the way."""
     from framepack.app.service.paths import check_files, check_output
     from framepack.spec.plan import delivery
@@ -125,16 +125,16 @@ def tell(wanted: Wanted, source: Path, models: Path | None) -> None:
 
     for label, request in zip(wanted.labels, wanted.requests, strict=True):
         check_output(request)
-        told = f"{request.model}, {delivery(request)}, seed {request.seed}, {request.prompt[:60]!r}"
-        print(f"{label or source.name}: {told}")
-        for note in (*unheeded(request), *unknown_in(request, models), *check_files(request, wanted.looked)):
+        line = f"{request.model}, {delivery(request)}, seed {request.seed}, {request.prompt[:60]!r}"
+        print(f"{label or source.name}: {line}")
+        for note in (*unheeded(request), *unknown_in(request, models), *check_files(request, wanted.sizes)):
             print(f"{label}  note: {note}")
 
 
 def put_in_queue(
     store: "JobStore", folders: "Folders", wanted: Wanted, stem: str, machine: dict[str, Any], *, again: bool
 ) -> "tuple[str, list[Job]]":
-    """Queue what is new in the batch, and take up what an earlier run has left; its name and these jobs."""
+    """Queue what is new in the batch, and again what an earlier run left unfinished; its name and these jobs."""
     from framepack.app.service.paths import adopt, check_output
     from framepack.jobs.batch import batch_name
     from framepack.jobs.rerun import find_rerun
@@ -147,7 +147,7 @@ def put_in_queue(
         check_output(adopted[place])
     name = rerun.name if rerun else batch_name(stem)
     if rerun:
-        print(going_on(rerun, len(new)))
+        print(rerun_summary(rerun, len(new)))
     old = rerun.requeue(store, machine) if rerun else []
     some, titles = [adopted[place] for place in new], [wanted.labels[place] for place in new]
     jobs = store.submit(some, batch=name, labels=titles, machine=machine)
@@ -167,20 +167,20 @@ def is_served(folders: "Folders") -> bool:
     return False
 
 
-def going_on(rerun: "Rerun", new: int) -> str:
-    """What becomes of a batch that is run once more, in a line."""
+def rerun_summary(rerun: "Rerun", new: int) -> str:
+    """The jobs of a batch that is run again, in a line."""
     counts = {
-        "made already": len(rerun.with_status("done")),
-        "under way": len(rerun.with_status("queued", "running", "paused")),
-        "tried again": len(rerun.with_status("failed", "cancelled")),
+        "finished": len(rerun.with_status("done")),
+        "in progress": len(rerun.with_status("queued", "running", "paused")),
+        "retried": len(rerun.with_status("failed", "cancelled")),
         "new": new,
     }
-    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return f"batch {rerun.name} goes on: {said}; with --again everything is made anew"
+    numbers = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"batch {rerun.name} resumes: {numbers}; --again makes all its videos again"
 
 
 def left_free(size: str | None) -> "dict[str, Any]":
-    """What a job is told of the GPU memory to leave free."""
+    """A job's machine settings for GPU memory to leave free."""
     if size is None:
         return {}
     from framepack.app.machine import preserving
@@ -188,48 +188,48 @@ def left_free(size: str | None) -> "dict[str, Any]":
     return preserving(parse_bytes(size) / 1e9, gpu=True)
 
 
-def work_off(
+def run_jobs(
     store: "JobStore", jobs: "list[Job]", name: str, outputs: Path | None, config: "PoolConfig", own: list[str]
 ) -> None:
-    """Do a batch's jobs here, or watch the service that has the queue do them; then show what came of them.
+    """Run a batch's jobs here, or wait for the service that has the queue; then print the results.
 
-    own: options that a service that runs does not heed.
+    own: options that have no effect on a service that runs already.
     """
     from framepack.app.service.job_service import Service
     from framepack.app.service.sheets import make_sheet
     from framepack.files.lock import Busy
 
-    folders, asked, told = folders_of(outputs), {job.id for job in jobs}, False
-    waiting = set(asked)
+    folders, ids, served = folders_of(outputs), {job.id for job in jobs}, False
+    waiting = set(ids)
     try:
         while waiting:
             try:
-                working = Service(folders, config, patience=0.5)
+                service = Service(folders, config, patience=0.5)
             except Busy:
-                if not told:
+                if not served:
                     instead = f", with its own {', '.join(own)} instead of yours" if own else ""
-                    print(f"a service is running and does the work{instead}; Ctrl-C only ends this watching")
-                told = True
-                watch(store, name, waiting, seconds=LOOK_AGAIN)
+                    print(f"a service is running and does the work{instead}; Ctrl-C only stops waiting for it")
+                served = True
+                wait_for(store, name, waiting, seconds=CHECK_INTERVAL)
                 continue
-            with working:
-                if told:
-                    print("that service has ended; the work goes on here")
-                watch(store, name, waiting)
+            with service:
+                if served:
+                    print("that service has ended; the work continues here")
+                wait_for(store, name, waiting)
     except KeyboardInterrupt:
-        print(f"stopped; the same command, or `framepack serve`, goes on with the unfinished jobs of {name}")
+        print(f"stopped; the same command, or `framepack serve`, resumes the unfinished jobs of {name}")
         raise typer.Exit(130) from None
     sheet = make_sheet(store, folders, name)
     if sheet:
         print(f"contact sheet: {sheet}")
-    if any(job.status != "done" for job in store.jobs(batch=name, limit=-1) if job.id in asked):
+    if any(job.status != "done" for job in store.jobs(batch=name, limit=-1) if job.id in ids):
         raise typer.Exit(1)
 
 
-def watch(store: "JobStore", batch: str, waiting: set[str], seconds: float = math.inf) -> None:
-    """Print each of the `waiting` jobs of a batch as it ends, is held, or is deleted by someone, and take it out.
+def wait_for(store: "JobStore", batch: str, waiting: set[str], seconds: float = math.inf) -> None:
+    """Print each of the `waiting` jobs of a batch when it ends, is paused or is deleted, and remove it from the set.
 
-    A job that cannot begin is told once for each reason. seconds: after so long the rest is left waiting.
+    Prints once each reason why a job cannot start. seconds: how long to wait at most.
     """
     end, reasons = time.monotonic() + seconds, dict[str, str]()
     while waiting and time.monotonic() < end:
@@ -242,8 +242,8 @@ def watch(store: "JobStore", batch: str, waiting: set[str], seconds: float = mat
             elif now[name].status not in ("queued", "running") and now[name].waits_for is None:
                 waiting.discard(name)
                 print(line(now[name]), *now[name].outputs)
-                for said in now[name].progress.notices:
-                    print(f"{name}  note: {said}")
+                for note in now[name].progress.notices:
+                    print(f"{name}  note: {note}")
             elif now[name].reason and now[name].reason != reasons.get(name):
                 reasons[name] = now[name].reason
                 print(line(now[name]))

@@ -102,10 +102,10 @@ def show(job: JobId, outputs: Outputs = None) -> None:
 
     with queue(outputs) as store:
         found = store.find(job)
-    facts = asdict(found)
-    facts["request"] = json.loads(facts.pop("request_json"))
-    traceback = facts.pop("traceback")
-    print(json.dumps(facts, indent=2, default=str, ensure_ascii=False))
+    fields = asdict(found)
+    fields["request"] = json.loads(fields.pop("request_json"))
+    traceback = fields.pop("traceback")
+    print(json.dumps(fields, indent=2, default=str, ensure_ascii=False))
     if traceback:
         print(traceback)
 
@@ -119,13 +119,13 @@ def cancel(job: JobId, outputs: Outputs = None) -> None:
 
 @jobs_app.command("cancel-batch")
 def cancel_batch(
-    batch: Annotated[str, typer.Argument(help="The batch's name, as it was told when it was queued.")],
+    batch: Annotated[str, typer.Argument(help="The batch's name, as `framepack batch` printed it.")],
     outputs: Outputs = None,
 ) -> None:
     """End all jobs of a batch that are not finished."""
     with queue(outputs) as store:
         if not store.jobs(batch=batch, limit=1):
-            raise ValueError(f"there is no batch called {batch[:80]!r}; `framepack batch` says the name")
+            raise ValueError(f"there is no batch called {batch[:80]!r}; `framepack batch` prints the name")
         store.cancel_batch(batch)
         for job in store.jobs(batch=batch, limit=-1):
             print(line(job))
@@ -133,28 +133,28 @@ def cancel_batch(
 
 @jobs_app.command()
 def stop(job: JobId, outputs: Outputs = None) -> None:
-    """End a running job after the section being made."""
+    """End a running job after its current section."""
     with queue(outputs) as store:
         print(line(store.stop(store.find(job).id)))
 
 
 @jobs_app.command()
 def pause(job: JobId, outputs: Outputs = None) -> None:
-    """Hold a job: after the section being made if it runs."""
+    """Pause a job: after its current section if it runs."""
     with queue(outputs) as store:
         print(line(store.pause(store.find(job).id)))
 
 
 @jobs_app.command()
 def resume(job: JobId, outputs: Outputs = None) -> None:
-    """Let a paused job go on."""
+    """Queue a paused job again."""
     with queue(outputs) as store:
         print(line(store.resume(store.find(job).id)))
 
 
 @jobs_app.command()
 def retry(job: JobId, outputs: Outputs = None) -> None:
-    """Queue a failed or cancelled job again; it goes on after its last finished section."""
+    """Queue a failed or cancelled job again; it resumes after its last finished section."""
     with queue(outputs) as store:
         print(line(store.retry(store.find(job).id)))
 
@@ -165,13 +165,13 @@ def delete(
     outputs: Outputs = None,
     files: Annotated[bool, typer.Option("--files", help="Delete its video too, if in the outputs folder.")] = False,
 ) -> None:
-    """Forget a job that does not run, with its unfinished work. Its video stays, unless --files is given."""
+    """Delete a job that does not run, with its unfinished work. Its video stays, unless --files is given."""
     from framepack.app.service.job_service import forget
 
     with queue(outputs) as store:
         old = forget(store, folders_of(outputs), store.find(job).id, files=files)
-    videos = [f"{file} {'stays' if file.exists() else 'is gone'}" for file in old.outputs]
-    print(f"{old.id} is forgotten", *videos, sep="; ")
+    videos = [f"{file} {'stays' if file.exists() else 'is deleted'}" for file in old.outputs]
+    print(f"{old.id} is deleted", *videos, sep="; ")
 
 
 @jobs_app.command()

@@ -1,6 +1,7 @@
 """The job service: the one thing the page, the HTTP API and `framepack batch` talk to.
 
-Owns the queue, the workers and the folders while it is open. A job lives here and not in whoever asked for it.
+Owns the queue, the workers and the folders while it is open. A job belongs to the service, not to the client that
+submitted it.
 """
 
 import json

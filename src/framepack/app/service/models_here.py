@@ -1,6 +1,6 @@
-"""Which models a service has on its disk, known without waiting: a child process looks, since that loads torch.
+"""Which models a service has on its disk, known without waiting: a child process checks, since that loads torch.
 
-Looks, never fetches; a service downloads nothing by itself.
+Checks, never downloads.
 """
 
 import json
@@ -14,16 +14,16 @@ from pathlib import Path
 from framepack.files.child import PIPE, Child, start
 from framepack.spec.variants import PUBLISHED, VARIANTS
 
-AGAIN = 20.0
-"""Seconds after which a model that was missing is looked for anew, if someone still asks: it may have been fetched."""
-PATIENCE = 300.0
-"""Seconds a look may take; it loads torch, on a machine that may be busy."""
+RECHECK_AFTER = 20.0
+"""Seconds after which a missing model is checked again, when asked for: it may have been downloaded."""
+TIMEOUT = 300.0
+"""Seconds a check may take; it loads torch, on a machine that may be busy."""
 
 
 def not_here(model: str, models_dir: Path | None, revision: str | None = None) -> str | None:
     """Why `model` cannot be used, with the way out, where there is nothing of one of its repositories; else None.
 
-    Looks at names alone and loads no torch, so that it is told at once. What is not complete is found where it is used.
+    Checks names only and loads no torch, so it answers at once. An incomplete model is found when it is used.
     """
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
@@ -50,54 +50,54 @@ def not_here(model: str, models_dir: Path | None, revision: str | None = None) -
 
 
 class ModelsHere:
-    """Of the models in `models_dir` and in the Hugging Face cache. `close` ends a look."""
+    """Of the models in `models_dir` and in the Hugging Face cache. `close` ends a check."""
 
     def __init__(self, models_dir: Path | None) -> None:
         self.models_dir = models_dir
         self._lacking: dict[str, int] | None = None
-        self._looked = -math.inf
-        self._looking = threading.Lock()
+        self._checked = -math.inf
+        self._checking = threading.Lock()
         self._child: Child | None = None
         self._closing = False
 
     def lack(self, model: str) -> int | None:
         """About how many bytes are to be fetched before `model` can be used; None where it is here, or not known yet.
 
-        Never waits: what is not known is found out while the caller goes on, to be told the next time.
+        Never waits: what is not known yet is checked in the background, for the next call.
         """
-        stale = time.monotonic() - self._looked > AGAIN
+        stale = time.monotonic() - self._checked > RECHECK_AFTER
         if stale and (self._lacking is None or model in self._lacking):
-            self.look()
+            self.check()
         return (self._lacking or {}).get(model)
 
-    def look(self) -> None:
-        """Begin to find out, unless that is under way."""
-        if not self._closing and self._looking.acquire(blocking=False):
-            threading.Thread(target=self._look, name="models", daemon=True).start()
+    def check(self) -> None:
+        """Start a check, unless one is running."""
+        if not self._closing and self._checking.acquire(blocking=False):
+            threading.Thread(target=self._check, name="models", daemon=True).start()
 
     def close(self) -> None:
-        """Look no more."""
+        """End the check, and start no other."""
         self._closing = True
         if child := self._child:
             child.kill()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         command = [sys.executable, "-P", "-m", "framepack.app.service.models_child"]
         if self.models_dir is not None:
             command.append(str(self.models_dir))
         try:
-            self._lacking = json.loads(self._ask(command))
-        except (ValueError, OSError):  # nothing is claimed of what cannot be looked at
+            self._lacking = json.loads(self._run(command))
+        except (ValueError, OSError):  # what cannot be read is not reported as missing
             if not self._closing:
                 logging.getLogger("framepack").warning("cannot find out which models are here", exc_info=True)
         finally:
-            self._looked = time.monotonic()
-            self._looking.release()
+            self._checked = time.monotonic()
+            self._checking.release()
 
-    def _ask(self, command: list[str]) -> bytes:
+    def _run(self, command: list[str]) -> bytes:
         with start(command, stdout=PIPE) as child:
             self._child = child
-            timer = threading.Timer(0 if self._closing else PATIENCE, child.kill)
+            timer = threading.Timer(0 if self._closing else TIMEOUT, child.kill)
             timer.start()
             try:
                 return child.communicate()[0]

@@ -1,4 +1,4 @@
-"""A contact sheet for each batch that is done: one still of every video with what tells it from the others."""
+"""A contact sheet for each batch that is done: one still of every video with its label."""
 
 import json
 import sqlite3
@@ -45,7 +45,7 @@ class Sheets:
         while not self._closing.is_set():
             update = self._listener.get(0.5)
             if update and update.event is None and update.job.batch and update.job.status in ENDED:
-                with suppress(OSError, ValueError, sqlite3.OperationalError):  # a sheet is a gift; the videos are there
+                with suppress(OSError, ValueError, sqlite3.OperationalError):  # a batch is complete without its sheet
                     make_sheet(self._store, self._folders, update.job.batch, self._closing.is_set)
 
 

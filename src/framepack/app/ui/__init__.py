@@ -26,5 +26,5 @@ def mount_page(app: "FastAPI", service: "Service", presets: Path) -> "FastAPI":
         from framepack.app.ui.page import mount
 
         page = mount(app, service, presets)
-    service.models.look()
+    service.models.check()
     return page
