@@ -268,6 +268,20 @@ def test_a_migration_keeps_the_jobs_and_makes_a_backup_before(store, tmp_path):
         JobStore(file)
 
 
+def test_a_queue_of_0_1_0_keeps_its_crash_counts_and_control_requests(tmp_path):
+    file = tmp_path / "old.sqlite"
+    connection = sqlite3.connect(file, isolation_level=None)
+    schema.migrate(connection, file, schema.MIGRATIONS[:4])
+    row = ("a", "running", 1, ask().model_dump_json(), 0, 2, "thread-0:1", "pause")
+    names = "id, status, position, request_json, created, deaths, claim, wish"
+    connection.execute(f"INSERT INTO job ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    connection.close()
+    store = JobStore(file)
+    assert (store.get("a").crash_count, store.get("a").control_request) == (2, "pause")
+    assert store.claims.control_request("a", "thread-0:1") == "pause"
+    store.close()
+
+
 def test_a_migration_that_fails_changes_nothing(store, tmp_path):
     store.submit([ask()])
     file = tmp_path / "queue.sqlite"
