@@ -19,12 +19,12 @@ from framepack.app.service.worker_target import make_generator
 from framepack.jobs.pool import PoolConfig
 
 
-def test_what_a_job_says_of_the_machine_reaches_its_maker(tmp_path, monkeypatch, ended):
+def test_a_jobs_machine_settings_reach_the_generate_function(tmp_path, monkeypatch, ended):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
     config = PoolConfig(target=TARGET, workers=[{"device": "cuda:0"}])
     with Service(folders_at(tmp_path / "outputs", reserve=0), config) as service:
         (service.folders.uploads / "a.png").write_bytes(b"x")
-        request = ask(seed=3, tell=True).model_dump(mode="json") | {"image": "a.png"}
+        request = ask(seed=3, record=True).model_dump(mode="json") | {"image": "a.png"}
         with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
             told = client.post("/api/jobs", params={"preserve_gb": 6.5}, json=request).json()
             assert told["machine"] == {"preserve": "6.5GB"}
@@ -34,8 +34,8 @@ def test_what_a_job_says_of_the_machine_reaches_its_maker(tmp_path, monkeypatch,
             for job, says in ((told, "6.5GB"), (silent, None), (both[0], "0GB")):
                 view = ended(client, job["id"])
                 assert view["status"] == "done"
-                (said,) = service.folders.outputs.glob(f"*{job['id']}.told")
-                assert said.read_text() == str(says)
+                (recorded,) = service.folders.outputs.glob(f"*{job['id']}.preserve")
+                assert recorded.read_text() == str(says)
 
 
 def test_where_there_is_no_gpu_it_is_refused_and_not_ignored(tmp_path):

@@ -31,7 +31,7 @@ def folders(tmp_path: Path):
     return folders_at(tmp_path / "outputs", reserve=0)
 
 
-def wish(folder: Path, **script) -> GenerationRequest:
+def fake_request(folder: Path, **script) -> GenerationRequest:
     picture = folder / "x.png"
     picture.write_bytes(b"pixels")
     return ask(**script).model_copy(update={"image": Picture(file=picture)})
@@ -46,7 +46,7 @@ def test_a_second_service_on_the_same_folders_is_refused(folders):
 
 def test_a_restart_finds_all_jobs_and_goes_on(folders, tmp_path, wait):
     with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
-        jobs = service.submit([wish(tmp_path, seed=1), wish(tmp_path, seed=2)])
+        jobs = service.submit([fake_request(tmp_path, seed=1), fake_request(tmp_path, seed=2)])
         service.pause(jobs[1].id)
     with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
         assert wait(service, jobs[0]).status == "done"
@@ -55,7 +55,7 @@ def test_a_restart_finds_all_jobs_and_goes_on(folders, tmp_path, wait):
 
 def test_changes_by_another_process_reach_the_listeners(folders, tmp_path):
     with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
-        (job,) = service.submit([wish(tmp_path)])
+        (job,) = service.submit([fake_request(tmp_path)])
         other = JobStore(folders.queue)
         with service.listen(job.id) as listener:
             assert listener.get(60).job.status == "queued"
@@ -79,7 +79,7 @@ def test_who_listens_to_all_hears_of_every_unfinished_job_and_of_ended_ones(fold
 
 def test_a_job_that_another_process_deletes_ends_who_listens_to_it(folders, tmp_path):
     with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
-        job, stays = service.submit([wish(tmp_path), wish(tmp_path)])
+        job, stays = service.submit([fake_request(tmp_path), fake_request(tmp_path)])
         other = JobStore(folders.queue)
         with service.listen(job.id) as of_one, service.listen() as of_all:
             other.delete(job.id)
@@ -106,7 +106,7 @@ def test_a_stream_of_a_deleted_job_closes_with_its_deletion(folders, tmp_path):
         return seen
 
     with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
-        (job,) = service.submit([wish(tmp_path)])
+        (job,) = service.submit([fake_request(tmp_path)])
         seen = asyncio.run(follow(service, job.id))
         assert (seen[0], seen[-1], seen.count("event: deleted")) == ("event: job", "event: deleted", 1)
         assert asyncio.run(follow(service, job.id)) == ["event: deleted"], "asked for just before it was deleted"
@@ -115,7 +115,7 @@ def test_a_stream_of_a_deleted_job_closes_with_its_deletion(folders, tmp_path):
 def test_force_ends_a_worker_that_does_not_listen(folders, tmp_path, monkeypatch, wait):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
     with Service(folders, PoolConfig(target=TARGET)) as service:
-        (job,) = service.submit([wish(tmp_path, steps=1, pause=3000)])
+        (job,) = service.submit([fake_request(tmp_path, steps=1, pause=3000)])
         until = time.monotonic() + 120
         while not ((attempt := service.pool.attempt_of(job.id)) and attempt.started):
             assert time.monotonic() < until
@@ -126,7 +126,7 @@ def test_force_ends_a_worker_that_does_not_listen(folders, tmp_path, monkeypatch
 
 def test_deleting_removes_the_work_and_if_asked_the_video(folders, tmp_path, wait):
     with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
-        kept, gone = (wait(service, job) for job in service.submit([wish(tmp_path), wish(tmp_path)]))
+        kept, gone = (wait(service, job) for job in service.submit([fake_request(tmp_path), fake_request(tmp_path)]))
         with service.listen() as listener:
             of_requests_before = [file.with_name(f"{file.stem}.part-1.mp4") for file in (*kept.outputs, *gone.outputs)]
             for file in of_requests_before:
@@ -147,7 +147,9 @@ def test_old_uploads_that_no_job_uses_are_dropped_at_the_next_start(folders, tmp
     for name in ("used.png", "old.png", "young.png"):
         (folders.uploads / name).write_bytes(b"x")
     with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
-        service.submit([wish(tmp_path).model_copy(update={"image": Picture(file=folders.uploads / "used.png")})])
+        service.submit(
+            [fake_request(tmp_path).model_copy(update={"image": Picture(file=folders.uploads / "used.png")})]
+        )
     long_ago = time.time() - UNUSED_AFTER - 10
     for name in ("used.png", "old.png"):
         os.utime(folders.uploads / name, (long_ago, long_ago))
@@ -178,7 +180,7 @@ def test_a_cancel_while_the_worker_starts_is_heard(folders, tmp_path, monkeypatc
     (tmp_path / "slow.py").write_text("import time\n\ndef make(**_):\n    time.sleep(3000)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Service(folders, PoolConfig(target="slow:make")) as service:
-        (job,) = service.submit([wish(tmp_path)])
+        (job,) = service.submit([fake_request(tmp_path)])
         wait(service, job, lambda now: now.status == "running" and service.pool.slots[0].worker)
         service.cancel(job.id, force=True)
         assert wait(service, job).status == "cancelled"
@@ -189,7 +191,7 @@ def test_workers_take_no_module_from_the_current_folder(folders, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "jobs"))
     with Service(folders, PoolConfig(target=TARGET)) as service:
-        (job,) = service.submit([wish(tmp_path)])
+        (job,) = service.submit([fake_request(tmp_path)])
         assert wait(service, job).status == "done"
 
 
@@ -214,7 +216,7 @@ def test_the_service_makes_the_sheet_by_itself(folders, tmp_path, monkeypatch, w
     made = []
     monkeypatch.setattr("framepack.app.service.sheets.make_sheet", lambda *arguments: made.append(arguments[2]))
     with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
-        (job,) = service.submit([wish(tmp_path)], batch="b1")
+        (job,) = service.submit([fake_request(tmp_path)], batch="b1")
         wait(service, job)
         until = time.monotonic() + 60
         while not made:
@@ -227,7 +229,7 @@ def test_the_sheet_is_made_though_the_last_job_failed(folders, tmp_path, monkeyp
     made = []
     monkeypatch.setattr("framepack.app.service.sheets.make_sheet", lambda *arguments: made.append(arguments[2]))
     with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
-        (job,) = service.submit([wish(tmp_path, fail="error", times=9)], batch="b1")
+        (job,) = service.submit([fake_request(tmp_path, fail="error", times=9)], batch="b1")
         assert wait(service, job).status == "failed"
         until = time.monotonic() + 60
         while not made:
@@ -237,7 +239,7 @@ def test_the_sheet_is_made_though_the_last_job_failed(folders, tmp_path, monkeyp
 
 def test_a_queue_file_that_is_deleted_or_spoiled_under_a_service_costs_no_job_and_is_told(folders, tmp_path, wait):
     with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
-        jobs = service.submit([wish(tmp_path, seed=seed, steps=20, pause=0.01) for seed in range(3)])
+        jobs = service.submit([fake_request(tmp_path, seed=seed, steps=20, pause=0.01) for seed in range(3)])
         wait(service, jobs[0], lambda now: now.progress.step or now.progress.section)
         folders.queue.unlink()
         assert [wait(service, job).status for job in jobs] == ["done"] * 3
@@ -249,7 +251,7 @@ def test_a_queue_file_that_is_deleted_or_spoiled_under_a_service_costs_no_job_an
 def test_a_service_whose_folders_are_deleted_makes_them_again_and_goes_on(folders, tmp_path, wait):
     picture = tmp_path / "x.png"
     with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
-        (first,) = service.submit([wish(tmp_path)])
+        (first,) = service.submit([fake_request(tmp_path)])
         wait(service, first)
         folders.outputs.rename(tmp_path / "elsewhere")
         (job,) = service.store.submit([ask(seed=2).model_copy(update={"image": Picture(file=picture)})])
@@ -261,7 +263,7 @@ def test_a_service_whose_folders_are_deleted_makes_them_again_and_goes_on(folder
 
 def test_a_service_answers_while_another_program_holds_the_queue_locked(folders, tmp_path, wait):
     with Service(folders, PoolConfig(target=TARGET, in_process=True)) as service:
-        (job,) = service.submit([wish(tmp_path, steps=30, pause=0.02)])
+        (job,) = service.submit([fake_request(tmp_path, steps=30, pause=0.02)])
         wait(service, job, lambda now: now.progress.step and service.store.last_counts()[0] == {"running": 1})
         other = sqlite3.connect(folders.queue, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")

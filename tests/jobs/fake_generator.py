@@ -2,7 +2,7 @@
 
 The request's prompt is a JSON object: `begin` seconds before the first event, `pause` seconds a step, `fail` what to do
 at `section` and `step` (section -1 is before the first event), at most `times` times over all attempts (counted in the
-work folder), `tell` to write down beside the video what it was told, `notice` a sentence to say.
+work folder), `record` to write its `preserve` into a file beside the video, `notice` a sentence of a notice.
 """
 
 import ctypes
@@ -54,8 +54,8 @@ class Fake:
         script = json.loads(request.prompt)
         time.sleep(script.get("begin", 0.0))
         misbehave(script, -1, 0, work)
-        if script.get("tell"):
-            request.output.path.with_suffix(".told").write_text(str(preserve))
+        if script.get("record"):
+            request.output.path.with_suffix(".preserve").write_text(str(preserve))
         sections = HUNYUAN.section_count(request.seconds, request.window)
         yield StageStarted(stage="encode", message="reading")
         if script.get("notice"):

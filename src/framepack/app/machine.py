@@ -59,7 +59,7 @@ def gigabytes_of(text: str) -> float | None:
 
 
 def preserving(gigabytes: float | None, *, gpu: bool) -> dict[str, Any]:
-    """What a job's maker is told of the GPU memory to leave free; ValueError where that cannot be."""
+    """The machine settings of a job for GPU memory to leave free; ValueError where they are not possible."""
     if gigabytes is None:
         return {}
     if not math.isfinite(gigabytes) or not 0 <= gigabytes <= MOST:
@@ -70,5 +70,5 @@ def preserving(gigabytes: float | None, *, gpu: bool) -> dict[str, Any]:
 
 
 def preserved(machine: Mapping[str, Any]) -> str:
-    """The gigabytes `preserving` was told, as someone would type them; empty for none."""
+    """The gigabytes in settings made by `preserving`, as a user would type them; empty for none."""
     return str(machine.get("preserve") or "").removesuffix("GB")

@@ -59,7 +59,7 @@ class Database:
 
     def rows(self, sql: str, *values: object, timeout: float = LOCK_TIMEOUT) -> list[sqlite3.Row]:
         """All rows of a query."""
-        return self._do(lambda connection: connection.execute(sql, values).fetchall(), timeout)
+        return self._retry(lambda connection: connection.execute(sql, values).fetchall(), timeout)
 
     def jobs(self, sql: str, *values: object) -> list[Job]:
         """All rows of a query over `job`."""
@@ -83,7 +83,7 @@ class Database:
             connection.execute("COMMIT")
             return result
 
-        return self._do(transaction, timeout)
+        return self._retry(transaction, timeout)
 
     def change(self, job: str, decide: Callable[[Job], dict[str, Any]], timeout: float = LOCK_TIMEOUT) -> Job:
         """Read a job, let `decide` return its new values or raise, and write them, as one transaction."""
@@ -122,21 +122,21 @@ class Database:
 
     # What can happen to the file
 
-    def _do(self, work: Callable[[sqlite3.Connection], T], timeout: float) -> T:
+    def _retry(self, work: Callable[[sqlite3.Connection], T], timeout: float) -> T:
         until = time.monotonic() + timeout
         while True:
             with self._lock:
                 if self._connection and self._connection.in_transaction:  # ours: an inner call
                     return work(self._connection)
                 try:
-                    return self._once(work)
+                    return self._run(work)
                 except sqlite3.Error as error:
-                    refused = self._handle_error(error)
+                    failure = self._handle_error(error)
             if time.monotonic() >= until:
-                raise refused
+                raise failure
             time.sleep(RETRY_INTERVAL)
 
-    def _once(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connection
         if connection is None or self._replaced():
             connection = self._reopen()
