@@ -3,20 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from framepack.jobs.batch import (
-    BatchError,
-    Item,
-    batch_name,
-    check_batch,
-    expand,
-    items_of_prompts,
-    make_requests,
-    parse_grid,
-    parse_setting,
-    set_field,
-    title_of,
-)
+from framepack.jobs.batch import BatchError, Item, batch_name, items_of_prompts, make_requests, title_of
 from framepack.jobs.batch_files import read_batch, unused
+from framepack.jobs.fields import parse_setting, set_field
+from framepack.jobs.grid import check_batch, expand, parse_grid
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 

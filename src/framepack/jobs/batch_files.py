@@ -14,17 +14,9 @@ from typing import Any
 
 from framepack.files.names import located
 from framepack.files.text import TwiceSaid, json_of, text_of_file
-from framepack.jobs.batch import (
-    MAX_JOBS,
-    PICTURE,
-    Item,
-    field_names,
-    items_of_prompts,
-    lines_of,
-    merge,
-    parse_value,
-    set_field,
-)
+from framepack.jobs.batch import Item, items_of_prompts, lines_of
+from framepack.jobs.fields import PICTURE, field_names, merge, parse_value, set_field
+from framepack.jobs.grid import MAX_JOBS
 from framepack.jobs.paths import Kind, change_paths, parse_pictures
 from framepack.spec.rules import shortened
 

@@ -14,7 +14,7 @@ from framepack.app.api.receive import Form, form_of, text_of
 from framepack.app.service.paths import from_client
 from framepack.app.service.uploads import Incoming, Upload
 from framepack.files.text import TwiceSaid, json_of
-from framepack.jobs.batch import merge
+from framepack.jobs.fields import merge
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import change_paths
 from framepack.pipeline.presets import Presets

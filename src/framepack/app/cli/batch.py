@@ -86,8 +86,10 @@ def wanted_of(source: Path, setting: list[str], grid: list[str], preset: str | N
     """What a source makes with --set, --grid and --preset; ValueError, with its row, for what cannot be."""
     from framepack.app.cli.request import presets_of
     from framepack.app.service.paths import check_files
-    from framepack.jobs.batch import field_names, grid_fields, make_requests, parse_grid, parse_setting, set_field
+    from framepack.jobs.batch import make_requests
     from framepack.jobs.batch_files import read_batch, unused
+    from framepack.jobs.fields import field_names, parse_setting, set_field
+    from framepack.jobs.grid import grid_fields, parse_grid
     from framepack.spec.request import GenerationRequest
 
     defaults: dict[str, object] = {} if preset is None else {"preset": preset}

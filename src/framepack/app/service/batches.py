@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from framepack.app.service.job_service import Service
 from framepack.app.service.sheets import sheet_file
-from framepack.jobs.batch import Grid, Item, batch_name, make_requests, title_of
+from framepack.jobs.batch import Item, batch_name, make_requests, title_of
+from framepack.jobs.grid import Grid
 from framepack.jobs.job import UNFINISHED, Job, UnknownJob
 from framepack.jobs.store import NO_SETTINGS
 from framepack.spec.request import GenerationRequest

@@ -32,7 +32,7 @@ class Sheets:
         self._store, self._folders = store, folders
         self._listener = feed.listen()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._attend, name="sheets", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="sheets", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -41,7 +41,7 @@ class Sheets:
         self._listener.close()
         self._thread.join(JOIN_TIMEOUT)
 
-    def _attend(self) -> None:
+    def _listen(self) -> None:
         while not self._closing.is_set():
             update = self._listener.get(0.5)
             if update and update.event is None and update.job.batch and update.job.status in ENDED:

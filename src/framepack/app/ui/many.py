@@ -15,7 +15,8 @@ from framepack.app.service.paths import from_client
 from framepack.app.ui import form
 from framepack.app.ui.controls import CONTROLS, Control, Values
 from framepack.app.ui.kinds import Choice, Number, Slide, Switch, Whole
-from framepack.jobs.batch import Grid, Item, check_batch, items_of_prompts, lines_of, parse_grid
+from framepack.jobs.batch import Item, items_of_prompts, lines_of
+from framepack.jobs.grid import Grid, check_batch, parse_grid
 from framepack.jobs.job import Job
 from framepack.spec.request import GenerationRequest
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from framepack.app.clock import clock
-from framepack.jobs.batch import MAX_LABEL
+from framepack.jobs.grid import MAX_LABEL
 from framepack.jobs.job import Job, Progress
 from framepack.media.cuts import cuts
 from framepack.media.video import FORMATS
