@@ -9,7 +9,7 @@ pytest.importorskip("gradio")
 from framepack.app.api.submit import validated
 from framepack.app.cli import arguments
 from framepack.app.service.paths import for_client
-from framepack.app.ui.form import request_of, restored
+from framepack.app.ui.form import request_of, restore_values
 from framepack.jobs.batch import make_requests
 from framepack.jobs.batch_files import read_batch
 from framepack.jobs.folders import Folders
@@ -52,7 +52,7 @@ def test_python_commands_http_and_page_agree(typed: str, meant: dict | None, pla
         end_frame=arguments.end_frame(suffix["end"]),
     )
     posted = validated(pictures(names), folders)
-    values, said = restored(for_client(asked.model_dump(mode="json")), folders)
+    values, said = restore_values(for_client(asked.model_dump(mode="json")), folders)
     assert said == []
     assert commanded == posted == asked
     assert request_of(values, folders).model_copy(update={"length": None}) == asked

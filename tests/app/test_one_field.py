@@ -15,7 +15,7 @@ from framepack.app.cli.main import app
 from framepack.app.cli.request import with_fields
 from framepack.app.reference import reference
 from framepack.app.ui.controls import controls_of
-from framepack.app.ui.kinds import Slide
+from framepack.app.ui.widget_types import Slider
 from framepack.caching import CACHES
 from framepack.media.video import FORMATS
 from framepack.pipeline.load import load
@@ -81,7 +81,7 @@ def test_the_page_has_it() -> None:
         "How much grain is laid over the video.",
         "advanced",
     )
-    assert control.widget == Slide(low=2, high=40, step=1)
+    assert control.widget == Slider(low=2, high=40, step=1)
 
 
 def test_the_reference_has_it() -> None:

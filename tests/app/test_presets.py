@@ -11,7 +11,7 @@ from typer.main import get_command
 
 import framepack
 from framepack.app.cli import main as cli
-from framepack.app.ui.desk import Desk
+from framepack.app.ui.controller import Controller
 from framepack.app.ui.form import defaults, request_of
 from framepack.media.sheet import save_png
 from framepack.pipeline.preset_settings import OF_ONE_FILE, OF_ONE_VIDEO, settings_of
@@ -79,7 +79,7 @@ def keep(surface: str, client, service, monkeypatch) -> None:
         flat = {key: value for key, value in LOOK.items() if key != "output"} | {"resolution": "256"}
         flat |= {f"output.{key}": value for key, value in LOOK["output"].items()}
         values = defaults() | flat | {"cache_threshold": 0.07, "prompt": "mine", "seed": "3"}
-        Desk(service, service.presets).preset("save", {"name": "soft light"}, values)
+        Controller(service, service.presets).preset_action("save", {"name": "soft light"}, values)
 
 
 @pytest.mark.parametrize("surface", SAVERS)
@@ -95,8 +95,8 @@ def test_saved_anywhere_it_makes_the_same_request_everywhere(
     job = client.post("/api/jobs", json={"image": picture, "preset": "soft light", **OWN})
     assert job.status_code == 201, job.text
     made["http"] = service.get(job.json()["id"]).request
-    desk = Desk(service, service.presets)
-    loaded = desk.preset("load", {"name": "soft light"}, defaults()).values
+    controller = Controller(service, service.presets)
+    loaded = controller.preset_action("load", {"name": "soft light"}, defaults()).values
     values = defaults() | loaded | {"image": picture, "prompt": OWN["prompt"], "seed": str(OWN["seed"])}
     made["page"] = request_of(values, service.folders).resolved()
     assert made == dict.fromkeys(made, wanted)

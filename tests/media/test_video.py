@@ -52,7 +52,7 @@ def test_quality_changes_the_file_of_the_formats_that_heed_it_and_of_no_other(tm
         with VideoWriter(path, size=(96, 64), quality=quality) as writer:
             writer.write(clip(5))
         frames.append(np.stack(list(read_video(path))))
-    assert np.array_equal(*frames) != FORMATS[name].heeds_quality
+    assert np.array_equal(*frames) != FORMATS[name].uses_quality
 
 
 def test_mp4_is_what_browsers_play(tmp_path, clip):

@@ -53,7 +53,7 @@ def test_a_long_value_is_shortened_and_one_with_braces_is_shown_as_it_is():
 
 
 def test_the_formats_that_heed_crf_are_those_said_to():
-    assert {name for name, row in FORMATS.items() if row.heeds_quality} == set(LOSSY)
+    assert {name for name, row in FORMATS.items() if row.uses_quality} == set(LOSSY)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class VideoFormat:
     sink: Callable[[Path, SinkSpec], Sink]
     segments: str
     lossless: bool = False
-    heeds_quality: bool = False
+    uses_quality: bool = False
     """Whether `quality` (crf) changes the file."""
     even: bool = False
     """Width and height must be even: colour is stored at half the size."""
@@ -90,7 +90,7 @@ FORMATS: dict[str, VideoFormat] = {
         mime="video/mp4",
         sink=H264,
         segments="mp4",
-        heeds_quality=True,
+        uses_quality=True,
         even=True,
         description="H.264, plays everywhere",
     ),
@@ -107,7 +107,7 @@ FORMATS: dict[str, VideoFormat] = {
         mime="video/webm",
         sink=VP9,
         segments="webm",
-        heeds_quality=True,
+        uses_quality=True,
         even=True,
         description="VP9, small, for the web",
     ),
@@ -124,7 +124,7 @@ FORMATS: dict[str, VideoFormat] = {
         mime="image/webp",
         sink=WEBP,
         segments="mkv",
-        heeds_quality=True,
+        uses_quality=True,
         description="an animated picture",
     ),
     "png": VideoFormat(

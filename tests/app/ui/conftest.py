@@ -27,7 +27,7 @@ SLOW = 180_000
 
 
 def open_service(folder: Path, pause: float = 0.02) -> Service:
-    from studio import TARGET
+    from fake_worker import TARGET
 
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     folders = folders_at(folder / "outputs", folder / "home", reserve=0)
@@ -42,7 +42,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def sun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from studio import paint
+    from fake_worker import paint
 
     file = tmp_path_factory.mktemp("pictures") / "sun.png"
     Image.fromarray(paint(0.3, (384, 256))).save(file)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hands import ask, drop, stage, unfold
+from page_actions import ask, drop, unfold, wait_for_status
 
 AXE = Path(os.environ.get("AXE_CORE") or Path(__file__).parents[3] / "node_modules/axe-core/axe.min.js")
 
@@ -17,13 +17,13 @@ pytestmark = [
 ]
 
 
-def looks_right(page) -> None:
+def check_axe(page) -> None:
     """By day and by night, with nothing in between."""
     if not page.evaluate("'axe' in window"):
         page.add_style_tag(content="* { transition: none !important; animation: none !important; }")
         page.evaluate(AXE.read_text("utf-8"))  # as a script in the page it would be against the page's own policy
     for dark in ("false", "true"):
-        page.evaluate(f"FP.paint({dark})")
+        page.evaluate(f"FP.setDark({dark})")
         found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
         serious = [(v["id"], [node["target"] for node in v["nodes"]]) for v in found if v["impact"] in SERIOUS]
         assert serious == [], f"dark: {dark}"
@@ -36,27 +36,27 @@ WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_axe_finds_nothing_serious_on_an_empty_page(tab, size) -> None:
     page = tab(**size)
-    looks_right(page)
+    check_axe(page)
     unfold(page)
-    looks_right(page)
+    check_axe(page)
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_axe_finds_nothing_serious_while_a_video_is_made_and_afterwards(tab, site, sun, size) -> None:
     page = tab(**size)
-    ask(page, sun, f"seen by everyone until told{size['width']}", steps="2")
-    stage(page, "running")
-    page.wait_for_selector(".fp-latent:not([hidden])")
-    looks_right(page)
-    (site[1].folders.outputs / f"told{size['width']}").touch()
-    stage(page, "done")
+    ask(page, sun, f"seen by everyone until called{size['width']}", steps="2")
+    wait_for_status(page, "running")
+    page.wait_for_selector(".fp-preview:not([hidden])")
+    check_axe(page)
+    (site[1].folders.outputs / f"called{size['width']}").touch()
+    wait_for_status(page, "done")
     page.wait_for_selector("#fp-history .fp-card")
     unfold(page)
-    looks_right(page)
+    check_axe(page)
     ask(page, sun, "explode", steps="2")
-    stage(page, "failed")
+    wait_for_status(page, "failed")
     page.click(".fp-below summary")
-    looks_right(page)
+    check_axe(page)
 
 
 @pytest.mark.proof
@@ -64,9 +64,9 @@ def test_axe_finds_nothing_serious_while_a_video_is_made_and_afterwards(tab, sit
 def test_axe_finds_nothing_serious_in_the_editor_of_a_picture(tab, sun, size) -> None:
     page = tab(**size)
     drop(page, sun, "image/png")
-    page.get_by_role("button", name="Edit picture").click()
+    page.get_by_role("button", name="Edit image").click()
     page.wait_for_selector(".fp-result img[data-of]")
-    looks_right(page)
+    check_axe(page)
     page.get_by_role("button", name="Blur").click()
     page.get_by_role("button", name="Crop, top left corner").press("Shift+ArrowRight")
-    looks_right(page)
+    check_axe(page)

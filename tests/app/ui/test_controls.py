@@ -1,8 +1,8 @@
 """The table of controls covers the request."""
 
-from framepack.app.ui.controls import CHOSEN_BY_THE_SERVICE, CONTROLS, ROWS
+from framepack.app.ui.controls import CONTROLS, ROWS, SERVICE_FIELDS
 from framepack.app.ui.form import defaults
-from framepack.app.ui.kinds import Rows
+from framepack.app.ui.widget_types import Rows
 from framepack.media.video import FORMATS
 from framepack.spec.fields import fields_of
 from framepack.spec.request import GenerationRequest
@@ -11,7 +11,7 @@ from framepack.spec.request import GenerationRequest
 def test_every_field_of_a_request_has_one_row() -> None:
     fields = [control.field for control in CONTROLS]
     assert len(fields) == len(set(fields))
-    assert set(fields) == {field.name for field in fields_of(GenerationRequest)} - set(CHOSEN_BY_THE_SERVICE)
+    assert set(fields) == {field.name for field in fields_of(GenerationRequest)} - set(SERVICE_FIELDS)
     assert set(fields) == set(ROWS), "each has a place of its own"
 
 
@@ -32,12 +32,12 @@ def test_rows_ask_for_each_field_of_what_they_list() -> None:
 
 
 def test_what_belongs_to_another_setting_is_shown_with_it() -> None:
-    rules = {control.field: control.shown for control in CONTROLS}
+    rules = {control.field: control.visible for control in CONTROLS}
     plain = defaults()
     assert not rules["negative_prompt"](plain)
     assert rules["negative_prompt"](plain | {"cfg": 2})
     assert not rules["frames"](plain | {"model": "framepack-f1"})
     assert not rules["resolution"](plain | {"width": 512})
     for name, row in FORMATS.items():
-        assert rules["output.crf"](plain | {"output.format": name}) == row.heeds_quality
+        assert rules["output.crf"](plain | {"output.format": name}) == row.uses_quality
     assert not rules["cache_threshold"](plain)

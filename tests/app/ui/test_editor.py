@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hands import choose, drop, stage, unfold
+from page_actions import choose, drop, unfold, wait_for_status
 from PIL import Image
 
 from framepack.media.edit import edited
@@ -19,7 +19,7 @@ pytest.importorskip("gradio")
 pytestmark = pytest.mark.timeout(900)
 
 
-def open_editor(page, name: str = "Edit picture"):
+def open_editor(page, name: str = "Edit image"):
     page.get_by_role("button", name=name, exact=True).click()
     page.wait_for_selector(".fp-result img[data-of]")
     return page.locator(".fp-editor")
@@ -35,7 +35,7 @@ def shown(page, **edits) -> None:
     )
 
 
-def size_told(page) -> tuple[str, ...]:
+def size_shown(page) -> tuple[str, ...]:
     return tuple(re.findall(r"\d+", page.inner_text(".fp-result")))
 
 
@@ -50,10 +50,10 @@ def drag(page, start: tuple[float, float], end: tuple[float, float]) -> None:
 
 
 def in_form(page, field: str):
-    return page.evaluate("(field) => FP.now.values[field]", field)
+    return page.evaluate("(field) => FP.form.values[field]", field)
 
 
-def test_edits_of_the_start_picture_and_of_one_on_the_way_reach_the_request(tab, site, sun) -> None:
+def test_edits_of_the_start_picture_and_of_a_keyframe_reach_the_request(tab, site, sun) -> None:
     page = tab()
     drop(page, sun, "image/png")
     open_editor(page)
@@ -62,33 +62,33 @@ def test_edits_of_the_start_picture_and_of_one_on_the_way_reach_the_request(tab,
     page.locator("#fp-edit-exposure").press("ArrowRight")
     page.get_by_role("button", name="Pad").click()
     shown(page, rotate=90, crop=[0.2, 0.1, 0.8, 0.6], exposure=0.05, fit="pad")
-    assert size_told(page) == ("144", "176")
+    assert size_shown(page) == ("144", "176")
     page.get_by_role("button", name="Done").click()
     page.wait_for_selector(".fp-chosen[data-edited]")
-    page.get_by_role("button", name="Keyframes and prompts on the way").click()
-    choose(page, "Add pictures", sun)
-    open_editor(page, "Edit picture, Keyframes 1")
+    page.get_by_role("button", name="Keyframes and timed prompts").click()
+    choose(page, "Add images", sun)
+    open_editor(page, "Edit image, Keyframes 1")
     page.get_by_role("button", name="Flip horizontally").click()
     drag(page, (0.25, 0.5), (0.25, 0.5))
     shown(page, flip="horizontal", focus=[0.25, 0.5])
-    assert size_told(page) == ("144", "176"), "the start picture decides"
+    assert size_shown(page) == ("144", "176"), "the start picture decides"
     page.get_by_role("button", name="Done").click()
     page.wait_for_selector("#c-frames .fp-thumb[data-edited]")
     page.fill("#c-prompt textarea", "edited beforehand")
     page.fill("#c-steps .fp-head input", "2")
     page.keyboard.press("Control+Enter")
-    stage(page, "done")
+    wait_for_status(page, "done")
     (job,) = site[1].jobs(search="edited beforehand")
     start = Picture(file=job.request.image.file, rotate=90, crop=(0.2, 0.1, 0.8, 0.6), exposure=0.05, fit="pad")
     assert job.request.image == start
-    guide = job.request.frames[0].image
-    assert guide == Picture(file=guide.file, flip="horizontal", focus=(0.25, 0.5))
+    keyframe = job.request.frames[0].image
+    assert keyframe == Picture(file=keyframe.file, flip="horizontal", focus=(0.25, 0.5))
 
 
 def test_an_edit_is_cancelled_undone_and_dropped_with_its_picture(tab, sun) -> None:
     page = tab()
     drop(page, sun, "image/png")
-    page.wait_for_function("() => FP.now.values.image")
+    page.wait_for_function("() => FP.form.values.image")
     plain = in_form(page, "image")
     open_editor(page)
     corner = page.get_by_role("button", name="Crop, top left corner")
@@ -104,12 +104,12 @@ def test_an_edit_is_cancelled_undone_and_dropped_with_its_picture(tab, sun) -> N
     page.wait_for_function("() => document.activeElement.matches('.fp-edit')")
     assert in_form(page, "image") == {"file": plain, "flip": "vertical"}
     page.keyboard.press("Control+z")
-    page.wait_for_function("(plain) => FP.now.values.image === plain", arg=plain)
+    page.wait_for_function("(plain) => FP.form.values.image === plain", arg=plain)
     page.locator(".fp-header button[aria-label=Redo]").click()
-    page.wait_for_function("() => FP.now.values.image.flip === 'vertical'")
-    choose(page, "Choose another picture", sun)
+    page.wait_for_function("() => FP.form.values.image.flip === 'vertical'")
+    choose(page, "Choose another image", sun)
     page.wait_for_function(
-        "(plain) => typeof FP.now.values.image === 'string' && FP.now.values.image !== plain", arg=plain
+        "(plain) => typeof FP.form.values.image === 'string' && FP.form.values.image !== plain", arg=plain
     )
 
 
@@ -141,7 +141,7 @@ def test_what_one_turns_and_flips_is_what_comes_out(tab, site, sun) -> None:
     shown(page, rotate=90, flip="vertical")
     made = json.loads(page.get_attribute(".fp-result img", "data-of"))
     assert np.array_equal(edited(pixels, Picture.model_validate(made)), wanted)
-    page.get_by_role("button", name="Whole picture").click()
+    page.get_by_role("button", name="Whole image").click()
     page.get_by_role("button", name="Reset", exact=True).click()
     page.get_by_role("button", name="Done").click()
     page.wait_for_selector(".fp-editor", state="detached")
@@ -159,7 +159,7 @@ def at_frame(page, number: int) -> None:
 def test_the_frame_on_screen_is_saved_and_becomes_a_picture(tab, site, sun) -> None:
     (job,) = site[1].submit([GenerationRequest(image=sun, prompt="full of frames", seconds=2.4, steps=2)])
     page = tab(f"?job={job.id}")
-    stage(page, "done")
+    wait_for_status(page, "done")
     page.wait_for_selector(".fp-frames:not([hidden])")
     at_frame(page, 40)
     page.get_by_role("button", name="Next frame").click()
@@ -171,14 +171,14 @@ def test_the_frame_on_screen_is_saved_and_becomes_a_picture(tab, site, sun) -> N
         frame = np.asarray(image.convert("RGB"))
     page.get_by_role("button", name="As keyframe").click()
     page.wait_for_selector("#c-frames .fp-row")
-    page.get_by_role("button", name="As last picture").click()
+    page.get_by_role("button", name="As end frame").click()
     page.wait_for_selector("#c-end-frame .fp-row")
     before = in_form(page, "image")
-    page.get_by_role("button", name="As start picture").click()
-    page.wait_for_function("(before) => FP.now.values.image !== before", arg=before)
-    (guide,), (end,) = in_form(page, "frames"), in_form(page, "end_frame")
-    assert guide["second"] == pytest.approx(41 / 30, abs=0.01)
-    for name in (guide["image"], end["image"], in_form(page, "image")):
+    page.get_by_role("button", name="As start image").click()
+    page.wait_for_function("(before) => FP.form.values.image !== before", arg=before)
+    (keyframe,), (end,) = in_form(page, "frames"), in_form(page, "end_frame")
+    assert keyframe["second"] == pytest.approx(41 / 30, abs=0.01)
+    for name in (keyframe["image"], end["image"], in_form(page, "image")):
         with Image.open(site[1].folders.uploads / name) as image:
             assert np.array_equal(np.asarray(image), frame)
 
@@ -198,8 +198,8 @@ def test_an_edited_picture_comes_back_after_a_reload_and_with_the_settings_of_it
     page.fill("#c-prompt textarea", "flipped for good")
     page.fill("#c-steps .fp-head input", "2")
     page.keyboard.press("Control+Enter")
-    stage(page, "done")
-    page.get_by_role("button", name="Remove the picture").click()
+    wait_for_status(page, "done")
+    page.get_by_role("button", name="Remove the image").click()
     page.wait_for_selector(".fp-invite")
     page.get_by_role("button", name="Reuse settings", exact=True).click()
     page.wait_for_selector(".fp-chosen[data-edited]")

@@ -6,8 +6,16 @@ import pytest
 
 from framepack.app.service.paths import for_client
 from framepack.app.ui.controls import CONTROLS
-from framepack.app.ui.form import beyond, defaults, draft, findings, first, request_of, restored
-from framepack.app.ui.kinds import Number, Slide, Whole
+from framepack.app.ui.form import (
+    defaults,
+    draft_request,
+    model_default,
+    request_of,
+    restore_values,
+    slider_notes,
+    validation_errors,
+)
+from framepack.app.ui.widget_types import Integer, Number, Slider
 from framepack.jobs.folders import Folders
 from framepack.spec.output import OutputSettings
 from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, TimedPrompt
@@ -41,31 +49,31 @@ def everything(folders: Folders) -> GenerationRequest:
 def test_a_request_survives_the_form_to_the_last_bit(everything: GenerationRequest, folders: Folders) -> None:
     changed = [name for name in everything.model_fields_set if name != "output"]
     assert set(changed) == set(GenerationRequest.model_fields) - {"output", "resolution"}
-    values, said = restored(for_client(everything.model_dump(mode="json")), folders)
-    assert said == []
+    values, messages = restore_values(for_client(everything.model_dump(mode="json")), folders)
+    assert messages == []
     assert request_of(values, folders) == everything
 
 
 def test_the_form_begins_with_the_requests_own_defaults_at_the_length_its_model_does_best(folders: Folders) -> None:
     image = folders.uploads / "a.png"
     assert request_of(defaults() | {"image": "a.png"}, folders) == GenerationRequest(image=image, seconds=2.4)
-    assert [first(model, "seconds") for model in ("mini", "mini-f1", "framepack")] == [2.4, 2.4, 5.0]
-    assert [first(model, "steps") for model in ("mini", "mini-f1", "framepack")] == [2, 2, 25]
+    assert [model_default(model, "seconds") for model in ("mini", "mini-f1", "framepack")] == [2.4, 2.4, 5.0]
+    assert [model_default(model, "steps") for model in ("mini", "mini-f1", "framepack")] == [2, 2, 25]
 
 
-def test_without_a_picture_the_first_thing_said_is_to_add_one(folders: Folders) -> None:
-    with pytest.raises(ValueError, match="Add a picture first"):
+def test_without_an_image_the_error_is_to_add_one(folders: Folders) -> None:
+    with pytest.raises(ValueError, match="Add an image first"):
         request_of(defaults(), folders)
-    assert findings(defaults()) == {}
+    assert validation_errors(defaults()) == {}
 
 
 @pytest.mark.parametrize("name", ["../queue.sqlite", "/etc/passwd", "..", "a.png/../../x", "missing.png"])
 def test_a_browser_can_name_no_file_but_uploads(folders: Folders, name: str) -> None:
     with pytest.raises(ValueError, match="upload"):
         request_of(defaults() | {"image": name}, folders)
-    values, said = restored(for_client(GenerationRequest(image=Path(name)).model_dump(mode="json")), folders)
+    values, messages = restore_values(for_client(GenerationRequest(image=Path(name)).model_dump(mode="json")), folders)
     assert values["image"] is None
-    assert len(said) == 1
+    assert len(messages) == 1
 
 
 @pytest.mark.parametrize(
@@ -83,29 +91,29 @@ def test_a_browser_can_name_no_file_but_uploads(folders: Folders, name: str) -> 
         ("seed", "9" * 5000, "Seed must be a whole number, got '999999999999999999999999…'"),
         ("output.fps", 1000, "fps must be"),
         ("width", 100, "multiple of 16"),
-        ("frames", [{"image": "b.png", "second": "soon", "strength": 1}], "At second, keyframes 1: a number"),
+        ("frames", [{"image": "b.png", "second": "soon", "strength": 1}], "At second, keyframes 1 must be a number"),
         ("frames", [{"image": "b.png", "second": 99, "strength": 1}], "keyframe"),
-        ("prompts", [{"second": "1,2,3", "text": "x"}], "From second, then 1: a number"),
+        ("prompts", [{"second": "1,2,3", "text": "x"}], "From second, timed prompts 1 must be a number"),
         ("height", 512, "go together"),
     ],
 )
 def test_a_value_that_cannot_work_is_found_at_its_field(field: str, value: object, words: str) -> None:
-    found = findings(defaults() | {field: value})
+    found = validation_errors(defaults() | {field: value})
     (where,) = found
     together = words in ("keyframe", "go together")
     assert where == ("" if together else field)
     assert words in found[where]
 
 
-def test_everything_that_is_no_number_is_told_at_once() -> None:
-    found = findings(defaults() | {"steps": "many", "output.fps": "film", "width": "w" * 90})
+def test_everything_that_is_no_number_is_reported_at_once() -> None:
+    found = validation_errors(defaults() | {"steps": "many", "output.fps": "film", "width": "w" * 90})
     assert found.keys() == {"steps", "output.fps", "width"}
     assert all(len(sentence) < 100 for sentence in found.values())
 
 
 @pytest.mark.parametrize("empty", ["", None, "  "])
 def test_an_empty_number_is_the_default(folders: Folders, empty: object) -> None:
-    numbers = [c.field for c in CONTROLS if isinstance(c.widget, Number | Slide | Whole)]
+    numbers = [c.field for c in CONTROLS if isinstance(c.widget, Number | Slider | Integer)]
     rows = {
         "frames": [{"image": "b.png", "second": "", "strength": ""}],
         "prompts": [{"second": "", "text": "x"}],
@@ -117,37 +125,39 @@ def test_an_empty_number_is_the_default(folders: Folders, empty: object) -> None
     )
     assert (asked.frames[0].second, asked.frames[0].strength) == (1.0, 1.0)
     assert (asked.prompts[0].second, asked.loras[0].strength) == (1.2, 1.0)
-    assert draft(defaults() | {"model": "framepack", "seconds": ""}).seconds == 5
+    assert draft_request(defaults() | {"model": "framepack", "seconds": ""}).seconds == 5
 
 
-def test_a_number_beyond_its_slider_is_taken_and_told() -> None:
+def test_a_number_beyond_its_slider_is_taken_and_noted() -> None:
     asked = defaults() | {"seconds": 0.5, "steps": 99, "guidance": 10, "window": ""}
-    assert beyond(asked).keys() == {"seconds", "steps"}
-    assert beyond(asked)["seconds"] == "Taken as typed, though the slider goes from 1 to 60."
-    assert (draft(asked).seconds, draft(asked).steps) == (0.5, 99)
-    assert beyond(defaults()) == {}
+    assert slider_notes(asked).keys() == {"seconds", "steps"}
+    assert slider_notes(asked)["seconds"] == "This value is used. It is outside the slider's range of 1 to 60."
+    assert (draft_request(asked).seconds, draft_request(asked).steps) == (0.5, 99)
+    assert slider_notes(defaults()) == {}
 
 
-def test_a_lora_that_is_not_here_is_told_and_left_out_but_for_the_jobs_own(folders: Folders, tmp_path: Path) -> None:
+def test_a_lora_that_is_not_here_is_reported_and_left_out_but_not_the_jobs_own(
+    folders: Folders, tmp_path: Path
+) -> None:
     loras = [Lora(file=Path(name)) for name in ("style.safetensors", "gone.safetensors")]
     request = for_client(GenerationRequest(image=Path("a.png"), loras=tuple(loras)).model_dump(mode="json"))
-    values, said = restored(request, folders)
+    values, messages = restore_values(request, folders)
     assert [row["file"] for row in values["loras"]] == ["style.safetensors"]
-    assert said == ["The LoRA gone.safetensors is not among those of this service: add it again."]
-    values, said = restored(request, folders, [tmp_path / "gone.safetensors"])
+    assert messages == ["The LoRA gone.safetensors is not among those of this service. Add it again."]
+    values, messages = restore_values(request, folders, [tmp_path / "gone.safetensors"])
     assert len(values["loras"]) == 2
-    assert said == []
+    assert messages == []
 
 
-def test_two_pictures_at_one_time_are_told_before_anything_is_queued() -> None:
+def test_two_pictures_at_one_time_are_reported_before_anything_is_queued() -> None:
     rows = [{"image": name, "second": 1.0, "strength": 1} for name in ("b.png", "c.png")]
-    assert "fall on the same place" in findings(defaults() | {"frames": rows})[""]
+    assert "fall on the same place" in validation_errors(defaults() | {"frames": rows})[""]
 
 
 def test_a_number_the_page_sends_as_a_float_is_whole_again() -> None:
-    assert draft(defaults() | {"steps": 12.0}).steps == 12
+    assert draft_request(defaults() | {"steps": 12.0}).steps == 12
 
 
 def test_settings_of_no_request_are_refused_in_a_sentence(folders: Folders) -> None:
     with pytest.raises(ValueError, match="do not fit this FramePack: there is no setting called nonsense"):
-        restored({"image": "a.png", "nonsense": 1}, folders)
+        restore_values({"image": "a.png", "nonsense": 1}, folders)

@@ -17,4 +17,4 @@ def test_memory_to_leave_free_is_in_plain_sight_where_there_is_a_gpu(has_gpu) ->
         folds += [around.label] if isinstance(around, gr.Accordion) else []
         around = around.parent
     assert folds == [], "nothing has to be opened to find it"
-    assert "other programs have room" in preserve.info
+    assert "for other programs" in preserve.info

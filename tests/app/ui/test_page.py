@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hands import ask, choose, drop, settings, shows_settings, stage, unfold
+from page_actions import ask, choose, drop, settings, shows_settings, unfold, wait_for_status
 from safetensors.numpy import save_file
 
 from framepack.jobs.store import JobStore
@@ -20,37 +20,37 @@ pytestmark = pytest.mark.timeout(900)
 
 def test_a_picture_and_a_sentence_become_a_video_that_brings_its_settings_back(tab, site, sun) -> None:
     page = tab()
-    assert "Drop a picture" in page.inner_text(".fp-drop")
+    assert "Drop an image" in page.inner_text(".fp-drop")
     assert page.is_visible(".fp-welcome")
     unfold(page)
     page.fill("#c-seed :is(input, textarea)", "9007199254740993")
     page.fill("#c-guidance .fp-head input", "7.5")
-    choose(page, "Add pictures", sun)
+    choose(page, "Add images", sun)
     page.wait_for_selector("#c-frames .fp-row")
     page.fill("#c-frames .fp-row input >> nth=0", "1.5")
     page.press("#c-frames .fp-row input >> nth=0", "Tab")
-    page.get_by_role("button", name="Add a sentence").click()
+    page.get_by_role("button", name="Add a prompt").click()
     page.fill("#c-prompts .fp-text input", "then night falls")
     page.press("#c-prompts .fp-text input", "Tab")
     page.check("#fp-lock input")
     ask(page, sun, 'The sun <b>wanders</b> over "the hills" until evening.', steps="6")
-    stage(page, "running")
-    page.wait_for_selector(".fp-latent:not([hidden])")
+    wait_for_status(page, "running")
+    page.wait_for_selector(".fp-preview:not([hidden])")
     page.wait_for_selector(".fp-screen video")
     assert "Section" in page.inner_text(".fp-numbers")
     (site[1].folders.outputs / "evening").touch()
-    stage(page, "done")
+    wait_for_status(page, "done")
     assert page.title() == "Done · FramePack"
     page.wait_for_function(
         "() => { const v = document.querySelector('.fp-screen video'); return v && v.currentTime > 0; }"
     )
-    assert page.inner_text(".fp-asked q") == 'The sun <b>wanders</b> over "the hills" until evening.'
+    assert page.inner_text(".fp-request q") == 'The sun <b>wanders</b> over "the hills" until evening.'
     before = settings(page)
     assert before["c-seed text"] == "9007199254740993"
 
     assert re.search(r"job=\w+", page.url)
     with page.expect_download() as download:
-        page.click(".fp-strong")
+        page.click(".fp-primary")
     file = Path(download.value.path())
     other = tab()
     unfold(other)
@@ -64,19 +64,19 @@ def test_a_picture_and_a_sentence_become_a_video_that_brings_its_settings_back(t
 def test_a_reload_finds_the_job_and_another_tab_has_its_own(tab, sun) -> None:
     first = tab()
     ask(first, sun, "the first one, until forever", steps="6")
-    stage(first, "running")
+    wait_for_status(first, "running")
     second = tab()
     assert second.is_visible(".fp-welcome")
     ask(second, sun, "the second one", steps="3")
-    stage(second, "queued")
+    wait_for_status(second, "queued")
     first.reload()
-    stage(first, "running")
-    assert "the first one" in first.inner_text(".fp-asked")
+    wait_for_status(first, "running")
+    assert "the first one" in first.inner_text(".fp-request")
     first.wait_for_function("() => document.querySelectorAll('#fp-queue .fp-job').length === 2")
     second.get_by_role("button", name="Cancel: the first one, until forever").click()
-    stage(first, "cancelled")
-    stage(second, "done")
-    assert "the second one" in second.inner_text(".fp-asked")
+    wait_for_status(first, "cancelled")
+    wait_for_status(second, "done")
+    assert "the second one" in second.inner_text(".fp-request")
     second.fill("#fp-history input[type=search]", "the first one, until")
     second.wait_for_function("() => document.querySelectorAll('#fp-history .fp-card').length === 1")
 
@@ -84,7 +84,7 @@ def test_a_reload_finds_the_job_and_another_tab_has_its_own(tab, sun) -> None:
 def test_a_failure_is_a_sentence_with_its_story_one_click_away(tab, sun) -> None:
     page = tab()
     ask(page, sun, "please explode", steps="2")
-    stage(page, "failed")
+    wait_for_status(page, "failed")
     assert "The paint exploded." in page.inner_text(".fp-message")
     page.click(".fp-below summary")
     assert "RuntimeError" in page.inner_text(".fp-below pre")
@@ -97,12 +97,12 @@ def test_a_video_no_browser_plays_is_shown_and_other_formats_are_handed_out(tab,
     page.click("#c-output-format input")
     page.get_by_role("option", name="mkv").click()
     ask(page, sun, "for the cutting room", steps="2")
-    stage(page, "done")
+    wait_for_status(page, "done")
     page.wait_for_function(
         "() => { const v = document.querySelector('.fp-screen video'); return v && v.currentTime > 0; }"
     )
     with page.expect_download() as download:
-        page.click(".fp-strong")
+        page.click(".fp-primary")
     assert read_metadata(Path(download.value.path()))["request"]["output"]["format"] == "mkv"
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as gif").click()
@@ -113,14 +113,14 @@ def test_a_video_no_browser_plays_is_shown_and_other_formats_are_handed_out(tab,
 def test_a_job_deleted_on_the_command_line_leaves_the_page(tab, site, sun) -> None:
     page = tab()
     ask(page, sun, "soon forgotten", steps="2")
-    stage(page, "done")
+    wait_for_status(page, "done")
     (job,) = site[1].jobs(search="soon forgotten")
     page.wait_for_selector(f'#fp-history [data-job="{job.id}"]')
     other = JobStore(site[1].folders.queue)
     other.delete(job.id)
     other.close()
     page.wait_for_selector(f'#fp-history [data-job="{job.id}"]', state="detached")
-    stage(page, "empty")
+    wait_for_status(page, "empty")
 
 
 def test_a_lora_is_uploaded_chosen_and_used(tab, site, sun, tmp_path) -> None:
@@ -138,6 +138,6 @@ def test_a_lora_is_uploaded_chosen_and_used(tab, site, sun, tmp_path) -> None:
     page.fill("#c-loras .fp-number input", "0.5")
     page.press("#c-loras .fp-number input", "Tab")
     ask(page, sun, "drawn in charcoal", steps="2")
-    stage(page, "done")
+    wait_for_status(page, "done")
     (job,) = site[1].jobs(search="drawn in charcoal")
     assert [(lora.file.name, lora.strength) for lora in job.request.loras] == [("charcoal.safetensors", 0.5)]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hands import choose, drop, unfold, value
+from page_actions import choose, drop, unfold, value
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
@@ -15,23 +15,23 @@ pytestmark = pytest.mark.timeout(900)
 def test_what_cannot_work_is_said_at_the_field_and_by_the_button(tab, sun) -> None:
     page = tab()
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector(".fp-notice.fp-wrong")
-    assert "Add a picture first" in page.inner_text("#fp-notice")
+    page.wait_for_selector(".fp-notice.fp-notice-error")
+    assert "Add an image first" in page.inner_text("#fp-notice")
     page.get_by_role("button", name="Close this message").click()
     page.wait_for_selector(".fp-notice", state="detached")
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.keyboard.press("Control+Enter")
-    page.wait_for_function("() => { const said = document.querySelector('.fp-notice.fp-wrong');"
+    page.wait_for_function("() => { const said = document.querySelector('.fp-notice.fp-notice-error');"
                            " if (!said) return false; const at = said.getBoundingClientRect();"
                            " return at.top >= 0 && at.bottom <= innerHeight; }")  # fmt: skip
     page.fill("#c-width input", "100")
     page.press("#c-width input", "Tab")
-    page.wait_for_selector("#c-width .fp-mark")
-    assert "multiple of 16" in page.inner_text("#c-width .fp-mark")
+    page.wait_for_selector("#c-width .fp-field-message")
+    assert "multiple of 16" in page.inner_text("#c-width .fp-field-message")
     page.wait_for_selector("#c-resolution", state="hidden")
     page.fill("#c-width input", "")
     page.press("#c-width input", "Tab")
-    page.wait_for_selector("#c-width .fp-mark", state="detached")
+    page.wait_for_selector("#c-width .fp-field-message", state="detached")
     drop(page, Path(__file__), "image/png")
     page.wait_for_selector("#c-image .fp-error:not(:empty)")
 
@@ -44,7 +44,7 @@ def test_a_preset_is_saved_loaded_starred_renamed_exported_and_deleted(tab) -> N
     page.fill(".fp-save input", "soft light")
     page.click(".fp-save button")
     page.wait_for_selector(".fp-preset")
-    page.get_by_role("button", name="Begin with soft light").click()
+    page.get_by_role("button", name="Start with soft light").click()
     page.wait_for_selector(".fp-preset .fp-on")
     page.once("dialog", lambda dialog: None)
     with page.expect_download() as download:
@@ -74,7 +74,7 @@ def test_a_quality_mode_moves_controls_one_can_see_and_is_read_off_them(tab) -> 
     page.wait_for_selector("#c-cache-threshold:visible")
     page.fill("#c-steps .fp-head input", "33")
     page.press("#c-steps .fp-head input", "Tab")
-    page.wait_for_function("() => document.querySelector('#fp-mode input:checked')?.value === 'own'")
+    page.wait_for_function("() => document.querySelector('#fp-mode input:checked')?.value === 'custom'")
 
 
 def choose_model(page, name: str) -> None:
@@ -87,9 +87,9 @@ def test_a_model_that_is_not_here_says_so_at_its_choice_with_its_size_and_the_wa
     assert page.is_hidden("#fp-advice")
     choose_model(page, "framepack-f1: ")
     page.wait_for_selector("#fp-advice .fp-advice")
-    told = page.inner_text("#fp-advice")
-    assert "framepack-f1 is not downloaded" in told
-    assert "About 42.9 GB are missing" in told
+    advice = page.inner_text("#fp-advice")
+    assert "framepack-f1 is not downloaded" in advice
+    assert "About 42.9 GB are missing" in advice
     assert page.inner_text("#fp-advice code") == "framepack models download framepack-f1"
     choose_model(page, "mini: ")
     page.wait_for_selector("#fp-advice", state="hidden")
@@ -121,19 +121,19 @@ def test_the_length_follows_the_model_until_someone_chooses_one(tab) -> None:
 def test_pictures_that_are_added_together_lie_a_second_apart(tab, sun) -> None:
     page = tab()
     unfold(page)
-    choose(page, "Add pictures", sun, sun)
+    choose(page, "Add images", sun, sun)
     page.wait_for_selector("#c-frames .fp-row >> nth=1")
     seconds = "() => [...document.querySelectorAll('#c-frames .fp-row')].map((row) => row.querySelector('input').value)"
     assert page.evaluate(seconds) == ["1", "2"]
-    choose(page, "Add pictures", sun)
+    choose(page, "Add images", sun)
     page.wait_for_selector("#c-frames .fp-row >> nth=2")
     assert page.evaluate(seconds) == ["1", "2", "3"]
 
 
-def test_pictures_on_the_way_stay_in_sight_with_a_model_that_takes_none(tab, sun) -> None:
+def test_keyframes_stay_in_sight_with_a_model_that_takes_none(tab, sun) -> None:
     page = tab()
     unfold(page)
-    choose(page, "Add pictures", sun)
+    choose(page, "Add images", sun)
     page.wait_for_selector("#c-frames .fp-row")
     choose_model(page, "framepack-f1")
     page.wait_for_function("() => document.body.innerText.includes('no slot for a later frame')")
@@ -145,7 +145,7 @@ def test_pictures_on_the_way_stay_in_sight_with_a_model_that_takes_none(tab, sun
 def test_a_reload_loses_nothing_that_was_typed(tab, sun) -> None:
     page = tab()
     drop(page, sun, "image/png")
-    page.wait_for_function("() => FP.now.values.image && FP.going.size === 0")  # else the browser asks before it leaves
+    page.wait_for_function("() => FP.form.values.image && FP.uploads.size === 0")  # else the browser asks
     page.fill("#c-guidance .fp-head input", "3.5")
     page.press("#c-guidance .fp-head input", "Tab")
     page.locator("#fp-lock input").check()

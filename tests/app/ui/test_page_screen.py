@@ -1,7 +1,7 @@
 """The page on small screens, and what it loads."""
 
 import pytest
-from hands import ask, stage, unfold
+from page_actions import ask, unfold, wait_for_status
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
@@ -11,15 +11,15 @@ pytestmark = pytest.mark.timeout(900)
 
 def test_on_a_phone_the_video_comes_first_once_there_is_one(tab, site, sun) -> None:
     page = tab(width=360, height=740)
-    assert page.is_hidden(".fp-stage"), "an empty page begins with the form"
+    assert page.is_hidden(".fp-viewer"), "an empty page begins with the form"
     ask(page, sun, "seen on a phone until called", steps="2")
-    stage(page, "running")
-    page.wait_for_selector(".fp-latent:not([hidden])")
+    wait_for_status(page, "running")
+    page.wait_for_selector(".fp-preview:not([hidden])")
     page.wait_for_function("() => { const at = document.querySelector('.fp-screen').getBoundingClientRect();"
                            " return at.top >= 0 && at.bottom <= innerHeight; }")  # fmt: skip
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     (site[1].folders.outputs / "called").touch()
-    stage(page, "done")
+    wait_for_status(page, "done")
     page.wait_for_selector("#fp-history .fp-card")
     unfold(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -1,13 +1,13 @@
-"""In a real browser: what someone typed or chose survives what the page does, and what speaks is not in the way."""
+"""In a real browser: what someone typed or chose survives what the page does, and notices are not in the way."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hands import ask, choose, drop, stage, unfold, value
+from fake_worker import paint
+from page_actions import ask, choose, drop, unfold, value, wait_for_status
 from PIL import Image
-from studio import paint
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
@@ -56,13 +56,13 @@ def has(page, text: str) -> None:
 def test_generate_waits_for_the_picture_that_is_on_its_way(tab, site, sun, moon) -> None:
     page = tab()
     drop(page, sun, "image/png")
-    page.wait_for_function("() => FP.now.values.image")
+    page.wait_for_function("() => FP.form.values.image")
     page.fill("#c-steps .fp-head input", "2")
     page.fill(PROMPT, "of the moon")
     speed = line_of(page)
     speed(1000)
-    choose(page, "Choose another picture", sun)
-    choose(page, "Choose another picture", moon)
+    choose(page, "Choose another image", sun)
+    choose(page, "Choose another image", moon)
     page.focus(PROMPT)
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#fp-generate[data-wait]")
@@ -71,23 +71,23 @@ def test_generate_waits_for_the_picture_that_is_on_its_way(tab, site, sun, moon)
     page.wait_for_timeout(300)
     assert site[1].jobs(search="of the") == []
     speed(-1)
-    stage(page, "done")
+    wait_for_status(page, "done")
     assert site[1].jobs(search="of the next one") == []
     assert picture_of(site, "of the moon") == pixel(moon) != pixel(sun)
     assert page.get_by_role("button", name="Generate").is_enabled()
 
 
-def test_a_number_is_taken_or_spoken_of_at_its_field_and_an_empty_one_is_the_default(tab, site, sun) -> None:
+def test_a_number_is_taken_or_reported_at_its_field_and_an_empty_one_is_the_default(tab, site, sun) -> None:
     page = tab()
     steps = "#c-steps .fp-head input"
-    for typed, told in (("0", "steps must be 1..200, got 0"), ("1e999", "whole number, got '1e999'"), ("abc", "abc")):
+    for typed, error in (("0", "steps must be 1..200, got 0"), ("1e999", "whole number, got '1e999'"), ("abc", "abc")):
         page.fill(steps, typed)
         page.press(steps, "Tab")
-        page.wait_for_function("([told]) => document.querySelector('#c-steps .fp-error')?.innerText.toLowerCase()"
-                               ".includes(told)", arg=[told])  # fmt: skip
+        page.wait_for_function("([error]) => document.querySelector('#c-steps .fp-error')?.innerText.toLowerCase()"
+                               ".includes(error)", arg=[error])  # fmt: skip
         assert page.input_value(steps) == typed
     ask(page, sun, "not with these steps, until seen")
-    page.wait_for_selector(f"{NOTICE}.fp-wrong")
+    page.wait_for_selector(f"{NOTICE}.fp-notice-error")
     assert page.evaluate("document.activeElement.closest('#c-steps') !== null"), "the field is pointed at"
     page.fill(steps, "")
     page.press(steps, "Tab")
@@ -96,19 +96,19 @@ def test_a_number_is_taken_or_spoken_of_at_its_field_and_an_empty_one_is_the_def
     page.fill("#c-guidance .fp-head input", "2,5")
     page.fill("#c-seconds .fp-head input", "0.5")
     page.press("#c-seconds .fp-head input", "Tab")
-    page.wait_for_selector("#c-seconds .fp-mark")
+    page.wait_for_selector("#c-seconds .fp-field-message")
     page.fill(steps, "")
     page.keyboard.press("Control+Enter")
-    stage(page, "running")
+    wait_for_status(page, "running")
     (job,) = site[1].jobs(search="not with these steps, until seen")
     assert (job.request.steps, job.request.seconds, job.request.guidance) == (2, 0.5, 2.5)
-    page.click(".fp-stage button:has-text('Cancel')")
+    page.click(".fp-viewer button:has-text('Cancel')")
 
 
 def test_what_replaces_the_form_can_be_undone_and_redone(tab, sun) -> None:
     page = tab()
     ask(page, sun, "the first draft", steps="2")
-    stage(page, "done")
+    wait_for_status(page, "done")
     page.fill(PROMPT, "the second draft")
     page.fill("#c-seed textarea, #c-seed input", "77")
     page.get_by_role("button", name="Reuse settings", exact=True).click()
@@ -119,7 +119,7 @@ def test_what_replaces_the_form_can_be_undone_and_redone(tab, sun) -> None:
     has(page, "the first draft.")
     page.keyboard.press("Control+z")
     has(page, "the first draft. Night falls.")
-    page.get_by_role("button", name="Remove the picture").click()
+    page.get_by_role("button", name="Remove the image").click()
     page.wait_for_selector(".fp-invite")
     page.click(f"{NOTICE} >> text=Undo")
     page.wait_for_selector(".fp-chosen")
@@ -135,7 +135,7 @@ def test_what_replaces_the_form_can_be_undone_and_redone(tab, sun) -> None:
 def test_a_job_is_edited_on_a_copy_and_the_draft_comes_back(tab, site, sun) -> None:
     page = tab()
     ask(page, sun, "before it, until edited", steps="2")
-    stage(page, "running")
+    wait_for_status(page, "running")
     for again in ("that waits", "another draft"):
         page.fill(PROMPT, again)
         if again != "another draft":
@@ -158,11 +158,11 @@ def test_a_job_is_edited_on_a_copy_and_the_draft_comes_back(tab, site, sun) -> N
     has(page, "another draft")
     page.get_by_role("button", name="Cancel: that waits longer").click()
     page.get_by_role("button", name="Cancel", exact=True).click()
-    stage(page, "cancelled")
+    wait_for_status(page, "cancelled")
 
 
 COVERED = """() => { const box = document.querySelector('#fp-notice .fp-notice').getBoundingClientRect();
-return [...document.querySelectorAll('#fp-generate, .fp-stage .fp-line > *')].filter((one) => {
+return [...document.querySelectorAll('#fp-generate, .fp-viewer .fp-line > *')].filter((one) => {
 const at = one.getBoundingClientRect();
 return at.width && at.bottom > box.top && at.top < box.bottom && at.right > box.left && at.left < box.right; })
 .map((one) => one.innerText); }"""
@@ -171,7 +171,7 @@ return at.width && at.bottom > box.top && at.top < box.bottom && at.right > box.
 def never_covered(page) -> None:
     """Wherever one scrolls, a message lies beside the buttons."""
     text = "A sentence of the usual length, about what did not work. " * 2
-    page.evaluate("(text) => FP.tell({ tone: 'wrong', text })", text)
+    page.evaluate("(text) => FP.notify({ tone: 'error', text })", text)
     page.wait_for_selector(NOTICE)
     for y in range(0, page.evaluate("document.documentElement.scrollHeight"), 90):
         page.evaluate("(y) => new Promise((done) => { scrollTo(0, y); setTimeout(done, 60); })", y)
@@ -187,16 +187,16 @@ def never_covered(page) -> None:
 def test_the_video_stays_in_sight_and_a_message_leaves_and_covers_no_button(tab, sun) -> None:
     page = tab(width=1280, height=800)
     ask(page, sun, "seen from everywhere", steps="2")
-    stage(page, "done")
+    wait_for_status(page, "done")
     page.clock.install()
     page.evaluate("scrollTo(0, 600)")
-    at = page.locator("#fp-stage").bounding_box()
+    at = page.locator("#fp-viewer").bounding_box()
     assert 0 <= at["y"] < 100, at
-    assert page.locator(".fp-strong").bounding_box()["y"] < 800 - 30
+    assert page.locator(".fp-primary").bounding_box()["y"] < 800 - 30
     never_covered(page)
     page.clock.fast_forward(60_000)
     assert page.is_visible(NOTICE), "an error stays"
-    page.evaluate("FP.tell({ text: 'Queued.' })")
+    page.evaluate("FP.notify({ text: 'Queued.' })")
     assert "Queued." in page.inner_text(NOTICE)
     page.mouse.move(5, 5)
     page.clock.run_for(7_000)
@@ -207,24 +207,24 @@ def test_the_video_stays_in_sight_and_a_message_leaves_and_covers_no_button(tab,
 def test_a_picture_that_does_not_arrive_begins_no_video_and_an_upload_can_be_stopped(tab, site, sun, moon) -> None:
     page = tab()
     drop(page, sun, "image/png")
-    page.wait_for_function("() => FP.now.values.image")
-    before = page.evaluate("FP.now.values.image")
+    page.wait_for_function("() => FP.form.values.image")
+    before = page.evaluate("FP.form.values.image")
     page.fill(PROMPT, "never begun")
     asked: list = []
     page.route("**/api/uploads", lambda route: asked.append(route))
-    choose(page, "Choose another picture", moon)
+    choose(page, "Choose another image", moon)
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#fp-generate[data-wait]")
     asked[0].abort()
     page.wait_for_selector("#c-image .fp-error:not(:empty)")
-    page.wait_for_selector(f"{NOTICE}.fp-wrong:has-text('no video was begun')")
-    choose(page, "Choose another picture", moon)
+    page.wait_for_selector(f"{NOTICE}.fp-notice-error:has-text('no video was started')")
+    choose(page, "Choose another image", moon)
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#fp-generate[data-wait]")
     page.get_by_role("button", name="Do not wait").click()
     page.get_by_role("button", name="Stop this upload").click()
-    page.wait_for_function("() => FP.going.size === 0")
-    assert page.evaluate("FP.now.values.image") == before
+    page.wait_for_function("() => FP.uploads.size === 0")
+    assert page.evaluate("FP.form.values.image") == before
     assert site[1].jobs(search="never begun") == []
 
 
@@ -232,13 +232,13 @@ def test_a_picture_that_does_not_arrive_begins_no_video_and_an_upload_can_be_sto
 def test_what_is_typed_while_the_server_is_away_is_there_when_it_is_back(tab, sun) -> None:
     page = tab()
     drop(page, sun, "image/png")
-    page.wait_for_function("() => FP.now.values.image")
+    page.wait_for_function("() => FP.form.values.image")
     page.context.set_offline(True)
     page.fill(PROMPT, "typed all alone")
     page.fill("#c-steps .fp-head input", "0")
     page.fill("#c-width textarea, #c-width input", "333")
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector(f"{NOTICE}.fp-wrong")
+    page.wait_for_selector(f"{NOTICE}.fp-notice-error")
     assert "does not answer" in page.inner_text(NOTICE)
     page.context.set_offline(False)
     page.reload()
@@ -250,17 +250,17 @@ def test_what_is_typed_while_the_server_is_away_is_there_when_it_is_back(tab, su
 
 
 @pytest.mark.proof
-def test_a_file_in_the_wrong_place_is_told_there_and_changes_nothing(tab, sun) -> None:
+def test_a_file_in_the_wrong_place_is_reported_there_and_changes_nothing(tab, sun) -> None:
     page = tab()
     drop(page, sun, "image/png")
-    page.wait_for_function("() => FP.now.values.image")
+    page.wait_for_function("() => FP.form.values.image")
     unfold(page)
-    before = page.evaluate("FP.now")
+    before = page.evaluate("FP.form")
     lists = [f"#c-{name} .fp-rows" for name in ("frames", "end-frame", "prompts", "loras")]
     for place in ["#c-image .fp-drop", *lists]:
         drop(page, Path(__file__), "text/x-python", place)
         page.wait_for_selector(f"{place.split()[0]} .fp-error:not(:empty)")
-    assert page.evaluate("FP.now") == before
+    assert page.evaluate("FP.form") == before
 
 
 @pytest.mark.proof
@@ -269,6 +269,6 @@ def test_a_message_covers_no_button_at_any_size(tab, sun, width: int, height: in
     page = tab(width=width, height=height)
     never_covered(page)
     ask(page, sun, "seen at every size", steps="2")
-    stage(page, "done")
-    page.wait_for_selector(".fp-strong")
+    wait_for_status(page, "done")
+    page.wait_for_selector(".fp-primary")
     never_covered(page)

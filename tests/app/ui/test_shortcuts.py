@@ -3,8 +3,8 @@
 import pytest
 
 from framepack.app.ui.controls import BY_FIELD
-from framepack.app.ui.form import defaults, draft
-from framepack.app.ui.shortcuts import LABELS, OWN, labels_for, mode_of, modes_of, prompts_for, threshold_for
+from framepack.app.ui.form import defaults, draft_request
+from framepack.app.ui.shortcuts import CUSTOM, LABELS, labels_for, mode_of, modes_of, prompts_for, threshold_for
 from framepack.spec.request import THRESHOLDS
 from framepack.spec.variants import VARIANTS
 from framepack.training.data.grammar import PHRASES, SPRITE_PHRASES
@@ -17,20 +17,20 @@ def test_a_mode_is_known_by_the_controls_it_moves(model: str, name: str) -> None
     modes = modes_of(model)
     moved = defaults() | {"model": model} | modes[name]
     assert mode_of(moved) == name
-    assert draft(moved).steps == modes[name]["steps"]
+    assert draft_request(moved).steps == modes[name]["steps"]
     for field in modes[name]:
         assert field in BY_FIELD
         assert (
             mode_of(moved | {field: 0.5 if field == "cache_threshold" else 33 if field == "steps" else "first-block"})
-            == OWN
+            == CUSTOM
         )
 
 
 def test_the_page_begins_balanced_and_every_mode_has_a_label() -> None:
     assert mode_of(defaults()) == "balanced"
     for model in VARIANTS:
-        assert [name for _, name in labels_for(model)] == [*modes_of(model), OWN]
-    assert {name for _, name in LABELS} == {*modes_of("framepack"), OWN}
+        assert [name for _, name in labels_for(model)] == [*modes_of(model), CUSTOM]
+    assert {name for _, name in LABELS} == {*modes_of("framepack"), CUSTOM}
 
 
 def test_the_bundled_models_are_asked_only_for_motions_they_were_trained_on() -> None:

@@ -1,4 +1,4 @@
-"""The page. Gradio is imported when one is mounted, and not before; all it knows of jobs is the service."""
+"""The Gradio page. Gradio is imported when the page is mounted. All it knows of jobs is the service."""
 
 import os
 from pathlib import Path
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from framepack.app.service.job_service import Service
 
 GRADIO_READS = r"GRADIO_(?!ANALYTICS_ENABLED|TEMP_DIR).*|.*_PROXY|SSL_CERT_(FILE|DIR)|SSLKEYLOGFILE"
-"""Variables that Gradio reads when it is imported: it makes HTTP clients then, which a local page never uses."""
+"""Variables that Gradio reads at import, when it makes HTTP clients. A local page never uses those."""
 
 
 def mount_page(app: "FastAPI", service: "Service", presets: Path) -> "FastAPI":
-    """Serve the page at `/` of an application that has the HTTP API. Call it after all other routes are there.
+    """Serve the page at `/` of an application that has the HTTP API. Call it after all other routes are added.
 
-    `presets` is the folder of named settings. ImportError where Gradio is missing: `pip install 'framepack[server]'`.
+    `presets` is the folder of presets. Raises ImportError without Gradio: `pip install 'framepack[server]'`.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(service.folders.home / "page")

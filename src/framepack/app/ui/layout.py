@@ -1,20 +1,20 @@
-"""Where everything stands on the page. Makes the components; what they do is `page`."""
+"""The page's layout: makes all components. `page` connects their events."""
 
 from dataclasses import dataclass
 
 import gradio as gr
 from gradio.components import Component
 
-from framepack.app.ui import many, shortcuts, views
+from framepack.app.ui import batch_form, shortcuts, views
+from framepack.app.ui.components import build, panel
 from framepack.app.ui.controls import BY_FIELD, CONTROLS, Place
 from framepack.app.ui.form import defaults
-from framepack.app.ui.widgets import build, panel
 
 PRESERVE_HELP = (
-    "How much of the graphics card's memory to keep out of use, so that other programs have room and the card does not "
-    "run full. More is safer and slower. Empty: decided by the card's size."
+    "GPU memory to keep free for other programs, so that the card does not run full. More is safer and slower. "
+    "Empty: chosen by the card's size."
 )
-MODE_HELP = "Moves steps and cache to settings that go well together."
+MODE_HELP = "Sets steps and cache to values that go well together."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,75 +24,77 @@ class Tab:
     job: gr.Textbox
     editing: gr.Textbox
     search: gr.Textbox
-    kept: gr.Textbox
-    """What the browser kept of forms, as JSON, when the page opens."""
-    memory: gr.HTML
-    """What replaces something in the form; the browser puts it there and can take it back."""
+    saved_form: gr.Textbox
+    """The forms that the browser has saved, as JSON, when the page opens."""
+    form_update: gr.HTML
+    """New values for the form. The browser applies them and can undo them."""
     model: gr.Textbox
-    """The model before it was changed, so that a length nobody has touched follows it."""
+    """The model before it was changed: defaults of that model become those of the new one."""
     lock: gr.Checkbox
-    quick: gr.HTML
-    """Sentences the model does well."""
+    quick_prompts: gr.HTML
+    """Prompts that the model does well."""
     mode: gr.Radio
     advice: gr.HTML
-    """What has to be done before the model can be used."""
+    """How to download a model that is missing."""
     preserve: gr.Textbox
-    """Text, as a number of Gradio's shows 0 where there is none."""
+    """A textbox, because Gradio's number shows 0 where it is empty."""
     notice: gr.HTML
-    marks: gr.HTML
+    errors: gr.HTML
+    """Validation errors and notes, at their fields."""
     summary: gr.HTML
-    stage: gr.HTML
+    viewer: gr.HTML
     queue: gr.HTML
     history: gr.HTML
     presets: gr.HTML
-    many: gr.HTML
-    """What makes several videos at once, and how many."""
+    batch_form: gr.HTML
+    """Images, prompts and values for several videos at once, and their number."""
     batches: gr.HTML
     generate: gr.Button
-    leave: gr.Button
-    dice: gr.Button
+    stop_editing: gr.Button
+    roll_seed: gr.Button
 
 
 class Layout:
-    """Makes all components, inside `gr.Blocks`: `controls` by their field, the others in `tab`."""
+    """Makes all components, inside `gr.Blocks`: `controls` by field, the others in `tab`."""
 
     def __init__(self, *, has_gpu: bool) -> None:
         self.controls: dict[str, Component] = {}
         panel("header")
         notice = panel("notice", elem_id="fp-notice")
-        memory = panel("memory", elem_id="fp-memory", first=defaults())
-        marks = panel("marks", elem_id="fp-marks")
-        job, editing, search, kept, model = (hidden(name) for name in ("job", "edited", "find", "kept", "model"))
+        form_update = panel("form_update", elem_id="fp-form-update", defaults=defaults())
+        errors = panel("errors", elem_id="fp-errors")
+        names = ("job", "editing", "search-text", "saved-form", "model")
+        job, editing, search, saved_form, model = (hidden(name) for name in names)
         with gr.Row(elem_id="fp-main", equal_height=False):
             with gr.Column(elem_id="fp-left", min_width=320, scale=4):
-                self._place("picture")
+                self._place("image")
                 self._place("prompt")
-                quick = panel("chips", shortcuts.prompts_for(defaults()["model"]))
+                quick_prompts = panel("quick_prompts", shortcuts.prompts_for(defaults()["model"]))
                 with gr.Row(elem_id="fp-go"):
                     generate = gr.Button("Generate", variant="primary", elem_id="fp-generate")
-                    leave = gr.Button("Stop editing", visible=False, min_width=120, elem_id="fp-leave")
+                    stop_editing = gr.Button("Stop editing", visible=False, min_width=120, elem_id="fp-stop-editing")
                 summary = panel("text", elem_id="fp-summary")
-                with gr.Accordion("Keyframes and prompts on the way", open=False, elem_classes="fp-fold"):
-                    self._place("along")
+                with gr.Accordion("Keyframes and timed prompts", open=False, elem_classes="fp-fold"):
+                    self._place("timeline")
                 with gr.Accordion("Several videos at once", open=False, elem_classes="fp-fold", elem_id="fp-several"):
-                    several = panel("many", elem_id="fp-many", fields=many.choices())
+                    several = panel("batch_form", elem_id="fp-batch-form", fields=batch_form.grid_fields())
                 with gr.Column(elem_classes="fp-group"):
-                    advice, dice, lock = self._video()
-                    preserve = memory_to_leave_free(visible=has_gpu)
+                    advice, roll_seed, lock = self._video()
+                    preserve = preserve_box(visible=has_gpu)
                 with gr.Accordion("Advanced", open=False, elem_classes="fp-fold"):
                     mode = self._advanced()
                 with gr.Accordion("Presets", open=False, elem_classes="fp-fold"):
                     presets = panel("presets", elem_id="fp-presets")
             with gr.Column(elem_id="fp-right", min_width=320, scale=7):
-                stage = panel("stage", views.stage(None), elem_id="fp-stage")
+                viewer = panel("viewer", views.viewer(None), elem_id="fp-viewer")
                 batches = panel("batches", [], elem_id="fp-batches")
                 queue = panel("queue", views.queue([], 0), elem_id="fp-queue")
         history = panel("history", [], elem_id="fp-history")
         self.tab = Tab(
-            job=job, editing=editing, search=search, kept=kept, memory=memory, model=model, lock=lock, mode=mode,
-            preserve=preserve, quick=quick, advice=advice, notice=notice, marks=marks, summary=summary, stage=stage,
-            queue=queue, history=history, presets=presets, generate=generate, leave=leave, dice=dice,
-            many=several, batches=batches,
+            job=job, editing=editing, search=search, saved_form=saved_form, form_update=form_update, model=model,
+            lock=lock, mode=mode, preserve=preserve, quick_prompts=quick_prompts, advice=advice, notice=notice,
+            errors=errors, summary=summary, viewer=viewer, queue=queue, history=history, presets=presets,
+            generate=generate, stop_editing=stop_editing, roll_seed=roll_seed, batch_form=several, batches=batches,
         )  # fmt: skip
 
     def _place(self, place: Place) -> None:
@@ -109,7 +111,7 @@ class Layout:
         self._put("seconds")
         with gr.Row(elem_id="fp-seed", elem_classes="fp-split"):
             self._put("seed")
-            dice = gr.Button("Roll", min_width=72, scale=0, elem_id="fp-dice")
+            roll_seed = gr.Button("Roll", min_width=72, scale=0, elem_id="fp-roll-seed")
             lock = gr.Checkbox(False, label="Keep this seed", min_width=130, container=False, elem_id="fp-lock")
         self._put("steps")
         self._put("guidance")
@@ -117,7 +119,7 @@ class Layout:
             for field in ("resolution", "width", "height"):
                 self._put(field)
         self._place("video")
-        return advice, dice, lock
+        return advice, roll_seed, lock
 
     def _advanced(self) -> gr.Radio:
         start = shortcuts.mode_of(defaults())
@@ -127,8 +129,8 @@ class Layout:
         return mode
 
 
-def memory_to_leave_free(*, visible: bool) -> gr.Textbox:
-    """In plain sight where there is a card: who shares it with other programs must not have to look for this."""
+def preserve_box(*, visible: bool) -> gr.Textbox:
+    """Outside of all folds where there is a GPU, because people who share it with other programs need this."""
     return gr.Textbox(
         "",
         label="GPU memory to leave free (GB)",
@@ -141,5 +143,5 @@ def memory_to_leave_free(*, visible: bool) -> gr.Textbox:
 
 
 def hidden(name: str) -> gr.Textbox:
-    """A value of the tab that nobody sees."""
+    """A hidden value of the tab."""
     return gr.Textbox("", visible="hidden", elem_id=f"fp-{name}")

@@ -1,6 +1,6 @@
-"""What sets several controls at once: quality modes, and sentences to begin with. Pure.
+"""Shortcuts that set controls: quality modes and quick prompts. Pure.
 
-Nothing here is a setting of its own: a mode only moves controls one can see, and is read off them again.
+A mode is no setting of its own: it sets visible controls, and the current mode is derived from their values.
 """
 
 from typing import Any
@@ -9,11 +9,11 @@ from framepack.app.ui.controls import Values
 from framepack.spec.request import THRESHOLDS, CacheName
 from framepack.spec.variants import VARIANTS
 
-OWN = "own"
-"""The mode of settings that are none of the others'."""
-LABELS = (("Fast", "fast"), ("Balanced", "balanced"), ("Best", "best"), ("My own", OWN))
+CUSTOM = "custom"
+"""The mode of values that belong to no other mode."""
+LABELS = (("Fast", "fast"), ("Balanced", "balanced"), ("Best", "best"), ("Custom", CUSTOM))
 
-KNOWN = {
+KNOWN_PROMPTS = {
     "Camera": (
         "The camera pans left.",
         "The camera pans right.",
@@ -27,7 +27,7 @@ KNOWN = {
     "Things": ("The picture ripples.", "The ball moves right.", "The ball bounces."),
     "Still": ("A static shot.",),
 }
-"""What the bundled models know, by kind."""
+"""Prompts that the bundled models understand, by kind."""
 ACTIONS = (
     "The girl dances gracefully, with clear movements, full of charm.",
     "The man turns around, smiles and waves at the camera.",
@@ -35,34 +35,34 @@ ACTIONS = (
 
 
 def modes_of(model: str) -> dict[str, dict[str, Any]]:
-    """What each mode moves. Balanced is the model's own way, and for 13 B the published system's without its cache.
+    """The values that each mode sets. Balanced has the model's defaults; for 13 B the published ones without the cache.
 
-    Where the fast mode has as few steps as the balanced one there is nothing for a cache to skip.
+    There is no fast mode where it would have as few steps as the balanced one.
     """
-    variant, whole = VARIANTS[model], {"cache": "none", "cache_threshold": THRESHOLDS["none"]}
+    variant, uncached = VARIANTS[model], {"cache": "none", "cache_threshold": THRESHOLDS["none"]}
     cached = {"cache": "teacache", "cache_threshold": THRESHOLDS["teacache"]}
-    modes = {"balanced": whole | {"steps": variant.steps}, "best": whole | {"steps": variant.best}}
+    modes = {"balanced": uncached | {"steps": variant.steps}, "best": uncached | {"steps": variant.best}}
     return modes if variant.fast == variant.steps else {"fast": cached | {"steps": variant.fast}} | modes
 
 
 def labels_for(model: str) -> list[tuple[str, str]]:
-    """The modes a model has, as the page shows them."""
-    return [(label, name) for label, name in LABELS if name == OWN or name in modes_of(model)]
+    """A model's modes as (label, mode) pairs."""
+    return [(label, name) for label, name in LABELS if name == CUSTOM or name in modes_of(model)]
 
 
 def mode_of(values: Values) -> str:
-    """The mode the controls are in."""
+    """The mode that the controls' values belong to."""
     modes = modes_of(values["model"])
-    return next((name for name, moved in modes.items() if all(values[key] == moved[key] for key in moved)), OWN)
+    return next((name for name, preset in modes.items() if preset.items() <= values.items()), CUSTOM)
 
 
 def threshold_for(cache: CacheName, threshold: float) -> float:
-    """The cache's own threshold in place of another cache's; one that somebody chose stays."""
+    """The cache's default threshold in place of another cache's default. A custom threshold stays."""
     return THRESHOLDS[cache] if threshold in THRESHOLDS.values() else threshold
 
 
 def prompts_for(model: str) -> dict[str, tuple[str, ...]]:
-    """Sentences to begin with, by kind. The bundled models know these motions only; people act in the large ones."""
+    """Quick prompts, by kind. The bundled models know only these motions; the large ones have actions of people too."""
     if VARIANTS[model].few_words:
-        return KNOWN
-    return {"People": ACTIONS, "Camera": KNOWN["Camera"][:4], "Light": KNOWN["Light"][:2]}
+        return KNOWN_PROMPTS
+    return {"People": ACTIONS, "Camera": KNOWN_PROMPTS["Camera"][:4], "Light": KNOWN_PROMPTS["Light"][:2]}

@@ -1,6 +1,6 @@
-"""What the page shows of jobs, as plain data that a browser draws as text and never as HTML. Pure.
+"""What the page shows of jobs, as plain data. The browser draws it as text, never as HTML. Pure.
 
-Addresses are those of the HTTP API, on the same server.
+Addresses are those of the HTTP API on the same server.
 """
 
 import json
@@ -23,8 +23,8 @@ from framepack.spec.unheeded import unheeded
 from framepack.spec.unknown import unknown_in
 from framepack.spec.variants import VARIANTS
 
-PLAYABLE = {".mp4": "video", ".webm": "video", ".gif": "picture", ".webp": "picture"}
-"""What a browser can show of our files, and as what."""
+PLAYABLE = {".mp4": "video", ".webm": "video", ".gif": "image", ".webp": "image"}
+"""Files that a browser can show, and the element that shows them."""
 TITLES = {
     "queued": "Waiting its turn",
     "running": "Making your video",
@@ -33,86 +33,86 @@ TITLES = {
     "failed": "This did not work",
     "cancelled": "Stopped",
 }
-WISHES = {"cancel": "Stopping …", "stop": "Stopping after this section …", "pause": "Pausing after this section …"}
-FEW = 50e6
-"""Bytes up to which a size says nothing."""
+STOPPING = {"cancel": "Stopping …", "stop": "Stopping after this section …", "pause": "Pausing after this section …"}
+SMALL = 50e6
+"""Bytes. A smaller download is called "a few files"."""
 CELLS_SHOWN = 200
-"""A longer video's timeline is drawn as one bar."""
+"""Sections. The timeline of a longer video is one bar."""
 
 View = dict[str, Any]
 
 
-def stage(job: Job | None, preview: int = 0) -> View:
-    """The large pane: one job, or None for an empty page. `preview` is the number of frames of the step's preview."""
+def viewer(job: Job | None, preview: int = 0) -> View:
+    """The viewer of one job, or of none. `preview` is the number of frames of the step's preview."""
     if job is None:
         return {"status": "empty"}
-    now, asked = job.progress, facts(job.request_json)
+    now, facts = job.progress, request_facts(job.request_json)
     return {
         "id": job.id,
         "status": job.status,
-        "title": WISHES[job.control_request] if job.control_request and job.status == "running" else TITLES[job.status],
+        "title": STOPPING[job.control_request] if job.control_request and job.status == "running" else TITLES[job.status],
         "message": message(job),
-        "notices": [sentence(said) for said in now.notices],
+        "notices": [as_sentence(notice) for notice in now.notices],
         "traceback": job.traceback,
         "percent": 100 if job.status == "done" else int(now.fraction * 100),
-        "where": where(now) if job.status == "running" else "",
-        "left": left(job),
-        "memory": memory(now) if job.status == "running" else "",
+        "where": position(now) if job.status == "running" else "",
+        "left": time_left(job),
+        "memory": memory_in_use(now) if job.status == "running" else "",
         "step": now.step,
-        "steps": now.steps or asked["steps"],
+        "steps": now.steps or facts["steps"],
         "sections": now.section,
-        "cells": asked["cells"],
-        "pins": asked["pins"],
-        "seconds": asked["seconds"],
-        "backward": asked["backward"],
-        "fps": asked["fps"],
-        "prompt": asked["prompt"],
-        "settings": asked["settings"],
+        "cells": facts["cells"],
+        "pins": facts["pins"],
+        "seconds": facts["seconds"],
+        "backward": facts["backward"],
+        "fps": facts["fps"],
+        "prompt": facts["prompt"],
+        "settings": facts["settings"],
         "picture": f"/api/jobs/{job.id}/picture",
         "preview": preview and f"/api/jobs/{job.id}/preview?v={now.section}.{now.step}",
         "preview_frames": preview,
         "actions": actions(job),
-        **playing(job),
+        **video_view(job),
     }
 
 
 def queue(jobs: Sequence[Job], total: int) -> View:
     """The first jobs of a queue of `total`, and how many more there are."""
-    return {"jobs": rows(jobs), "more": max(total - len(jobs), 0)}
+    return {"jobs": job_rows(jobs), "more": max(total - len(jobs), 0)}
 
 
-def rows(jobs: Sequence[Job]) -> list[View]:
-    """The queue's jobs or the history: a line for each."""
-    return [row(job, index) for index, job in enumerate(jobs)]
+def job_rows(jobs: Sequence[Job]) -> list[View]:
+    """The rows of the queue or the history."""
+    return [job_row(job, index) for index, job in enumerate(jobs)]
 
 
-def row(job: Job, index: int) -> View:
-    """One line of the queue or card of the history."""
-    asked = facts(job.request_json)
+def job_row(job: Job, index: int) -> View:
+    """A row of the queue, or a card of the history."""
+    facts = request_facts(job.request_json)
     return {
         "id": job.id,
         "place": index,
         "status": job.status,
         "state": TITLES[job.status],
         "percent": 100 if job.status == "done" else int(job.progress.fraction * 100),
-        "where": left(job) if job.status == "running" else "",
-        "prompt": asked["prompt"],
-        "label": beside(job.label, asked["prompt"]),
-        "settings": asked["settings"],
+        "where": time_left(job) if job.status == "running" else "",
+        "prompt": facts["prompt"],
+        "label": extra_label(job.label, facts["prompt"]),
+        "settings": facts["settings"],
         "picture": f"/api/jobs/{job.id}/picture",
         "when": time.strftime("%d %b, %H:%M", time.localtime(job.finished or job.created)),
         "actions": actions(job),
-        **playing(job),
+        **video_view(job),
     }
 
 
-def beside(label: str, prompt: str) -> str:
-    """What a label says that does not stand beside it anyway: a batch's labels may have the sentence in them."""
+def extra_label(label: str, prompt: str) -> str:
+    """The label without the prompt, which is shown next to it: a batch's labels may contain the prompt."""
     return " ".join(label.replace(prompt[:MAX_LABEL], " ").split()) if prompt else label
 
 
 def actions(job: Job) -> list[str]:
-    """What can be done with a job now, in the order of the buttons. None takes the place of another under a finger."""
+    """The buttons that work for a job now, in order. No button moves to where another was about to be pressed."""
     if job.status == "running":
         last = job.progress.sections and job.progress.section + 1 >= job.progress.sections
         return ["cancel"] if job.control_request or last else ["cancel", "pause", "stop"]
@@ -120,15 +120,15 @@ def actions(job: Job) -> list[str]:
         return ["cancel", "pause", "up", "down"] + (["edit"] if not job.progress.section else [])
     if job.status == "paused":
         return ["cancel", "resume", "up", "down"] + (["edit"] if not job.progress.section else [])
-    again = ["retry"] if job.status != "done" else []
-    made = ["input"] if playing(job)["show"] else []
-    return [*again, *made, "reuse", "delete"]
+    retry = ["retry"] if job.status != "done" else []
+    video = ["input"] if video_view(job)["show"] else []
+    return [*retry, *video, "reuse", "delete"]
 
 
-def playing(job: Job) -> View:
-    """What exists of the video: `video` plays in a browser, as what `show` says; `save` is the file called `file`.
+def video_view(job: Job) -> View:
+    """The video so far: `video` plays in a browser as `show` says; `save` downloads the file named `file`.
 
-    A file that no browser plays is shown as an mp4, made of it when someone looks. `formats`: what else it can become.
+    A file that no browser plays is converted to an mp4 when it is shown. `formats`: others to download it in.
     """
     if not job.outputs:
         return {"video": "", "show": "", "save": "", "file": "", "formats": []}
@@ -146,51 +146,51 @@ def playing(job: Job) -> View:
 
 
 def message(job: Job) -> str:
-    """The sentence below the title."""
+    """The message below the title."""
     if job.status == "running":
         return (job.progress.stage or "starting").capitalize()
     if job.status == "queued":
-        return sentence(job.reason) or "It begins by itself. You may close this page: it goes on without it."
+        return as_sentence(job.reason) or "It starts by itself. You may close this page."
     if job.status == "done":
         return f"{job.progress.frames} frames in {clock(job.ran)}" if job.ran >= 1 else ""
     if job.status == "cancelled" and job.outputs:
-        return sentence(job.reason) or "What was finished is kept and plays."
-    return sentence(job.reason)
+        return as_sentence(job.reason) or "The finished part is kept and plays."
+    return as_sentence(job.reason)
 
 
-def sentence(text: str) -> str:
-    """With a capital and a full stop."""
+def as_sentence(text: str) -> str:
+    """The text with a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?', '…')) else '.'}" if text else ""
 
 
-def where(now: Progress) -> str:
-    """Section and step while there are any to come."""
+def position(now: Progress) -> str:
+    """The current section and step; empty after the last section."""
     if not now.sections or now.section >= now.sections:
         return ""
     return f"Section {now.section + 1} of {now.sections}, step {now.step} of {now.steps}"
 
 
-def left(job: Job) -> str:
-    """How long it will take, once that can be told."""
+def time_left(job: Job) -> str:
+    """The time left, once it is known."""
     seconds = job.progress.seconds_left
     if job.status != "running" or seconds is None:
         return ""
     return f"about {clock(seconds)} left"
 
 
-def memory(now: Progress) -> str:
-    """Bytes in use, for people."""
+def memory_in_use(now: Progress) -> str:
+    """Memory in use, in GB."""
     names = {"ram": "RAM", "vram": "GPU"}
     return " · ".join(f"{names.get(kind, kind)} {size / 2**30:.1f} GB" for kind, size in now.memory.items() if size)
 
 
 @lru_cache(maxsize=2000)
-def facts(request_json: str) -> View:
-    """What a job's request says, as the page shows it. A request today's rules refuse still has a line."""
+def request_facts(request_json: str) -> View:
+    """A job's request as the page shows it. One that is no longer valid has a line but no timeline."""
     asked: dict[str, Any] = json.loads(request_json)
     view: View = {
         "prompt": asked.get("prompt") or "",
-        "settings": f"{asked.get('model')} · {number(asked.get('seconds'))} s · seed {asked.get('seed')}",
+        "settings": f"{asked.get('model')} · {format_number(asked.get('seconds'))} s · seed {asked.get('seed')}",
         "steps": asked.get("steps") or 0,
         "cells": [],
         "pins": [],
@@ -204,13 +204,13 @@ def facts(request_json: str) -> View:
         return view
 
 
-def number(value: Any) -> str:
-    """As people write it; what is none as it is."""
+def format_number(value: Any) -> str:
+    """The number without trailing zeros; anything else as text."""
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def timeline(request: GenerationRequest) -> View:
-    """The sections in the video's order: share of its length, and when each is made; pins are keyframes."""
+    """The sections in the video's order: share of its length, and order of generation. Pins are keyframes."""
     tiles, total = tiles_of(request), request.latent_count
     in_order = sorted(enumerate(tiles), key=lambda section: section[1].start)
     cells = [{"order": index, "share": len(latents) / total} for index, latents in in_order]
@@ -223,25 +223,24 @@ def timeline(request: GenerationRequest) -> View:
 
 
 def summary(request: GenerationRequest, models_dir: Path | None, sizes: Mapping[str, tuple[int, int]]) -> str:
-    """What will be made, what of the request has no effect, and what is cut off, for below the button.
+    """What will be generated, which settings have no effect, and what is cut off, for the line below the button.
 
-    sizes: width and height of the pictures that are known.
+    sizes: width and height of the images whose size is known.
     """
-    told = *unheeded(request), *unknown_in(request, models_dir), *cuts(request, sizes)
-    line, doubts = delivery(request), told
-    return " ".join([f"{line}." if doubts else line, *map(sentence, doubts)])
+    line, notes = delivery(request), (*unheeded(request), *unknown_in(request, models_dir), *cuts(request, sizes))
+    return " ".join([f"{line}." if notes else line, *map(as_sentence, notes)])
 
 
 def advice(model: str, lack: int | None, models_dir: bool) -> View | None:
-    """What to say beside the choice of a model that is not here; `lack`: bytes to fetch, None where it is."""
+    """How to get a model that is not downloaded. `lack`: bytes to download, None where nothing is missing."""
     if lack is None:
         return None
-    size = f"about {lack / 1e9:.1f} GB" if lack > FEW else "a few files"
+    size = f"About {lack / 1e9:.1f} GB" if lack > SMALL else "A few files"
+    folder = "FOLDER is the one this service was started with. " if models_dir else ""
+    territories = f" {VARIANTS[model].territories}." if VARIANTS[model].territories else ""
     return {
         "title": f"{model} is not downloaded",
-        "text": f"{size[0].upper()}{size[1:]} are missing, and jobs with it fail. On the computer that runs FramePack:",
+        "text": f"{size} are missing, so jobs with this model fail. On the computer that runs FramePack, run:",
         "command": f"framepack models download {model}{' --models-dir FOLDER' if models_dir else ''}",
-        "then": f"{'FOLDER is the one this service was started with. ' if models_dir else ''}Nothing is downloaded by "
-        "itself; this goes away once the model is there."
-        + (f" {VARIANTS[model].territories}." if VARIANTS[model].territories else ""),
+        "then": f"{folder}FramePack downloads nothing by itself. This note goes when the model is there.{territories}",
     }

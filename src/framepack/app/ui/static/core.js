@@ -1,4 +1,4 @@
-/* Shared by all parts: making elements, asking the server, the page's own keys. Text is set as text, never as HTML. */
+/* Shared by all components: elements, server requests, keyboard shortcuts. Text is set as text, never as HTML. */
 const FP = (window.FP = { kinds: {} });
 
 FP.mount = (kind, config, element, props, trigger, watch) => {
@@ -6,23 +6,23 @@ FP.mount = (kind, config, element, props, trigger, watch) => {
   const part = FP.kinds[kind](root, {
     config,
     act: (name, more = {}) => trigger("act", { do: name, ...more }),
-    /* Has the value, and does not ask the server about it yet. */
+    /* Sets the value without an event for the server. */
     hold: (value) => {
       props.value = value;
-      FP.note(config.field, value);
+      FP.noteChange(config.field, value);
     },
     set: (value) => {
       props.value = value;
-      FP.note(config.field, value);
+      FP.noteChange(config.field, value);
       trigger("input");
     },
   });
-  const draw = () => part.draw(FP.plain(props.value));
+  const draw = () => part.draw(FP.copy(props.value));
   watch("value", draw);
   draw();
 };
 
-FP.plain = (value) => (value === undefined ? null : JSON.parse(JSON.stringify(value)));
+FP.copy = (value) => (value === undefined ? null : JSON.parse(JSON.stringify(value)));
 
 FP.el = (tag, attributes = {}, ...children) => {
   const element = document.createElement(tag);
@@ -62,37 +62,37 @@ FP.icon = (name) => {
 FP.button = (label, icon, onclick, { quiet = false, kind = "" } = {}) =>
   FP.el(
     "button",
-    { type: "button", class: `fp-button ${quiet ? "fp-quiet" : ""} ${kind}`, title: quiet ? label : null, "aria-label": label, onclick },
+    { type: "button", class: `fp-button ${quiet ? "fp-icon-only" : ""} ${kind}`, title: quiet ? label : null, "aria-label": label, onclick },
     icon ? FP.icon(icon) : null,
     quiet ? null : FP.el("span", {}, label),
   );
 
-/* Asks the service; an error is its sentence. */
-FP.ask = async (address, method = "GET") => {
+/* The server's JSON. An error has the server's message. */
+FP.fetchJson = async (address, method = "GET") => {
   let answer;
   try {
     answer = await fetch(address, { method });
   } catch {
     throw new Error("The server does not answer. Is it still running?");
   }
-  const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(FP.sentence(said.error));
-  return said;
+  const body = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(FP.sentence(body.error));
+  return body;
 };
 
 FP.sentence = (text) => {
-  const said = text || "The server could not do that.";
-  return said[0].toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
+  const whole = text || "The server could not do that.";
+  return whole[0].toUpperCase() + whole.slice(1) + (/[.!?]$/.test(whole) ? "" : ".");
 };
 
-FP.pick = (accept, multiple, take) => {
+FP.chooseFiles = (accept, multiple, take) => {
   const input = FP.el("input", { type: "file", accept, multiple });
   input.onchange = () => input.files.length && take([...input.files]);
   input.click();
 };
 
-/* As if typed: the browser's own undo takes it back. */
-FP.write = (selector, text) => {
+/* Sets a text as if it were typed, so that the browser's own undo works. */
+FP.setText = (selector, text) => {
   const field = document.querySelector(selector);
   if (!field) return;
   field.focus();
@@ -102,27 +102,27 @@ FP.write = (selector, text) => {
   field.dispatchEvent(new Event("input", { bubbles: true }));
 };
 
-/* Brings what a button is about before someone's eyes. */
-const ABOUT = { show: "#fp-stage", retry: "#fp-stage", edit: "#c-prompt", reuse: "#c-prompt", input: "#c-image", start: "#c-image", end: "#c-end-frame", guide: "#c-frames" };
-FP.bring = (name) => {
-  const target = document.querySelector(ABOUT[name] || "none");
+/* Scrolls to what a button changes. */
+const TARGETS = { show: "#fp-viewer", retry: "#fp-viewer", edit: "#c-prompt", reuse: "#c-prompt", input: "#c-image", start: "#c-image", end: "#c-end-frame", keyframe: "#c-frames" };
+FP.scrollTo = (name) => {
+  const target = document.querySelector(TARGETS[name] || "none");
   const at = target && target.getBoundingClientRect();
   if (at && (at.top < 0 || at.top > innerHeight - 240)) target.scrollIntoView({ behavior: "smooth", block: name === "show" ? "start" : "center" });
 };
 
-FP.dark = () => document.body.classList.contains("dark");
-FP.paint = (dark) => {
+FP.isDark = () => document.body.classList.contains("dark");
+FP.setDark = (dark) => {
   document.body.classList.toggle("dark", dark);
   document.documentElement.style.colorScheme = dark ? "dark" : "light";
 };
-FP.begin = () => {
+FP.initTheme = () => {
   document.documentElement.lang = "en";
   let chosen = null;
-  try { chosen = localStorage.getItem("framepack.dark"); } catch { /* private mode keeps nothing */ }
-  FP.paint(chosen === null ? matchMedia("(prefers-color-scheme: dark)").matches : chosen === "yes");
+  try { chosen = localStorage.getItem("framepack.dark"); } catch { /* no storage in private mode */ }
+  FP.setDark(chosen === null ? matchMedia("(prefers-color-scheme: dark)").matches : chosen === "yes");
 };
 
-/* A sentence is looked at also where someone stops in the middle of it. */
+/* A prompt is validated as well when typing pauses. */
 let pause = 0;
 document.addEventListener("input", ({ target }) => {
   if (target.tagName !== "TEXTAREA") return;
@@ -137,4 +137,4 @@ document.addEventListener("keydown", (event) => {
   if (document.activeElement) document.activeElement.dispatchEvent(new Event("change", { bubbles: true }));
   setTimeout(FP.generate, 60);
 });
-document.addEventListener("DOMContentLoaded", FP.begin);
+document.addEventListener("DOMContentLoaded", FP.initTheme);

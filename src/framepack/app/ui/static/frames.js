@@ -1,53 +1,53 @@
-/* The frame that a player shows: its number, the ones beside it, and what it can become. */
-const USES = { start: ["As start picture", "#c-image"], end: ["As last picture", "#c-end-frame"], guide: ["As keyframe", "#c-frames"] };
+/* The frame that a player shows: its number, the frames before and after it, and its uses as an image of the form. */
+const USES = { start: ["As start image", "#c-image"], end: ["As end frame", "#c-end-frame"], keyframe: ["As keyframe", "#c-frames"] };
 
 FP.frames = (act) => {
   const where = FP.el("span", { class: "fp-where" });
-  let view = null, film = null, number = 0;
+  let view = null, player = null, number = 0;
 
-  const told = (at) => {
+  const showNumber = (at) => {
     number = at;
     where.textContent = `Frame ${number} · ${(number / view.fps).toFixed(2)} s`;
   };
-  /* A browser that does not tell of each frame knows the time, which lies somewhere inside of one. */
+  /* A browser without an event for each frame has the time, which lies somewhere inside a frame. */
   const watch = (video) => {
-    if (!video.requestVideoFrameCallback) return video.addEventListener("timeupdate", () => told(Math.floor(video.currentTime * view.fps + 0.01)));
+    if (!video.requestVideoFrameCallback) return video.addEventListener("timeupdate", () => showNumber(Math.floor(video.currentTime * view.fps + 0.01)));
     const seen = (_, { mediaTime }) => {
-      if (video !== film) return;
-      told(Math.round(mediaTime * view.fps));
+      if (video !== player) return;
+      showNumber(Math.round(mediaTime * view.fps));
       video.requestVideoFrameCallback(seen);
     };
     video.requestVideoFrameCallback(seen);
   };
   const step = (by) => {
-    film.pause();
-    const last = Math.max(Math.round(film.duration * view.fps) - 1, 0);
-    film.currentTime = (Math.min(Math.max(number + by, 0), last) + 0.5) / view.fps;
+    player.pause();
+    const last = Math.max(Math.round(player.duration * view.fps) - 1, 0);
+    player.currentTime = (Math.min(Math.max(number + by, 0), last) + 0.5) / view.fps;
   };
   const save = () => {
-    film.pause();
+    player.pause();
     const stem = view.file.replace(/\.\w+$/, "");
     FP.el("a", { href: `/api/jobs/${view.id}/frames/${number}`, download: `${stem}-${String(number).padStart(6, "0")}.png` }).click();
   };
   const use = (name) => {
-    film.pause();
+    player.pause();
     act(name, { id: view.id, place: number });
     FP.unfold(document.querySelector(USES[name][1]));
-    setTimeout(() => FP.bring(name), 300);
+    setTimeout(() => FP.scrollTo(name), 300);
   };
   const chip = (label, does) => FP.el("button", { type: "button", class: "fp-chip", onclick: does }, label);
   const root = FP.el("div", { class: "fp-frames", role: "group", "aria-label": "This frame", hidden: true },
-    FP.button("Frame before", "left", () => step(-1), { quiet: true }), where, FP.button("Next frame", "right", () => step(1), { quiet: true }),
+    FP.button("Previous frame", "left", () => step(-1), { quiet: true }), where, FP.button("Next frame", "right", () => step(1), { quiet: true }),
     chip("Save as PNG", save), Object.entries(USES).map(([name, [label]]) => chip(label, () => use(name))));
 
-  /* `video` is what plays now, maybe still another job's, or nothing of which one could take a frame. */
+  /* `video` is what plays now. It may still be another job's, or no video. */
   const show = (next, video) => {
-    const able = video instanceof HTMLVideoElement && video.dataset.of === next.video && next.status !== "running";
-    root.hidden = !able;
+    const usable = video instanceof HTMLVideoElement && video.dataset.of === next.video && next.status !== "running";
+    root.hidden = !usable;
     view = next;
-    if (!able || video === film) return (film = able ? video : null);
-    film = video;
-    told(0);
+    if (!usable || video === player) return (player = usable ? video : null);
+    player = video;
+    showNumber(0);
     watch(video);
   };
   return { root, show };

@@ -1,118 +1,118 @@
-/* Parts that hold a value: the drop zone and rows. */
-const PICTURES = "image/png,image/jpeg,image/webp,image/gif,image/avif,image/heic,image/bmp,image/tiff";
+/* Components that hold a value: the drop zone and rows. */
+const IMAGES = "image/png,image/jpeg,image/webp,image/gif,image/avif,image/heic,image/bmp,image/tiff";
 
-/* What became of a file, at its field; whoever waits for it hears of it too. */
-FP.failed = (say, error) => {
-  if (error instanceof FP.Stopped) return;
-  say.textContent = error.message;
-  document.dispatchEvent(new Event("fp-failed"));
+/* Shows the error of an upload at its field, and ends the wait for it. */
+FP.uploadFailed = (place, error) => {
+  if (error instanceof FP.UploadStopped) return;
+  place.textContent = error.message;
+  document.dispatchEvent(new Event("fp-upload-failed"));
 };
 
-FP.kinds.picture = (root, part) => {
-  let value = null, coming = null;
-  const say = FP.el("p", { class: "fp-error", role: "alert" });
+FP.kinds.image = (root, part) => {
+  let value = null, current = null;
+  const problem = FP.el("p", { class: "fp-error", role: "alert" });
   const box = FP.el("div", { class: "fp-drop" });
-  root.append(FP.el("h2", { class: "fp-h" }, part.config.label), box, say, FP.el("p", { class: "fp-help" }, part.config.help));
+  root.append(FP.el("h2", { class: "fp-h" }, part.config.label), box, problem, FP.el("p", { class: "fp-help" }, part.config.help));
 
-  const put = (picture, told = "another picture") => {
-    if (value) FP.before(told);
-    value = picture;
-    draw(picture);
-    part.set(picture);
+  const put = (image, label = "another image") => {
+    if (value) FP.pushUndo(label);
+    value = image;
+    draw(image);
+    part.set(image);
   };
   const edit = () =>
-    FP.edit({
-      picture: value,
+    FP.editImage({
+      image: value,
       own: true,
-      named: "Edit picture",
-      done: (picture) => put(picture, "the picture's edits"),
+      title: "Edit image",
+      done: (image) => put(image, "the image's edits"),
       back: () => box.querySelector(".fp-edit"),
     });
   const arrived = (got, url) => {
     if (!got.request && got.kind !== "video") {
-      FP.local.set(got.id, url);
+      FP.localImages.set(got.id, url);
       return put(got.id);
     }
     draw(value);
-    FP.answer();
-    if (got.request) part.act("settings", { said: got.said });
+    FP.awaitAnswer();
+    if (got.request) part.act("settings", { answer: got.answer });
     else part.act("video", { id: got.id });
   };
-  /* Of several chosen one after the other, the last counts. */
+  /* Of several uploads one after the other, the last counts. */
   const take = async (files) => {
-    if (files.length > 1) return FP.several(files);
-    if (coming) coming.stop();
-    say.textContent = "";
+    if (files.length > 1) return FP.addToBatch(files);
+    if (current) current.stop();
+    problem.textContent = "";
     const upload = FP.upload(files, { field: part.config.field, progress: (share) => box.style.setProperty("--share", share) });
-    const mine = (coming = { ...upload, url: URL.createObjectURL(files[0]), name: files[0].name });
+    const mine = (current = { ...upload, url: URL.createObjectURL(files[0]), name: files[0].name });
     draw(value);
     try {
       const [got] = await mine.answer;
-      if (coming !== mine) return;
-      coming = null;
+      if (current !== mine) return;
+      current = null;
       arrived(got, mine.url);
     } catch (error) {
-      if (coming !== mine) return;
-      coming = null;
+      if (current !== mine) return;
+      current = null;
       draw(value);
-      FP.failed(say, error);
+      FP.uploadFailed(problem, error);
     }
   };
-  const choose = () => FP.pick(`${PICTURES},video/*`, true, take);
+  const choose = () => FP.chooseFiles(`${IMAGES},video/*`, true, take);
   const remove = () => {
     put(null);
-    FP.tell({ text: "The picture is taken out.", undo: true });
+    FP.notify({ text: "The image was removed.", undo: true });
   };
 
   const face = (id) => {
-    if (coming) {
-      const named = FP.el("p", { class: "fp-name-coming" }, coming.name);
-      return FP.el("img", { src: coming.url, alt: "The picture on its way", class: "fp-chosen", onerror: ({ target }) => target.replaceWith(named) });
+    if (current) {
+      const name = FP.el("p", { class: "fp-uploading-name" }, current.name);
+      return FP.el("img", { src: current.url, alt: "The image being uploaded", class: "fp-chosen", onerror: ({ target }) => target.replaceWith(name) });
     }
-    if (id) return FP.picture(id, { alt: "The picture the video starts with", class: "fp-chosen" }, true);
+    if (id) return FP.image(id, { alt: "The start image", class: "fp-chosen" }, true);
     return FP.el("button", { type: "button", class: "fp-invite", onclick: choose },
-      FP.icon("picture"), FP.el("strong", {}, "Drop a picture"), FP.el("span", {}, "or click to choose, or paste with Ctrl+V"));
+      FP.icon("picture"), FP.el("strong", {}, "Drop an image"), FP.el("span", {}, "or click to choose, or paste with Ctrl+V"));
   };
   const draw = (id) => {
-    if (coming && JSON.stringify(id) !== JSON.stringify(value)) coming.stop();
+    if (current && JSON.stringify(id) !== JSON.stringify(value)) current.stop();
     value = id;
     const tools = [FP.button("Webcam", "camera", () => FP.webcam(take), { quiet: true })];
-    if (id || coming) tools.unshift(FP.button("Choose another picture", "picture", choose, { quiet: true }));
-    if (id && !coming) tools.unshift(FP.button("Edit picture", "edit", edit, { kind: "fp-edit" }));
-    if (coming) tools.push(FP.button("Stop this upload", "close", coming.stop, { quiet: true }));
-    else if (id) tools.push(FP.button("Remove the picture", "close", remove, { quiet: true }));
+    if (id || current) tools.unshift(FP.button("Choose another image", "picture", choose, { quiet: true }));
+    if (id && !current) tools.unshift(FP.button("Edit image", "edit", edit, { kind: "fp-edit" }));
+    if (current) tools.push(FP.button("Stop this upload", "close", current.stop, { quiet: true }));
+    else if (id) tools.push(FP.button("Remove the image", "close", remove, { quiet: true }));
     box.replaceChildren(face(id), FP.el("div", { class: "fp-tools" }, tools));
-    box.classList.toggle("fp-full", Boolean(id || coming));
-    box.classList.toggle("fp-busy", Boolean(coming));
+    box.classList.toggle("fp-full", Boolean(id || current));
+    box.classList.toggle("fp-busy", Boolean(current));
   };
 
-  FP.drops(box, take, (text) => (say.textContent = text));
+  FP.acceptDrops(box, take, (text) => (problem.textContent = text));
   return { draw };
 };
 
-/* Files from anywhere on the page that no list takes; text may still be dropped and pasted where one types. */
-FP.drops = (box, take, say) => {
+/* Takes files dropped or pasted anywhere on the page but on a list. Text still goes to where one types. */
+FP.acceptDrops = (box, take, report) => {
   const files = (event) => [...((event.clipboardData || event.dataTransfer || {}).files || [])];
   const typed = (event) => event.target.closest && event.target.closest("input, textarea");
-  const own = (event) => event.target.closest && event.target.closest(".fp-rows");
+  const onList = (event) => event.target.closest && event.target.closest(".fp-rows");
   const carries = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
-  const away = () => document.querySelector("dialog[open]");
+  const dialogOpen = () => document.querySelector("dialog[open]");
   document.addEventListener("dragover", (event) => {
     if (!carries(event) && typed(event)) return;
     event.preventDefault();
-    if (!own(event)) box.classList.add("fp-over");
+    if (!onList(event)) box.classList.add("fp-over");
   });
   document.addEventListener("dragleave", (event) => event.relatedTarget || box.classList.remove("fp-over"));
   document.addEventListener("drop", (event) => {
     box.classList.remove("fp-over");
     if (!carries(event) && typed(event)) return;
     event.preventDefault();
-    if (own(event) || away()) return;
+    if (onList(event) || dialogOpen()) return;
     if (files(event).length) take(files(event));
-    else say("Only files can be dropped here: save the picture first, then drop its file.");
+    else report("Only files can be dropped here. Save the image first, then drop its file.");
   });
   document.addEventListener("paste", (event) => {
-    if (away() || !files(event).length || (typed(event) && event.clipboardData.types.includes("text/plain"))) return;
+    if (dialogOpen() || !files(event).length || (typed(event) && event.clipboardData.types.includes("text/plain"))) return;
     event.preventDefault();
     take(files(event));
   });
@@ -131,92 +131,92 @@ FP.webcam = async (take) => {
     canvas.toBlob((blob) => take([new File([blob], "webcam.png", { type: "image/png" })]), "image/png");
     dialog.close();
   };
-  const said = FP.el("p", { class: "fp-help" }, "Allow the camera, then take the picture.");
-  dialog.append(said, FP.el("div", { class: "fp-line" }, FP.button("Take the picture", "camera", snap), FP.button("Cancel", "close", () => dialog.close())));
+  const help = FP.el("p", { class: "fp-help" }, "Allow the camera, then take the picture.");
+  dialog.append(help, FP.el("div", { class: "fp-line" }, FP.button("Take the picture", "camera", snap), FP.button("Cancel", "close", () => dialog.close())));
   dialog.addEventListener("close", close);
   document.body.append(dialog);
   dialog.showModal();
   try {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
   } catch {
-    said.textContent = "There is no camera here, or this page may not use it.";
+    help.textContent = "There is no camera here, or this page may not use it.";
   }
 };
 
 FP.kinds.rows = (root, part) => {
   const { field, columns, single, add, label, help } = part.config;
-  const picture = columns.find((column) => column.kind === "picture");
+  const image = columns.find((column) => column.kind === "image");
   const list = FP.el("ol", { class: "fp-list" });
-  const say = FP.el("p", { class: "fp-error", role: "alert" });
+  const problem = FP.el("p", { class: "fp-error", role: "alert" });
   const buttons = FP.el("div", { class: "fp-line" });
   root.classList.add("fp-rows");
-  root.append(FP.el("h3", { class: "fp-h" }, label), list, buttons, say, FP.el("p", { class: "fp-help" }, help));
+  root.append(FP.el("h3", { class: "fp-h" }, label), list, buttons, problem, FP.el("p", { class: "fp-help" }, help));
   const lora = columns.find((column) => column.kind === "lora");
-  let rows = [], loras = [], coming = null;
+  let rows = [], loras = [], current = null;
 
-  /* Rows that are added together lie a second apart. */
-  const next = (column, index) => {
+  /* The start value of a new row. Rows that are added together lie a second apart. */
+  const startValue = (column, index) => {
     if (column.key !== "second") return column.start;
     const latest = Math.max(...rows.map((row) => Number(row.second) || 0));
     return rows.length ? latest + 1 + index : column.start + index;
   };
-  const fresh = (first, index = 0) =>
-    Object.fromEntries(columns.map((column) => [column.key, column.kind === "picture" || column.kind === "lora" ? first : next(column, index)]));
-  const change = (next, told) => {
-    if (rows.length && (told || single)) FP.before(told || "another picture");
+  const newRow = (file, index = 0) =>
+    Object.fromEntries(columns.map((column) => [column.key, column.kind === "image" || column.kind === "lora" ? file : startValue(column, index)]));
+  const change = (next, text) => {
+    if (rows.length && (text || single)) FP.pushUndo(text || "another image");
     draw(next);
-    part.set(FP.plain(next));
-    if (told) FP.tell({ text: told, undo: true });
+    part.set(FP.copy(next));
+    if (text) FP.notify({ text, undo: true });
   };
-  /* `taken` has what the server said of files; of several uploads to one place the last counts. */
-  const send = async (files, address, taken) => {
-    if (single && coming) coming.stop();
-    say.textContent = "";
-    const mine = (coming = FP.upload(files, { address, field }));
+  /* `use` gets the server's answer. Of several uploads to one place, the last counts. */
+  const send = async (files, address, use) => {
+    if (single && current) current.stop();
+    problem.textContent = "";
+    const mine = (current = FP.upload(files, { address, field }));
     root.classList.add("fp-busy");
     try {
-      await taken(await mine.answer);
+      await use(await mine.answer);
     } catch (error) {
-      FP.failed(say, error);
+      FP.uploadFailed(problem, error);
     }
-    if (coming === mine) root.classList.remove("fp-busy");
+    if (current === mine) root.classList.remove("fp-busy");
   };
   const take = (files) =>
     send(single ? files.slice(0, 1) : files, "/api/uploads", (got) => {
-      got.forEach((one, index) => FP.local.set(one.id, URL.createObjectURL(files[index])));
-      const pictures = got.filter((one) => one.kind === "picture").map((one, index) => fresh(one.id, index));
-      if (pictures.length < got.length) say.textContent = "Only pictures can stand here.";
-      if (pictures.length) change(single ? pictures : [...rows, ...pictures]);
+      got.forEach((one, index) => FP.localImages.set(one.id, URL.createObjectURL(files[index])));
+      const images = got.filter((one) => one.kind === "picture").map((one, index) => newRow(one.id, index));
+      if (images.length < got.length) problem.textContent = "Only images can be added here.";
+      if (images.length) change(single ? images : [...rows, ...images]);
     });
-  const known = async () => {
-    loras = (await FP.ask("/api/loras")).map((one) => one.name);
+  const loadLoras = async () => {
+    loras = (await FP.fetchJson("/api/loras")).map((one) => one.name);
   };
   const takeLora = (files) =>
     send(files, "/api/loras", async (got) => {
-      await known();
-      change([...rows, ...got.map((one) => fresh(one.name))]);
+      await loadLoras();
+      change([...rows, ...got.map((one) => newRow(one.name))]);
     });
   const chooseLora = async () => {
-    say.textContent = "";
+    problem.textContent = "";
     try {
-      await known();
-      if (loras.length) change([...rows, fresh(loras[0])]);
-      else FP.pick(".safetensors", true, takeLora);
+      await loadLoras();
+      if (loras.length) change([...rows, newRow(loras[0])]);
+      else FP.chooseFiles(".safetensors", true, takeLora);
     } catch (error) {
-      say.textContent = error.message;
+      problem.textContent = error.message;
     }
   };
-  const more = () => {
-    if (picture) FP.pick(PICTURES, !single, take);
+  const addRow = () => {
+    if (image) FP.chooseFiles(IMAGES, !single, take);
     else if (lora) chooseLora();
-    else change([...rows, fresh()]);
+    else change([...rows, newRow()]);
   };
   const edit = (index, column) =>
-    FP.edit({
-      picture: rows[index][column.key],
+    FP.editImage({
+      image: rows[index][column.key],
       own: false,
-      named: `Edit picture, ${label} ${index + 1}`,
-      done: (picture) => change(rows.map((row, other) => (other === index ? { ...row, [column.key]: picture } : row)), `${label} ${index + 1}: edited.`),
+      title: `Edit image, ${label} ${index + 1}`,
+      done: (image) => change(rows.map((row, other) => (other === index ? { ...row, [column.key]: image } : row)), `${label} ${index + 1}: edited.`),
       back: () => list.children[index]?.querySelector(".fp-edit"),
     });
   const swap = (index, other) => {
@@ -227,17 +227,17 @@ FP.kinds.rows = (root, part) => {
 
   const cell = (row, index, column) => {
     const named = `${column.label}, ${label} ${index + 1}`;
-    if (column.kind === "picture") return FP.picture(row[column.key], { alt: named, class: "fp-thumb" });
+    if (column.kind === "image") return FP.image(row[column.key], { alt: named, class: "fp-thumb" });
     const write = (put) => (value) => {
       row[column.key] = value;
-      put(FP.plain(rows));
+      put(FP.copy(rows));
     };
     const [hold, set] = [write(part.hold), write(part.set)];
     const attributes = { "aria-label": named, value: row[column.key] };
     const files = () => [...new Set([row[column.key], ...loras])].map((file) => FP.el("option", { selected: file === row[column.key] }, file));
     const kinds = {
       lora: () => FP.el("select", { onchange: ({ target }) => set(target.value), "aria-label": named }, files()),
-      number: () => FP.box(attributes, () => column.start, hold, set),
+      number: () => FP.numberBox(attributes, () => column.start, hold, set),
       text: () => FP.el("input", { type: "text", oninput: ({ target }) => hold(target.value), onchange: ({ target }) => set(target.value), ...attributes }),
     };
     const input = kinds[column.kind]();
@@ -251,23 +251,23 @@ FP.kinds.rows = (root, part) => {
         FP.el("li", { class: "fp-row" },
           columns.map((column) => cell(row, index, column)),
           FP.el("div", { class: "fp-tools" },
-            picture ? FP.button(`Edit picture, ${label} ${index + 1}`, "edit", () => edit(index, picture), { quiet: true, kind: "fp-edit" }) : null,
+            image ? FP.button(`Edit image, ${label} ${index + 1}`, "edit", () => edit(index, image), { quiet: true, kind: "fp-edit" }) : null,
             index > 0 ? FP.button(`Move up, ${label} ${index + 1}`, "up", () => swap(index, index - 1), { quiet: true }) : null,
             index < rows.length - 1 ? FP.button(`Move down, ${label} ${index + 1}`, "down", () => swap(index, index + 1), { quiet: true }) : null,
-            FP.button(`Remove, ${label} ${index + 1}`, "close", () => change(rows.filter((_, other) => other !== index), `${label} ${index + 1}: taken out.`), { quiet: true })))),
+            FP.button(`Remove, ${label} ${index + 1}`, "close", () => change(rows.filter((_, other) => other !== index), `${label} ${index + 1}: removed.`), { quiet: true })))),
     );
     const full = single && rows.length > 0;
     buttons.replaceChildren(
-      ...(full ? [] : [FP.button(add, "plus", more)]),
-      ...(lora ? [FP.button("Upload a LoRA file", "save", () => FP.pick(".safetensors", true, takeLora))] : []),
-      ...(rows.length > 1 ? [FP.button("Clear all", "close", () => change([], `${label}: all taken out.`))] : []),
+      ...(full ? [] : [FP.button(add, "plus", addRow)]),
+      ...(lora ? [FP.button("Upload a LoRA file", "save", () => FP.chooseFiles(".safetensors", true, takeLora))] : []),
+      ...(rows.length > 1 ? [FP.button("Clear all", "close", () => change([], `${label}: all removed.`))] : []),
     );
   };
   root.addEventListener("drop", (event) => {
     const files = [...event.dataTransfer.files];
-    if (files.length && picture) take(files);
+    if (files.length && image) take(files);
     else if (files.length && lora) takeLora(files);
-    else if (files.length) say.textContent = "Only sentences can stand here.";
+    else if (files.length) problem.textContent = "Only prompts can be added here.";
   });
   return { draw };
 };

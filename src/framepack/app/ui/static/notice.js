@@ -1,6 +1,6 @@
-/* The line that speaks: it leaves by itself unless it is about an error, and never lies over what one wants to press. */
-const STAYS = { plain: 6000, undo: 15000 };
-const LOOK = 250;
+/* The notice. It closes by itself unless it shows an error, and never covers a button one may want to press. */
+const SHOWN_FOR = { plain: 6000, undo: 15000 };
+const TICK = 250;
 
 FP.kinds.notice = (root) => {
   root.setAttribute("role", "status");
@@ -13,49 +13,49 @@ FP.kinds.notice = (root) => {
   };
   const held = () => document.hidden || root.matches(":hover") || root.contains(document.activeElement);
   const tick = () => {
-    if (!held()) left -= LOOK;
+    if (!held()) left -= TICK;
     if (left <= 0) close();
-    else FP.aside(root.parentElement.closest("#fp-notice") || root);
+    else FP.placeNotice(root.parentElement.closest("#fp-notice") || root);
   };
   const act = (name, icon, does) => FP.button(name, icon, () => (close(), does()));
 
-  const show = (said) => {
+  const show = (notice) => {
     clearInterval(watch);
-    if (!said || !said.text) return shown && close();
-    shown = said;
+    if (!notice || !notice.text) return shown && close();
+    shown = notice;
     root.replaceChildren(
-      FP.el("div", { class: `fp-notice fp-${said.tone || "told"}` },
-        FP.el("p", {}, said.text),
-        said.stop ? act("Do not wait", "close", said.stop) : null,
-        said.undo ? act("Undo", "undo", FP.undo) : null,
-        said.redo ? act("Redo", "redo", FP.redo) : null,
-        said.detail ? FP.el("details", { class: "fp-story" }, FP.el("summary", {}, "Technical details, for a report"), FP.el("pre", { tabindex: 0 }, said.detail)) : null,
+      FP.el("div", { class: `fp-notice fp-notice-${notice.tone || "info"}` },
+        FP.el("p", {}, notice.text),
+        notice.stop ? act("Do not wait", "close", notice.stop) : null,
+        notice.undo ? act("Undo", "undo", FP.undo) : null,
+        notice.redo ? act("Redo", "redo", FP.redo) : null,
+        notice.detail ? FP.el("details", { class: "fp-details" }, FP.el("summary", {}, "Technical details, for a report"), FP.el("pre", { tabindex: 0 }, notice.detail)) : null,
         FP.button("Close this message", "close", close, { quiet: true })),
     );
-    left = said.tone === "wrong" || said.stays ? Infinity : said.undo || said.redo ? STAYS.undo : STAYS.plain;
-    watch = setInterval(tick, LOOK);
+    left = notice.tone === "error" || notice.stays ? Infinity : notice.undo || notice.redo ? SHOWN_FOR.undo : SHOWN_FOR.plain;
+    watch = setInterval(tick, TICK);
     tick();
-    if (said.field) FP.point(said.field);
-    if (said.tone === "wrong") document.dispatchEvent(new Event("fp-wrong"));
+    if (notice.field) FP.focusField(notice.field);
+    if (notice.tone === "error") document.dispatchEvent(new Event("fp-error-shown"));
   };
-  FP.tell = show;
-  FP.untell = (said) => shown === said && close();
+  FP.notify = show;
+  FP.dismissNotice = (notice) => shown === notice && close();
   addEventListener("scroll", () => shown && tick(), { passive: true });
   addEventListener("resize", () => shown && tick());
   return {
-    draw: (said) => {
-      FP.settled();
-      show(said);
+    draw: (notice) => {
+      FP.answered();
+      show(notice);
     },
   };
 };
 
-/* Lays a box as far down as it can lie without covering a button one may want now, or the field one types in. */
-const WANTED = "#fp-generate, #fp-leave, .fp-stage .fp-line > *, .fp-formats, .fp-frames";
-FP.aside = (box) => {
+/* Puts a box as far down as possible without covering a button one may want now, or the field one types in. */
+const UNCOVERED = "#fp-generate, #fp-stop-editing, .fp-viewer .fp-line > *, .fp-formats, .fp-frames";
+FP.placeNotice = (box) => {
   const { left, right, height } = box.getBoundingClientRect();
   const typed = document.activeElement && document.activeElement.matches("input, textarea, select") ? [document.activeElement] : [];
-  const taken = [...document.querySelectorAll(WANTED), ...typed]
+  const taken = [...document.querySelectorAll(UNCOVERED), ...typed]
     .map((element) => element.getBoundingClientRect())
     .filter((at) => at.width && at.right > left && at.left < right && at.bottom > 0 && at.top < innerHeight)
     .sort((one, other) => other.bottom - one.bottom);
@@ -64,15 +64,15 @@ FP.aside = (box) => {
   box.style.bottom = `${innerHeight - (bottom - height > 4 ? bottom : innerHeight - 12)}px`;
 };
 
-/* Opens the fold a field lies in. */
+/* Opens the accordion that a field is in. */
 FP.unfold = (field) => {
   const fold = field && field.closest(".fp-fold");
   const opener = fold && fold.querySelector(".label-wrap");
   if (opener && !opener.classList.contains("open") && !field.offsetParent) opener.click();
 };
 
-/* Brings a field before someone's eyes, out of a closed fold too, and the cursor into it. */
-FP.point = (id) => {
+/* Scrolls to a field, opens its accordion, and puts the cursor into it. */
+FP.focusField = (id) => {
   const field = document.getElementById(id);
   if (!field) return;
   FP.unfold(field);

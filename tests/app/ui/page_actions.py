@@ -1,11 +1,11 @@
-"""Hands and eyes for tests of the page: what a person does to it, and what they then see."""
+"""What tests of the page do in a browser, and what they wait for."""
 
 import time
 from pathlib import Path
 
 
-def stage(page, status: str):
-    return page.wait_for_selector(f'.fp-stage[data-status="{status}"]')
+def wait_for_status(page, status: str):
+    return page.wait_for_selector(f'.fp-viewer[data-status="{status}"]')
 
 
 def choose(page, button: str, *files: Path) -> None:
@@ -55,7 +55,7 @@ def settings(page) -> dict[str, str]:
 
 
 def unfold(page) -> None:
-    for fold in ("Keyframes and prompts on the way", "Advanced", "Presets"):
+    for fold in ("Keyframes and timed prompts", "Advanced", "Presets"):
         page.get_by_role("button", name=fold).click()
     page.wait_for_selector("#fp-presets .fp-save")
 

@@ -1,78 +1,78 @@
-/* The large pane: the job's video, its next section's preview, its timeline, and what can be done. */
+/* The viewer: the job's video, the next section's preview, the timeline, and the job's buttons. */
 const BUTTONS = {
-  cancel: ["Cancel", "close"], stop: ["Stop after this section", "stop"], pause: ["Pause", "pause"], resume: ["Go on", "play"],
+  cancel: ["Cancel", "close"], stop: ["Stop after this section", "stop"], pause: ["Pause", "pause"], resume: ["Resume", "play"],
   retry: ["Try again", "retry"], edit: ["Edit", "edit"], up: ["Sooner", "up"], down: ["Later", "down"],
   input: ["Use as input", "picture"], reuse: ["Reuse settings", "sliders"], delete: ["Delete", "trash"],
 };
-const SURE = { delete: "Delete this entry and its video?" };
+const CONFIRM = { delete: "Delete this entry and its video?" };
 
-/* A row ends with cancel: the others come and go, and none of them may be in its place under a finger. */
-FP.buttons = (view, act, quiet) =>
+/* Cancel is last in a row: the others come and go, and none of them may move under a finger about to press. */
+FP.jobButtons = (view, act, quiet) =>
   (quiet ? [...view.actions].sort((one, other) => (one === "cancel") - (other === "cancel")) : view.actions).map((name) => {
     const [label, icon] = BUTTONS[name];
-    const told = quiet ? `${label}: ${view.prompt || view.settings}` : label;
+    const text = quiet ? `${label}: ${view.prompt || view.settings}` : label;
     const press = () => {
-      if (SURE[name] && !confirm(SURE[name])) return;
-      FP.bring(name);
+      if (CONFIRM[name] && !confirm(CONFIRM[name])) return;
+      FP.scrollTo(name);
       act(name, { id: view.id, place: view.place });
     };
-    return FP.button(told, icon, press, { quiet });
+    return FP.button(text, icon, press, { quiet });
   });
 
-FP.saving = (view, quiet) =>
+FP.downloadButton = (view, quiet) =>
   view.save && view.status !== "running"
-    ? FP.el("a", { class: `fp-button ${quiet ? "fp-quiet" : "fp-strong"}`, href: view.save, download: view.file, title: quiet ? "Download" : null, "aria-label": quiet ? `Download: ${view.prompt}` : null },
+    ? FP.el("a", { class: `fp-button ${quiet ? "fp-icon-only" : "fp-primary"}`, href: view.save, download: view.file, title: quiet ? "Download" : null, "aria-label": quiet ? `Download: ${view.prompt}` : null },
         FP.icon("save"), quiet ? null : FP.el("span", {}, `Download ${view.file.split(".").pop()}`))
     : null;
 
-/* The other formats: made when they are asked for, then saved. */
-FP.formats = (view) => {
-  const say = FP.el("p", { class: "fp-error", role: "alert" });
+/* The other formats: converted on a click, then downloaded. */
+FP.formatButtons = (view) => {
+  const problem = FP.el("p", { class: "fp-error", role: "alert" });
   const fetched = async (name, event) => {
     const button = event.currentTarget;
-    const told = button.textContent;
-    say.textContent = "";
+    const label = button.textContent;
+    problem.textContent = "";
     button.disabled = true;
-    button.textContent = `making ${told} …`;
+    button.textContent = `making ${label} …`;
     try {
-      const made = await FP.ask(`/api/jobs/${view.id}/convert?format=${name}`, "POST");
+      const made = await FP.fetchJson(`/api/jobs/${view.id}/convert?format=${name}`, "POST");
       FP.el("a", { href: made.url, download: made.name }).click();
     } catch (error) {
-      say.textContent = error.message;
+      problem.textContent = error.message;
     }
     button.disabled = false;
-    button.textContent = told;
+    button.textContent = label;
   };
-  const named = (name) => (name === "png" ? "png pictures" : name);
+  const named = (name) => (name === "png" ? "png images" : name);
   const one = (name) => FP.el("button", { type: "button", class: "fp-chip", "aria-label": `Download as ${named(name)}`, onclick: (event) => fetched(name, event) }, named(name));
-  return FP.el("div", { class: "fp-formats" }, FP.el("span", {}, "Also as"), view.formats.map(one), say);
+  return FP.el("div", { class: "fp-formats" }, FP.el("span", {}, "Also as"), view.formats.map(one), problem);
 };
 
-FP.film = (view, { controls = false } = {}) => {
-  if (view.show === "picture") return FP.el("img", { src: view.video, alt: `Video: ${view.prompt}` });
+FP.videoElement = (view, { controls = false } = {}) => {
+  if (view.show === "image") return FP.el("img", { src: view.video, alt: `Video: ${view.prompt}` });
   const video = FP.el("video", { src: view.video, loop: true, autoplay: true, playsinline: true, controls, "aria-label": `Video: ${view.prompt}` });
   video.muted = true;
   return video;
 };
 
-FP.kinds.stage = (root, part) => {
+FP.kinds.viewer = (root, part) => {
   const screen = FP.el("div", { class: "fp-screen" });
-  const latent = FP.el("div", { class: "fp-latent", role: "img", "aria-label": "Preview of the section being made", hidden: true });
+  const previewBox = FP.el("div", { class: "fp-preview", role: "img", "aria-label": "Preview of the section being made", hidden: true });
   const cells = FP.el("div", { class: "fp-cells" });
   const ruler = FP.el("div", { class: "fp-ruler", "aria-hidden": "true" });
   const fill = FP.el("div", { class: "fp-fill" });
   const bar = FP.el("div", { class: "fp-bar", role: "progressbar", "aria-label": "Progress of the video", "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
   const title = FP.el("h2", { class: "fp-title", "aria-live": "polite" });
   const text = FP.el("p", { class: "fp-message" });
-  const notes = FP.el("ul", { class: "fp-notes", "aria-label": "What to know of this video", hidden: true });
+  const notes = FP.el("ul", { class: "fp-notes", "aria-label": "Notes about this video", hidden: true });
   const numbers = FP.el("p", { class: "fp-numbers" });
-  const asked = FP.el("p", { class: "fp-asked" });
+  const request = FP.el("p", { class: "fp-request" });
   const actions = FP.el("div", { class: "fp-line" });
-  const story = FP.el("pre", { tabindex: 0, "aria-label": "Technical details" });
-  const details = FP.el("details", { class: "fp-story" }, FP.el("summary", {}, "Technical details, for a report"), story);
+  const traceback = FP.el("pre", { tabindex: 0, "aria-label": "Technical details" });
+  const details = FP.el("details", { class: "fp-details" }, FP.el("summary", {}, "Technical details, for a report"), traceback);
   const frames = FP.frames(part.act);
-  const below = FP.el("div", { class: "fp-below" }, frames.root, cells, ruler, bar, title, text, notes, numbers, asked, actions, details);
-  root.classList.add("fp-stage");
+  const below = FP.el("div", { class: "fp-below" }, frames.root, cells, ruler, bar, title, text, notes, numbers, request, actions, details);
+  root.classList.add("fp-viewer");
   root.append(screen, below);
   let picture = "", preview = "", drawn = "", shown = null;
 
@@ -80,49 +80,49 @@ FP.kinds.stage = (root, part) => {
     screen.replaceChildren(
       FP.el("div", { class: "fp-welcome" },
         FP.icon("film"),
-        FP.el("h2", {}, "Your video will grow here"),
+        FP.el("h2", {}, "Your video will appear here"),
         FP.el("ol", {},
-          FP.el("li", {}, FP.el("span", {}, "Drop a picture, or paste one.")),
-          FP.el("li", {}, FP.el("span", {}, "Say in a sentence what happens.")),
+          FP.el("li", {}, FP.el("span", {}, "Drop an image, or paste one.")),
+          FP.el("li", {}, FP.el("span", {}, "Write in the prompt what happens.")),
           FP.el("li", {}, FP.el("span", {}, "Press ", FP.el("kbd", {}, "Ctrl"), " + ", FP.el("kbd", {}, "Enter"), ".")))),
     );
 
-  /* Shows the newest file without a dark moment in between: the old one stays until the new one has a picture. */
-  const project = (view) => {
+  /* Shows the newest file without a dark moment: the old one stays until the new one is loaded. */
+  const showVideo = (view) => {
     const wanted = view.show ? view.video : view.picture;
     const key = `${wanted} ${view.status === "done"}`;
     if (key === picture) return;
     picture = key;
-    const next = view.show ? FP.film(view, { controls: view.status !== "running" }) : FP.el("img", { src: wanted, alt: "The picture the video starts with", class: "fp-start" });
+    const next = view.show ? FP.videoElement(view, { controls: view.status !== "running" }) : FP.el("img", { src: wanted, alt: "The start image", class: "fp-start" });
     next.dataset.of = wanted;
     const swap = () => {
       if (key !== picture) return;
       const [width, height] = [next.videoWidth || next.naturalWidth, next.videoHeight || next.naturalHeight];
       if (width) screen.style.setProperty("--shape", Math.max(width / height, 0.8));
-      screen.replaceChildren(next, latent);
+      screen.replaceChildren(next, previewBox);
       frames.show(shown, next);
     };
-    next.addEventListener("error", () => key === picture && view.show && still(view));
+    next.addEventListener("error", () => key === picture && view.show && showStartImage(view));
     next.addEventListener(view.show === "video" ? "loadeddata" : "load", swap, { once: true });
     if (!screen.querySelector("video, img")) swap();
   };
 
-  /* Where the file cannot be played, the picture it began with stands in for it. */
-  const still = (view) => screen.replaceChildren(FP.el("img", { src: view.picture, alt: "The picture the video starts with", class: "fp-start" }), latent);
+  /* The start image stands in for a file that cannot be played. */
+  const showStartImage = (view) => screen.replaceChildren(FP.el("img", { src: view.picture, alt: "The start image", class: "fp-start" }), previewBox);
 
-  const roll = (view) => {
-    latent.hidden = !view.preview;
-    latent.classList.toggle("fp-corner", Boolean(view.show));
+  const showPreview = (view) => {
+    previewBox.hidden = !view.preview;
+    previewBox.classList.toggle("fp-corner", Boolean(view.show));
     if (!view.preview || view.preview === preview) return;
     preview = view.preview;
     const strip = new Image();
     strip.onload = () => {
       const frames = view.preview_frames;
-      latent.style.backgroundImage = `url("${strip.src}")`;
-      latent.style.backgroundSize = `100% ${frames * 100}%`;
-      latent.style.aspectRatio = `${strip.naturalWidth} / ${strip.naturalHeight / frames}`;
-      latent.style.setProperty("--wide", strip.naturalWidth / (strip.naturalHeight / frames));
-      latent.style.animation = frames > 1 ? `fp-roll ${frames / 7.5}s steps(${frames}, jump-none) infinite` : "none";
+      previewBox.style.backgroundImage = `url("${strip.src}")`;
+      previewBox.style.backgroundSize = `100% ${frames * 100}%`;
+      previewBox.style.aspectRatio = `${strip.naturalWidth} / ${strip.naturalHeight / frames}`;
+      previewBox.style.setProperty("--wide", strip.naturalWidth / (strip.naturalHeight / frames));
+      previewBox.style.animation = frames > 1 ? `fp-roll ${frames / 7.5}s steps(${frames}, jump-none) infinite` : "none";
     };
     strip.src = preview;
   };
@@ -135,10 +135,10 @@ FP.kinds.stage = (root, part) => {
     if (key !== drawn) {
       drawn = key;
       cells.replaceChildren(
-        ...view.cells.map((cell) => FP.el("div", { class: "fp-section", style: { flexGrow: cell.share }, title: `made ${cell.order + 1} of ${view.cells.length}` }, FP.el("i"), FP.el("span", { "aria-hidden": "true" }, String(cell.order + 1)))),
-        ...view.pins.map((at) => FP.el("b", { class: "fp-pin", style: { left: `${at * 100}%` }, title: "a picture of yours" })),
+        ...view.cells.map((cell) => FP.el("div", { class: "fp-section", style: { flexGrow: cell.share }, title: `section ${cell.order + 1} of ${view.cells.length} to be generated` }, FP.el("i"), FP.el("span", { "aria-hidden": "true" }, String(cell.order + 1)))),
+        ...view.pins.map((at) => FP.el("b", { class: "fp-pin", style: { left: `${at * 100}%` }, title: "keyframe" })),
       );
-      ruler.replaceChildren(FP.el("span", {}, "0 s"), FP.el("span", {}, view.backward && view.cells.length > 1 ? "the end is made first" : ""), FP.el("span", {}, `${view.seconds} s`));
+      ruler.replaceChildren(FP.el("span", {}, "0 s"), FP.el("span", {}, view.backward && view.cells.length > 1 ? "the end is generated first" : ""), FP.el("span", {}, `${view.seconds} s`));
     }
     view.cells.forEach((cell, index) => {
       const element = cells.children[index];
@@ -165,9 +165,9 @@ FP.kinds.stage = (root, part) => {
         return empty();
       }
       shown = view;
-      if (!screen.contains(latent)) screen.replaceChildren(latent);
-      project(view);
-      roll(view);
+      if (!screen.contains(previewBox)) screen.replaceChildren(previewBox);
+      showVideo(view);
+      showPreview(view);
       timeline(view);
       frames.show(view, screen.querySelector("video"));
       bar.hidden = !["running", "paused"].includes(view.status);
@@ -178,17 +178,17 @@ FP.kinds.stage = (root, part) => {
       notes.hidden = !view.notices.length;
       if (notes.childElementCount !== view.notices.length || notes.dataset.job !== view.id) {
         notes.dataset.job = view.id;
-        notes.replaceChildren(...view.notices.map((said) => FP.el("li", {}, said)));
+        notes.replaceChildren(...view.notices.map((notice) => FP.el("li", {}, notice)));
       }
       numbers.textContent = [view.status === "running" ? `${view.percent} %` : "", view.where, view.left, view.memory].filter(Boolean).join("  ·  ");
-      asked.replaceChildren(FP.el("q", { hidden: !view.prompt }, view.prompt), FP.el("small", {}, view.settings));
+      request.replaceChildren(FP.el("q", { hidden: !view.prompt }, view.prompt), FP.el("small", {}, view.settings));
       const key = JSON.stringify([view.id, view.actions, view.status !== "running" && view.save]);
       if (actions.dataset.key !== key) {
         actions.dataset.key = key;
-        actions.replaceChildren(...[FP.saving(view, false), ...FP.buttons(view, part.act, false), view.formats.length ? FP.formats(view) : null].filter(Boolean));
+        actions.replaceChildren(...[FP.downloadButton(view, false), ...FP.jobButtons(view, part.act, false), view.formats.length ? FP.formatButtons(view) : null].filter(Boolean));
       }
       details.hidden = !view.traceback;
-      story.textContent = view.traceback;
+      traceback.textContent = view.traceback;
     },
   };
 };

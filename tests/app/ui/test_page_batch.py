@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from hands import stage
+from fake_worker import paint
+from page_actions import wait_for_status
 from PIL import Image
-from studio import paint
-from test_accessibility import AXE, PHONE, WIDE, looks_right
+from test_accessibility import AXE, PHONE, WIDE, check_axe
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
@@ -44,18 +44,18 @@ def test_several_pictures_make_several_videos_and_a_contact_sheet(tab, pictures)
     page = tab()
     short(page)
     drop(page, pictures)
-    page.wait_for_selector(".fp-pictures li:nth-child(2)")
-    page.fill("#fp-many-prompts", "The camera pans left.\n\nNight falls.")
+    page.wait_for_selector(".fp-images li:nth-child(2)")
+    page.fill("#fp-batch-prompts", "The camera pans left.\n\nNight falls.")
     page.get_by_role("button", name="Make 4 videos").wait_for()
-    page.select_option("#fp-many-field", label="Seed")
+    page.select_option("#fp-batch-field", label="Seed")
     page.get_by_label("Values to go through").fill("4..1")
-    page.wait_for_selector("#fp-many .fp-error:not(:empty)")
-    assert "range goes up" in page.inner_text("#fp-many .fp-error")
+    page.wait_for_selector("#fp-batch-form .fp-error:not(:empty)")
+    assert "range goes up" in page.inner_text("#fp-batch-form .fp-error")
     page.get_by_label("Values to go through").fill("7, 8")
     page.get_by_role("button", name="Make 8 videos").wait_for()
-    page.fill("#fp-many-prompts", "")
+    page.fill("#fp-batch-prompts", "")
     page.get_by_role("button", name="Clear all").click()
-    drop(page, pictures[:1], ".fp-many")
+    drop(page, pictures[:1], ".fp-batch-form")
     page.get_by_role("button", name="Make 2 videos").click()
     page.wait_for_selector(".fp-batch")
     assert "2 videos" in page.inner_text(".fp-batch strong")
@@ -70,17 +70,17 @@ def test_several_pictures_make_several_videos_and_a_contact_sheet(tab, pictures)
 def test_a_batch_is_cancelled_as_a_whole_and_a_mistake_makes_none(tab, site, pictures) -> None:
     page = tab()
     page.get_by_role("button", name="Several videos at once").click()
-    page.fill("#fp-many-prompts", "until told\nuntil told later")
+    page.fill("#fp-batch-prompts", "until called\nuntil called later")
     page.get_by_role("button", name="Make 2 videos").click()
-    page.wait_for_selector(".fp-notice.fp-wrong")
-    assert "Add a picture first" in page.inner_text("#fp-notice")
+    page.wait_for_selector(".fp-notice.fp-notice-error")
+    assert "Add an image first" in page.inner_text("#fp-notice")
     drop(page, pictures[:1])
     page.wait_for_selector(".fp-chosen")
-    page.wait_for_function("() => !FP.going.size")
+    page.wait_for_function("() => !FP.uploads.size")
     page.get_by_role("button", name="Make 2 videos").click()
     page.get_by_role("button", name="Cancel all").click()
     page.get_by_role("button", name="Cancel all").wait_for(state="detached")
-    stage(page, "cancelled")
+    wait_for_status(page, "cancelled")
     jobs = [job for job in site[1].jobs() if job.batch and "until" in job.request.prompt]
     assert [job.status for job in jobs] == ["cancelled"] * 2
 
@@ -92,11 +92,11 @@ def test_it_fits_and_axe_finds_nothing_serious(tab, pictures, size) -> None:
     page = tab(**size)
     short(page)
     drop(page, pictures)
-    page.wait_for_selector(".fp-pictures li:nth-child(2)")
-    page.fill("#fp-many-prompts", "The camera pans left.\nNight falls.")
+    page.wait_for_selector(".fp-images li:nth-child(2)")
+    page.fill("#fp-batch-prompts", "The camera pans left.\nNight falls.")
     page.get_by_role("button", name="Make 4 videos").wait_for()
-    looks_right(page)
+    check_axe(page)
     page.get_by_role("button", name="Make 4 videos").click()
     page.wait_for_selector(".fp-batch .fp-sheet img")
-    looks_right(page)
+    check_axe(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]

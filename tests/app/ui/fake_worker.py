@@ -1,4 +1,4 @@
-"""A worker that paints videos instead of thinking them up: real files with real metadata, in no time, without torch.
+"""A worker that paints videos instead of generating them: real files with real metadata, in no time, without torch.
 
 A prompt with the word `explode` fails in the second section; one with `until NAME` is not finished before there is a
 file NAME in the outputs folder, so that whoever watches can be sure to see it run.
@@ -17,7 +17,7 @@ from framepack.spec.events import Event, Finished, SectionDone, StageStarted, St
 from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
 
-TARGET = "studio:make"
+TARGET = "fake_worker:make"
 SIZE = (192, 128)
 
 
@@ -35,16 +35,16 @@ def paint(at: float, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def may_go_on(request: GenerationRequest, outputs: Path) -> bool:
-    """Whether nobody has to see this job run any longer."""
-    told = re.search(r"until (\w+)", request.prompt)
-    return told is None or (outputs / told[1]).exists()
+    """Whether the file that the prompt waits for is there, or it waits for none."""
+    awaited = re.search(r"until (\w+)", request.prompt)
+    return awaited is None or (outputs / awaited[1]).exists()
 
 
-def make(pause: float = 0.03) -> "Studio":
-    return Studio(pause)
+def make(pause: float = 0.03) -> "FakeWorker":
+    return FakeWorker(pause)
 
 
-class Studio:
+class FakeWorker:
     def __init__(self, pause: float) -> None:
         self.pause = pause
 

@@ -4,9 +4,10 @@ import pytest
 
 pytest.importorskip("gradio")
 
+from framepack.app.ui.widgets import build
+
 from framepack.app.ui.controls import CONTROLS
 from framepack.app.ui.form import defaults
-from framepack.app.ui.widgets import build
 
 TYPED = ["", "abc", "1e999", -5, 0, 0.5, 1e9, None]
 

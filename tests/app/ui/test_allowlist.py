@@ -59,8 +59,8 @@ def test_the_page_its_files_and_its_calls_are_there(client: TestClient) -> None:
     assert page.status_code == 200
     for address in ("/?job=12&__theme=dark", "/theme.css?v=1", "/favicon.ico", "/assets/" + asset(page.text)):
         assert client.get(address).status_code == 200, address
-    number, handler = next((n, f) for n, f in handlers(client).items() if f.name == "mode")
-    answer = client.post(CALL, json=call(fn_index=number, data=["own", "mini"][: len(handler.inputs)]))
+    number, handler = next((n, f) for n, f in handlers(client).items() if f.name == "mode_update")
+    answer = client.post(CALL, json=call(fn_index=number, data=["custom", "mini"][: len(handler.inputs)]))
     assert answer.status_code == 200, answer.text
 
 
@@ -182,8 +182,8 @@ def test_the_page_says_what_it_may_load_and_no_answer_says_nothing(client: TestC
 def test_invented_tabs_take_no_more_memory_than_some_hundred_real_ones(client: TestClient) -> None:
     holder = gradio_of(client).state_holder
     assert holder.capacity == TABS
-    number = next(number for number, handler in handlers(client).items() if handler.name == "mode")
+    number = next(number for number, handler in handlers(client).items() if handler.name == "mode_update")
     for tab in range(TABS + 20):
-        answer = client.post(CALL, json=call(fn_index=number, data=["own", "mini"], session_hash=f"tab{tab}"))
+        answer = client.post(CALL, json=call(fn_index=number, data=["custom", "mini"], session_hash=f"tab{tab}"))
         assert answer.status_code == 200
     assert len(holder.session_data) == len(holder.time_last_used) == TABS
