@@ -21,7 +21,7 @@ from pathlib import Path
 
 from framepack.files.child import PIPE, start
 
-COMPLAINTS = ("Bad address", "cannot find out", "Traceback", "cannot start")
+COMPLAINTS = ("Bad address", "cannot check", "Traceback", "cannot start")
 
 
 @contextmanager

@@ -351,7 +351,7 @@ def test_what_a_body_says_twice_or_in_vain_is_refused(client):
     assert (answer.status_code, answer.json()["error"][:43]) == (400, "the request does not use the file 'image': ")
     parts = [("request", (None, "{}")), ("request", (None, "{}")), ("image", png())]
     answer = client.post("/api/jobs", files=parts)
-    assert (answer.status_code, answer.json()["error"]) == (400, "the form says 'request' twice: keep one of the two")
+    assert (answer.status_code, answer.json()["error"]) == (400, "the form has 'request' twice: keep one")
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_a_word_in_an_address_stands_there_once_unless_several_are_meant(client)
     assert client.get("/api/jobs?status=done&status=failed").status_code == 200
 
 
-def test_a_value_of_the_wrong_kind_is_told_in_plain_words(client, picture):
+def test_a_value_of_the_wrong_kind_is_reported_in_plain_words(client, picture):
     plain = {
         "frames": ("x", "a list"),
         "steps": (2.5, "a whole number"),

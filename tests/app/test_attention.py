@@ -23,7 +23,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize("command", ["generate", "plan", "serve", "batch"])
-def test_a_missing_package_is_told_at_once(monkeypatch, capsys, tmp_path, command):
+def test_a_missing_package_is_reported_at_once(monkeypatch, capsys, tmp_path, command):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     Path("prompts.txt").write_text("a wave breaks", encoding="utf-8")
@@ -34,7 +34,7 @@ def test_a_missing_package_is_told_at_once(monkeypatch, capsys, tmp_path, comman
 
 
 @pytest.mark.parametrize("command", ["serve", "batch"])
-def test_a_type_that_is_none_is_told_before_anything_is_queued(monkeypatch, capsys, tmp_path, command):
+def test_a_type_that_is_none_is_reported_before_anything_is_queued(monkeypatch, capsys, tmp_path, command):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     Path("prompts.txt").write_text("a wave breaks", encoding="utf-8")

@@ -109,7 +109,7 @@ def test_news_of_many_jobs_come_in_pages(service):
     assert all(len(page) < PAGE + 4096 for page in pages)
 
 
-def test_what_happens_while_the_state_is_written_is_told_after_it(service, monkeypatch):
+def test_what_happens_while_the_state_is_written_is_reported_after_it(service, monkeypatch):
     (job,) = service.store.submit([ask()])
     shared = Broadcast(service)
     write = shared._state_now
@@ -134,7 +134,7 @@ def test_a_file_that_goes_while_a_job_is_shown_is_left_out(service, monkeypatch)
     assert job_view(replace(job, outputs=(folder / "gone.part.mp4",)), service.folders).video is None
 
 
-def test_there_is_a_cap_that_is_told_and_a_place_becomes_free(service, client, monkeypatch):
+def test_there_is_a_cap_that_is_reported_and_a_place_becomes_free(service, client, monkeypatch):
     monkeypatch.setattr(broadcast, "MOST", 1)
 
     async def crowd():

@@ -98,7 +98,7 @@ def test_a_queue_that_cannot_be_used_is_a_sentence(tmp_path: Path, monkeypatch, 
     assert "the queue cannot be used (database is locked)" in capsys.readouterr().err
 
 
-def test_a_wrong_file_is_told_before_torch_is_loaded(picture: Path):
+def test_a_wrong_file_is_reported_before_torch_is_loaded(picture: Path):
     looked = "import sys; from framepack.app.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     for arguments in (["nowhere.png"], [picture, "--end-frame", "nowhere.png"], [picture, "--lora", "nowhere.png:1"]):
         command = [sys.executable, "-c", looked, "generate", *map(str, arguments)]
@@ -107,7 +107,7 @@ def test_a_wrong_file_is_told_before_torch_is_loaded(picture: Path):
         assert "no such file: 'nowhere.png': check the path" in done.stderr
 
 
-def test_a_finished_file_is_not_replaced_without_a_word_and_that_is_told_before_torch_is_loaded(
+def test_a_finished_file_is_not_replaced_without_a_word_and_that_is_reported_before_torch_is_loaded(
     picture: Path, tiny_models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     output = tmp_path / "v.mp4"
@@ -261,7 +261,7 @@ def test_a_damaged_checkpoint_is_named(
     assert "Traceback" not in said
 
 
-def test_options_without_effect_and_a_folder_that_is_passed_over_are_told(
+def test_options_without_effect_and_a_folder_that_is_passed_over_are_reported(
     picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     (tmp_path / "models").mkdir()

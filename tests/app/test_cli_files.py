@@ -104,7 +104,7 @@ def test_on_the_command_line_options_take_the_place_of_what_the_file_says(tmp_pa
     )
     (tmp_path / "a.png").unlink()
     assert run(monkeypatch, "plan", "--like", file) == 2
-    assert "the picture a.png is not beside v.webm: put it there, or give its path" in capsys.readouterr().err
+    assert "the picture a.png is not next to v.webm: put it there, or give its path" in capsys.readouterr().err
     assert plan(other, "--end-frame", other).image.file == other
 
 
@@ -162,7 +162,7 @@ def test_pictures_are_found_beside_the_file_in_the_services_folders_here_or_wher
     request = requested(tmp_path / "made")
     names = ["a.png", "b.png", "s.safetensors"]
     file = video(tmp_path / "outputs" / "v.mkv", request)
-    with pytest.raises(ValueError, match=r"the picture a\.png is not beside v\.mkv: put it there, or give its path"):
+    with pytest.raises(ValueError, match=r"the picture a\.png is not next to v\.mkv: put it there, or give its path"):
         request_like(file)
     given = [tmp_path / "made" / name for name in names]
     assert [request_like(file, *given).image.file, request_like(file, *given).loras[0].file] == [given[0], given[2]]
@@ -200,7 +200,7 @@ def test_settings_come_out_of_a_single_frame_too_and_a_strangers_file_cannot_nam
     evil = tmp_path / "evil.mkv"
     with VideoWriter(evil, size=(8, 8), metadata=json.dumps({"request": {"image": "/etc/passwd"}})) as writer:
         writer.write(np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"the picture passwd is not beside evil\.mkv"):
+    with pytest.raises(ValueError, match=r"the picture passwd is not next to evil\.mkv"):
         request_like(evil)
     with pytest.raises(ValueError, match="carries no FramePack settings"):
         request_like(video(tmp_path / "plain.mkv"))

@@ -119,7 +119,7 @@ def test_a_batch_is_left_to_a_service_that_runs(outputs, tmp_path):
     with Service(folders_at(outputs, reserve=0), PoolConfig(target=TARGET, in_process=True)):
         answer = run("batch", batch_file(tmp_path, {"seed": 1}))
     assert answer.exit_code == 0, answer.output
-    assert "a service is running and does the work; Ctrl-C" in answer.output
+    assert "a running service does the work; Ctrl-C" in answer.output
 
 
 def test_a_batch_goes_on_here_when_the_service_that_did_the_work_ends(outputs, tmp_path, store, monkeypatch):
@@ -156,7 +156,7 @@ def test_why_a_job_cannot_begin_is_said_once_for_each_reason(store, capsys):
     assert "cancelled" in capsys.readouterr().out
 
 
-def test_options_a_running_service_does_not_heed_are_named_or_refused(outputs, tmp_path, store):
+def test_options_a_running_service_does_not_use_are_named_or_refused(outputs, tmp_path, store):
     file = batch_file(tmp_path, {"seed": 1})
     options = ("--dtype", "float32", "--models-dir", tmp_path, "--offline")
     with Service(folders_at(outputs, reserve=0), PoolConfig(target=TARGET, in_process=True)):
@@ -304,7 +304,7 @@ def test_a_mistake_is_one_sentence(outputs, arguments, says):
 
 
 @pytest.mark.parametrize("spoil", ["truncate", "first_page", "folder", "row"])
-def test_a_damaged_queue_is_mended_by_any_command_unless_a_service_has_it(outputs, store, spoil):
+def test_a_damaged_queue_is_repaired_by_any_command_unless_a_service_has_it(outputs, store, spoil):
     jobs = store.submit([ask(seed=seed, word="w" * 900) for seed in range(30)])
     store.close()
     file = folders_at(outputs).queue

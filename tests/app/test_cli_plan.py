@@ -40,14 +40,14 @@ def test_a_plan_says_that_its_model_is_not_downloaded_and_how_large_it_is(monkey
     assert "download" not in capsys.readouterr().out
 
 
-def test_what_has_no_say_in_a_plan_is_told(monkeypatch, capsys):
+def test_what_has_no_effect_on_a_plan_is_reported(monkeypatch, capsys):
     size = ["--width", "640", "--height", "640", "-p", "night falls"]
     assert ask(monkeypatch, "plan", *size) == 0
     assert "note:" not in capsys.readouterr().out
     options = ["-o", "v.mp4", "--work", "folder", "--seed", "7", "--negative", "blurry"]
     assert ask(monkeypatch, "plan", *size, *options) == 0
     said = capsys.readouterr().out
-    assert "note: --negative, --seed, --output, --work would be heeded by `generate`" in said
+    assert "note: --negative, --seed, --output, --work only matters to `generate`" in said
     assert "note: negative_prompt blurry has no effect" in said
 
 

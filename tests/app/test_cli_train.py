@@ -76,7 +76,7 @@ def test_eval_tells_a_folder_it_cannot_write_to_before_the_work(monkeypatch, tmp
     (tmp_path / "file").touch()
     monkeypatch.setattr("framepack.app.cli.evaluate.evaluate", lambda *_, **__: pytest.fail("it began"))
     assert run(monkeypatch, "eval", "-o", tmp_path / "file") == 2
-    assert "is in the way" in capsys.readouterr().err
+    assert "is a file where a folder is needed" in capsys.readouterr().err
 
 
 def test_an_eval_that_is_ended_keeps_what_it_measured(tiny_models_dir, monkeypatch, tmp_path, capsys):
@@ -88,10 +88,10 @@ def test_an_eval_that_is_ended_keeps_what_it_measured(tiny_models_dir, monkeypat
     command = ("eval", "--model", "mini", "--models-dir", tiny_models_dir, "-o", tmp_path)
     assert run(monkeypatch, *command) == 130
     assert len(json.loads((tmp_path / "evaluation.json").read_text())["codec"]) == 1
-    assert "what was measured until then" in capsys.readouterr().err
+    assert "the results so far" in capsys.readouterr().err
 
 
-def test_a_training_that_runs_out_of_memory_is_told_in_a_sentence(monkeypatch, tmp_path, capsys):
+def test_a_training_that_runs_out_of_memory_is_reported_in_a_sentence(monkeypatch, tmp_path, capsys):
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 

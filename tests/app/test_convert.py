@@ -130,7 +130,7 @@ def test_while_a_job_runs_it_can_be_looked_at_as_an_mp4_and_nothing_else(client,
     job = done(service, ".mkv", status="running")
     assert client.get(f"/api/jobs/{job.id}/video", params={"format": "mp4"}).headers["content-type"] == "video/mp4"
     refused = client.get(f"/api/jobs/{job.id}/video", params={"format": "gif"})
-    assert (refused.status_code, "once it is finished" in refused.json()["error"]) == (409, True)
+    assert (refused.status_code, "when it is finished" in refused.json()["error"]) == (409, True)
 
 
 def test_what_cannot_be_is_refused_in_a_sentence(client, service, monkeypatch):
@@ -156,7 +156,7 @@ def test_a_damaged_video_is_a_sentence(tmp_path):
     folders = Folders(tmp_path / "outputs", tmp_path / "home", reserve=0)
     source = film(folders.outputs / "v.mp4")
     source.write_bytes(source.read_bytes()[:500])
-    with pytest.raises(MediaError, match="cannot be made a gif: "):
+    with pytest.raises(MediaError, match="cannot be converted to gif: "):
         Conversions(folders).file("j", source, "gif", 16)
 
 
@@ -205,7 +205,7 @@ def test_what_was_made_of_another_video_does_not_stand_for_one_that_cannot_be_ma
         patch.setattr(
             convert, "start", lambda them, **rest: start([sys.executable, "-c", "import os; os.abort()"], **rest)
         )
-        with pytest.raises(MediaError, match="takes more than the service allows"):
+        with pytest.raises(MediaError, match="needs more time or memory than the service allows"):
             service.converted(job.id, "gif")
     assert probe(service.converted(job.id, "gif")).frames == 5
 

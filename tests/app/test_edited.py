@@ -75,7 +75,7 @@ def test_a_picture_on_the_way_gets_the_size_of_the_edited_start_picture(client, 
     assert np.array_equal(drawn(answer), fitted(pixels, Picture(file=Path(upload)), width, height))
 
 
-def test_it_is_made_smaller_to_be_looked_at_and_its_size_in_the_video_is_told(client, pixels) -> None:
+def test_it_is_made_smaller_to_be_looked_at_and_its_size_in_the_video_is_reported(client, pixels) -> None:
     upload = handed_in(client, pixels)
     answer = asked(client, upload, {}, {"width": 640, "height": 320}, longest=64)
     assert drawn(answer).shape == (32, 64, 3)

@@ -157,7 +157,7 @@ def test_an_open_address_needs_a_password_or_a_word(host):
 
 
 def test_an_empty_address_is_refused():
-    with pytest.raises(ValueError, match="--host names no address: use"):
+    with pytest.raises(ValueError, match="--host is not an address: use"):
         access_of(Address(host="", i_know=True))
 
 

@@ -48,7 +48,7 @@ def test_what_is_no_login_is_refused_without_saying_it(tmp_path, monkeypatch, au
     assert len(str(caught.value)) <= 300
 
 
-def test_a_file_that_others_can_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_others_can_read_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("secret")
     file.chmod(0o644)

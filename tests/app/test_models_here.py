@@ -123,7 +123,7 @@ def test_commands_tell_of_a_missing_model_before_torch_is_loaded_or_anything_que
     assert not is_served(service.folders)
 
 
-def test_http_answers_what_is_handed_in_with_what_is_to_be_told(nothing_here, service, client):
+def test_http_answers_a_request_with_notes(nothing_here, service, client):
     asked = {"image": "a.png", "model": "framepack", "negative_prompt": "rain", "width": 640, "height": 320}
     shutil.copyfile("a.png", service.folders.uploads / "a.png")
     job = client.post("/api/jobs", json=asked).json()

@@ -312,7 +312,7 @@ def test_a_table_of_very_many_columns_is_refused_at_once(monkeypatch, tmp_path: 
     assert "at most" in err or "may have 1000 columns" in err
 
 
-def test_what_mini_makes_of_a_prompt_is_told_in_the_plan(monkeypatch, picture: Path) -> None:
+def test_what_mini_makes_of_a_prompt_is_reported_in_the_plan(monkeypatch, picture: Path) -> None:
     _, out, _ = run(monkeypatch, "plan", picture, "-p", "pan letf, then it gets dark")
     assert "understood: pan left and darken" in out
 
@@ -321,4 +321,4 @@ def test_where_a_folder_is_needed_a_file_is_named(monkeypatch, picture: Path) ->
     code, out, err = run(monkeypatch, "jobs", "list", "--outputs", picture)
     check_answer(code, out, err)
     assert code == 2
-    assert f"{picture} is in the way" in err or "folder" in err
+    assert f"{picture} is a file where a folder is needed" in err or "folder" in err

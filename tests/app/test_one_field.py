@@ -61,7 +61,7 @@ def test_it_is_an_option_with_its_help_bound_and_default() -> None:
     assert [asked.get("film_grain") for asked in made] == [7, None]
 
 
-def test_its_bound_is_told_in_a_sentence() -> None:
+def test_its_bound_is_reported_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="film_grain") as caught:
         Grainy.model_validate({"image": "a.png", "film_grain": 50})
     assert str(caught.value) == "film_grain must be 2..40, got 50"

@@ -156,7 +156,7 @@ def test_the_server_ends_within_ten_seconds_whatever_it_is_doing(tmp_path, closi
     store.close()
 
 
-def test_a_taken_port_is_told_in_a_sentence():
+def test_a_taken_port_is_reported_in_a_sentence():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f"cannot listen on 127.0.0.1 port {port} .*try another --port"):

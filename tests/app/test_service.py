@@ -280,7 +280,7 @@ def test_a_service_answers_while_another_program_holds_the_queue_locked(folders,
         assert service.health()["queue"] == {"trouble": "", "mended": []}
 
 
-def test_a_queue_that_is_gone_at_the_start_is_told_and_unfinished_work_stays(folders):
+def test_a_queue_that_is_gone_at_the_start_is_reported_and_unfinished_work_stays(folders):
     kept = folders.work("abc")
     kept.mkdir()
     with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:

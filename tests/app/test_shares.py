@@ -43,7 +43,7 @@ def decoded(sections: tuple[SectionPlan, ...]) -> list[int]:
 @pytest.mark.parametrize("model", ["mini", "mini-f1"])
 @pytest.mark.parametrize("seconds", [1.2, 2.4, 6, 12.3])
 @pytest.mark.parametrize("window", [3, 9, 12])
-def test_it_is_foretold_how_many_latents_each_section_decodes(model, seconds, window):
+def test_the_estimate_knows_how_many_latents_each_section_decodes(model, seconds, window):
     asked = {"image": "x", "model": model, "seconds": seconds, "window": window}
     sections = plan(GenerationRequest.model_validate(asked))
     assert decoded_latents(sections, HUNYUAN.tiles) == decoded(sections)

@@ -99,7 +99,7 @@ def test_the_page_starts_with_any_of_it_wrong(tmp_path: Path, variable: str) -> 
 )
 def test_what_no_download_could_go_through_is_named(monkeypatch, variable: str, value: str) -> None:
     monkeypatch.setenv(variable, value)
-    with pytest.raises(HubError, match=f"{variable}.*mend or unset") as caught:
+    with pytest.raises(HubError, match=f"{variable}.*fix or unset") as caught:
         check_connection()
     assert len(str(caught.value)) < 300
 

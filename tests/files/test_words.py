@@ -54,7 +54,7 @@ def test_a_paraphrase_means_its_motion_and_is_said_in_the_grammars_words(motion:
 
 
 @pytest.mark.parametrize("said", UNKNOWN)
-def test_what_asks_for_nothing_known_stands_still_and_is_told(said: str) -> None:
+def test_what_asks_for_nothing_known_stands_still_and_is_reported(said: str) -> None:
     heard = WORDS.hear(said)
     assert heard.asked == ()
     assert heard.text == "nothing moves"
@@ -106,7 +106,7 @@ def test_every_deed_has_a_canonical_phrase_of_its_own() -> None:
     assert all(WORDS.hear(phrase).text == phrase for phrase in WORDS.say.values())
 
 
-def test_the_text_encoder_heeds_the_table_and_tells_of_the_unknown() -> None:
+def test_the_text_encoder_uses_the_table_and_reports_the_unknown() -> None:
     encoder = load_text_encoder(BASE)
     own, other = encoder.encode("the camera pans left"), encoder.encode("kamera schwenkt nach links")
     assert other.text.equal(own.text)
@@ -130,7 +130,7 @@ def test_a_damaged_table_is_refused(tmp_path: Path, content: str) -> None:
         read_words(tmp_path)
 
 
-def test_what_a_request_asks_in_vain_is_told_before_the_work() -> None:
+def test_what_a_request_asks_in_vain_is_reported_before_the_work() -> None:
     def told(**fields: object) -> int:
         return len(unknown_in(GenerationRequest(image="a.png", **fields), None))
 

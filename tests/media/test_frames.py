@@ -114,7 +114,7 @@ def test_frames_of_a_video_are_marked_as_it_is(tmp_path, clip, metadata, marked)
     assert extract_frames(path, tmp_path / "one.png", which="last") == [tmp_path / "one.png"]
 
 
-def test_no_picture_is_replaced_without_leave_and_mistakes_are_told(tmp_path, clip):
+def test_no_picture_is_replaced_unless_allowed_and_mistakes_are_reported(tmp_path, clip):
     path = film(tmp_path / "v.mkv", clip, 10)
     (first,) = extract_frames(path, which="first")
     with pytest.raises(ValueError, match="is there already: give another name or folder, or use --overwrite"):
@@ -154,7 +154,7 @@ def test_a_child_finds_the_same(tmp_path, clip, name):
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
-def test_what_is_inside_is_told(tmp_path, clip, name):
+def test_what_is_inside_is_reported(tmp_path, clip, name):
     path = film(tmp_path / f"v{FORMATS[name].suffix}", clip, 10, fps=25)
     found = inspect_file(path)
     assert (found.width, found.height, found.frames, found.fps) == (96, 64, 10, "25")

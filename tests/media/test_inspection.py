@@ -30,7 +30,7 @@ def made(tmp_path_factory):
 
 @pytest.mark.parametrize("fps", [30, 24, 12.5])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_video_is_told_as_it_was_written(made, name, fps):
+def test_a_video_is_reported_as_it_was_written(made, name, fps):
     found = inspect_file(made[name, fps])
     assert found.format == ("zip" if name == "png" else name)
     assert (found.frames, found.width, found.height, found.cut_off) == (FRAMES, 96, 64, False)

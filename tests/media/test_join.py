@@ -160,7 +160,7 @@ def test_a_full_disk_keeps_the_older_whole(tmp_path, clip, monkeypatch):
 
 
 @pytest.mark.parametrize("fps", [12, 24, 29.97, 60])
-def test_a_very_short_joined_file_can_be_joined_again_when_the_rate_is_told(fps: float, tmp_path: Path) -> None:
+def test_a_very_short_joined_file_can_be_joined_again_when_the_rate_is_reported(fps: float, tmp_path: Path) -> None:
     files = [tmp_path / f"{i}.mkv" for i in range(2)]
     for file, count in zip(files, (8, 5), strict=True):
         with VideoWriter(file, size=(16, 16), fps=fps) as writer:

@@ -45,7 +45,7 @@ def test_lossless_formats_are_identical_to_the_bit_even_for_noise_and_odd_sizes(
     assert np.array_equal(np.stack(list(read_video(path))), noise)
 
 
-def test_quality_changes_the_file_of_the_formats_that_heed_it_and_of_no_other(tmp_path, clip, name):
+def test_quality_changes_the_file_of_the_formats_that_use_it_and_of_no_other(tmp_path, clip, name):
     frames = []
     for quality in (1, 51):
         path = tmp_path / f"{quality}{FORMATS[name].suffix}"

@@ -54,10 +54,10 @@ def test_what_was_given_up_is_tried_again_once_the_work_has_gone_well_for_a_whil
     assert "Memory ran out in step" in fallbacks.notices()[0]
     rungs = [fallbacks.retry_with_less_memory("step", failing(0)) for _ in range(12)]
     assert sorted(set(rungs), key=rungs.index) == ["chunked", "fewer resident blocks", "as planned"]
-    assert fallbacks.notices() == ["Memory suffices again: step goes on as planned."]
+    assert fallbacks.notices() == ["There is enough memory again: step continues as planned."]
 
 
-def test_a_lasting_shortage_costs_ever_fewer_trials_and_is_told_once():
+def test_a_lasting_shortage_costs_ever_fewer_trials_and_is_reported_once():
     freed = []
     fallbacks = Fallbacks(freed.append)
     refused = []

@@ -90,7 +90,7 @@ def test_a_prefix_in_the_file_is_taken_off_and_ignored_names_are_left_out(tmp_pa
     assert torch.equal(net.inner[0].bias, weights["model.inner.0.bias"])
 
 
-def test_missing_names_are_told_with_the_folder(folder):
+def test_missing_names_are_reported_with_the_folder(folder):
     weights = stored(folder)
     del weights["inner.1.weight"]
     write_shards(folder, "model", weights, count=2)
@@ -99,7 +99,7 @@ def test_missing_names_are_told_with_the_folder(folder):
     assert str(folder) in str(error.value)
 
 
-def test_unexpected_names_and_wrong_shapes_are_told_with_the_file(folder):
+def test_unexpected_names_and_wrong_shapes_are_reported_with_the_file(folder):
     write_shards(folder, "model", stored(folder) | {"extra": torch.ones(1), "inner.0.bias": torch.ones(5)}, count=2)
     with pytest.raises(CheckpointError) as error:
         load_weights(empty(), folder)

@@ -103,7 +103,7 @@ def test_braces_in_a_prompt_are_only_text(text_encoder):
     assert text_encoder.encode("{} {0} {x}").text.shape[1] > 5
 
 
-def test_a_long_prompt_is_cut_and_the_user_is_told(text_encoder):
+def test_a_long_prompt_is_cut_and_the_user_is_reported(text_encoder):
     long = text_encoder.encode("word " * 600)
     assert long.text.shape[1] == 256
     assert long.text_cut > 300

@@ -208,17 +208,17 @@ NOTICED = {
     ),
     "biases of zero": (
         {f"{PLACE}.diff_b": torch.zeros(WIDTH), f"{PLACE}.bias": torch.zeros(WIDTH), "nowhere.diff": torch.zeros(3)},
-        ["3 tensors (", "zero throughout"],
+        ["3 tensors (", "all zero"],
     ),
-    "alpha of zero": (
+    "alpha is zero": (
         named(DOWN, UP, QKV[1], alpha=0.0),
-        ["an alpha of zero (transformer_blocks.0.attn.to_k.alpha) keeps 1 of its modules from any effect"],
+        ["1 of its modules have no effect, as their alpha is zero (transformer_blocks.0.attn.to_k.alpha)"],
     ),
 }
 
 
 @pytest.mark.parametrize("what", NOTICED)
-def test_what_has_no_effect_is_told_and_the_rest_loads(module, original, tmp_path, what):
+def test_what_has_no_effect_is_reported_and_the_rest_loads(module, original, tmp_path, what):
     extra, words = NOTICED[what]
     written(named(DOWN, UP, PLACE) | extra, tmp_path / "l.safetensors")
     told = check_lora(module, tmp_path / "l.safetensors").notices
@@ -261,7 +261,7 @@ REFUSED: dict[str, tuple[Tensors | bytes, str]] = {
         GOOD | named(*halves(rows=3 * WIDTH), "double_blocks.0.img_attn_qkv"),
         "two changes for one place",
     ),
-    "whole numbers": (named(DOWN.to(torch.int8), UP, PLACE), "lora_A.weight is I8, where floating-point"),
+    "whole numbers": (named(DOWN.to(torch.int8), UP, PLACE), "lora_A.weight is I8, but must be floating-point"),
     "NaN": (named(DOWN * float("nan"), UP, PLACE), "not finite: the LoRA is damaged"),
     "infinity in a bias": ({f"{PLACE}.diff_b": ONES * float("inf")}, r"to_q\.bias that are not finite"),
     "nothing": ({}, "holds no LoRA tensors"),

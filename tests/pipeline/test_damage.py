@@ -91,7 +91,7 @@ LATENTS, RECORD, SETTLED = "section-0001.safetensors", "section-0001.json", "set
             "section-0001.safetensors is another section's",
             [1, 2],
         ),
-        (lambda work: a_folder(work / LATENTS), "put aside as .section-0001.safetensors-1", [1, 2]),
+        (lambda work: a_folder(work / LATENTS), "moved to .section-0001.safetensors-1", [1, 2]),
         (lambda work: (work / RECORD).unlink(), "section-0001.json is missing", [1, 2]),
         (lambda work: halve(work / SETTLED), "settled-0002.mp4 is damaged: its frames are decoded again", []),
         (lambda work: shutil.copyfile(work / "settled-0001.mp4", work / SETTLED), "settled-0002.mp4 is damaged", []),

@@ -81,7 +81,7 @@ def test_one_generation_at_a_time_and_the_next_after_it(framepacks: Models, pict
     request = request_of(picture, Path("unused.mp4"))
     first = framepacks["mini"].sections(request)
     next(first)
-    with pytest.raises(ValueError, match="makes a video already: let that one end or close it"):
+    with pytest.raises(ValueError, match="is generating another video: wait for it, close it"):
         next(framepacks["mini"].sections(request))
     first.close()
     assert results(framepacks["mini"].sections(request))

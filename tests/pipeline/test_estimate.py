@@ -242,7 +242,7 @@ def test_in_ram_nothing_comes_back_so_the_whole_is_decoded_at_once(elsewhere):
     assert choose(replace(chosen, device="cpu"), elsewhere.weight_blocks, vae, 24 * GB).modes.decode == "whole"
 
 
-def test_tiles_are_refused_in_one_sentence_and_taken_with_leave(elsewhere):
+def test_tiles_are_refused_in_one_sentence_and_used_if_allowed(elsewhere):
     with pytest.raises(TilingRefusedError, match=r"640x640 exactly takes .* --vae-tiling allow") as refused:
         planned_for(elsewhere, 4 * GB)
     assert "\n" not in str(refused.value)
@@ -291,7 +291,9 @@ def test_what_was_not_measured_is_unknown():
     assert visit("decode").seconds(1, Speed(flops=1e9)) == 10  # convolutions were not timed: as fast as the rest
 
 
-def test_a_plan_comes_before_the_first_work_and_steps_down_are_told(picture, tmp_path, tiny_models_dir, monkeypatch):
+def test_a_plan_comes_before_the_first_work_and_steps_down_are_reported(
+    picture, tmp_path, tiny_models_dir, monkeypatch
+):
     framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     run = framepack.generate(request_of(picture, tmp_path / "v.mp4", width=32, height=32))
     assert [isinstance(next(run), Planned) for _ in range(2)] == [False, True]

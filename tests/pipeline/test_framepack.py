@@ -63,15 +63,15 @@ def test_the_device_is_the_best_there_is_unless_one_is_named(tiny_models_dir: Pa
         FramePack.load("mini", models_dir=tiny_models_dir, device="toaster")
 
 
-def test_what_an_earlier_run_had_made_is_told_of(framepacks: dict, picture: Path, tmp_path: Path):
+def test_the_file_of_an_earlier_run_is_reported(framepacks: dict, picture: Path, tmp_path: Path):
     (tmp_path / "v.part.mp4").write_text("eleven sections")
     run = framepacks["mini"].generate(request_of(picture, tmp_path / "v.mp4", seconds=0.4))
     told = [event.message for event in run if isinstance(event, Notice)]
-    assert told == [f"what an earlier run had made under this name is kept as {tmp_path / 'v.part-1.mp4'}"]
+    assert told == [f"the file of an earlier run with this name is kept as {tmp_path / 'v.part-1.mp4'}"]
     assert (tmp_path / "v.part-1.mp4").read_text() == "eleven sections"
 
 
-def test_what_the_videos_shape_cuts_off_is_told_before_the_work(framepacks: dict, tmp_path: Path):
+def test_what_the_videos_shape_cuts_off_is_reported_before_the_work(framepacks: dict, tmp_path: Path):
     Image.new("RGB", (256, 64)).save(tmp_path / "wide.png")
     run = framepacks["mini"].generate(request_of(tmp_path / "wide.png", tmp_path / "v.mp4", width=64, height=64))
     told = next(event for event in run if isinstance(event, Notice))

@@ -128,7 +128,7 @@ def test_a_broken_connection_goes_on_where_it_stopped(hub, source, monkeypatch):
     assert not any(v.problems for v in verify(FRAMEPACK, source))
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(hub, source):
+def test_a_full_disk_is_reported_before_anything_is_fetched(hub, source):
     plan = dataclasses.replace(plan_download(FRAMEPACK, source), free=1000)
     with pytest.raises(HubError, match=r"has 0.0 GB free, the download needs"):
         download(plan, source)

@@ -11,7 +11,7 @@ from framepack.memory.probe import DeviceMemory
 from framepack.pipeline.device import choose_device
 
 
-def test_a_card_that_is_not_there_is_told_with_how_many_there_are(monkeypatch):
+def test_a_card_that_is_not_there_is_reported_with_how_many_there_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("cuda:1") == torch.device("cuda:1")

@@ -60,7 +60,7 @@ def test_a_lora_for_another_model_is_refused_and_the_next_request_works(tiny_mod
     latents(framepack, picture, tmp_path / "b", Lora(file=lora))
 
 
-def test_what_a_file_holds_in_vain_is_told_in_each_job_before_the_work(tiny_models_dir, picture, tmp_path):
+def test_what_a_file_holds_in_vain_is_reported_in_each_job_before_the_work(tiny_models_dir, picture, tmp_path):
     framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
     lora = Lora(file=DATA / "loras" / "lora_with_text_encoder.safetensors")
     for count in range(2):

@@ -214,7 +214,7 @@ def test_publishing_what_is_published_already_leaves_nothing_behind(model: str, 
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "v.mp4", "work"]
 
 
-def test_what_cannot_be_written_is_told_before_any_work(tmp_path: Path):
+def test_what_cannot_be_written_is_reported_before_any_work(tmp_path: Path):
     name = 80 * "図" + ".mp4"  # the disk takes it, but not what is written beside it
     request = GenerationRequest(length="sections", image=tmp_path / "a.png", output={"path": tmp_path / name})
     request.image.file.touch()

@@ -25,7 +25,7 @@ def test_a_folder_is_one_runs_as_long_as_it_lives(tmp_path: Path):
     request = request_for(None, tmp_path)
     with SectionStore.open(tmp_path / "work", request, tmp_path):
         with (
-            pytest.raises(ValueError, match=r"another run is at work in .*work: wait until it ends, or choose another"),
+            pytest.raises(ValueError, match=r"another run uses .*work: wait until it ends, or choose another"),
             SectionStore.open(tmp_path / "work", request, tmp_path),
         ):
             pass

@@ -113,7 +113,7 @@ def test_an_incomplete_place_gives_way_to_a_complete_one(filled, tmp_path):
     assert (place.where, place.path) == ("cache", snapshot)
 
 
-def test_a_models_dir_that_is_no_folder_is_told(tmp_path):
+def test_a_models_dir_that_is_no_folder_is_reported(tmp_path):
     with pytest.raises(MissingModelError, match="typo is not a folder: --models-dir"):
         require(FRAMEPACK, ModelSource(models_dir=tmp_path / "typo"))
 
@@ -128,7 +128,7 @@ def test_published_sizes_are_those_of_the_published_shapes():
     assert vision == pytest.approx(sizes["image"], rel=0.05)
 
 
-def test_a_named_folder_that_is_not_used_is_told(bundled, filled, tmp_path):
+def test_a_named_folder_that_is_not_used_is_reported(bundled, filled, tmp_path):
     assert list(passed_over(MINI, filled)) == []
     shutil.rmtree(filled.models_dir / MINI.main)
     (said,) = passed_over(MINI, filled)
@@ -137,7 +137,7 @@ def test_a_named_folder_that_is_not_used_is_told(bundled, filled, tmp_path):
     assert list(passed_over(MINI, ModelSource(cache_dir=tmp_path))) == []
 
 
-def test_a_copy_that_is_passed_over_as_it_is_not_complete_is_told(filled, tmp_path):
+def test_a_copy_that_is_passed_over_as_it_is_not_complete_is_reported(filled, tmp_path):
     snapshot = tmp_path / "cache" / f"models--{VISION.replace('/', '--')}" / "snapshots" / "c0ffee"
     shutil.copytree(filled.models_dir / VISION, snapshot)
     (snapshot.parents[1] / "refs").mkdir()
@@ -148,7 +148,7 @@ def test_a_copy_that_is_passed_over_as_it_is_not_complete_is_told(filled, tmp_pa
 
 
 @pytest.mark.parametrize("variant", [MINI, FRAMEPACK])
-def test_a_revision_of_what_has_none_is_told(bundled, filled, variant):
+def test_a_revision_of_what_has_none_is_reported(bundled, filled, variant):
     (said,) = passed_over(variant, ModelSource(models_dir=filled.models_dir, revision="v2"))
     assert said.startswith("--revision v2 has no effect")
     if variant is MINI:

@@ -72,7 +72,7 @@ def test_a_flipped_bit_is_told_when_the_part_is_loaded(mini, part, keep_time):
         loader.load(other)
 
 
-def test_a_listed_file_that_is_gone_is_told(mini):
+def test_a_listed_file_that_is_gone_is_reported(mini):
     (mini / BASE / "vae" / "preview.json").unlink()
     with pytest.raises(CheckpointError, match=r"preview\.json is missing, though SHA256SUMS lists it"):
         loader_of(mini).load("vae")

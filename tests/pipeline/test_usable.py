@@ -65,8 +65,8 @@ DAMAGES = [
         "VAE's encoder",
         "not finite",
     ),
-    (f"{BASE}/vae/diffusion_pytorch_model.safetensors", "decoder.conv_out.conv.bias", NAN, "VAE ", "not finite"),
-    (f"{BASE}/vae/diffusion_pytorch_model.safetensors", "decoder.conv_out.conv.weight", 0.0, "VAE ", "throughout"),
+    (f"{BASE}/vae/diffusion_pytorch_model.safetensors", "decoder.conv_out.conv.bias", NAN, "VAE's ", "not finite"),
+    (f"{BASE}/vae/diffusion_pytorch_model.safetensors", "decoder.conv_out.conv.weight", 0.0, "VAE's ", "everywhere"),
     (f"{TRANSFORMERS[2]}/*-00001-of-00003.safetensors", ".weight", NAN, "transformer's", "models verify mini"),
 ]
 
@@ -79,22 +79,22 @@ def test_damaged_weights_without_a_checksum_end_in_a_sentence(models, picture, f
             break
     if "conv_out" in ends and value == 0:
         fill(path, "decoder.conv_out.conv.bias", 0.25)
-    with pytest.raises(UnusableError) as told:
+    with pytest.raises(UnusableError) as error:
         generate(models, picture)
-    assert f"the {component}" in str(told.value)
-    assert said in str(told.value)
-    assert "framepack models verify mini" in str(told.value)
-    assert len(str(told.value)) < 300
+    assert f"the {component}" in str(error.value)
+    assert said in str(error.value)
+    assert "framepack models verify mini" in str(error.value)
+    assert len(str(error.value)) < 300
 
 
-def test_what_is_usable_passes_and_what_is_not_is_told():
+def test_what_is_usable_passes_and_what_is_not_is_reported():
     require_usable("VAE", torch.tensor([0.0, 1.0]), "mini")
     for wrong in ([0.0, NAN], [float("inf"), 0.0], [float("-inf"), float("inf")], [0.5, 0.5]):
         with pytest.raises(UnusableError, match="the VAE made"):
             require_usable("VAE", torch.tensor(wrong), "mini")
 
 
-def test_a_tokenizer_of_another_model_is_told_before_a_row_beyond_the_table_is_read(tiny_models_dir):
+def test_a_tokenizer_of_another_model_is_reported_before_a_row_beyond_the_table_is_read(tiny_models_dir):
     encoder = load_text_encoder(tiny_models_dir / BASE)
     encoder.clip.config.vocab_size = 100
     with pytest.raises(CheckpointError, match=r"tokenizer_2 makes the token \d+, and its encoder knows 100"):
@@ -116,6 +116,6 @@ def test_a_damaged_lora_is_named(tiny_models_dir, picture, tmp_path, down, words
     file = tmp_path / "style.safetensors"
     save_file({f"{LORA}.lora_A.weight": down, f"{LORA}.lora_B.weight": torch.full((64, 2), 2.0)}, file)
     framepack = FramePack.load("mini", models_dir=tiny_models_dir, dtype="float32", device="cpu")
-    with pytest.raises(LoraError, match="style") as told:
+    with pytest.raises(LoraError, match="style") as error:
         list(framepack.generate(request_of(picture, tmp_path / "v.mp4", loras=[{"file": file}])))
-    assert words in str(told.value)
+    assert words in str(error.value)

@@ -82,7 +82,7 @@ LOOKS = {
 
 
 @pytest.mark.parametrize("said", LOOKS)
-def test_numbers_that_look_damaged_are_told_where_no_checksum_is_known(source, said):
+def test_numbers_that_look_damaged_are_reported_where_no_checksum_is_known(source, said):
     rewrite(source.models_dir / SHARD, LOOKS[said])
     found = problems(source)
     assert found.keys() == {"transformer"}
@@ -96,7 +96,7 @@ def test_numbers_that_look_damaged_are_told_where_no_checksum_is_known(source, s
         (lambda weights: matrix(weights).zero_(), "0 throughout"),
     ],
 )
-def test_blank_places_are_told_and_are_no_failure_as_some_models_are_made_so(source, change, said):
+def test_blank_places_are_reported_and_are_no_failure_as_some_models_are_made_so(source, change, said):
     rewrite(source.models_dir / SHARD, change)
     *_, verdict = verify(FRAMEPACK, source)
     assert verdict.problems == []
@@ -134,7 +134,7 @@ def test_plainly_cast_float8_matrices_load_and_vectors_in_it_do_not(source):
         loader.load("vae")
 
 
-def test_two_sets_of_weights_for_one_part_are_told(source):
+def test_two_sets_of_weights_for_one_part_are_reported(source):
     folder = source.models_dir / BASE / "vae"
     shutil.copy(folder / "diffusion_pytorch_model.safetensors", folder / "model.safetensors")
     with pytest.raises(ValueError, match="holds two sets of weights"):
@@ -142,7 +142,7 @@ def test_two_sets_of_weights_for_one_part_are_told(source):
     assert "holds two sets of weights" in problems(source)["VAE"]
 
 
-def test_swapped_shards_are_read_right_and_an_index_with_a_missing_shard_is_told(source):
+def test_swapped_shards_are_read_right_and_an_index_with_a_missing_shard_is_reported(source):
     folder = source.models_dir / FRAMEPACK.main
     one, two = (folder / f"diffusion_pytorch_model-0000{i}-of-00003.safetensors" for i in (1, 2))
     loader = Loader(FRAMEPACK, source, choose_precision("cpu", "float32"))
@@ -156,7 +156,7 @@ def test_swapped_shards_are_read_right_and_an_index_with_a_missing_shard_is_told
     assert "lacks 1 of 4 files: b.safetensors" in problems(source)["transformer"]
 
 
-def test_a_file_that_changed_though_its_time_is_the_same_is_told_the_second_time(source):
+def test_a_file_that_changed_though_its_time_is_the_same_is_reported_the_second_time(source):
     file = source.models_dir / VAE
     assert not problems(source)
     second = {verdict.part: verdict.summary for verdict in verify(FRAMEPACK, source)}
@@ -175,7 +175,9 @@ def test_a_run_tells_of_a_file_that_was_replaced_since_it_was_verified(source):
     file = source.models_dir / VAE
     os.utime(file, ns=(0, 1))
     (notice,) = loader.notices()
-    assert notice == f"{file} has changed since it was verified; `framepack models verify framepack` looks at it again"
+    assert (
+        notice == f"{file} has changed since it was verified; run `framepack models verify framepack` to check it again"
+    )
     assert not problems(source)
     assert list(loader.notices()) == []
 
@@ -184,12 +186,12 @@ def test_a_run_tells_of_large_weights_that_were_never_verified(source, monkeypat
     loader = Loader(FRAMEPACK, source, choose_precision("cpu", "float32"))
     monkeypatch.setattr("framepack.weights.loader.HASHED_WHEN_LOADED", 50_000)
     (notice,) = loader.notices()
-    assert notice.endswith("never verified here: `framepack models verify framepack` looks for damage, once")
+    assert notice.endswith("never verified here: run `framepack models verify framepack` once to look for damage")
     assert not problems(source)
     assert list(loader.notices()) == []
 
 
-def test_what_is_nowhere_is_told(tmp_path):
+def test_what_is_nowhere_is_reported(tmp_path):
     *_, verdict = verify(FRAMEPACK, ModelSource(models_dir=tmp_path, cache_dir=tmp_path))
     assert (verdict.part, verdict.problems) == ("transformer", [f"{FRAMEPACK.main} is nowhere"])
 

@@ -1,4 +1,4 @@
-"""An attention that is not here, or cannot do all of a request, is told before anything is loaded."""
+"""An attention that is not here, or cannot do all of a request, is reported before anything is loaded."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def test_an_unknown_name_and_a_missing_package_are_refused_without_torch():
 
 
 @pytest.mark.parametrize("name", ATTENTIONS)
-def test_sections_that_weigh_a_picture_are_told_where_the_package_cannot(name):
+def test_sections_that_weigh_a_picture_are_reported_where_the_package_cannot(name):
     picture = Path("a.png")
 
     def said(strength: float) -> list[str]:
@@ -39,10 +39,10 @@ def test_sections_that_weigh_a_picture_are_told_where_the_package_cannot(name):
         return left_to_sdpa(name, plan(request))
 
     assert said(1.0) == []
-    told = said(0.5)
-    assert bool(told) is (name in PACKAGES)
-    for sentence in told:
-        assert sentence.startswith(f"attention {name} knows no strength of pictures: ")
+    notes = said(0.5)
+    assert bool(notes) is (name in PACKAGES)
+    for sentence in notes:
+        assert sentence.startswith(f"attention {name} supports no strength of pictures: ")
         assert len(sentence) <= 300
 
 

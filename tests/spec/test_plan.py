@@ -192,9 +192,9 @@ def test_a_guide_that_no_section_is_given_is_named():
     def said(model: str, *seconds: float) -> list[str]:
         frames = tuple(Keyframe(image="k.png", second=second) for second in seconds)
         request = GenerationRequest(image="a.png", model=model, seconds=2.4, frames=frames)
-        return [sentence.split(" as a frame")[0] for sentence in unseen_keyframes(request)]
+        return [sentence.split(", not as")[0] for sentence in unseen_keyframes(request)]
 
-    assert said("mini-f1", 0.1, 1.0) == ["no section is given the keyframe at 0.1 s"]
+    assert said("mini-f1", 0.1, 1.0) == ["the keyframe at 0.1 s is used for its content only"]
     assert said("mini-f1", 0.3) == said("mini", 0.1, 1.0) == []
 
 
@@ -234,7 +234,7 @@ def test_every_frame_of_the_video_settles_exactly_once(request_: GenerationReque
     assert sorted(frames) == list(range(4 * total + 1))
 
 
-def test_what_is_told_beforehand_counts_the_files_own_frames() -> None:
+def test_what_is_reported_beforehand_counts_the_files_own_frames() -> None:
     request = GenerationRequest(image="a.png", seconds=0.4, output={"fps": 24})
     assert delivery(request) == "0.42 s · 10 frames at 24 a second · 1 section"
     assert (

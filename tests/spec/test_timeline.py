@@ -40,7 +40,7 @@ def test_each_section_gets_the_prompt_and_the_pictures_that_looking_at_all_of_th
 
 
 @given(requests())
-def test_a_guide_that_is_seen_by_no_section_of_the_plan_is_told_and_no_other(request_: GenerationRequest):
+def test_a_guide_that_is_seen_by_no_section_of_the_plan_is_reported_and_no_other(request_: GenerationRequest):
     sections = plan(request_)
     given_ = {span.source for section in sections for span in section.context}
     given_ |= {anchor.source for section in sections for anchor in section.before}

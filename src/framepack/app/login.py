@@ -24,7 +24,7 @@ def login_of(
     """USER:PASSWORD, or None where none was given. Takes the password out of the environment, as children copy it."""
     from_environment = environment.pop(VARIABLE, None)
     if auth and password_file:
-        raise ValueError("--auth and --password-file both say the password: leave one out")
+        raise ValueError("--auth and --password-file both give a password: leave one out")
     if auth:
         return login_in(auth)
     password = password_from(password_file) if password_file else from_environment

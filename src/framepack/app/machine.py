@@ -17,7 +17,7 @@ TRACES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 def has_gpu(devices: Sequence[str]) -> bool:
-    """Whether workers on these devices may use a GPU. What `auto` will find is told by the driver's traces."""
+    """Whether workers on these devices may use a GPU. The driver's files show what `auto` will find."""
     return any(name not in ("auto", "cpu") or (name == "auto" and gpu_here()) for name in devices)
 
 
@@ -45,7 +45,7 @@ def devices_here() -> list[str]:
 
 
 def cards_here() -> float:
-    """How many cards NVIDIA's driver tells of; no bound where it tells of none."""
+    """How many cards NVIDIA's driver reports; no bound where it reports none."""
     known = Path("/proc/driver/nvidia/gpus")
     return len(list(known.iterdir())) or math.inf if known.is_dir() else math.inf
 

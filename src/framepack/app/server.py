@@ -54,7 +54,9 @@ def access_of(address: Address) -> Access:
     """Who is let in; ValueError where that would be everyone and nobody said they know."""
     local = address.local
     if not address.host.strip():
-        raise ValueError("--host names no address: use 127.0.0.1 for this machine alone, or 0.0.0.0 for all others too")
+        raise ValueError(
+            "--host is not an address: use 127.0.0.1 for this machine alone, or 0.0.0.0 for all others too"
+        )
     if not local and address.login is None and not address.i_know:
         raise ValueError(
             f"{address.host} can be reached from other machines; "
@@ -67,7 +69,7 @@ def access_of(address: Address) -> Access:
 def run_server(
     folders: Folders, workers: PoolConfig, address: Address, say: Callable[[str], None], *, page: bool = True
 ) -> None:
-    """Serve until Ctrl-C or a signal to end; `page` tells whether there is more than the HTTP API."""
+    """Serve until Ctrl-C or a signal to end; page: whether there is more than the HTTP API."""
     access = access_of(address)
     with listening(address) as listener, ending_by_signal(), Service(folders, workers) as service:
         app = make_app(service, access)
@@ -99,7 +101,7 @@ def serve_beside(server: uvicorn.Server, listener: socket.socket) -> None:
         while thread.is_alive():
             thread.join(LOOK)
         if not server.started:
-            sys.exit("the HTTP server could not start; what it wrote above says why")
+            sys.exit("the HTTP server could not start; see its output above")
     finally:
         server.should_exit = True
         thread.join(GRACE + LOOK)
@@ -154,6 +156,6 @@ def end_by_force() -> None:
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             child.kill()
-    sys.stderr.write(f"it did not end within {LAST:g} s and is ended by force; running jobs go on the next time\n")
+    sys.stderr.write(f"the service did not stop in {LAST:g} s and is killed; running jobs resume at the next start\n")
     sys.stderr.flush()
     os._exit(0)

@@ -1,4 +1,4 @@
-"""How every child process begins: with a copy of the environment, and once more where the system had no room for it.
+"""How every child process begins: with a copy of the environment, and once more where the system had no memory for it.
 
 Without `env` the child's exec reads C's own environment, which a setenv in another thread (an import of Gradio, for
 one) may move away in that very moment: "[Errno 14] Bad address", about once in three starts of a service. A linter

@@ -19,7 +19,7 @@ class FileTooLargeError(MediaError):
 
 
 class DiskFullError(OSError):
-    """No room for an output. `free` and `needed` are bytes; `needed` is None where it is not known beforehand."""
+    """The disk is full. `free` and `needed` are bytes; `needed` is None where it is not known beforehand."""
 
     def __init__(self, path: Path, *, free: int, needed: int | None = None) -> None:
         self.path, self.free, self.needed = path, free, needed
@@ -27,7 +27,7 @@ class DiskFullError(OSError):
         super().__init__(
             errno.ENOSPC,
             f"the disk is full: {wanted}{megabytes(free)} free in '{path.parent}' for '{path.name}': "
-            "make room or choose another folder",
+            "free some space or choose another folder",
         )
 
     def __str__(self) -> str:

@@ -77,7 +77,7 @@ def is_run_on(word: str) -> bool:
 
 
 def one_slip(word: str, other: str) -> bool:
-    """Whether a letter more, less, another one, or two neighbours swapped is all that tells them apart."""
+    """Whether a letter more, less, another one, or two neighbours swapped is the only difference."""
     if word == other or abs(len(word) - len(other)) > 1 or word[0] not in other[:2]:
         return False
     first = next((i for i, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), min(len(word), len(other)))

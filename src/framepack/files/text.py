@@ -1,4 +1,4 @@
-"""Text that people and their programs write: UTF-8, and JSON in which no name is said twice.
+"""Reads text and JSON that people and programs write: UTF-8, and no name twice in a JSON object.
 
 Every mistake is a ValueError that names the file, or nothing where there is none, and says the way out.
 """
@@ -24,7 +24,7 @@ JOINERS = "\u200c\u200d"
 """Not seen themselves, but parts of words and of emoji."""
 
 
-def told(message: str, most: int = MESSAGE_MOST) -> str:
+def printable_line(message: str, most: int = MESSAGE_MOST) -> str:
     """A message as a line that any screen can show: what would move the cursor is spelt out.
 
     Of one that is too long, since it repeats something long, the middle is left out.
@@ -59,7 +59,7 @@ def text_of_file(file: Path, most: int) -> str:
         if not file.is_file():
             raise ValueError(f"there is no file {file}; check its name")
         if (size := file.stat().st_size) > most:
-            raise ValueError(f"{file} has {size} bytes, at most {most} can be read: make several of it")
+            raise ValueError(f"{file} has {size} bytes, at most {most} can be read: split it")
         content = file.read_bytes()
         text = content.decode(next((name for mark, name in MARKS if content.startswith(mark)), "utf-8"))
         if "\0" in text:
@@ -92,7 +92,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise TwiceSaid(f"{twice[:SHOWN]!r} is said twice in one place: keep one of the two")
+        raise TwiceSaid(f"{twice[:SHOWN]!r} is given twice in one object: keep one")
     return found
 
 

@@ -1,4 +1,4 @@
-"""How much of a request's pictures its video's shape cuts off, told before the work. Sizes in, sentences out."""
+"""How much of a request's pictures its video's shape cuts off, reported before the work. Sizes in, sentences out."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress

@@ -130,7 +130,7 @@ def extract_frames(
     """
     file, folder = Path(file), None if output is None else Path(output)
     if sum(choice is not None for choice in (at, which, every)) != 1:
-        raise ValueError("say which frames: at a second, the first, the last, a number, or every so manyth")
+        raise ValueError("choose the frames: at a second, the first, the last, a number, or every Nth")
     settings, by_ai = read_metadata(file), is_made_by_ai(file)
 
     def save(path: Path, frame: Still) -> Path:

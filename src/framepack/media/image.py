@@ -58,7 +58,7 @@ def load_image(source: Source, *, matte: tuple[int, int, int] = WHITE) -> ImageR
     """The picture in `source`: (H, W, 3) uint8, upright, sRGB.
 
     Animated: the first frame. Palette, grey, 16-bit, CMYK: converted, through the embedded colour profile where there
-    is one. EXIF-rotated: turned upright. Transparent: laid on `matte`; white unless told, as on a page.
+    is one. EXIF-rotated: turned upright. Transparent: laid on `matte`; white by default, as on a page.
 
     Raises MediaError: no such file, not an image, damaged, more than 64 megapixels (refused before decoding).
     """

@@ -41,7 +41,7 @@ MARKUP = {b"<svg": "an SVG drawing", b"<!doctype html": "a web page (HTML)", b"<
 
 
 def what_it_is(head: bytes) -> str | None:
-    """Such as "a PDF document"; None where the first bytes tell nothing."""
+    """Such as "a PDF document"; None where the first bytes are unknown."""
     if head[:1] == b"G" == head[188:189]:
         return "a video (MPEG-TS)"
     found = (what for place, mark, what in SIGNATURES if head[place : place + len(mark)] == mark)

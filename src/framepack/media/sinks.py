@@ -38,7 +38,7 @@ BT709 = 1
 
 @dataclass(frozen=True, kw_only=True)
 class SinkSpec:
-    """What a sink is told: the frames' `width` and `height` in pixels, frames a second, x264's `crf`, text to embed."""
+    """What a sink needs: the frames' `width` and `height` in pixels, frames a second, x264's `crf`, text to embed."""
 
     width: int
     height: int

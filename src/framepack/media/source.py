@@ -19,7 +19,7 @@ VIDEO_KINDS = ("mp4", "mkv", "avi", "gif", "webp", "zip")
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 AVIF_BRANDS = {b"avif", b"avis"}
 HEAD = 512
-"""Bytes at a file's beginning that tell what it is."""
+"""Bytes at a file's beginning that identify its kind."""
 
 
 def name_of(source: Source) -> str:

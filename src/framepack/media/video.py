@@ -150,10 +150,10 @@ def format_of(path: Path) -> str:
 class VideoWriter:
     """Encodes frames into `path` as they come; the file appears when it is complete, and never before.
 
-    `size` is (width, height); `quality` x264's crf, 1 (best) to 51; not all formats heed it; `format` a key of FORMATS,
+    `size` is (width, height); `quality` x264's crf, 1 (best) to 51; not all formats use it; `format` a key of FORMATS,
     by default that of the suffix; `metadata` a JSON object as text. An error inside the `with` block discards the file,
     as does a finished one that does not hold all frames.
-    Raises ValueError for what cannot be encoded, DiskFullError when there is no room.
+    Raises ValueError for what cannot be encoded, DiskFullError when the disk is full.
     """
 
     def __init__(

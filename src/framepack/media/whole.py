@@ -62,7 +62,7 @@ def _element(file: BinaryIO) -> tuple[int, int | None]:
 
 
 def _number(file: BinaryIO, *, marked: bool) -> tuple[int, bool]:
-    """A number of 1 to 8 bytes, the first of which tells how many; and whether all its bits are set."""
+    """A number of 1 to 8 bytes, the first of which has their number; and whether all its bits are set."""
     first = file.read(1)
     if not first or not first[0]:
         return 0, True

@@ -1,6 +1,6 @@
 """Blocks of one module that are needed together, brought to one placement and away from it again.
 
-Boundary: does what it is told; how many bytes there are is the manager's to know.
+Boundary: follows orders; how many bytes there are is the manager's to know.
 """
 
 from collections.abc import Callable, Sequence
@@ -110,7 +110,7 @@ class BlockGroup:
 
     def _fetch(self, weight_blocks: Sequence[WeightBlock]) -> None:
         """Begin all, then let the computation wait for all, even where one fails: none may wait_for after its memory
-        was loaned again. Then none of them stays, for nobody could tell which ones are whole."""
+        was loaned again. Then none of them stays, because nobody knows which ones are whole."""
         absent = [weight_block for weight_block in weight_blocks if weight_block.device is None]
         try:
             with ExitStack() as waits:

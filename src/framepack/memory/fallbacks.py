@@ -32,7 +32,7 @@ LIKELY_SIGNS = ("STATUS_NOT_INITIALIZED", "nable to find an engine")
 
 @dataclass(frozen=True, kw_only=True)
 class FallbackLevel:
-    """How to compute, on one level. Each field is a fallback that a phase may heed."""
+    """How to compute, on one level. Each field is a fallback that a phase may support."""
 
     name: str
     resident: float = 1.0
@@ -57,7 +57,7 @@ FALLBACKS = frozenset({"resident", "chunk_size", "tiled", "disk"})
 
 
 class MemoryExhaustedError(ValueError):
-    """Memory ran out on the last level; the message says where and what would help, so it is for the user to mend."""
+    """Memory ran out on the last level; the message says where, and what the user can do."""
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Fallbacks:
             self._free(self.level(phase))
         standing.successes += 1
         if trial and len(standing.taken) == 1:
-            self._notices.append(f"Memory suffices again: {phase} goes on as planned.")
+            self._notices.append(f"There is enough memory again: {phase} continues as planned.")
         return done[0]
 
     def _attempt(self, work: Callable[[FallbackLevel], T], level: FallbackLevel, done: list[T]) -> str | None:
@@ -166,12 +166,12 @@ class Fallbacks:
                 seams = LEVELS[index].tiled and "tiled" in allowed
                 change = "the picture may change a little" if seams else "the result is the same"
                 self._notices.append(
-                    f"Memory ran out in {phase}: it is done again with less ({LEVELS[index].name}); {change}."
+                    f"Memory ran out in {phase}: it is repeated with less ({LEVELS[index].name}); {change}."
                 )
                 return
         ways = (advice, "choose a smaller size or window", "close other programs that use the device")
         raise MemoryExhaustedError(
-            f"memory ran out in {phase}, with all that may be done to save it ({now.name}): "
+            f"memory ran out in {phase} with every allowed fallback ({now.name}): "
             f"{', or '.join(way for way in ways if way)} ({said.splitlines()[0]})"
         )
 

@@ -37,7 +37,7 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class FileSlice:
-    """Bytes of a file, and the state of the tensor mapped from them, by which a changed weight is told."""
+    """Bytes of a file, and the state of the tensor mapped from them, by which a changed weight is detected."""
 
     path: Path
     offset: int

@@ -69,7 +69,7 @@ def _add(parameter: Tensor, change: Tensor, name: str, sources: Sequence[Source]
         files = ", ".join(dict.fromkeys(str(source.lora.path) for source in sources))
         raise LoraError(
             f"{files} leaves numbers in {name} that are not finite: the LoRA is damaged, or its strength is "
-            "too high; leave it out, or look at the model itself with `framepack models verify`"
+            "too high; leave it out, or check the model itself with `framepack models verify`"
         )
     parameter.copy_(changed)
 

@@ -1,4 +1,4 @@
-"""One LoRA file, read by its header and matched with a module's names and shapes; what it holds besides is told.
+"""One LoRA file, read by its header and matched with a module's names and shapes; other contents are reported.
 
 Boundary: names, shapes, numbers; nothing is added to a weight here. A tensor that belongs to the transformer and cannot
 be used is an error, never skipped. What belongs elsewhere (text encoders, embeddings) or changes nothing (biases
@@ -159,7 +159,7 @@ def _sorted(path: Path, file: Any, types: Mapping[str, str], module: nn.Module) 
             continue
         name, kind = _split(key)
         if kept not in FLOATS | (WHOLE if kind == "alpha" else set()):
-            raise LoraError(f"{path}: {_short(key)} is {kept}, where floating-point numbers are due")
+            raise LoraError(f"{path}: {_short(key)} is {kept}, but must be floating-point numbers")
         if kind in MAY_BE_ZERO and not file.get_tensor(key).float().any():
             contents.zeros.append(key)
             continue
@@ -240,9 +240,9 @@ def _notices(path: Path, contents: Contents, still: list[str]) -> Iterator[str]:
         keys = [key for key, owner in contents.elsewhere.items() if owner == what]
         yield f"{path.name}: left out {_some(keys)} of {what}, as only the transformer takes a LoRA"
     if contents.zeros:
-        yield f"{path.name}: left out {_some(contents.zeros)}, zero throughout"
+        yield f"{path.name}: left out {_some(contents.zeros)}, which is all zero"
     if still:
-        yield f"{path.name}: an alpha of zero ({_short(still[0])}) keeps {len(still)} of its modules from any effect"
+        yield f"{path.name}: {len(still)} of its modules have no effect, as their alpha is zero ({_short(still[0])})"
 
 
 def _some(keys: list[str]) -> str:

@@ -1,7 +1,7 @@
-"""What the numbers in a weight file tell of damage where no checksum is known: NaN, absurd sizes, blocks of one number.
+"""What the numbers in a weight file show of damage where no checksum is known: NaN, absurd sizes, blocks of one number.
 
 Boundary: one safetensors file at a time, tensor by tensor; knows no model. Flipped or exchanged numbers that still look
-like weights pass: only a checksum tells those.
+like weights pass: only a checksum finds those.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from framepack.models.checkpoint import CheckpointError, open_weights
 LARGEST = 1e5
 """Weights are rarely beyond 100; float16 ends at 65504. A flipped bit of the exponent makes 1e19 or more."""
 BLOCK = 2048
-"""Equal numbers in a row of a matrix, 4 or 8 kB, told. Some models are made so: mini's VAE has such matrices."""
+"""Equal numbers in a row of a matrix, 4 or 8 kB, that are reported. Some models have them, such as mini's VAE."""
 TOKEN_TABLES = ("embed_tokens.weight", "token_embedding.weight")
 """Their rows of tokens that no text has may all be equal."""
 
@@ -30,7 +30,7 @@ class Finding(NamedTuple):
     """No sound model has it. Blank blocks may be meant."""
 
 
-def findings(path: Path, told: Callable[[int], None] | None = None) -> Iterator[Finding]:
+def findings(path: Path, report: Callable[[int], None] | None = None) -> Iterator[Finding]:
     """Of each tensor of a file that looks damaged. CheckpointError where it cannot be read at all."""
     with open_weights(path) as file:
         for name in file.keys():  # noqa: SIM118  (not a dict)
@@ -44,8 +44,8 @@ def findings(path: Path, told: Callable[[int], None] | None = None) -> Iterator[
                     yield Finding(f"{name} {wrong}", certain=True)
                 elif tensor.ndim > 1 and not name.endswith(TOKEN_TABLES) and (empty := blank(values)):
                     yield Finding(f"{name} {empty}", certain=False)
-            if told is not None:
-                told(tensor.nbytes)
+            if report is not None:
+                report(tensor.nbytes)
 
 
 def impossible(tensor: Tensor) -> str | None:

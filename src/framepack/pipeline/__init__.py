@@ -1,1 +1,1 @@
-"""The story: from a request to a video file, told in events."""
+"""The pipeline: from a request to a video file, reported as events."""

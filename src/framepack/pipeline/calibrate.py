@@ -54,7 +54,7 @@ def copy_rate(device: torch.device) -> float:
 def calibrate(models: MetaModels, device: torch.device, *, streams: bool) -> Speed:
     """The machine's speed. streams: weights are copied to the device.
 
-    A trial that the memory does not suffice for tells nothing.
+    A trial that runs out of memory measures nothing.
     """
 
     def rate(trial: Callable[[], float]) -> float | None:

@@ -98,7 +98,7 @@ class Tables:
     def table(self, prompt: Said, section: SectionPlan) -> ConditionTable:
         """The table for `prompt` with the section's mix of pictures, brought to the device; drop it after the section.
 
-        Raises MemoryExhaustedError where the device has no room for it.
+        Raises MemoryExhaustedError where the device has not enough memory for it.
         """
         waiting = self.by_prompt[prompt]
         waiting = replace(waiting, image=self.by_mix.get(section.image, waiting.image))

@@ -29,9 +29,9 @@ from framepack.spec.plan import Said, SectionPlan
 from framepack.spec.request import GenerationRequest
 
 OVERFLOWN = (
-    "the transformer's numbers have left what their type can hold, so there would be nothing to see: use --dtype "
-    "bfloat16 or float32 where it was float16, else look for a damaged model (`framepack models verify {model}`) or "
-    "LoRA, or a high --cfg"
+    "the transformer's output is not finite, so there would be nothing to see: use --dtype bfloat16 or float32 in "
+    "place of float16. Otherwise the model is damaged (`framepack models verify {model}`) or a LoRA, or --cfg is too "
+    "high"
 )
 
 

@@ -1,4 +1,4 @@
-"""The story of one video: encode, plan, prepare, then section after section, told as events.
+"""Generates one video: encode, plan, prepare, then section after section, reported as events.
 
 A generator: closing it cancels within a step. All state of a run is local to `generate`; the device's memory does not
 grow with the video's length. Source of the method: FramePack (arXiv 2504.12626).
@@ -35,16 +35,16 @@ from framepack.pipeline.stages import stages_of
 from framepack.pipeline.usable import check_conditioning
 from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
+from framepack.spec.ignored import ignored_settings
 from framepack.spec.machine import Tiling
 from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, Lora
-from framepack.spec.unheeded import unheeded
 from framepack.spec.variants import variant_of
 from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.meta import MetaModels
 from framepack.weights.sources import ModelSource
 
-BUSY = "this model makes a video already: let that one end or close it, or load the model once more"
+BUSY = "this model is generating another video: wait for it, close it, or load a second model"
 
 
 class FramePack:
@@ -192,7 +192,7 @@ class FramePack:
 
         outputs: where a request without a path puts its file. work: a folder that keeps each finished section; the
         same request with the same folder goes on after the last of them, to the same latents.
-        Raises ValueError for what the user can mend (a file, a size, another model, a folder that another run uses),
+        Raises ValueError for what the user can fix (a file, a size, another model, a folder that another run uses),
         OSError for a full disk.
         """
         yield from self._alone(self._generate(request, Path(outputs), None if work is None else Path(work)), request)
@@ -234,7 +234,7 @@ class FramePack:
         memory_plan, planned = self.plan(request, sections, pictures["start"].shape[:2])
         yield planned
         of_model = (*self.loader.notices(), *self.lora_notices, *left_to_sdpa(self.loader.attention_name, sections))
-        for message in (*of_model, *unheeded(request), *cut):
+        for message in (*of_model, *ignored_settings(request), *cut):
             yield Notice(message=message)
         return Runner(self.memory, memory_plan, self.stages), pictures
 
@@ -270,7 +270,7 @@ class FramePack:
             for message in store.notices:
                 yield Notice(message=message)
             if video.kept:
-                yield Notice(message=f"what an earlier run had made under this name is kept as {video.kept}")
+                yield Notice(message=f"the file of an earlier run with this name is kept as {video.kept}")
             sections = store.take.of(sections)
             conditioning = yield from self._encoded(runner, request, sections, pictures)
             store.save_conditioning(conditioning, sections[0].said)

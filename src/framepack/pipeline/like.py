@@ -18,7 +18,7 @@ from framepack.spec.request import GenerationRequest
 CONTENTS = "contents"
 """Key in a video's metadata, beside its request: by each file's name, hashes of what it held."""
 DIGITS = 16
-"""Of a hash; enough to tell files of one name apart."""
+"""Of a hash; enough to distinguish files of one name."""
 END = 4 << 20
 """Bytes of a file's beginning and end that are looked at; few pictures have more."""
 HERE = (".", ".framepack/uploads", ".framepack/loras")
@@ -122,7 +122,7 @@ def finder(file: Path, contents: Any, given: Sequence[Path]) -> Callable[[Kind, 
         if there and not same:
             raise ValueError(f"{there[0]} is not the {kind} that {file.name} was made from: give the path of that one")
         if not same:
-            raise ValueError(f"the {kind} {name} is not beside {file.name}: put it there, or give its path")
+            raise ValueError(f"the {kind} {name} is not next to {file.name}: put it there, or give its path")
         return str(same[0])
 
     return find

@@ -128,14 +128,14 @@ def _vae_mode(
         if plan.tiling == "allow":
             return "tiled"
         raise TilingRefusedError(
-            f"to {stage} {plan.size} exactly takes {_gb(needs[least])} on the device, of which {_gb(free)} may be "
-            f"used: allow tiles, which leave faint seams ({_gb(tiled)}), with --vae-tiling allow, or choose a smaller "
-            "size"
+            f"not enough memory: to {stage} {plan.size} exactly takes {_gb(needs[least])} on the device, and "
+            f"{_gb(free)} may be used. Allow tiles, which leave faint seams ({_gb(tiled)}), with --vae-tiling allow, "
+            "or choose a smaller size"
         )
     if plan.device in ACCELERATORS:
         raise TooSmallError(
-            f"to {stage} {plan.size} takes {_gb(tiled)} on the device even in tiles, and {_gb(free)} may be used: "
-            "choose a smaller size, or close other programs that use the device"
+            f"not enough memory: to {stage} {plan.size} takes {_gb(tiled)} on the device even in tiles, and "
+            f"{_gb(free)} may be used. Choose a smaller size, or close other programs that use the device"
         )
     return "tiled" if plan.tiling == "allow" else least
 

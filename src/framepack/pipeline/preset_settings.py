@@ -18,7 +18,7 @@ def whole(settings: Mapping[str, Any]) -> dict[str, Any]:
     ValueError, a sentence, for what does not fit.
     """
     if named := unshared(settings):
-        raise ValueError(f"a preset keeps what many videos share: leave out {', '.join(named)}")
+        raise ValueError(f"a preset has no settings of a single video: leave out {', '.join(named)}")
     return _checked(settings, GenerationRequest.model_validate)
 
 

@@ -62,7 +62,7 @@ def presets(outputs: Path | str = "outputs") -> "Presets":
 class Presets:
     """The presets in `folder`. Each mistake is a ValueError in a sentence. Changes of several programs take turns.
 
-    Upper and lower case make no other name: some disks cannot tell them apart.
+    Upper and lower case make no other name: some disks cannot distinguish them.
     """
 
     def __init__(self, folder: Path, loras: Path | None = None) -> None:

@@ -24,7 +24,7 @@ OURS = re.compile(
     r"section-\d{4,}(-take-\d{3,})?\.(safetensors|json)|take-\d{3,}\.json|conditioning\.safetensors"
     r"|(settled-\d{4,}(-take-\d{3,})?|new|tail)\.\w+"
 )
-"""Names of a job's files beside those that tell whose it is."""
+"""Names of a job's files, without those that identify the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def make_way(folder: Path) -> Iterator[str]:
             if not entry.is_file():
                 names = (folder / f".{entry.name}-{number}" for number in itertools.count(1))
                 aside = entry.rename(next(name for name in names if not os.path.lexists(name)))
-                yield f"{entry.name} in the work folder is no file: it is put aside as {aside.name}"
+                yield f"{entry.name} in the work folder is not a file: it is moved to {aside.name}"
         elif entry.name.startswith(".") and entry.suffix == ".part" and entry.is_file():
             entry.unlink()
 

@@ -44,7 +44,7 @@ from framepack.spec.stored import LATEST, SCHEMA
 
 
 class SectionStore:
-    """Paths and files of one job's work. `keeps` tells whether latents are worth writing down."""
+    """Paths and files of one job's work. `keeps`: whether latents are worth writing down."""
 
     def __init__(self, path: Path, *, keeps: bool) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class SectionStore:
         self.older = False
         """Whether an earlier version began the work: it wrote no records."""
         self.lost_output = False
-        """Whether nothing tells any more where the output was."""
+        """Whether it is no longer known where the output was."""
         self.notices: list[str] = []
         """What was found damaged in the folder itself."""
 

@@ -14,21 +14,21 @@ Component = Literal["text encoders", "image encoder", "VAE's encoder", "VAE"]
 
 
 class UnusableError(ValueError):
-    """A component's output is not finite, or one number throughout; the message names it and the way out."""
+    """A component's output is not finite, or one number everywhere. The message names it and the fix."""
 
 
 def require_usable(component: Component, output: Tensor, model: str) -> None:
-    """UnusableError unless the output is finite and not one number throughout, as no sound model's is."""
+    """Raise UnusableError for an output that is not finite or one number everywhere: the weights are damaged then."""
     low, high = (value.item() for value in to_host(output).aminmax())
     if not (abs(low) < float("inf") and abs(high) < float("inf")):
         raise UnusableError(
-            f"the {component} made numbers that are not finite, so there would be nothing to see: look for damage with "
-            f"`framepack models verify {model}`; where it finds none, use --dtype float32"
+            f"the {component}'s output is not finite, so there would be nothing to see: look for damage with "
+            f"`framepack models verify {model}`. If there is none, use --dtype float32"
         )
     if low == high:
         raise UnusableError(
-            f"the {component} made {low:g} throughout, so there would be nothing to see: its weights are damaged; "
-            f"look for where with `framepack models verify {model}`"
+            f"the {component}'s output is {low:g} everywhere, so there would be nothing to see: its weights are "
+            f"damaged. Find the file with `framepack models verify {model}`"
         )
 
 

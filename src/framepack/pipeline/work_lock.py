@@ -22,10 +22,10 @@ def held(folder: Path) -> Iterator[None]:
         raise ValueError(
             f"{folder / LOCK} cannot be opened ({error.strerror}): move it away, it holds nothing"
         ) from None
-    except OSError:  # a disk without locks, as Lustre's by default: nothing tells of others
+    except OSError:  # a disk without locks, as Lustre's by default: other runs cannot be detected
         locks = ()
     if locks is None:
-        raise ValueError(f"another run is at work in {folder}: wait until it ends, or choose another folder")
+        raise ValueError(f"another run uses {folder}: wait until it ends, or choose another folder")
     try:
         yield
     finally:
@@ -40,7 +40,7 @@ def sweep(beside: Path) -> None:
 
 
 def is_left(folder: Path) -> bool:
-    """Whether the run that made a temporary folder is gone; False where nothing tells."""
+    """Whether the run that made a temporary folder is gone; False where that is unknown."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDWR)
     except OSError:  # it is just being made or removed, or another user's

@@ -1,4 +1,4 @@
-"""Ways to compute attention: their names, what they need, what they cannot do. Told before anything is loaded.
+"""Ways to compute attention: their names, what they need and what they cannot do. Checked before anything is loaded.
 
 Boundary: names and sentences; `models.attention` computes. Loads no torch and none of the packages.
 """
@@ -40,6 +40,6 @@ def left_to_sdpa(name: str, sections: Sequence[SectionPlan]) -> list[str]:
     if name not in PACKAGES or not weighed:
         return []
     return [
-        f"attention {name} knows no strength of pictures: {weighed} of {len(sections)} sections, which see one of "
-        "another strength than 1, are computed with PyTorch's (sdpa)"
+        f"attention {name} supports no strength of pictures: {weighed} of {len(sections)} sections have one other than "
+        "1 and are computed with PyTorch's (sdpa)"
     ]

@@ -15,7 +15,7 @@ from framepack.spec.model import Model
 from framepack.spec.rules import Bounds, bounds
 
 MANY = 1e9
-"""A bound from here on is there for machines, and not told to people."""
+"""A bound from here on is technical, and not shown to people."""
 
 
 def option(

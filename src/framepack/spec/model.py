@@ -19,11 +19,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from framepack.files.names import located
-from framepack.files.text import told
+from framepack.files.text import printable_line
 from framepack.spec.rules import SHOWN, Bounds, bounds, path_length, require_length, shortened
 
 UNKNOWN_MOST = 10
-"""Unknown settings an object may have to be told by name."""
+"""How many unknown settings of an object are named in a message."""
 FEW = 10
 """Settings of an object that a message lists."""
 OUTSIDE = ("greater_than_equal", "less_than_equal", "multiple_of", "finite_number")
@@ -40,7 +40,8 @@ class RequestError(ValueError):
     @classmethod
     def of(cls, error: ValidationError) -> Self:
         """The first finding."""
-        return cls(told(_first(error)), ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"]))
+        place = error.errors(include_url=False)[0]["loc"]
+        return cls(printable_line(_first(error)), ".".join(map(str, place)))
 
 
 class _OneSentence(type(BaseModel)):
@@ -64,7 +65,7 @@ class Model(BaseModel, metaclass=_OneSentence):
     @field_validator("*", mode="wrap")
     @classmethod
     def _told_with_its_bounds(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        """Pydantic tells the one bound that a value passes; ours tells the range, and the way out."""
+        """Pydantic's message has one bound; ours has the range and the fix."""
         name = info.field_name or ""
         require_length(cls.model_fields[name], name, value)
         limits = cls.limits(name, info.data)

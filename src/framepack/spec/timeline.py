@@ -17,7 +17,7 @@ from framepack.spec.variants import VARIANTS
 REACH = 3
 """How many windows away a keyframe may lie from the section that sees it."""
 DOUBTS = 5
-"""Prompts, or keyframes, without effect that are named; of more it is told how many."""
+"""Prompts, or keyframes, without effect that are named. Of others the message has the number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +136,8 @@ def unseen_keyframes(request: GenerationRequest) -> list[str]:
     seconds = [f.second for i, f in enumerate(request.frames) if f.strength and f"frame:{i}" not in given]
     return folded(
         [
-            f"no section is given the keyframe at {second:g} s as a frame, only what it shows: it lies too close "
-            "to the start picture, so move it a little"
+            f"the keyframe at {second:g} s is used for its content only, not as a frame: it is too close to the "
+            "start picture, so move it a little"
             for second in seconds
         ],
         "keyframes",
@@ -164,6 +164,6 @@ def unused_prompts(request: GenerationRequest) -> list[str]:
 
 
 def folded(sentences: list[str], what: str) -> list[str]:
-    """No more sentences than someone reads; of the others it is told how many."""
+    """At most DOUBTS sentences, and one with the number of the others."""
     more = len(sentences) - DOUBTS
     return [*sentences[:DOUBTS], f"{more} more {what} have no effect either"] if more > 0 else sentences

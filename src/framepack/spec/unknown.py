@@ -1,4 +1,4 @@
-"""What of a request's prompts a model of few words does not know, told before the work."""
+"""What of a request's prompts a model of few words does not know, reported before the work."""
 
 from pathlib import Path
 

@@ -104,8 +104,8 @@ def check_connection() -> None:
     except (ValueError, InvalidURL, ImportError, OSError) as error:
         named = [name for name in os.environ if name.lower() in CONNECTING and os.environ[name]]
         raise HubError(
-            f"the network cannot be used as {', '.join(sorted(named))} in the environment say ({_first_line(error)}): "
-            "mend or unset what is wrong there"
+            f"the network settings in the environment's {', '.join(sorted(named))} do not work ({_first_line(error)}): "
+            "fix or unset them"
         ) from error
 
 
@@ -174,7 +174,7 @@ def download(plan: DownloadPlan, source: ModelSource, progress: Progress | None 
 def keep_sums(part: RepositoryPlan, source: ModelSource) -> None:
     """Write a SHA256SUMS beside a download where huggingface_hub has left no trace of the hub's checksums.
 
-    That is so on Windows without links, and with mirrors. Small files, of which the hub tells none, count as they came.
+    That is so on Windows without links, and with mirrors. The hub has no sums of small files: they count as they came.
     """
     here = source.models_dir / part.repository.repo if source.models_dir is not None else None
     folder = here or cached(part.repository, source.cache_dir)
@@ -191,7 +191,7 @@ def keep_sums(part: RepositoryPlan, source: ModelSource) -> None:
 
 
 def _reporter(report: Callable[[int], Any]) -> type[tqdm]:
-    """A silent progress bar for huggingface_hub that tells its bytes to `report`."""
+    """A silent progress bar for huggingface_hub that reports its bytes to `report`."""
 
     class Reporter(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:

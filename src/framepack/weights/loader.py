@@ -175,11 +175,11 @@ class Loader:
             if size <= HASHED_WHEN_LOADED and known_sum(file) is not None:
                 continue
             if stamp is not None and not stamp.fits(file):
-                yield f"{file} has changed since it was verified; {verify} looks at it again"
+                yield f"{file} has changed since it was verified; run {verify} to check it again"
             if stamp is None and size > HASHED_WHEN_LOADED:
                 unread += size
         if unread:
-            yield f"{unread / 1e9:.1f} GB of weights were never verified here: {verify} looks for damage, once"
+            yield f"{unread / 1e9:.1f} GB of weights were never verified here: run {verify} once to look for damage"
 
 
 class MapWeights:

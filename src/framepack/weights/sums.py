@@ -24,7 +24,7 @@ HASHED_WHEN_LOADED = 64 * 1024**2
 """Larger files are hashed by `models verify` only: this takes 0.1 s, 25 GB take a minute of reading."""
 CHUNK = 8 * 1024**2
 
-Told = Callable[[int], None]
+ReportBytes = Callable[[int], None]
 """Called with the number of bytes just read."""
 
 
@@ -33,7 +33,7 @@ def known_sum(file: Path) -> str | None:
     return _listed(file) or _named_by_blob(file) or _noted(file)
 
 
-def checksum(file: Path, like: str | None = None, told: Told | None = None) -> str:
+def checksum(file: Path, like: str | None = None, report: ReportBytes | None = None) -> str:
     """The file's checksum of the kind that `like` is (None: SHA-256), read in pieces."""
     digest = hashlib.sha256()
     if like is not None and len(like) == 40:
@@ -41,8 +41,8 @@ def checksum(file: Path, like: str | None = None, told: Told | None = None) -> s
     with file.open("rb") as content:
         while piece := content.read(CHUNK):
             digest.update(piece)
-            if told is not None:
-                told(len(piece))
+            if report is not None:
+                report(len(piece))
     return digest.hexdigest()
 
 
@@ -88,9 +88,9 @@ def check_when_loaded(folders: Iterable[Path], *, all_known: bool) -> None:
                 check_sum(file, known)
 
 
-def check_sum(file: Path, known: str, told: Told | None = None) -> None:
+def check_sum(file: Path, known: str, report: ReportBytes | None = None) -> None:
     """CheckpointError unless the file is what its checksum says."""
-    if checksum(file, known, told) != known:
+    if checksum(file, known, report) != known:
         raise CheckpointError(
             f"{file} is damaged or was changed: its checksum is not the known one. Delete it and fetch or copy it "
             f"again; the bundled model comes back with the package. Changed on purpose: correct {SUMS}"

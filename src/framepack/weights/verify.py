@@ -1,7 +1,7 @@
 """`framepack models verify`: reads a variant's files to the end, against their checksums where these are known.
 
 Where none is, the numbers themselves are looked at, and the file's own checksum is kept for the next time. Boundary:
-says what it found; mends nothing.
+reports what it found; repairs nothing.
 """
 
 import time
@@ -16,7 +16,7 @@ from framepack.models.family import Component
 from framepack.models.weight_data import findings
 from framepack.spec.variants import Variant
 from framepack.weights.sources import ModelSource, Place, locate
-from framepack.weights.sums import Stamp, Stamps, Told, check_sum, checksum, known_sum, lacking, model_files
+from framepack.weights.sums import ReportBytes, Stamp, Stamps, check_sum, checksum, known_sum, lacking, model_files
 
 
 @dataclass(kw_only=True)
@@ -26,7 +26,7 @@ class Verdict:
     part: str
     path: Path | None
     problems: list[str] = field(default_factory=list)
-    """A sentence each; none: as far as can be told, all is well."""
+    """A sentence each; none where no damage was found."""
     remarks: list[str] = field(default_factory=list)
     """What may be damage, and may be how the model was made."""
     right: int = 0
@@ -50,19 +50,19 @@ class Verdict:
         return "; ".join(said)
 
 
-def verify(variant: Variant, source: ModelSource, told: Told | None = None) -> Iterator[Verdict]:
-    """Check a variant part by part, and stamp the files found right. told: hears of the bytes read."""
+def verify(variant: Variant, source: ModelSource, report: ReportBytes | None = None) -> Iterator[Verdict]:
+    """Check a variant part by part, and stamp the files found right. report: called with the bytes read."""
     for part, place in components_of(variant, source):
         verdict = Verdict(part=part.title, path=place.path)
         if place.path is None:
             verdict.problems.append(f"{place.repository.repo} is nowhere")
         else:
-            _check(part, place.path, verdict, source.stamps, told)
+            _check(part, place.path, verdict, source.stamps, report)
         yield verdict
 
 
 def bytes_to_read(variant: Variant, source: ModelSource) -> int:
-    """What `verify` will tell of, about: files without a known checksum are read twice."""
+    """Bytes that `verify` will report, about: files without a known checksum are read twice."""
     sizes = [
         file.stat().st_size * (1 if known_sum(file) else 2)
         for part, place in components_of(variant, source)
@@ -91,7 +91,7 @@ def files_of(part: Component, path: Path) -> list[Path]:
     return files
 
 
-def _check(part: Component, path: Path, verdict: Verdict, stamps: Stamps, told: Told | None) -> None:
+def _check(part: Component, path: Path, verdict: Verdict, stamps: Stamps, report: ReportBytes | None) -> None:
     problems = verdict.problems
     problems += [
         f"{file} is missing, though a checksum is known of it" for f in part.folders for file in lacking(path / f)
@@ -99,10 +99,10 @@ def _check(part: Component, path: Path, verdict: Verdict, stamps: Stamps, told: 
     right: dict[Path, Stamp] = {}
     for file in files_of(part, path):
         try:
-            right[file] = _check_file(file, verdict, stamps, told)
+            right[file] = _check_file(file, verdict, stamps, report)
         except (CheckpointError, OSError) as error:
             problems.append(str(error))
-    if not problems:  # a damaged file's header would only be told once more
+    if not problems:  # a damaged file's header would only be reported again
         try:
             part.check(path)
         except (CheckpointError, OSError) as error:
@@ -112,16 +112,16 @@ def _check(part: Component, path: Path, verdict: Verdict, stamps: Stamps, told: 
             stamps.add(right)
 
 
-def _check_file(file: Path, verdict: Verdict, stamps: Stamps, told: Told | None) -> Stamp:
+def _check_file(file: Path, verdict: Verdict, stamps: Stamps, report: ReportBytes | None) -> Stamp:
     """The stamp of a file that is right; CheckpointError for one that is not."""
     before, known, now = stamps.of(file), known_sum(file), file.stat()
     if known is not None:
-        check_sum(file, known, told)
+        check_sum(file, known, report)
         verdict.right += 1
         digest = known
     else:
         verdict.unknown += 1
-        digest = checksum(file, told=told)
+        digest = checksum(file, report=report)
         if before is not None and before.fits(file):
             if digest != before.sha256:
                 raise CheckpointError(
@@ -130,10 +130,10 @@ def _check_file(file: Path, verdict: Verdict, stamps: Stamps, told: Told | None)
                 )
             verdict.unchanged += 1
         if file.suffix == ".safetensors":
-            found = list(findings(file, told))
+            found = list(findings(file, report))
             if certain := [finding.said for finding in found if finding.certain]:
                 raise CheckpointError(f"{file} is damaged: {some(certain, 2)}; copy it again")
             if found:
                 said = some([finding.said for finding in found], 2)
-                verdict.remarks.append(f"{file} has blank places: {said}; some models are made so, a failed copy too")
+                verdict.remarks.append(f"{file} has blank blocks: {said}; some models have them, and failed copies")
     return Stamp(size=now.st_size, mtime_ns=now.st_mtime_ns, sha256=digest, when=time.time())

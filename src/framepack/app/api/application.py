@@ -24,7 +24,7 @@ from framepack.app.api.receive import LimitedRoute
 from framepack.app.service.convert import TooMany
 from framepack.app.service.job_service import Service
 from framepack.app.service.uploads import NoRoom, TooLarge
-from framepack.files.text import told
+from framepack.files.text import printable_line
 from framepack.jobs.batch import BatchError
 from framepack.jobs.job import UnknownJob, WrongState
 from framepack.jobs.run import disk_is_full
@@ -44,7 +44,7 @@ STATUS: dict[type[Exception], int] = {
     TooMany: 503,
     NoRoom: 507,
 }
-PRESET_HELP = "Name of a preset: its settings hold where the request says nothing itself."
+PRESET_HELP = "Name of a preset. Its settings are used for fields that the request leaves out."
 
 
 class Application(FastAPI):
@@ -115,24 +115,24 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": told(str(error.detail))}, error.status_code, headers=error.headers)
+        return JSONResponse({"error": printable_line(str(error.detail))}, error.status_code, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
         message = first["msg"].removeprefix("Value error, ")
-        return JSONResponse({"error": told(f"{where}: {message}" if where else message)}, 422)
+        return JSONResponse({"error": printable_line(f"{where}: {message}" if where else message)}, 422)
 
     @app.exception_handler(ValueError)
     async def mistaken(_: Request, error: ValueError) -> JSONResponse:
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
         wait = {"retry-after": str(error.wait)} if isinstance(error, TooMany) else None
-        return JSONResponse({"error": told(str(error))}, status, headers=wait)
+        return JSONResponse({"error": printable_line(str(error))}, status, headers=wait)
 
     @app.exception_handler(sqlite3.OperationalError)
     async def unwritable(_: Request, error: sqlite3.OperationalError) -> JSONResponse:
-        return JSONResponse({"error": told(f"the queue cannot be used now ({error}); try again")}, 503)
+        return JSONResponse({"error": printable_line(f"the queue cannot be used now ({error}); try again")}, 503)
 
     @app.exception_handler(OSError)
     async def no_room(request: Request, error: OSError) -> JSONResponse:
@@ -143,4 +143,4 @@ def answer_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:
         logging.getLogger("framepack").error("%s %s", request.method, request.url.path, exc_info=error)
-        return JSONResponse({"error": "the service made a mistake; its log has the details"}, 500)
+        return JSONResponse({"error": "internal error; the service's log has the details"}, 500)

@@ -88,5 +88,5 @@ def network_of(address: str) -> str:
 
 
 def printable(address: str) -> str:
-    """An address as a log may have it: a proxy may have been told anything."""
+    """An address as a log may have it: a client may have sent a proxy anything."""
     return address if address.isprintable() and len(address) <= 100 else ascii(address[:100])

@@ -59,7 +59,7 @@ def batch_routes(service: Service) -> APIRouter:
 
     @routes.get("/{batch}/sheet", response_class=FileResponse)
     def sheet(batch: str) -> FileResponse:
-        """The contact sheet, a PNG: the last frame of each video and what tells it from the others."""
+        """The contact sheet, a PNG: the last frame of each video and what differs from the others."""
         return send_file(sheet_of(service, batch))
 
     return routes

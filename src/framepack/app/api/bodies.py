@@ -15,7 +15,7 @@ class ErrorAnswer(BaseModel):
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorAnswer, "description": "A mistake in what was asked for"},
+    "4XX": {"model": ErrorAnswer, "description": "The request is invalid"},
     "5XX": {"model": ErrorAnswer, "description": "The service cannot do it now"},
 }
 """Answers that every route may give."""
@@ -29,7 +29,7 @@ def json_body(model: type[BaseModel] | None = None) -> dict[str, Any]:
 
 def form_body(*, json: type[BaseModel] | None = None, text: str = "", **files: str) -> dict[str, Any]:
     """A form: `files` by field and what each is; `text` describes its field `request`; `json` may come instead."""
-    parts = {name: {"type": "string", "format": "binary", "description": told} for name, told in files.items()}
+    parts = {name: {"type": "string", "format": "binary", "description": text} for name, text in files.items()}
     if text:
         parts = {"request": {"type": "string", "description": text}, **parts}
     form = {"type": "object", "properties": parts, "additionalProperties": {"type": "string", "format": "binary"}}

@@ -129,9 +129,7 @@ class Broadcast:
     @contextmanager
     def _outbox(self, job: str | None) -> Iterator[Outbox]:
         if len(self._outboxes) >= MOST:
-            raise Full(
-                f"{MOST} clients listen to this service already, the most there can be: end one, or ask now and then"
-            )
+            raise Full(f"{MOST} clients listen to this service already, which is the limit: close one, or poll instead")
         outbox = Outbox(job)
         self._outboxes.add(outbox)
         if self._telling is None:
@@ -171,7 +169,7 @@ class Broadcast:
     def _state_now(self) -> list[bytes]:
         """The first jobs of each kind and, where more wait, the address of the next page.
 
-        A long queue is not told to everyone who comes: 200 of them would be busy with it, and the service with them.
+        A long queue is not sent to every new client: that would keep 200 clients and the service busy.
         """
         service, texts = self._service, list[bytes]()
         running = service.jobs(status=["running"], limit=STATE_MOST)

@@ -44,22 +44,22 @@ def page(openapi: Schema) -> str:
 
 def route(title: str, operation: Schema) -> str:
     """A route: what it does, what it takes and what it gives."""
-    told = [f"<h3>{escape(title)}</h3><p>{escape(operation.get('description', ''))}</p>"]
+    text = [f"<h3>{escape(title)}</h3><p>{escape(operation.get('description', ''))}</p>"]
     parameters = operation.get("parameters", [])
-    told.append(table((one["name"], one["schema"], one.get("description", "")) for one in parameters))
+    text.append(table((one["name"], one["schema"], one.get("description", "")) for one in parameters))
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        told.append(f"<p>Takes {escape(kind)}: {kind_of(content['schema'])}</p>")
-        told.append(fields(content["schema"]))
+        text.append(f"<p>Takes {escape(kind)}: {kind_of(content['schema'])}</p>")
+        text.append(fields(content["schema"]))
     for status, answer in operation["responses"].items():
         for content in answer.get("content", {}).values() if status.startswith("2") else ():
-            told.append(f"<p>Answers {escape(status)}: {kind_of(content.get('schema', {}))}</p>")
-    return "".join(told)
+            text.append(f"<p>Answers {escape(status)}: {kind_of(content.get('schema', {}))}</p>")
+    return "".join(text)
 
 
 def described(name: str, schema: Schema) -> str:
     """An object and its fields."""
-    told = escape(schema.get("description", ""))
-    return f'<h3 id="{escape(name)}">{escape(name)}</h3><p>{told}</p>{fields(schema)}'
+    text = escape(schema.get("description", ""))
+    return f'<h3 id="{escape(name)}">{escape(name)}</h3><p>{text}</p>{fields(schema)}'
 
 
 def fields(schema: Schema) -> str:
@@ -70,8 +70,8 @@ def fields(schema: Schema) -> str:
 def table(rows: Iterable[tuple[str, Schema, str]]) -> str:
     """Names, what their values may be, and what they mean."""
     lines = [
-        f"<tr><td>{escape(name)}</td><td>{kind_of(schema)}{default(schema)}</td><td>{escape(told)}</td></tr>"
-        for name, schema, told in rows
+        f"<tr><td>{escape(name)}</td><td>{kind_of(schema)}{default(schema)}</td><td>{escape(text)}</td></tr>"
+        for name, schema, text in rows
     ]
     return f"<table>{''.join(lines)}</table>" if lines else ""
 

@@ -19,12 +19,12 @@ from framepack.spec.rules import shortened
 
 SIZING = ("image", "model", "resolution", "width", "height")
 """A request's fields that decide a video's size."""
-Edits = Annotated[str, Query(description="JSON: what is done to the picture, as in a request")]
+Edits = Annotated[str, Query(description="JSON: the picture's edits, as in a request")]
 Video = Annotated[
     str | None,
-    Query(description=f"JSON: of the request {', '.join(SIZING)}; without it the picture keeps its own shape"),
+    Query(description=f"JSON: the request's {', '.join(SIZING)}. Without it the picture keeps its shape"),
 ]
-Longest = Annotated[int | None, Query(ge=16, le=LONGEST, description="pixels; what is longer is made smaller")]
+Longest = Annotated[int | None, Query(ge=16, le=LONGEST, description="pixels; a larger picture is scaled down")]
 
 
 def edited_routes(service: Service) -> APIRouter:
@@ -65,7 +65,7 @@ def picture_of(name: str, edits: dict[str, Any], folders: Folders) -> Picture:
 def video_of(asked: dict[str, Any], image: dict[str, Any], folders: Folders) -> GenerationRequest:
     """A request as far as it decides the video's size; it starts with `image` where it names no other."""
     if unknown := sorted(asked.keys() - set(SIZING)):
-        raise ValueError(f"{unknown[0][:80]!r} does not decide a video's size: say {', '.join(SIZING)}")
+        raise ValueError(f"{unknown[0][:80]!r} does not decide a video's size: use {', '.join(SIZING)}")
     return validated({"image": image, **asked}, folders)
 
 

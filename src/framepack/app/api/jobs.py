@@ -23,7 +23,7 @@ BODY = form_body(
 )
 
 
-Preserve = Annotated[float | None, Query(description="GB of GPU memory to leave free; empty: the service's own way")]
+Preserve = Annotated[float | None, Query(description="GB of GPU memory to leave free; empty: the service's default")]
 
 
 class Move(BaseModel):
@@ -102,7 +102,7 @@ def looking(routes: APIRouter, service: Service) -> None:
 
 
 def steering(routes: APIRouter, service: Service) -> None:
-    """Tell a job what to do."""
+    """Control a job."""
     view = viewer(service)
 
     @routes.delete("/jobs/{job}", status_code=204)

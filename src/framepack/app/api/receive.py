@@ -94,7 +94,7 @@ class LimitedRoute(APIRoute):
                 raise HTTPException(422, f"{unknown[0][:80]!r} in the address is not known; {there}")
             said = [name for name, _ in request.query_params.multi_items() if name not in lists]
             if twice := next((name for name in said if said.count(name) > 1), ""):
-                raise HTTPException(422, f"{twice!r} stands twice in the address: keep one of them")
+                raise HTTPException(422, f"{twice!r} is given twice in the address: keep one")
             return await handle(Limited(request.scope, request.receive))
 
         return limited
@@ -181,7 +181,7 @@ class FormReader(Generic[T]):
             self._stack.enter_context(file)
             self.files.append((self._name, file))
         elif self._name in self.texts:
-            raise ValueError(f"the form says {self._name[:80]!r} twice: keep one of the two")
+            raise ValueError(f"the form has {self._name[:80]!r} twice: keep one")
         else:
             self.texts[self._name] = b""
 

@@ -121,15 +121,15 @@ def wanted_of(source: Path, setting: list[str], grid: list[str], preset: str | N
 def print_batch(wanted: Wanted, source: Path, models: Path | None) -> None:
     """Each video in a line, and what of it has no effect. ValueError for a file that is in the way."""
     from framepack.app.service.paths import check_files, check_output
+    from framepack.spec.ignored import ignored_settings
     from framepack.spec.plan import delivery
-    from framepack.spec.unheeded import unheeded
     from framepack.spec.unknown import unknown_in
 
     for label, request in zip(wanted.labels, wanted.requests, strict=True):
         check_output(request)
         line = f"{request.model}, {delivery(request)}, seed {request.seed}, {request.prompt[:60]!r}"
         print(f"{label or source.name}: {line}")
-        for note in (*unheeded(request), *unknown_in(request, models), *check_files(request, wanted.sizes)):
+        for note in (*ignored_settings(request), *unknown_in(request, models), *check_files(request, wanted.sizes)):
             print(f"{label}  note: {note}")
 
 

@@ -51,7 +51,7 @@ SHARES = ("followed", "sharpness", "of the bound", "sharpness loss")
 def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: str, models_dir: Path | None) -> None:
     """Evaluate and show; the numbers are in `folder` afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):  # a folder that cannot be written to is told before the work, not after
+    with tempfile.TemporaryFile(dir=folder):  # a folder that cannot be written to is reported before the work
         pass
     models_dir = models_dir or Machine.from_environment().models_dir
     framepacks = {model: load(model, models_dir=models_dir, dtype=dtype, device=device) for model in settings.models}
@@ -71,9 +71,7 @@ def evaluate_command(settings: Settings, folder: Path, *, device: str, dtype: st
         except BaseException:
             if any(getattr(result, part) for part in PARTS):
                 write_report(result, folder)
-                console.print(
-                    f"what was measured until then is in {folder}", highlight=False, markup=False, soft_wrap=True
-                )
+                console.print(f"the results so far are in {folder}", highlight=False, markup=False, soft_wrap=True)
             raise
     for notice in result.notices:
         console.print(f"[yellow]note:[/] {escape(notice)}", highlight=False, soft_wrap=True)

@@ -17,11 +17,11 @@ def extract(
     first: Annotated[bool, typer.Option("--first", help="The first frame.")] = False,
     last: Annotated[bool, typer.Option("--last", help="The last frame.")] = False,
     number: Annotated[int | None, typer.Option(help="The frame of this number; the first is 0.")] = None,
-    every: Annotated[int | None, typer.Option(help="Every so manyth frame, into a folder; 1 is all of them.")] = None,
+    every: Annotated[int | None, typer.Option(help="Every Nth frame, into a folder; 1 is every frame.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .png, or a folder. Without: beside the video.")
+        Path | None, typer.Option("--output", "-o", help="A .png or a folder. By default next to the video.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that are there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing pictures.")] = False,
 ) -> None:
     """Save frames of FILE as PNG, exactly as they are decoded."""
     from framepack.media.frames import extract_frames
@@ -39,7 +39,7 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="A video or picture.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Tell what is inside FILE: its size, frames and codec, the settings it was made with, and the mark."""
+    """Show what is inside FILE: its size, frames and codec, the settings it was made with, and the mark."""
     import json
     from dataclasses import asdict
 

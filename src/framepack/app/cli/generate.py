@@ -37,9 +37,9 @@ def run(request: GenerationRequest, work: Path | None, machine: MachineOptions) 
         kept = f"{so_far.frames} frames are in {so_far.file}" if so_far else "no section was finished yet"
         console.print(f"[yellow]stopped[/]: {escape(kept)}", highlight=False, soft_wrap=True)
         then = (
-            f"the same command with --work {escape(str(work))} goes on from there"
+            f"run the same command with --work {escape(str(work))} to continue from there"
             if work
-            else "the same command begins anew: with --work FOLDER a run can go on"
+            else "the same command starts from the beginning: use --work FOLDER for runs that can be resumed"
         )
         console.print(then, highlight=False, soft_wrap=True)
         return INTERRUPTED

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from framepack.jobs.job import Job
     from framepack.jobs.store import JobStore
 
-jobs_app = typer.Typer(no_args_is_help=True, help="See and steer the queue.")
+jobs_app = typer.Typer(no_args_is_help=True, help="Show and control the queue.")
 
 Outputs = Annotated[
     Path | None, typer.Option("--outputs", help="Folder of the videos and their queue. [env: FRAMEPACK_OUTPUTS]")
 ]
-JobId = Annotated[str, typer.Argument(help="The job's id, or how it begins.")]
+JobId = Annotated[str, typer.Argument(help="The job's id, or its first characters.")]
 
 
 def folders_of(outputs: Path | None) -> "Folders":
@@ -74,7 +74,7 @@ def line(job: "Job") -> str:
 @jobs_app.command("list")
 def list_jobs(
     outputs: Outputs = None,
-    status: Annotated[list[str] | None, typer.Option(help="Only these: queued, running, done ...")] = None,
+    status: Annotated[list[str] | None, typer.Option(help="Only with this status: queued, running, done ...")] = None,
     search: Annotated[str, typer.Option(help="Only with this text in the prompt, label or id.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
 ) -> None:

@@ -60,11 +60,11 @@ def generate(
     asked: dict[str, Any],
     machine: dict[str, Any],
     work: Annotated[
-        Path | None, typer.Option(help="Keep the work in this folder; the same command goes on from there.")
+        Path | None, typer.Option(help="Keep the work in this folder. The same command resumes it.")
     ] = None,
     like: Annotated[
         Path | None,
-        typer.Option(help="A FramePack video whose settings hold where no option, and no --preset, says otherwise."),
+        typer.Option(help="A FramePack video whose settings are used where no option and no --preset sets them."),
     ] = None,
     preset: Preset = None,
 ) -> None:
@@ -91,7 +91,7 @@ def generate(
 
 
 def check_files(request: GenerationRequest, work: Path | None, options: MachineOptions) -> None:
-    """ValueError for a file that is missing, wrong or in the way: told at once, as torch takes seconds to load."""
+    """ValueError for a file that is missing, wrong or in the way: before torch, which takes seconds to load."""
     from framepack.app.service.models_here import not_here
     from framepack.files.atomic import require_new
     from framepack.media.edit import edited
@@ -145,7 +145,7 @@ def models_verify(
 
 @app.command()
 def doctor(models_dir: ModelsDir = None) -> None:
-    """Tell what this machine can run."""
+    """Show what this machine can run."""
     from framepack.app.cli.models import doctor_command
     from framepack.app.settings import Settings
 

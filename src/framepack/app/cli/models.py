@@ -67,7 +67,7 @@ def download_command(model: str, source: ModelSource, *, confirm: bool) -> None:
 
 
 def verify_command(model: str, source: ModelSource) -> int:
-    """Read every file; 0 when all is well as far as can be told, 2 when not."""
+    """Read every file; 0 when no damage is found, 2 when not."""
     source.require_models_dir()
     console, variant, problems = Console(soft_wrap=True, highlight=False), variant_of(model), 0
     for notice in passed_over(variant, source):
@@ -102,7 +102,7 @@ def doctor_command(outputs: Path, source: ModelSource) -> None:
     )
     for line in attention_lines(machine):
         console.print(line, markup=False)
-    console.print(f"files from strangers are read by a process {confinement(left_open())}")
+    console.print(f"untrusted files are read by a process {confinement(left_open())}")
     console.print()
     console.print("[green]mini[/]: runs here, on any CPU")
     console.print(f"framepack, framepack-f1 (13 B): {verdict_13b(machine)}")

@@ -23,7 +23,6 @@ from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.machine import MachineOptions
 from framepack.spec.plan import delivery, plan
 from framepack.spec.request import GenerationRequest
-from framepack.spec.unheeded import unheeded
 from framepack.spec.unknown import understood, unknown_in
 from framepack.spec.variants import variant_of
 from framepack.weights.loader import choose_attention, choose_precision, look_at_loras, narrow
@@ -53,7 +52,7 @@ def run(request: GenerationRequest, machine: MachineOptions, without_say: Sequen
         there("lora", str(lora.file))
     if loras:
         check_lora_room(budget, models.sizes()["transformer"])
-    told = look_at_loras(models["transformer"], loras)
+    lora_notes = look_at_loras(models["transformer"], loras)
     sizes = sizes_of_pictures(request)
     height, width = request.size or request.size_for(*sizes["start"][::-1])
     sections = plan(request)
@@ -79,12 +78,12 @@ def run(request: GenerationRequest, machine: MachineOptions, without_say: Sequen
     notes = [
         *passed_over(variant_of(request.model), source),
         *narrow(precision),
-        *told,
+        *lora_notes,
         *left_to_sdpa(machine.attention, sections),
-        *unheeded(request),
+        *ignored_settings(request),
         *unknown_in(request, source.models_dir),
         *cuts(request, sizes),
-        *[f"{', '.join(without_say)} would be heeded by `generate`; the plan is the same with any value"]
+        *[f"{', '.join(without_say)} only matters to `generate`; the plan is the same with any value"]
         * bool(without_say),
     ]
     for note in notes:

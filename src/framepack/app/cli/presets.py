@@ -15,7 +15,8 @@ from framepack.spec.parts import OF_ONE_FILE, OF_ONE_VIDEO
 from framepack.spec.request import GenerationRequest
 
 presets_app = typer.Typer(
-    no_args_is_help=True, help="Named settings, without pictures, prompts and seed: list, show, keep and exchange them."
+    no_args_is_help=True,
+    help="Presets, which are settings without pictures, prompts and seed: list, save, exchange.",
 )
 Name = Annotated[str, typer.Argument(help="The preset's name.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace presets of the same names.")]
@@ -46,24 +47,25 @@ def save(
     name: Name,
     asked: dict[str, Any],
     outputs: Outputs = None,
-    preset: Annotated[str | None, typer.Option(help="A preset whose settings hold where no option is given.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A preset for the settings that no option sets.")] = None,
     like: Annotated[
-        Path | None, typer.Option(help="A FramePack video or picture; the same. It may not have --preset beside it.")
+        Path | None,
+        typer.Option(help="A FramePack video or picture, used likewise. Not together with --preset."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Keep settings under a name: those of the options, which are those of `generate`."""
     from framepack.pipeline.preset_settings import applied
-    from framepack.spec.unheeded import unheeded
+    from framepack.spec.ignored import ignored_settings
 
     if preset and like:
-        raise ValueError("give --preset or --like, not both: a preset is whole, so nothing of the other would be kept")
+        raise ValueError("give --preset or --like, not both: a preset sets every field")
     presets = presets_of(outputs)
     before: dict[str, Any] = presets.load(preset) if preset is not None else settings_like(like) if like else {}
     request = GenerationRequest.model_validate({**applied(before, asked), "image": "-"})
     with telling_overwrite():
         print(f"saved as {presets.save(name, request, replace=overwrite)}")
-    for note in unheeded(request):
+    for note in ignored_settings(request):
         print(f"note: {note}", file=sys.stderr)
 
 
@@ -94,7 +96,7 @@ def rename(
 ) -> None:
     """Give one another name that is free."""
     presets = presets_of(outputs)
-    print(f"{name} is called {(named := presets.rename(name, new))} now")
+    print(f"{name} is now called {(named := presets.rename(name, new))}")
     if sentence := presets.damaged().get(named):
         print(f"framepack: {sentence}", file=sys.stderr)
 
@@ -128,7 +130,7 @@ def export(
 
 @presets_app.command("import")
 def take_in(
-    file: Annotated[Path, typer.Argument(help="A file that `export`, or the page, has made.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A file that `export` or the page has written.", show_default=False)],
     outputs: Outputs = None,
     overwrite: Overwrite = False,
 ) -> None:

@@ -31,7 +31,7 @@ NOT_PLANNED = (
     *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark", "work"),
 )
 """Options of `generate` that have no say in its plan."""
-PLAN = "Tell how `generate` with the same options would do it, and what it would take; nothing is loaded or downloaded."
+PLAN = "Show how `generate` would run with the same options, and what it would need. Nothing is loaded or downloaded."
 """The help of `plan`."""
 
 Preset = Annotated[
@@ -55,7 +55,7 @@ def request_of(asked: dict[str, Any], like: Path | None, preset: str | None) -> 
     from framepack.pipeline.like import request_like
 
     if preset is not None:
-        print(f"pictures, prompts and seed are those of {like}, all else is preset {preset}'s", file=sys.stderr)
+        print(f"pictures, prompts and seed come from {like}, all other settings from preset {preset}", file=sys.stderr)
         asked = presets_of().resolve({**asked, "preset": preset}, paths=True)
     return request_like(Path(like), **asked)
 
@@ -95,16 +95,16 @@ def with_fields(
 
 def parameter(name: str, field: RequestField) -> inspect.Parameter:
     """The option of a field; the argument where it must be said. Bounds are shown here and checked by the request."""
-    told = " ".join([*field.help.split("\n\n"), *["Repeatable."] * field.many])
+    text = " ".join([*field.help.split("\n\n"), *["Repeatable."] * field.many])
     default = None if field.follows or field.many else field.default
     kind: Any = list[str] if field.many else field.kind if field.kind in (int, float, bool, Path) else str
     if field.required:
-        kind, default, said = kind | None, None, typer.Argument(help=f"{told} {field.form}, see the end.")
+        kind, default, said = kind | None, None, typer.Argument(help=f"{text} {field.form}, see the end.")
     else:
         kind = kind | None if default is None else kind
         names = [f"{one}/--no{one[1:]}" if default is True else one for one in field.options]
         shown = f"<{field.range}>" if field.bounds.range else field.range or None
-        said = typer.Option(*names, help=told, metavar=shown)
+        said = typer.Option(*names, help=text, metavar=shown)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, said])
 
 

@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from framepack.files.environment import leave_out_wrong_numbers
 from framepack.files.names import from_home
-from framepack.files.text import MESSAGE_MOST, told, written
+from framepack.files.text import MESSAGE_MOST, printable_line, written
 
 BROKEN_PIPE = 141
 """What shells say of a program that wrote to one that had read enough."""
@@ -49,20 +49,20 @@ def run(command: Any) -> None:
         said = said.replace("Value error, ", "")  # typer's own, for an option with a few names
         if "unexpected extra argument" in said and sys.argv[1] in ("generate", "plan"):
             said += ". A prompt goes after -p, in quotes."
-        say(f"{told(said, MESSAGE_MOST - len(HELP))}{HELP}")
+        say(f"{printable_line(said, MESSAGE_MOST - len(HELP))}{HELP}")
     except BrokenPipeError:  # who reads has read enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(BROKEN_PIPE)
     except (ValueError, OSError, FloatingPointError) as error:
-        say(told(sentence(error)))
+        say(printable_line(sentence(error)))
     except sqlite3.OperationalError as error:
-        say(told(f"the queue cannot be used ({error}): check the outputs folder"))
+        say(printable_line(f"the queue cannot be used ({error}): check the outputs folder"))
     except RuntimeError as error:
         from framepack.memory.fallbacks import is_out_of_memory
 
         if not is_out_of_memory(error):
             raise
-        say(f"out of memory ({told(str(error).splitlines()[0], MESSAGE_MOST - len(LESS))}): {LESS}")
+        say(f"out of memory ({printable_line(str(error).splitlines()[0], MESSAGE_MOST - len(LESS))}): {LESS}")
     except (KeyboardInterrupt, typer.Abort):
         say("stopped")
         sys.exit(130)
@@ -91,7 +91,7 @@ def with_homes(command: Any) -> Any:
 def sentence(error: Exception) -> str:
     """What to tell the user of an error."""
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
-        return f"{error.filename} is in the way: there must be a folder, so name another one"
+        return f"{error.filename} is a file where a folder is needed: choose another name"
     if isinstance(error, OSError) and error.filename:
         return f"{error.strerror}: {error.filename}"
     return str(error)

@@ -13,7 +13,7 @@ from framepack.spec.machine import ServiceOptions
 
 @with_fields(machine=ServiceOptions)
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; other than this machine's own needs a password.")] = (
+    host: Annotated[str, typer.Option(help="Address to listen on. Any but this machine's own needs a password.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535)] = 7860,
@@ -25,16 +25,16 @@ def serve(
     certificate: Annotated[Path | None, typer.Option(help="PEM file with a certificate: serve by https.")] = None,
     key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's key.")] = None,
     proxy: Annotated[
-        list[str] | None, typer.Option(help="Address of a reverse proxy whose X-Forwarded-For is believed.")
+        list[str] | None, typer.Option(help="Address of a reverse proxy whose X-Forwarded-For is trusted.")
     ] = None,
-    i_know: Annotated[bool, typer.Option("--i-know", help="Let everyone in who can reach the address.")] = False,
-    allow_host: Annotated[list[str] | None, typer.Option(help="A further name the service is reached by.")] = None,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Without: only the HTTP API.")] = True,
+    i_know: Annotated[bool, typer.Option("--i-know", help="Allow everyone who can reach the address.")] = False,
+    allow_host: Annotated[list[str] | None, typer.Option(help="Another host name of the service.")] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page, or only the HTTP API.")] = True,
     outputs: Outputs = None,
     *,
     machine: dict[str, Any],
 ) -> None:
-    """Run the job service with its page and HTTP API until Ctrl-C. Running jobs go on from there the next time."""
+    """Run the job service with its page and HTTP API until Ctrl-C. Running jobs resume at the next start."""
     try:
         from framepack.app.login import login_of, notes_on
         from framepack.app.server import Address, access_of, run_server
@@ -57,7 +57,7 @@ def serve(
     for note in notes_on(auth, password_file):
         print(note)
     if i_know and (login or address.local):
-        print("note: --i-know has no effect: only those who may are let in anyway")
+        print("note: --i-know has no effect: the service is not open to everyone anyway")
     if login and not address.local and certificate is None and not proxy:
         print("note: without --certificate the password travels as it is, for every machine on the way to read")
     config = pool_config(machine_of(machine, ServiceOptions))

@@ -34,7 +34,7 @@ train_app = typer.Typer(
 
 
 PART_OPTIONS = {"motion": ("following", "controls", "sizes"), "sections": ("drift",), "drift_images": ("drift",)}
-"""Options of `eval` that some parts alone heed."""
+"""Options of `eval` that only some parts use."""
 
 
 def evaluate(
@@ -90,8 +90,8 @@ def evaluate(
         drift_scenes=drift_images,
         seed=seed,
     )
-    unheeded = tuple(name for name, parts in PART_OPTIONS.items() if not set(parts) & set(settings.parts))
-    for option in given(context, unheeded):
+    unused = tuple(name for name, parts in PART_OPTIONS.items() if not set(parts) & set(settings.parts))
+    for option in given(context, unused):
         parts = " or ".join(PART_OPTIONS[option[2:].replace("-", "_")])
         print(f"note: {option} has no effect without --part {parts}", file=sys.stderr)
     evaluate_command(settings, output, device=device, dtype=dtype, models_dir=models_dir)

@@ -66,7 +66,7 @@ def sheet_of(service: Service, name: str) -> Path:
     """The contact sheet of a batch. UnknownJob where there is none: not every job has ended, or none made a video."""
     view = batch_of(service, name)
     if view.sheet is None:
-        raise UnknownJob(f"batch {name} has no contact sheet: it is made when all its jobs have ended, of their videos")
+        raise UnknownJob(f"batch {name} has no contact sheet yet: it is made when all its jobs have ended")
     return sheet_file(service.folders, name)
 
 

@@ -82,9 +82,9 @@ class Conversions:
         """Among those that wait for their turn; TooMany where there is none."""
         with self._counting:
             if self._asked.count(job) >= MOST_OF_JOB:
-                raise TooMany(f"{MOST_OF_JOB} formats of this video are being made already: ask again in a minute")
+                raise TooMany(f"{MOST_OF_JOB} formats of this video are being converted already: try again in a minute")
             if len(self._asked) >= MOST:
-                raise TooMany(f"{MOST} videos wait to be made into other formats already: ask again in a minute")
+                raise TooMany(f"{MOST} videos wait for conversion already: try again in a minute")
             self._asked.append(job)
         try:
             yield
@@ -117,7 +117,7 @@ class Conversions:
         if self._folders.full():
             raise NoRoom("the disk is full, so nothing can be converted; free some space")
         if self._closing:
-            raise MediaError("the service is about to end: ask again when it is back")
+            raise MediaError("the service is shutting down: try again when it is back")
         target.parent.mkdir(parents=True, exist_ok=True)
         order = {"target": str(target), "format": name, "crf": crf, "limits": asdict(self._limits)}
         try:
@@ -128,8 +128,8 @@ class Conversions:
         if "full" in answer:
             raise NoRoom(answer["full"])
         if "frames" not in answer or not target.is_file():
-            why = answer.get("error") or "it takes more than the service allows"
-            raise MediaError(f"this video cannot be made a {name}: {why}")
+            why = answer.get("error") or "it needs more time or memory than the service allows"
+            raise MediaError(f"this video cannot be converted to {name}: {why}")
 
     def _ask(self, source: Path, order: str) -> dict[str, Any]:
         command = [sys.executable, "-P", "-s", "-m", "framepack.app.service.convert_child", order]

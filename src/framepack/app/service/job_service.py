@@ -34,8 +34,8 @@ from framepack.media.cuts import cuts, sizes_of_pngs
 from framepack.media.marks import png_marked
 from framepack.media.video import FORMATS
 from framepack.pipeline.presets import Presets
+from framepack.spec.ignored import ignored_settings
 from framepack.spec.request import GenerationRequest
-from framepack.spec.unheeded import unheeded
 from framepack.spec.unknown import unknown_in
 
 TIDY_EVERY = 3600.0
@@ -157,7 +157,7 @@ class Service:
         if file is None:
             raise UnknownJob(f"job {job} has no video yet; it appears with the first section")
         if now.status == "running" and name != "mp4":
-            raise WrongState(f"job {job} is running; its video can be made a {name} once it is finished")
+            raise WrongState(f"job {job} is running; its video can be converted to {name} when it is finished")
         return self.conversions.file(job, file, name, now.request.output.crf)
 
     def health(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class Service:
         """Notes on a submitted request: a model that is not downloaded, what has no effect, what is cut off."""
         models_dir, sizes = self.models.models_dir, sizes_of_pngs(request, lambda file: file)
         missing = not_here(request.model, models_dir)
-        notes = *unheeded(request), *unknown_in(request, models_dir), *cuts(request, sizes)
+        notes = *ignored_settings(request), *unknown_in(request, models_dir), *cuts(request, sizes)
         return [missing, *notes] if missing else [*notes]
 
     def cancel(self, job: str, *, force: bool = False) -> Job:

@@ -89,7 +89,7 @@ class ModelsHere:
             self._lacking = json.loads(self._run(command))
         except (ValueError, OSError):  # what cannot be read is not reported as missing
             if not self._closing:
-                logging.getLogger("framepack").warning("cannot find out which models are here", exc_info=True)
+                logging.getLogger("framepack").warning("cannot check which models are here", exc_info=True)
         finally:
             self._checked = time.monotonic()
             self._checking.release()

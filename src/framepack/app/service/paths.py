@@ -72,7 +72,7 @@ def from_client(request: dict[str, Any], folders: Folders, own: Sequence[Path] =
     """The JSON of a request from the network with its names made paths; ValueError where one names nothing of ours.
 
     own: LoRA files that the job has already, which may lie anywhere and keep their place. Of several of one name none
-    may be missing, as nobody could tell which.
+    may be missing, as nobody could know which.
     """
     kept: dict[str, list[Path]] = {}
     for file in own:

@@ -13,7 +13,7 @@ from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
 RECENT = 5
-"""How many of the latest sections tell the pace."""
+"""How many of the latest sections the speed is measured on."""
 GUESSED_TAIL, GUESSED_TAIL_BUNDLED = 0.33, 1.3
 """Steps' worth of decoding and encoding a latent, until a section was timed; a small model's steps are short."""
 

@@ -1,7 +1,7 @@
 """Files from strangers: decoded in a child process with limits, kept under random names, refused in a sentence.
 
 A picture is written again from its pixels, so nothing else that the file held survives. A video is kept as it came,
-once the child has read it; what settings it carries are told.
+once the child has read it; settings inside it are returned.
 """
 
 import io
@@ -152,8 +152,8 @@ def require_spare(folders: Folders) -> None:
     used = folders.used()
     if sum(size for file, size in sizes.items() if file not in used) > UNUSED_MOST:
         raise NoRoom(
-            f"uploads that no job uses have {UNUSED_MOST / 2**30:g} GB by now; use them in jobs, or wait until they "
-            "are dropped, a day after they came"
+            f"uploads that no job uses take {UNUSED_MOST / 2**30:g} GB already; use them in jobs, or wait until they "
+            "are deleted, a day after their upload"
         )
 
 

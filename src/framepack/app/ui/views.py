@@ -15,11 +15,11 @@ from framepack.jobs.grid import MAX_LABEL
 from framepack.jobs.job import Job, Progress
 from framepack.media.cuts import cuts
 from framepack.media.video import FORMATS
+from framepack.spec.ignored import ignored_settings
 from framepack.spec.output import OutputSettings
 from framepack.spec.plan import delivery
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import is_backward, keyframes_of, tiles_of
-from framepack.spec.unheeded import unheeded
 from framepack.spec.unknown import unknown_in
 from framepack.spec.variants import VARIANTS
 
@@ -50,7 +50,7 @@ def viewer(job: Job | None, preview: int = 0) -> View:
     return {
         "id": job.id,
         "status": job.status,
-        "title": STOPPING[job.control_request] if job.control_request and job.status == "running" else TITLES[job.status],
+        "title": title(job),
         "message": message(job),
         "notices": [as_sentence(notice) for notice in now.notices],
         "traceback": job.traceback,
@@ -84,6 +84,12 @@ def queue(jobs: Sequence[Job], total: int) -> View:
 def job_rows(jobs: Sequence[Job]) -> list[View]:
     """The rows of the queue or the history."""
     return [job_row(job, index) for index, job in enumerate(jobs)]
+
+
+def title(job: Job) -> str:
+    """The job's status in a word; while it runs, the end that was asked for."""
+    asked = job.control_request if job.status == "running" else None
+    return STOPPING[asked] if asked else TITLES[job.status]
 
 
 def job_row(job: Job, index: int) -> View:
@@ -227,7 +233,10 @@ def summary(request: GenerationRequest, models_dir: Path | None, sizes: Mapping[
 
     sizes: width and height of the images whose size is known.
     """
-    line, notes = delivery(request), (*unheeded(request), *unknown_in(request, models_dir), *cuts(request, sizes))
+    line, notes = (
+        delivery(request),
+        (*ignored_settings(request), *unknown_in(request, models_dir), *cuts(request, sizes)),
+    )
     return " ".join([f"{line}." if notes else line, *map(as_sentence, notes)])
 
 

@@ -112,7 +112,7 @@ class TextEncoder(nn.Module):
     def encode(self, prompt: str, *, still: bool = False) -> TextFeatures:
         """Features of one prompt, without padding (masked later anyway). An empty prompt is a prompt.
 
-        still: a model of few words stands still where it knows nothing of the prompt, which it then tells.
+        still: a model of few words stands still where it knows nothing of the prompt, which it then reports.
         """
         unknown = None
         if self.words is not None:
@@ -173,7 +173,7 @@ class ImageEncoder(nn.Module):
 def load_text_encoder(base: Path, dtype: torch.dtype | None = None, fill: Fill = load_weights) -> TextEncoder:
     """Both text towers from the folder that holds `text_encoder`, `text_encoder_2`, `tokenizer` and `tokenizer_2`.
 
-    A table of words beside them is heeded. Tokenizers first: they are small, and a wrong one is found before gigabytes
+    A table of words next to them is used. Tokenizers first: they are small, and a wrong one is found before gigabytes
     are read. fill: how weights get in.
     """
     words = read_words(base)

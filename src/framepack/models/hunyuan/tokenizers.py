@@ -28,7 +28,7 @@ PROMPT_TOKENS = 256
 
 
 def tokenize(tokenizer: Tokenizer, text: str, limit: int) -> tuple[list[int], int]:
-    """(ids, tokens cut): at most `limit` ids, special ones (start, end) kept, and how many had no room."""
+    """(ids, tokens cut): at most `limit` ids, special ones (start, end) kept, and how many were cut."""
     encoding = tokenizer.encode(text, add_special_tokens=False)
     room = limit - tokenizer.num_special_tokens_to_add(is_pair=False)
     cut = max(len(encoding.ids) - room, 0)

@@ -56,7 +56,7 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it computes in, told by a weight that is there for every use."""
+        """What it computes in, read from a weight that is there for every use."""
         return self.clean_x_embedder.proj.weight.dtype
 
     def condition(

@@ -1,6 +1,6 @@
-"""What a request asks for that has no effect on its video, a sentence each: the one place that looks, for all to show.
+"""Finds the settings of a request that have no effect on its video, with a sentence for each.
 
-Pure. A value that is the field's default asks for nothing; what is refused is `request`'s matter.
+Pure. A field at its default is never reported; what is invalid, `request` refuses.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from framepack.spec.variants import VARIANTS
 FULL_STEPS = 2
 """The first and the last step of a section run in full under every cache, and all samplers do the same in two steps."""
 Rule = tuple[str, Callable[[GenerationRequest], bool], str]
-"""A field, when it is not heeded, and why with the way out; the sentence is filled with the request."""
+"""A field, when it has no effect, and the reason with the fix; `r` in it is the request."""
 
 RULES: tuple[Rule, ...] = (
     ("negative_prompt", lambda r: r.cfg == 1, "it is used where cfg is not 1: set cfg, such as 3, or leave it out"),
-    ("cfg_rescale", lambda r: r.cfg == 1, "it mends what a cfg other than 1 does, and cfg is 1"),
+    ("cfg_rescale", lambda r: r.cfg == 1, "it corrects what a cfg other than 1 does, and cfg is 1"),
     ("cache_threshold", lambda r: r.cache == "none", "there is no cache: choose teacache or first-block"),
     ("cache", lambda r: r.cache_threshold == 0, "a threshold of 0 lets no step be skipped"),
     (
@@ -32,8 +32,8 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def unheeded(request: GenerationRequest) -> list[str]:
-    """Everything in the request that decides nothing, as sentences."""
+def ignored_settings(request: GenerationRequest) -> list[str]:
+    """A sentence for each setting of the request without effect."""
     said = [
         f"{field} {shortened(value_at(request, field))} has no effect: {why.format(r=request)}"
         for field, ignored, why in RULES
@@ -44,8 +44,8 @@ def unheeded(request: GenerationRequest) -> list[str]:
             said.append(f"focus of the picture {key!r} has no effect: fit {picture.fit} shows all of it")
     variant = VARIANTS[request.model]
     if variant.suits_forward(request.seconds, changes=bool(request.prompts), ahead=len(request.pictures) > 1):
-        why = "a prompt that changes on the way shows too early" if request.prompts else "a long video drifts more"
-        said.append(f"{request.model} makes the end first, in which {why}: model {variant.forward} suits this one")
+        why = "a timed prompt shows too early" if request.prompts else "a long video drifts more"
+        said.append(f"{request.model} makes the end first, where {why}: use model {variant.forward} for this video")
     most = variant.cfg_most
     if most is not None and request.cfg > most:
         said.append(f"cfg {request.cfg:g} burns the picture of {request.model}: up to {most:g} is safe, 1 is best")

@@ -1,19 +1,19 @@
-"""What is asked for and decides nothing is told, and what is heeded is not."""
+"""Settings without effect are reported, and those with one are not."""
 
 from pathlib import Path
 
 import pytest
 
 from framepack.media.video import FORMATS
+from framepack.spec.ignored import ignored_settings
 from framepack.spec.output import LOSSY
 from framepack.spec.request import THRESHOLDS, GenerationRequest
-from framepack.spec.unheeded import unheeded
 
 
 def said_of(**fields: object) -> list[str]:
     usual = {"image": "a.png", "prompt": "a walk", "model": "framepack", "length": "exact"}
     request = GenerationRequest.model_validate({**usual, **fields})
-    return unheeded(request)
+    return ignored_settings(request)
 
 
 CASES = [
@@ -34,15 +34,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("ignored", "heeded", "words"), CASES)
-def test_each_value_without_effect_is_one_sentence_and_none_where_it_has_one(ignored, heeded, words):
+@pytest.mark.parametrize(("ignored", "used", "words"), CASES)
+def test_each_value_without_effect_is_one_sentence_and_none_where_it_has_one(ignored, used, words):
     (said,) = said_of(**ignored)
     assert said.startswith(words)
     assert len(said) < 300
-    assert said_of(**{**ignored, **heeded}) == []
+    assert said_of(**{**ignored, **used}) == []
 
 
-def test_a_plain_request_is_heeded_whole():
+def test_a_plain_request_has_no_ignored_settings():
     assert said_of() == []
 
 
@@ -52,7 +52,7 @@ def test_a_long_value_is_shortened_and_one_with_braces_is_shown_as_it_is():
     assert len(said) < 300
 
 
-def test_the_formats_that_heed_crf_are_those_said_to():
+def test_the_formats_that_use_crf_are_those_said_to():
     assert {name for name, row in FORMATS.items() if row.uses_quality} == set(LOSSY)
 
 
@@ -64,7 +64,7 @@ def test_the_formats_that_heed_crf_are_those_said_to():
         ({}, None),
     ],
 )
-def test_what_is_better_made_from_its_start_on_is_told(asked, words):
+def test_what_is_better_made_from_its_start_on_is_reported(asked, words):
     said = said_of(model="mini", **asked)
     assert [words in sentence and "mini-f1" in sentence for sentence in said] == ([True] if words else [])
     assert said_of(model="mini-f1", **asked) == []
@@ -90,13 +90,13 @@ def test_a_cache_that_is_none_is_refused_as_before(cache):
         GenerationRequest.model_validate({"image": "a.png", "cache": cache})
 
 
-def test_a_cfg_that_burns_a_model_is_told():
+def test_a_cfg_that_burns_a_model_is_reported():
     assert said_of(model="mini", cfg=1.5) == []
     assert said_of(model="mini", cfg=3) == ["cfg 3 burns the picture of mini: up to 1.5 is safe, 1 is best"]
     assert said_of(model="framepack", cfg=3) == []
 
 
-def test_a_focus_that_no_crop_heeds_is_told():
+def test_a_focus_without_a_crop_is_reported():
     assert said_of(image={"file": "a.png", "focus": [0.1, 0.1]}) == []
     (said,) = said_of(image={"file": "a.png", "focus": [0.1, 0.1], "fit": "pad"})
     assert said == "focus of the picture 'start' has no effect: fit pad shows all of it"
