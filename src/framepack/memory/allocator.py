@@ -25,14 +25,14 @@ def tune_allocator(device: torch.device) -> None:
 
     torch 2.11 to 2.13 take them at run time, under this name; a build without it keeps its own.
     """
-    tell = getattr(torch._C, "_accelerator_setAllocatorSettings", None)
-    if tell is None or torch.cuda.get_allocator_backend() != "native" or _chosen():
+    configure = getattr(torch._C, "_accelerator_setAllocatorSettings", None)
+    if configure is None or torch.cuda.get_allocator_backend() != "native" or _chosen():
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it says of an option that is not supported here is not news
-        tell(UNSPLIT if os.name == "nt" else GROWING)
+        configure(UNSPLIT if os.name == "nt" else GROWING)
         if os.name != "nt" and not _grows(device):
-            tell(UNSPLIT)
+            configure(UNSPLIT)
 
 
 def limit_device(budget: Budget) -> None:

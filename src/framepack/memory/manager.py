@@ -225,7 +225,7 @@ class MemoryManager:
             placement = better(blocks.placement, blocks.sizes, for_blocks, self.budget.slack())
         spare = (
             0 if rest.weight_blocks or blocks.weight_blocks else self.budget.slack()
-        )  # only others' weights can make room here
+        )  # only other modules' weights can be offloaded here
         self._evict(idle, rest.size + placement.device_bytes + sum(group.held for group in idle) - free + spare)
         rest.place(Resident(device_bytes=rest.size), self._may_pin)
         blocks.place(placement, self._may_pin)
@@ -269,7 +269,7 @@ class MemoryManager:
         self.copy_stream.trim()
 
     def _free_host_memory(self, wanted: Managed) -> None:
-        """Where RAM is limited, modules that can be loaded again and are not in use make room for the next."""
+        """Where RAM is limited, modules that can be loaded again and are not in use are unloaded for the next."""
         limit = self.budget.ram_limit
         if limit is None:
             return

@@ -1,4 +1,4 @@
-"""Which components' weights are better read from their files than held in RAM, and whether LoRAs have room there."""
+"""Which components' weights are better read from their files than held in RAM, and whether LoRAs fit into RAM."""
 
 from collections.abc import Mapping
 

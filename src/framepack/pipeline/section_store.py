@@ -2,7 +2,7 @@
 
 A section counts as finished once its record is there. That is written last, and has the checksums of its latents and of
 the settled frames: what is damaged is made again, never used. One run at a time uses a folder. Without one of the
-user's, a temporary one beside the output is used, on the disk that is looked at for room, and removed; those of runs
+user's, a temporary one beside the output is used, on the disk whose free space is checked, and removed; those of runs
 that were killed are removed by the next. safetensors only, never pickle.
 """
 

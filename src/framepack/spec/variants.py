@@ -60,7 +60,7 @@ class Variant:
     few_words: bool = False
     """Whether it knows some phrases only, of which a table lies beside its tokenizers."""
     keyframes_ahead: bool = True
-    """Whether the trained layout has room for frames that lie later than the window being made."""
+    """Whether the trained layout has a slot for frames that lie later than the window being made."""
 
     def suits_forward(self, seconds: float, *, changes: bool, ahead: bool) -> bool:
         """Whether a video is better made from its start on: a longer one, or one whose prompt changes on the way.

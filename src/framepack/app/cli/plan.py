@@ -20,6 +20,7 @@ from framepack.pipeline.estimate import Estimator
 from framepack.pipeline.in_files import check_lora_room, stay_in_files
 from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Planned, PlannedStage
+from framepack.spec.ignored import ignored_settings
 from framepack.spec.machine import MachineOptions
 from framepack.spec.plan import delivery, plan
 from framepack.spec.request import GenerationRequest

@@ -233,10 +233,8 @@ def summary(request: GenerationRequest, models_dir: Path | None, sizes: Mapping[
 
     sizes: width and height of the images whose size is known.
     """
-    line, notes = (
-        delivery(request),
-        (*ignored_settings(request), *unknown_in(request, models_dir), *cuts(request, sizes)),
-    )
+    line = delivery(request)
+    notes = (*ignored_settings(request), *unknown_in(request, models_dir), *cuts(request, sizes))
     return " ".join([f"{line}." if notes else line, *map(as_sentence, notes)])
 
 

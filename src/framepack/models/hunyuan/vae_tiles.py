@@ -57,7 +57,7 @@ def decode_in_time(
     """Final frames (B, 3, n, H, W), run after run, of the latents `z` (B, C, T, h, w).
 
     decode: one tile's latents to its 1 + s (t - 1) frames, s = `temporal`. mode: how it decodes, by which the memo
-    tells tiles apart.
+    distinguishes tiles.
     """
     memo = memo or TileMemo()
     memo.drop()
