@@ -147,14 +147,14 @@ def test_the_command_shows_renames_exports_imports_and_deletes(outputs, tmp_path
     assert told("save", "A", "--preset", "a", "--guidance", 4, "--overwrite") == "saved as a"
     shown = json.loads(told("show", "a"))
     assert (shown["steps"], shown["guidance"]) == (9, 4)
-    assert told("rename", "a", "b") == "a is called b now"
+    assert told("rename", "a", "b") == "a is now called b"
     (outputs / ".framepack" / "presets" / "bad.json").write_text("{")
     framepack.presets(outputs).start_with("b")
     assert told("list") == "* b\n  bad  (damaged)"
     assert "left out: The preset bad is damaged" in told("export", tmp_path / "all.json", code=1)
     assert list(json.loads((tmp_path / "all.json").read_text())) == ["b"]
     assert told("export", tmp_path / "all.json", code=2).startswith(f"framepack: {tmp_path / 'all.json'} is there")
-    assert told("rename", "bad", "worse") == "bad is called worse now"
+    assert told("rename", "bad", "worse") == "bad is now called worse"
     assert told("delete", "worse") == "worse is deleted"
     assert list(json.loads(told("export", "-"))) == ["b"]
     assert told("export", tmp_path / "all.json", "--overwrite") == f"1 preset in {tmp_path / 'all.json'}"

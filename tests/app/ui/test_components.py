@@ -4,8 +4,7 @@ import pytest
 
 pytest.importorskip("gradio")
 
-from framepack.app.ui.widgets import build
-
+from framepack.app.ui.components import build
 from framepack.app.ui.controls import CONTROLS
 from framepack.app.ui.form import defaults
 
