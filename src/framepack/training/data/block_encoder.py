@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 
@@ -26,7 +26,7 @@ class BlockEncoder:
 
     def to(self, device: torch.device) -> "BlockEncoder":
         """Move the copy there, in place."""
-        self._vae.to(device)
+        nn.Module.to(self._vae, device)
         return self
 
     def __call__(self, frames: Tensor) -> Tensor:

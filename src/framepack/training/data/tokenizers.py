@@ -1,5 +1,4 @@
-"""The mini model's tokenizers: one word, one token; anything else is `<unk>`. Written as plain `tokenizer.json`
-folders.
+"""Writes the mini model's tokenizers as `tokenizer.json` folders: one word, one token; anything else is `<unk>`.
 
 Llama's prompt template must begin with exactly 95 tokens, as with HunyuanVideo's own tokenizer: here a double line
 end is one token and so is the blank after a colon. Knows words, not models.
