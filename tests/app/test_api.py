@@ -325,8 +325,8 @@ def test_a_locked_queue_is_a_sentence_and_health_answers(client, service):
     other.execute("BEGIN EXCLUSIVE")
     answer = client.get("/api/jobs")
     assert answer.status_code == 503
-    assert "another program holds queue.sqlite locked" in answer.json()["error"]
-    assert "another program holds" in client.get("/api/health").json()["queue"]["trouble"]
+    assert "another program has locked queue.sqlite" in answer.json()["error"]
+    assert "another program has locked" in client.get("/api/health").json()["queue"]["trouble"]
     other.execute("ROLLBACK")
     other.close()
     assert client.get("/api/jobs").status_code == 200
@@ -344,7 +344,7 @@ def test_what_a_body_says_twice_or_in_vain_is_refused(client):
     for path, body in twice:
         answer = client.post(path, content=body, headers=json_type)
         assert answer.status_code == 400, answer.text
-        assert "is said twice" in answer.json()["error"]
+        assert "is given twice" in answer.json()["error"]
     answer = client.post("/api/presets/b/rename", content='{"name": "ü"}'.encode("latin-1"), headers=json_type)
     assert (answer.status_code, answer.json()["error"]) == (400, "the body is not text in UTF-8: send it as UTF-8")
     answer = client.post("/api/jobs", data={"request": json.dumps({"image": upload})}, files={"image": png()})

@@ -50,7 +50,7 @@ def test_a_plan_tells_what_a_package_leaves_to_pytorch(monkeypatch, capsys, tmp_
     size = ["--model", "framepack", "--width", "64", "--height", "64", "--vram-limit", "8GB", "--seconds", "4"]
     options = [*size, "--attention", "flash-attn", "--frame", f"{picture}@2:0.5"]
     assert ask(monkeypatch, "plan", str(picture), *options) == 0
-    assert "note: attention flash-attn knows no strength of pictures: " in capsys.readouterr().out
+    assert "note: attention flash-attn supports no strength of pictures: " in capsys.readouterr().out
     assert ask(monkeypatch, "plan", str(picture), *size[:6], "--attention", "flash-attn") == 2
     assert "attention flash-attn needs a CUDA device, got cpu: use auto" in capsys.readouterr().err
 

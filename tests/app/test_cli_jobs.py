@@ -161,7 +161,7 @@ def test_options_a_running_service_does_not_use_are_named_or_refused(outputs, tm
     options = ("--dtype", "float32", "--models-dir", tmp_path, "--offline")
     with Service(folders_at(outputs, reserve=0), PoolConfig(target=TARGET, in_process=True)):
         answer = run("batch", file, *options)
-    assert "with its own --models-dir, --dtype, --offline instead of yours" in answer.output
+    assert "with its own --dtype, --models-dir, --offline instead of yours" in answer.output
     refused = run("batch", file, "--detach", *options)
     assert "leave out --models-dir, --dtype, --offline with --detach" in str(refused.exception)
     assert len(store.jobs()) == 1

@@ -167,7 +167,7 @@ def test_the_command_shows_renames_exports_imports_and_deletes(outputs, tmp_path
     (tmp_path / "old.json").write_text('{"c": {"steps": 3, "prompt": "rain", "seed": 1}}')
     assert run(monkeypatch, "presets", "import", tmp_path / "old.json") == 0
     assert capsys.readouterr().err == "note: prompt, seed left out: a preset has none\n"
-    for content, says in {b'{"c": {}, "c": {}}': "'c' is said twice", b"\xff\xfe{": "is not text in UTF-8"}.items():
+    for content, says in {b'{"c": {}, "c": {}}': "'c' is given twice", b"\xff\xfe{": "is not text in UTF-8"}.items():
         (tmp_path / "old.json").write_bytes(content)
         assert says in told("import", tmp_path / "old.json", code=2)
     assert f"there is no file {tmp_path / 'no.json'}" in told("import", tmp_path / "no.json", code=2)
@@ -222,7 +222,7 @@ def test_presets_over_http(client, service, outputs) -> None:
         ("DELETE", "/api/presets/none", None, 404, "There is no preset called none"),
         ("GET", "/api/presets/a%5Cb", None, 400, "name begins with a letter"),
         ("PUT", "/api/presets/..", {}, 404, ""),
-        ("PUT", "/api/presets/x", {"steps": 0}, 400, "steps must be 1..200, got 0"),
+        ("PUT", "/api/presets/x", {"steps": 0}, 422, "steps must be 1..200, got 0"),
         ("PUT", "/api/presets/x", {"prompt": "a"}, 400, "leave out prompt"),
         ("PUT", "/api/presets/x", [1], 400, "no object"),
         ("POST", "/api/presets/a/rename", {"name": "B"}, 409, "There is a preset called b already"),

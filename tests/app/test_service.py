@@ -272,7 +272,7 @@ def test_a_service_answers_while_another_program_holds_the_queue_locked(folders,
             health = service.health()
             assert time.monotonic() - began < 1
             assert health["jobs"] == {"running": 1}
-            assert "another program holds" in health["queue"]["trouble"]
+            assert "another program has locked" in health["queue"]["trouble"]
             time.sleep(0.2)
         other.execute("ROLLBACK")
         other.close()

@@ -238,7 +238,7 @@ def test_uploads_that_no_job_uses_have_a_bound_together(client, service, monkeyp
         file.write(bytes(9 * size))  # what jobs use does not count
     answers = [send(client, picture()) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [201, 201, 507, 507]
-    assert "uploads that no job uses have" in answers[-1].json()["error"]
+    assert "uploads that no job uses take" in answers[-1].json()["error"]
     assert len(answers[-1].json()["error"]) <= 300
     for upload in answers[0].json():
         (service.folders.uploads / upload["id"]).unlink()

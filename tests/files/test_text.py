@@ -32,7 +32,7 @@ def test_what_cannot_be_read_is_a_sentence_with_the_files_name(tmp_path: Path, c
 
 def test_json_says_each_name_once_at_every_depth() -> None:
     assert json_of('{"a": {"b": 1}, "b": [{"b": 2}]}') == {"a": {"b": 1}, "b": [{"b": 2}]}
-    with pytest.raises(TwiceSaid, match="'b' is said twice"):
+    with pytest.raises(TwiceSaid, match="'b' is given twice"):
         json_of('{"a": [{"b": 1, "c": 2, "b": 1}]}')
     with pytest.raises(ValueError, match="too deep"):
         json_of("[" * 100_000)

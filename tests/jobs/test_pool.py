@@ -272,7 +272,7 @@ def test_a_full_disk_of_one_jobs_own_stops_no_other(bench, tmp_path):
     assert pool.store.get(other.id).status == "done"
     job = pool.store.get(job.id)
     assert (job.status, job.waits_for) == ("paused", None)
-    assert job.reason == f"the disk of {stick} is full; free some space there, then resume the job"
+    assert job.reason == f"the disk of {stick} is full: free some space there, then resume the job"
     pool.store.resume(job.id)
     (job,) = pool.ended(job)
     assert (stick / "v.mp4").read_bytes() == expected(request)

@@ -132,8 +132,8 @@ def test_no_picture_is_replaced_unless_allowed_and_mistakes_are_reported(tmp_pat
         ({"every": 2, "output": path}, "there is a file in its place"),
         ({"which": 0, "output": path / "a.png"}, "there is a file in its place"),
         ({"which": 0, "output": tmp_path / "a.jpg"}, "saved as .png, got 'a.jpg'"),
-        ({}, "say which frames"),
-        ({"at": 0, "every": 1}, "say which frames"),
+        ({}, "choose the frames: at a second"),
+        ({"at": 0, "every": 1}, "choose the frames: at a second"),
     ):
         with pytest.raises(ValueError, match=says):
             extract_frames(path, **wrong)

@@ -181,7 +181,7 @@ def test_a_segment_format_is_itself_or_lossless():
 
 def test_a_disk_without_room_is_said_beforehand_with_the_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr("framepack.files.atomic.free_bytes", lambda folder: 1_500_000)
-    words = r"2\.0 MB needed, 1\.5 MB free in .* for 'a\.mp4': make room"
+    words = r"2\.0 MB needed, 1\.5 MB free in .* for 'a\.mp4': free some space"
     with pytest.raises(DiskFullError, match=words) as caught, atomic_write(tmp_path / "a.mp4", 2_000_000):
         pytest.fail("it must not begin")
     assert (caught.value.free, caught.value.needed) == (1_500_000, 2_000_000)

@@ -71,7 +71,7 @@ CASES = {
     "lora_lycoris": None,
     "lora_with_embedding": "lora_with_embedding.safetensors: left out the tensor bundle_emb.token.clip_l of an",
     "lora_with_text_encoder": "3 tensors (lora_te1_text_model_encoder_layers_0_self_attn_q_proj.alpha ...) of a text",
-    "lora_zero_bias": "left out the tensor transformer.transformer_blocks.0.attn.to_q.lora_B.bias, zero",
+    "lora_zero_bias": "left out the tensor transformer.transformer_blocks.0.attn.to_q.lora_B.bias, which is all zero",
 }
 
 

@@ -98,9 +98,9 @@ LATENTS, RECORD, SETTLED = "section-0001.safetensors", "section-0001.json", "set
         (lambda work: (work / "request.json").write_bytes(b""), "request.json is damaged (it has no checksum)", []),
         (lambda work: flip(work / "request.json", 400), "request.json is damaged (its checksum is another)", []),
         (lambda work: (work / "request.json").unlink(), "request.json is missing", []),
-        (lambda work: a_loop(work / "request.json"), "request.json in the work folder is no file", []),
-        (lambda work: a_loop(work / "output.json"), "output.json in the work folder is no file", []),
-        (lambda work: a_loop(work / LATENTS), "section-0001.safetensors in the work folder is no file", [1, 2]),
+        (lambda work: a_loop(work / "request.json"), "request.json in the work folder is not a file", []),
+        (lambda work: a_loop(work / "output.json"), "output.json in the work folder is not a file", []),
+        (lambda work: a_loop(work / LATENTS), "section-0001.safetensors in the work folder is not a file", [1, 2]),
         (lambda work: halve(work / "output.json"), "output.json is damaged", []),
     ],
 )

@@ -155,6 +155,9 @@ def _first(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{where} is missing: say which it is"
     got = f"got {shortened(first['input'])}"
+    if first["type"] == "literal_error":
+        names = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        return f"{where} must be one of {names}, {got}"
     if plain := next((said for part, said in PLAIN if first["type"].startswith(part)), ""):
         return f"{where} must be {plain}, {got}"
     return f"{where}: {message[0].lower()}{message[1:]}, {got}".removeprefix(": ")

@@ -132,7 +132,7 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(sqlite3.OperationalError)
     async def unwritable(_: Request, error: sqlite3.OperationalError) -> JSONResponse:
-        return JSONResponse({"error": printable_line(f"the queue cannot be used now ({error}); try again")}, 503)
+        return JSONResponse({"error": printable_line(f"the queue cannot be used now: {error}")}, 503)
 
     @app.exception_handler(OSError)
     async def no_room(request: Request, error: OSError) -> JSONResponse:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from framepack.app.api.bodies import json_body
@@ -17,16 +17,17 @@ from framepack.app.machine import preserving
 from framepack.app.service.batches import BatchView, batch_of, cancel_batch, newest_batches, queue_batch, sheet_of
 from framepack.app.service.job_service import Service
 from framepack.jobs.batch import Item
+from framepack.spec.model import Model
 from framepack.spec.request import GenerationRequest
 
 
-class Batch(BaseModel):
+class Batch(Model):
     """Requests, each of them made in all combinations of `grid`'s values: {"seed": [1, 2], "output.crf": [16, 20]}.
 
     A request may name a `preset`, and so may the grid.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(strict=True)
     requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
     grid: dict[str, list[Any]] = {}
     preserve_gb: float | None = None

@@ -210,7 +210,7 @@ def run_jobs(
             except Busy:
                 if not served:
                     instead = f", with its own {', '.join(own)} instead of yours" if own else ""
-                    print(f"a service is running and does the work{instead}; Ctrl-C only stops waiting for it")
+                    print(f"a running service does the work{instead}; Ctrl-C only stops waiting for it")
                 served = True
                 wait_for(store, name, waiting, seconds=CHECK_INTERVAL)
                 continue
