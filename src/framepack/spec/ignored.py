@@ -6,7 +6,8 @@ Pure. A field at its default is never reported; what is invalid, `request` refus
 from collections.abc import Callable
 from typing import Any
 
-from framepack.spec.output import LOSSY, OutputSettings
+from framepack.spec.formats import CODECS
+from framepack.spec.output import OutputSettings
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import prompt_at, tiles_of, timed_prompts, unseen_keyframes, unused_prompts
 from framepack.spec.variants import VARIANTS
@@ -27,7 +28,14 @@ RULES: tuple[Rule, ...] = (
         "the first and the last step are never skipped, and there are no others",
     ),
     ("sampler", lambda r: r.steps <= FULL_STEPS, "with one or two steps all samplers do the same"),
-    ("output.crf", lambda r: r.output.format not in LOSSY, "{r.output.format} is not compressed by it"),
+    ("output.crf", lambda r: not CODECS[r.output.codec_name].crf, "{r.output.format} is not compressed by it"),
+    ("output.crf", lambda r: r.output.quality is not None, "quality {r.output.quality} takes its place"),
+    ("output.crf", lambda r: r.output.bitrate is not None, "bitrate {r.output.bitrate:g} takes its place"),
+    (
+        "output.fps_mode",
+        lambda r: r.output.fps == r.output.played(r.geometry.fps),
+        "the file has the model's own frames, so there are none between them",
+    ),
     ("output.overwrite", lambda r: r.output.path is None, "the file gets a new name, so there is none to replace"),
 )
 

@@ -1,42 +1,62 @@
-"""The file a request wants: its name, format and rate. Nothing is opened here."""
+"""The file a request wants: its name, format, compression and rate. Nothing is opened here."""
 
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from framepack.spec import formats
 from framepack.spec.fields import option
+from framepack.spec.formats import CODECS, FORMATS, PRESETS, SUFFIXES, Codec, Coding, Format, FpsMode, Quality
 from framepack.spec.model import File, Model
-from framepack.spec.rates import GIF_FPS
+from framepack.spec.rates import GIF_FPS, exact_rate
 from framepack.spec.rules import shortened
-
-Format = Literal["mp4", "mkv", "webm", "gif", "webp", "png"]
-SUFFIXES = {**{f".{name}": name for name in get_args(Format) if name != "png"}, ".zip": "png"}
-"""The format of a file by its suffix; png is a zip of pictures."""
-LOSSY: tuple[Format, ...] = ("mp4", "webm", "webp")
-"""Formats whose files `crf` changes."""
 
 
 class OutputSettings(Model):
-    """What is asked of the file: its name, format and rate."""
+    """What is asked of the file: its name, format, compression and rate."""
 
     path: Annotated[File | None, Field(json_schema_extra=option("--output", "-o"))] = None
-    """The file's name, ending in .mp4, .mkv (lossless), .webm, .gif, .webp or .zip (PNGs).
+    """The file's name, ending in .mp4, .mkv (lossless), .webm, .mov, .gif, .webp, .apng or .zip (pictures).
 
-    Where nobody says it: a dated name in the outputs folder.
+    Where nobody says it: a dated name in the outputs folder. With format png, tiff or exr a name without an ending is a
+    folder of pictures.
     """
     format: Format = "mp4"
     """Format of the file to keep.
 
-    That of its name, where it has one.
+    That of its name, where it has one; a .zip holds png unless this says tiff or exr.
     """
-    crf: Annotated[int, Field(ge=1, le=51)] = 16
+    codec: Codec | None = None
+    """How the format is encoded where it has several: h264, h265, av1 (mp4), vp9, av1 (webm), prores, prores4444 (mov).
+
+    Where nobody says it: the first of them. mkv holds ffv1 or ffv1-16.
+    """
+    quality: Quality | None = None
+    """A step of compression in place of crf: draft 28, standard 16, high 8; lossless is exact to the bit.
+
+    Lossless: h265, vp9, webp, and always mkv, apng, png and tiff; the others refuse it.
+    """
+    crf: Annotated[int, Field(ge=1, le=51)] = formats.CRF
     """Compression of mp4, webm and webp: smaller looks better and makes a larger file; 16 is hard to tell from perfect.
 
     On x264's scale.
     """
+    bitrate: Annotated[float | None, Field(ge=0.01, le=500, json_schema_extra=option(usual=(1, 50)))] = None
+    """Mbit a second on average in place of crf, for mp4 and webm."""
     fps: Annotated[float, Field(ge=1, le=120)] = 30.0
     """Rate of the file. The model thinks in 30 frames a second; other rates are computed from it."""
+    fps_mode: FpsMode = "repeat"
+    """How another rate is computed: frames repeated or left out, blended, or moved along the motion between them.
+
+    A hard cut stays hard in all of them. motion computes with 8 bits a colour.
+    """
+    speed: Annotated[float, Field(ge=0.25, le=4)] = 1.0
+    """How fast the file plays what the model made: 0.5 is slow motion that lasts twice as long.
+
+    The length and all times of a request are those before it.
+    """
     live: bool = True
     """Also plays, after each section, frames that the next section still blends with its own."""
     overwrite: bool = False
@@ -44,10 +64,37 @@ class OutputSettings(Model):
     mark: bool = True
     """Says in the file, for programs and for people, that AI made it. In the European Union that is a duty."""
 
+    @property
+    def coding(self) -> Coding:
+        """How the file's frames are compressed, in numbers."""
+        lossless = self.quality == "lossless"
+        crf = self.crf if self.quality is None or lossless else PRESETS[self.quality]
+        return Coding(codec=self.codec, crf=crf, bitrate=self.bitrate, lossless=lossless)
+
+    @property
+    def codec_name(self) -> str:
+        """The codec of the file, a key of CODECS."""
+        return formats.codec_of(self.format, self.codec)
+
+    @property
+    def wide(self) -> bool:
+        """Whether the file holds more than 8 bits a colour."""
+        return CODECS[self.codec_name].wide
+
+    def played(self, fps: Fraction | float) -> Fraction:
+        """At how many frames a second the model's frames, made for `fps`, go by in the file."""
+        return exact_rate(fps) * exact_rate(self.speed)
+
     @model_validator(mode="after")
     def _format_can(self) -> Self:
         if self.format == "gif" and self.fps > GIF_FPS:
             raise ValueError(f"a gif shows 1..{GIF_FPS} frames a second, got fps {self.fps:g}; webp shows more")
+        if self.quality is not None and self.bitrate is not None:
+            raise ValueError(f"quality {self.quality} and bitrate {self.bitrate:g} are two sizes: leave one of them out")
+        row = formats.check_coding(self.format, self.coding)
+        if self.quality not in (None, "lossless") and not row.crf:
+            held = "it is always lossless" if row.lossless == "always" else "it has one quality"
+            raise ValueError(f"{self.codec_name} is not compressed by quality, got {self.quality}: leave it out, {held}")
         return self
 
     @model_validator(mode="before")
@@ -60,10 +107,15 @@ class OutputSettings(Model):
         said, named = data.get("format"), SUFFIXES.get(suffix)
         name = shortened(Path(path).name)
         if named is None and said is None:
-            formats = ", ".join(SUFFIXES)
-            raise ValueError(f"no video format has the suffix {shortened(suffix)} of {name}: use one of {formats}")
-        if None not in (named, said) and said != named:
+            known = ", ".join(SUFFIXES)
+            raise ValueError(f"no video format has the suffix {shortened(suffix)} of {name}: use one of {known}")
+        if named is not None and said is not None and said not in named:
             raise ValueError(
                 f"output.path {name} and output.format {shortened(said)} are two formats: leave one of them out"
             )
-        return {**data, "format": said or named}
+        return {**data, "format": said or (named or (said,))[0]}
+
+
+def is_folder(path: Path, form: str) -> bool:
+    """Whether a file of that name and format is a folder of pictures."""
+    return FORMATS[form].sequence and not path.suffix

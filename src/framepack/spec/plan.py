@@ -288,5 +288,6 @@ def delivery(request: GenerationRequest) -> str:
     sections, frames, rate = len(tiles_of(request)), request.delivered_frames, request.output.fps
     order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
     each = "" if rate == request.geometry.fps else f" at {rate:.5g} a second"
+    each += "" if request.output.speed == 1 else f", {request.output.speed:g} times as fast"
     shown = f"{round(frames / rate, 2):g} s · {frames} frame{'s' * (frames > 1)}{each}"
     return f"{shown} · {sections} section{'s' * (sections > 1)}{order}"

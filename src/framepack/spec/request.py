@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from framepack.spec.buckets import LARGEST_BASE, SMALLEST_BASE, find_bucket
 from framepack.spec.fields import option
+from framepack.spec.formats import check_size
 from framepack.spec.geometry import HUNYUAN, Geometry
 from framepack.spec.model import Model
 from framepack.spec.output import OutputSettings
@@ -187,14 +188,15 @@ class GenerationRequest(Model):
     def frame_count(self) -> int:
         """Frames of the video at the model's own rate; what is made beyond them is dropped at the end."""
         if self.exact:
-            return self.geometry.exact_frames(self.seconds, self.output.fps)
+            return self.geometry.exact_frames(self.seconds, self.output.fps / self.output.speed)
         return self.geometry.video_frames(self.latent_count, self.window)
 
     @property
     def delivered_frames(self) -> int:
         """Frames of the file, at its own rate; webp keeps a repeated frame once."""
-        frames = resampled_count(self.frame_count, self.geometry.fps, self.output.fps)
-        return min(frames, self.frame_count) if self.output.format == "webp" else frames
+        output = self.output
+        frames = resampled_count(self.frame_count, output.played(self.geometry.fps), output.fps)
+        return min(frames, self.frame_count) if output.format == "webp" and output.fps_mode == "repeat" else frames
 
     def keyframe_latent(self, second: float) -> int:
         """The latent at which a keyframe of `second` stands; at the very end one past all, or before an end frame."""
@@ -253,6 +255,8 @@ class GenerationRequest(Model):
             raise ValueError("width and height go together: give both, or neither to follow the picture's shape")
         if self.width is not None and self.resolution is not None:
             raise ValueError("give either width and height or a resolution, not both")
+        if self.width is not None and self.height is not None:
+            check_size((self.width, self.height), self.output.codec_name)
         return self
 
     @model_validator(mode="after")
