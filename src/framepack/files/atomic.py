@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -65,6 +65,33 @@ class AtomicFile:
             raise
 
 
+class AtomicFolder(AtomicFile):
+    """The same for a folder of files that is made as a whole: `temporary` is one that whoever writes has to make."""
+
+    def __init__(self, path: Path, *, ours: Callable[[Path], bool]) -> None:
+        """ours: whether a folder that is at `path` already may be replaced; an empty one may be in any case."""
+        if path.is_dir() and any(path.iterdir()) and not ours(path):
+            raise MediaError(f"'{path}' is a folder of other things: name a new one")
+        if path.exists() and not path.is_dir():
+            raise MediaError(f"'{path}' is a file: name a new folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.durable = path, True
+        self.temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+    def publish(self) -> None:
+        """Make the finished folder visible under its name; one that was there goes once it is."""
+        before = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        if there := self.path.is_dir():
+            self.path.rename(before)
+        self.temporary.rename(self.path)
+        if there:
+            shutil.rmtree(before, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove what was written so far; harmless when nothing was, or after `publish`."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
+
 @contextmanager
 def atomic_write(path: Path, needed: int | None = None, *, durable: bool = True) -> Iterator[Path]:
     """Yields the temporary path to write to; it becomes `path` when the block ends without an error."""
@@ -85,7 +112,7 @@ def sweep_parts(folder: Path, *, unwritten: float, names: Collection[str] | None
         found = PART.fullmatch(part.name)
         with suppress(OSError):  # gone by now, or another user's
             if found and (names is None or found[1] in names) and time.time() - part.stat().st_mtime >= unwritten:
-                part.unlink()
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def same_file(source: Path, path: Path) -> None:

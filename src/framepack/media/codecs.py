@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from framepack.media.sequence import SequenceSink
-from framepack.media.sinks import AvCodec, Options, Sink, SinkSpec
+from framepack.media.av_sink import AvCodec, Options
+from framepack.media.sinks import Sink, SinkSpec
 from framepack.spec.formats import Coding
 
 MEGA = 1_000_000

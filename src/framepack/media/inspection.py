@@ -6,14 +6,15 @@ Of videos, and of pictures, which are a video of one frame. Reads, never writes.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, BinaryIO
 
+from framepack.media.archive import FolderArchive, FolderFile
 from framepack.media.image import load_image
 from framepack.media.marks import is_marked, request_in
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe
 from framepack.media.source import VIDEO_KINDS, Source, kind_of, open_source
-from framepack.media.whole import is_cut_off, is_webm
+from framepack.media.whole import is_cut_off, is_quicktime, is_webm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +44,14 @@ class Inspection:
 def inspect_file(source: Source) -> Inspection:
     """Raises MediaError: no such file, neither video nor picture, damaged."""
     with open_source(source) as file:
-        kind, size = kind_of(file), file.seek(0, 2)
-        is_web, cut_off = kind == "mkv" and is_webm(file), kind in VIDEO_KINDS and is_cut_off(file, kind)
+        kind, size = kind_of(file), size_of(file)
+        container, cut_off = container_of(file, kind), kind in VIDEO_KINDS and is_cut_off(file, kind)
     found = probe(source) if kind in VIDEO_KINDS else None
     height, width = (found.height, found.width) if found else load_image(source).shape[:2]
     settings = (read_metadata(source) if kind != "unknown" else None) or {}
     frame, version = settings.get("frame"), settings.get("framepack")
     return Inspection(
-        format="webm" if is_web else kind,
+        format=container,
         codec=found.codec if found else kind,
         bytes=size,
         width=width,
@@ -64,6 +65,21 @@ def inspect_file(source: Source) -> Inspection:
         request=request_in(settings),
         frame={key: value for key, value in frame.items() if key != "request"} if isinstance(frame, dict) else None,
     )
+
+
+def container_of(file: BinaryIO, kind: str) -> str:
+    """The kind, where Matroska and QuickTime have two names each."""
+    if kind == "mkv" and is_webm(file):
+        return "webm"
+    return "mov" if kind == "mp4" and is_quicktime(file) else kind
+
+
+def size_of(file: BinaryIO) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    if isinstance(file, FolderFile):
+        archive = FolderArchive(file.folder)
+        return sum(map(archive.size, archive.names()))
+    return file.seek(0, 2)
 
 
 def lines_of(inspection: Inspection, name: str) -> Iterator[str]:

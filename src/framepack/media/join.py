@@ -20,9 +20,11 @@ from framepack.files.errors import MediaError
 from framepack.media.marks import embed_mark, tags
 from framepack.media.metadata import check_metadata
 from framepack.media.read import open_container, read_video, reading, require_frames
-from framepack.media.sinks import Codec
+from framepack.media.av_sink import AvCodec
+from framepack.media.codecs import WRITERS
 from framepack.media.source import open_source
-from framepack.media.video import FORMATS, VideoWriter, check_format, check_fps, format_of
+from framepack.media.video import VideoWriter, format_of
+from framepack.spec.formats import CODECS, Coding, check_coding, check_format, check_fps, codec_of
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class Segment:
     header: bytes
     size: tuple[int, int]
     fps: Fraction
+    pixels: str = ""
+    """FFmpeg's name of the pixels that the packets hold"""
+
+    def holds(self, sink: AvCodec) -> bool:
+        """Whether its packets are what `sink` writes."""
+        return self.codec == DECODED_BY.get(sink.encoder) and self.pixels == sink.pixels
 
 
 def join_segments(
@@ -46,7 +54,7 @@ def join_segments(
     metadata: str | None = None,
     fps: Fraction | float | None = None,
     format: str | None = None,  # noqa: A002
-    quality: int = 16,
+    quality: int | Coding = 16,
     draft: bool = False,
 ) -> Segment:
     """Writes the frames of `segments`, in that order, to `path`; returns what is there now.
@@ -64,29 +72,45 @@ def join_segments(
         raise ValueError(f"nothing to join into '{path}': give at least one segment")
     path = Path(path)
     scanned = [segment if isinstance(segment, Segment) else scan_segment(segment, fps) for segment in segments]
-    row = FORMATS[check_format(format or format_of(path))]
+    form = check_format(format or format_of(path))
+    coding = Coding(crf=quality) if isinstance(quality, int) else quality
+    sink = WRITERS[form, codec_of(form, coding.codec)]
     first = scanned[0]
     if metadata is not None:
         check_metadata(metadata)
     for segment in scanned:
         _check_match(first, segment)
-    if isinstance(row.sink, Codec) and first.codec == DECODED_BY.get(row.sink.encoder):
-        _copy(scanned, path, row.sink, metadata, draft=draft)
+    if isinstance(sink, AvCodec) and can_copy(form, coding) and first.holds(sink):
+        _copy(scanned, path, sink, metadata, draft=draft)
     else:
+        wide = check_coding(form, coding).wide
         with VideoWriter(
-            path, size=first.size, fps=first.fps, format=format, quality=quality, metadata=metadata
+            path, size=first.size, fps=first.fps, format=form, quality=coding, metadata=metadata
         ) as writer:
-            for segment in scanned:
-                before = writer.frames_encoded
-                for frame in read_video(segment.path):
-                    writer.write(frame)
-                _require_all(segment, writer.frames_encoded - before)
+            for frame in joined_frames(scanned, wide=wide):
+                writer.write(frame)
     frames, reorder = sum(segment.frames for segment in scanned), max(segment.reorder for segment in scanned)
     return replace(first, path=path, frames=frames, reorder=reorder)
 
 
 DECODED_BY = {"libx264": "h264", "ffv1": "ffv1", "libvpx-vp9": "vp9"}
 """The codec that each encoder writes, for those whose packets can be copied from file to file."""
+
+
+def can_copy(form: str, coding: Coding) -> bool:
+    """Whether segments of such files are joined without encoding again."""
+    row = CODECS[codec_of(form, coding.codec)]
+    return row.joins and not (coding.lossless and row.lossless == "asked")
+
+
+def joined_frames(segments: Sequence[Segment], *, wide: bool = False) -> Iterator[Any]:
+    """The frames of segments one after another, as `read_video` has them. Raises MediaError where some are missing."""
+    for segment in segments:
+        count = 0
+        for frame in read_video(segment.path, wide=wide):
+            count += 1
+            yield frame
+        _require_all(segment, count)
 
 
 def scan_segment(path: Path, fps: Fraction | float | None = None) -> Segment:
@@ -96,11 +120,11 @@ def scan_segment(path: Path, fps: Fraction | float | None = None) -> Segment:
         rate = stream.average_rate if fps is None else check_fps(fps)
         shown = [number for _, number in _numbered(container, stream, rate)]
         codec, header = stream.codec_context.name, stream.codec_context.extradata or b""
-        size = stream.width, stream.height
+        size, pixels = (stream.width, stream.height), stream.codec_context.pix_fmt or ""
     if not shown or sorted(shown) != list(range(len(shown))):
         raise MediaError(f"'{path}' has gaps or doubles between its frames: it is not a segment written here")
     reorder = max(index - number for index, number in enumerate(shown))
-    return Segment(path, len(shown), reorder, codec, header, size, rate)
+    return Segment(path, len(shown), reorder, codec, header, size, rate, pixels)
 
 
 def _check_match(first: Segment, segment: Segment) -> None:
@@ -112,7 +136,7 @@ def _check_match(first: Segment, segment: Segment) -> None:
             )
 
 
-def _copy(segments: list[Segment], path: Path, codec: Codec, metadata: str | None, *, draft: bool) -> None:
+def _copy(segments: list[Segment], path: Path, codec: AvCodec, metadata: str | None, *, draft: bool) -> None:
     reorder = max(segment.reorder for segment in segments)
     needed = sum(segment.path.stat().st_size for segment in segments)
     with atomic_write(path, needed, durable=not draft) as temporary:

@@ -1,7 +1,7 @@
 """Marked as made by AI: for programs as IPTC's DigitalSourceType, for people in words, in every format we write.
 
-Where it is: mp4 a uuid box with XMP, png an iTXt chunk, webp and gif their places for XMP, mkv and webm a tag, a zip a
-file beside its marked pictures and its comment. The words stand in the XMP and, where there are tags, in DESCRIPTION.
+Where it is: mp4 and mov a uuid box with XMP, png and apng an iTXt chunk, webp and gif their places for XMP, mkv, webm
+and mov a tag, a zip or folder a file beside its marked pictures and its comment; TIFF the tag for XMP, EXR an attribute. The words stand in the XMP and, where there are tags, in DESCRIPTION.
 What a file's metadata says decides: it goes with a video through every copy of it, so the mark does too.
 Nothing in it is dated or drawn, so equal videos stay equal files. Source: IPTC's guide for generative AI; XMP part 3.
 """
@@ -9,7 +9,6 @@ Nothing in it is dated or drawn, so equal videos stay equal files. Source: IPTC'
 import json
 import re
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +18,8 @@ import av
 
 from framepack.files.errors import MediaError
 from framepack.media.metadata import AV_FORMATS, read_metadata
-from framepack.media.parts import APPLICATION, boxes, colours, gif_parts, png_chunks, webp_chunks
+from framepack.media.archive import open_archive
+from framepack.media.parts import APPLICATION, boxes, colours, gif_parts, png_chunks, png_start, webp_chunks
 from framepack.media.source import Source, kind_of, name_of, open_source
 
 WORDS = "Made by AI with FramePack"
@@ -41,8 +41,6 @@ XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="r"?>""".encode()
 BOX_ID = bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")
 PNG_KEYWORD = b"XML:com.adobe.xmp"
-PNG_HEADER_END = 33
-"""Bytes of a PNG's signature and first chunk; text may follow."""
 GIF_ID = b"\x0bXMP DataXMP"
 GIF_END = bytes([1, *range(255, -1, -1), 0])
 """Wherever in the XMP a reader that knows only sub-blocks lands, this leads it out."""
@@ -87,7 +85,7 @@ def tags(metadata: str | None, container: str) -> dict[str, str]:
 
 
 def embed_mark(path: Path, metadata: str | None) -> None:
-    """Marks a finished mp4, gif or webp file where that is wanted, in place; the caller publishes it (see `atomic`)."""
+    """Marks a finished mp4, mov, gif, webp or apng file where that is wanted, in place; the caller publishes it (see `atomic`)."""
     if not wanted(metadata):
         return
     with path.open("rb+") as file:
@@ -95,10 +93,11 @@ def embed_mark(path: Path, metadata: str | None) -> None:
 
 
 def png_marked(png: bytes) -> bytes:
-    """A PNG with the mark in it."""
+    """A PNG, animated or not, with the mark in it."""
     body = b"iTXt" + PNG_KEYWORD + b"\0\0\0\0\0" + XMP
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return png[:PNG_HEADER_END] + chunk + png[PNG_HEADER_END:]
+    start = png_start(png)
+    return png[:start] + chunk + png[start:]
 
 
 def is_made_by_ai(source: Source) -> bool:
@@ -147,6 +146,13 @@ def _mark_webp(file: BinaryIO) -> None:
     file.write(struct.pack("<I", size + len(chunk) - 8))
 
 
+def _mark_png(file: BinaryIO) -> None:
+    file.seek(0)
+    marked = png_marked(file.read())
+    file.seek(0)
+    file.write(marked)
+
+
 def _xmp_of_mp4(file: BinaryIO) -> bytes:
     for kind, length in boxes(file):
         if kind == b"uuid" and file.read(16) == BOX_ID:
@@ -179,19 +185,23 @@ def _xmp_of_gif(file: BinaryIO) -> bytes:
 
 
 def _xmp_of_zip(file: BinaryIO) -> bytes:
-    with zipfile.ZipFile(file) as archive:
-        if ZIP_NAME not in archive.namelist():
-            return b""
-        with archive.open(ZIP_NAME) as entry:
-            return entry.read(MAX_BYTES)
+    with open_archive(file) as archive:
+        return archive.read(ZIP_NAME, MAX_BYTES) if ZIP_NAME in archive.names() else b""
 
 
-EMBEDDERS: dict[str, Callable[[BinaryIO], None]] = {"mp4": _mark_mp4, "gif": _mark_gif, "webp": _mark_webp}
+EMBEDDERS: dict[str, Callable[[BinaryIO], None]] = {
+    "mp4": _mark_mp4,
+    "gif": _mark_gif,
+    "webp": _mark_webp,
+    "apng": _mark_png,
+}
 FINDERS: dict[str, Callable[[BinaryIO], bytes]] = {
     "mp4": _xmp_of_mp4,
     "mkv": _tags_of,
     "png": _xmp_of_png,
+    "apng": _xmp_of_png,
     "webp": _xmp_of_webp,
     "gif": _xmp_of_gif,
     "zip": _xmp_of_zip,
+    "folder": _xmp_of_zip,
 }

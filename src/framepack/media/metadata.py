@@ -1,13 +1,13 @@
 """The request inside the file: one JSON object as text, in every format we write, read back exactly.
 
 Where it is: mp4 the `comment` tag (what ffprobe and players show, and what survives a remux), mkv and webm the tag
-COMMENT, png an iTXt chunk, gif a comment extension, webp an EXIF UserComment, zip a file `request.json`.
+COMMENT, png and apng an iTXt chunk, gif a comment extension, webp an EXIF UserComment, a zip or folder of pictures a file `request.json`, mov
+its metadata keys.
 Reading treats every file as hostile: bounded, parsed as JSON and nothing else.
 """
 
 import json
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 import av
 
 from framepack.files.errors import MediaError
-from framepack.media.parts import COMMENT, colours, gif_blocks, gif_parts, png_chunks, webp_chunks
+from framepack.media.archive import open_archive
+from framepack.media.parts import COMMENT, colours, gif_blocks, gif_parts, png_chunks, png_start, webp_chunks
 from framepack.media.source import Source, kind_of, name_of, open_source
 from framepack.media.webp import EXIF_HEADER, webp_with_exif
 
@@ -66,10 +67,10 @@ def check_metadata(text: str) -> bytes:
 
 
 def embed_metadata(path: Path, text: str) -> None:
-    """Writes `text` into a finished gif or webp file, in place; the caller publishes it (see `atomic`)."""
+    """Writes `text` into a finished gif, webp or apng file, in place; the caller publishes it (see `atomic`)."""
     data = check_metadata(text)
     content = path.read_bytes()
-    insert = {b"GIF8": _gif_with, b"RIFF": webp_with_exif}[content[:4]]
+    insert = {b"GIF8": _gif_with, b"RIFF": webp_with_exif, b"\x89PNG": _png_with}[content[:4]]
     path.write_bytes(insert(content, data))
 
 
@@ -129,11 +130,13 @@ def _read_gif(file: BinaryIO) -> bytes | None:
 
 
 def _read_zip(file: BinaryIO) -> bytes | None:
-    with zipfile.ZipFile(file) as archive:
-        if ZIP_NAME not in archive.namelist():
-            return None
-        with archive.open(ZIP_NAME) as entry:
-            return entry.read(MAX_BYTES + 1)
+    with open_archive(file) as archive:
+        return archive.read(ZIP_NAME, MAX_BYTES + 1) if ZIP_NAME in archive.names() else None
+
+
+def _png_with(content: bytes, data: bytes) -> bytes:
+    start = png_start(content)
+    return content[:start] + png_chunk(data.decode()) + content[start:]
 
 
 def _gif_with(content: bytes, data: bytes) -> bytes:
@@ -146,7 +149,9 @@ READERS: dict[str, Callable[[BinaryIO], bytes | str | None]] = {
     "mp4": _read_container,
     "mkv": _read_container,
     "png": _read_png,
+    "apng": _read_png,
     "webp": _read_webp,
     "gif": _read_gif,
     "zip": _read_zip,
+    "folder": _read_zip,
 }

@@ -5,12 +5,15 @@ Knows the containers' grammar and no content; hostile files end a walk early or 
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 Part = tuple[bytes, int]
 """A part's type and its content's length; the file stands at the content's beginning when it is yielded."""
 COMMENT, APPLICATION, IMAGE = b"\xfe", b"\xff", b","
 """Types of a gif's parts: two extensions and a picture."""
+FIRST_CHUNKS = 100
+"""Chunks of a PNG among which its kind is looked for."""
 
 
 def boxes(file: BinaryIO) -> Iterator[Part]:
@@ -45,6 +48,20 @@ def png_chunks(file: BinaryIO) -> Iterator[Part]:
         length, kind = struct.unpack(">I4s", header)
         yield kind, length
         place += 12 + length
+
+
+def is_animated_png(file: BinaryIO) -> bool:
+    """Whether a PNG is an animation: it says so before its pixels. Source: the PNG specification, 11.3.6.1."""
+    for kind, _ in islice(png_chunks(file), FIRST_CHUNKS):
+        if kind in (b"acTL", b"IDAT"):
+            return kind == b"acTL"
+    return False
+
+
+def png_start(content: bytes) -> int:
+    """Where text may stand in a PNG: behind its header, and behind the note that it is an animation."""
+    header, note = 33, 20
+    return header + note * (content[header + 4 : header + 8] == b"acTL")
 
 
 def webp_chunks(file: BinaryIO) -> Iterator[Part]:

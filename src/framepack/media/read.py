@@ -3,7 +3,7 @@
 One demuxer is named for each kind of file, so that no playlist or reference inside it opens another file or address.
 """
 
-import zipfile
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +17,19 @@ from av.container import InputContainer
 from PIL import Image
 
 from framepack.files.errors import MediaError
+from framepack.media.archive import Archive, kind_of_picture, open_archive, pictures_of
 from framepack.media.image import load_image
 from framepack.media.metadata import AV_FORMATS, read_metadata
-from framepack.media.pixels import MAX_FRAME_PIXELS, Pending, check_size, pending, turns_of
+from framepack.media.pixels import MAX_FRAME_PIXELS, Pending, check_size, either, pending, turns_of
 from framepack.media.sinks import Frame
 from framepack.media.source import VIDEO_KINDS, Source, kind_of, name_of, open_source
 
-DEMUXERS = AV_FORMATS | {"gif": "gif"}
-READABLE = "mp4, mov, mkv, webm, avi, gif, animated webp, or a zip of PNGs"
+DEMUXERS = AV_FORMATS | {"gif": "gif", "apng": "apng"}
+READABLE = "mp4, mov, mkv, webm, avi, gif, animated webp or png, or a zip or folder of numbered PNG, TIFF or EXR pictures"
+PICTURE_READERS = {"tiff": "tiff_pipe", "exr": "exr_pipe"}
+"""FFmpeg's names for readers of single pictures in memory."""
+PICTURE_BYTES = {"png": 4, "tiff": 8, "exr": 16}
+"""Bytes a pixel that a picture of a sequence may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +49,7 @@ class VideoInfo:
 def probe(source: Source) -> VideoInfo:
     """Counts the frames without decoding them. Raises MediaError: no such file, not a video, damaged."""
     with reading(source) as (file, kind):
-        probed = {"zip": _probe_zip, "webp": _probe_webp}.get(kind, _probe_container)(file)
+        probed = {"zip": _probe_sequence, "folder": _probe_sequence, "webp": _probe_webp}.get(kind, _probe_container)(file)
         frames, duration, rate, (width, height), codec = probed
     if frames == 0 or duration <= 0:
         raise MediaError(f"{name_of(source)} has no video in it: use {READABLE}")
@@ -69,8 +74,10 @@ def require_frames(source: Source, frames: int, fps: Fraction) -> None:
         raise MediaError(f"{name_of(source)} holds {found} frames of {frames}, so it is not kept: make it again")
 
 
-def read_video(source: Source, *, fps: Fraction | float | None = None, whole: bool = False) -> Iterator[Frame]:
-    """The frames of `source`, each (H, W, 3) uint8; one at a time is in memory.
+def read_video(
+    source: Source, *, fps: Fraction | float | None = None, whole: bool = False, wide: bool = False
+) -> Iterator[Any]:
+    """The frames of `source`, each (H, W, 3) uint8, or `wide`: float32, 0..1; one at a time is in memory.
 
     `whole`: a file that was cut off, or of which a frame is seen to be damaged, is refused; players show what there is.
 
@@ -78,7 +85,7 @@ def read_video(source: Source, *, fps: Fraction | float | None = None, whole: bo
     where a phone stored them lying. Raises MediaError: no such file, not a video, damaged.
     """
     with reading(source) as (file, kind):
-        yield from alike(pending_frames(file, kind, fps, whole=whole))
+        yield from alike(pending_frames(file, kind, fps, whole=whole), wide=wide)
 
 
 def pending_frames(
@@ -91,14 +98,15 @@ def pending_frames(
 
 def timed_frames(file: BinaryIO, kind: str, *, whole: bool = False) -> Iterator[tuple[float, Pending]]:
     """All frames of a file of this kind, each with the second it is shown at."""
-    return {"zip": _zip_frames, "webp": _webp_frames}.get(kind, partial(_container_frames, whole=whole))(file)
+    readers = {"zip": _sequence_frames, "folder": _sequence_frames, "webp": _webp_frames}
+    return readers.get(kind, partial(_container_frames, whole=whole))(file)
 
 
-def alike(frames: Iterable[Pending]) -> Iterator[Frame]:
+def alike(frames: Iterable[Pending], *, wide: bool = False) -> Iterator[Frame]:
     """The frames themselves. Raises MediaError where one has another size, or there is none."""
     shape = None
     for convert in frames:
-        frame = convert()
+        frame = convert(wide=wide)
         shape = shape or frame.shape
         if frame.shape != shape:
             raise MediaError("its frames change their size on the way")
@@ -183,12 +191,13 @@ def _probe_webp(file: BinaryIO) -> Probed:
         return count, duration, None, image.size, "webp"
 
 
-def _probe_zip(file: BinaryIO) -> Probed:
-    with zipfile.ZipFile(file) as archive:
-        names = _pictures(archive)
-        fps = _zip_rate(archive)
-        height, width = load_image(_zip_entry(archive, names[0])).shape[:2] if names else (0, 0)
-        return len(names), len(names) / float(fps), fps, (width, height), "png"
+def _probe_sequence(file: BinaryIO) -> Probed:
+    with open_archive(file) as archive:
+        names = pictures_of(archive)
+        fps = _rate_of(archive)
+        height, width = _picture(archive, names[0])().shape[:2] if names else (0, 0)
+        codec = kind_of_picture(names[0]) if names else "png"
+        return len(names), len(names) / float(fps), fps, (width, height), codec
 
 
 def _container_frames(file: BinaryIO, *, whole: bool = False) -> Iterator[tuple[float, Pending]]:
@@ -219,7 +228,7 @@ def _webp_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:
         for index in range(getattr(image, "n_frames", 1)):
             image.seek(index)
             image.load()
-            yield start, partial(np.asarray, image.convert("RGB"))
+            yield start, partial(either, np.asarray(image.convert("RGB")))
             start += _webp_seconds(image)
 
 
@@ -228,25 +237,34 @@ def _webp_seconds(image: Image.Image) -> float:
     return (image.info.get("duration") or 1000 / 30) / 1000
 
 
-def _zip_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:
-    with zipfile.ZipFile(file) as archive:
-        rate = _zip_rate(archive)
-        for index, name in enumerate(_pictures(archive)):
-            yield float(index / rate), partial(load_image, _zip_entry(archive, name))
+def _sequence_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:
+    with open_archive(file) as archive:
+        rate = _rate_of(archive)
+        for index, name in enumerate(pictures_of(archive)):
+            yield float(index / rate), partial(_decoded_picture, archive, name)
 
 
-def _pictures(archive: zipfile.ZipFile) -> list[str]:
-    return sorted(name for name in archive.namelist() if name.lower().endswith(".png"))
+def _decoded_picture(archive: Archive, name: str, *, wide: bool = False) -> Any:
+    return _picture(archive, name)(wide=wide)
 
 
-def _zip_entry(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).file_size > 4 * MAX_FRAME_PIXELS:
+def _picture(archive: Archive, name: str) -> Pending:
+    """One picture of a sequence. Raises MediaError where it is too large."""
+    kind = kind_of_picture(name)
+    most = PICTURE_BYTES[kind] * MAX_FRAME_PIXELS
+    if archive.size(name) > most:
         raise MediaError(f"{name} in it is too large")
-    return archive.read(name)
+    data = archive.read(name, most)
+    if kind == "png":
+        return partial(either, load_image(data))
+    with av.open(io.BytesIO(data), "r", format=PICTURE_READERS[kind]) as container:
+        stream = container.streams.video[0]
+        check_size(stream.width, stream.height)
+        return pending(next(container.decode(stream)))
 
 
-def _zip_rate(archive: zipfile.ZipFile) -> Fraction:
-    number = archive.comment.partition(b" fps")[0].decode("ascii", "replace")
+def _rate_of(archive: Archive) -> Fraction:
+    number = archive.about.partition(b" fps")[0].decode("ascii", "replace")
     try:
         rate = Fraction(number)
     except (ValueError, ZeroDivisionError):

@@ -21,7 +21,7 @@ TAILS = (b"", b"\x55" * 64, b"\xaa" * 64)
 
 def repaired(data: bytes, kind: str) -> Iterator[Versions]:
     """What to read in place of a picture that cannot be read: first with its colour profile and orientation."""
-    if rewrite := {"png": _png, "jpeg": _jpeg, "webp": _webp}.get(kind):
+    if rewrite := {"png": _png, "apng": _png, "jpeg": _jpeg, "webp": _webp}.get(kind):
         yield rewrite(data, True)
         yield rewrite(data, False)
 

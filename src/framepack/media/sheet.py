@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from framepack.files.atomic import atomic_write
 from framepack.media.image import ImageRGB, encode_image
-from framepack.media.marks import PNG_HEADER_END, png_marked, wanted
+from framepack.media.marks import png_marked, wanted
+from framepack.media.parts import png_start
 from framepack.media.metadata import png_chunk
 
 GAP, LABEL_HEIGHT = 8, 22
@@ -70,7 +71,8 @@ def png_with(png: bytes, metadata: str | None) -> bytes:
     """A PNG with `metadata` in it, and marked as made by AI where that wants it."""
     if metadata is None:
         return png
-    whole = png[:PNG_HEADER_END] + png_chunk(metadata) + png[PNG_HEADER_END:]
+    start = png_start(png)
+    whole = png[:start] + png_chunk(metadata) + png[start:]
     return png_marked(whole) if wanted(metadata) else whole
 
 

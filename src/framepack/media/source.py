@@ -11,11 +11,13 @@ from typing import BinaryIO
 
 from framepack.files.errors import MediaError
 from framepack.files.names import located
+from framepack.media.archive import FolderFile, is_sequence
+from framepack.media.parts import is_animated_png
 
 Source = Path | str | bytes | BinaryIO
-"""A path, the file's bytes, or a seekable binary file (which stays open)."""
+"""A path of a file or of a folder of numbered pictures, the file's bytes, or a seekable binary file, left open."""
 
-VIDEO_KINDS = ("mp4", "mkv", "avi", "gif", "webp", "zip")
+VIDEO_KINDS = ("mp4", "mkv", "avi", "gif", "webp", "apng", "zip", "folder")
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 AVIF_BRANDS = {b"avif", b"avis"}
 HEAD = 512
@@ -41,7 +43,7 @@ def open_source(source: Source) -> Iterator[BinaryIO]:
         return
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     file.seek(0)
-    if not file.read(1):
+    if not file.read(1) and not isinstance(file, FolderFile):
         raise MediaError(f"{name} is empty (0 bytes): copy or download it again")
     file.seek(0)
     yield file
@@ -50,7 +52,10 @@ def open_source(source: Source) -> Iterator[BinaryIO]:
 @contextmanager
 def _open_path(path: Path, name: str) -> Iterator[BinaryIO]:
     if path.is_dir():
-        raise MediaError(f"{name} is a folder: name one file in it")
+        if not is_sequence(path):
+            raise MediaError(f"{name} is a folder: name one file in it")
+        yield FolderFile(path)
+        return
     if not path.exists():
         raise MediaError(f"no such file: {name}: check the path")
     if not path.is_file():
@@ -66,10 +71,12 @@ def _open_path(path: Path, name: str) -> Iterator[BinaryIO]:
 
 
 def kind_of(file: BinaryIO) -> str:
-    """mp4 | mkv | avi | gif | webp | png | jpeg | heic | avif | zip | unknown.
+    """mp4 | mkv | avi | gif | webp | apng | png | jpeg | heic | avif | zip | folder | unknown.
 
     `mp4` is any ISO or QuickTime container, `mkv` any Matroska. Other pictures (TIFF, BMP) are `unknown` here.
     """
+    if isinstance(file, FolderFile):
+        return "folder"
     head = head_of(file)
     if head[4:8] == b"ftyp":
         return _kind_of_brands(head)
@@ -84,7 +91,11 @@ def kind_of(file: BinaryIO) -> str:
         b"\xff\xd8\xff": "jpeg",
         b"PK\x03\x04": "zip",
     }
-    return next((kind for signature, kind in signatures.items() if head.startswith(signature)), "unknown")
+    found = next((kind for signature, kind in signatures.items() if head.startswith(signature)), "unknown")
+    if found == "png" and is_animated_png(file):
+        found = "apng"
+    file.seek(0)
+    return found
 
 
 def head_of(file: BinaryIO) -> bytes:

@@ -6,7 +6,7 @@ What does not say, such as a Matroska stream that was written as it was sent, is
 import struct
 from typing import BinaryIO
 
-from framepack.media.parts import boxes, gif_parts
+from framepack.media.parts import boxes, gif_parts, png_chunks
 
 EBML, SEGMENT, DOC_TYPE = 0x1A45DFA3, 0x18538067, 0x4282
 """Elements of Matroska (RFC 8794, RFC 9559)."""
@@ -17,9 +17,15 @@ HEADER_MOST = 4096
 def is_cut_off(file: BinaryIO, kind: str) -> bool:
     """Whether the end of a file of this kind is missing."""
     size = file.seek(0, 2)
-    looks = {"mp4": _mp4_ends, "mkv": _mkv_ends, "avi": _avi_ends, "gif": _gif_ends}
+    looks = {"mp4": _mp4_ends, "mkv": _mkv_ends, "avi": _avi_ends, "gif": _gif_ends, "apng": _png_ends}
     end = looks[kind](file) if kind in looks else None
     return end is not None and end > size
+
+
+def is_quicktime(file: BinaryIO) -> bool:
+    """Whether an mp4-like file calls itself QuickTime's."""
+    file.seek(0)
+    return file.read(12)[4:] == b"ftypqt  "
 
 
 def is_webm(file: BinaryIO) -> bool:
@@ -87,3 +93,11 @@ def _gif_ends(file: BinaryIO) -> int | None:
     place = file.tell()
     file.seek(place - 1)
     return None if place <= size and file.read(1) == b";" else size + 1
+
+
+def _png_ends(file: BinaryIO) -> int:
+    """Behind the last chunk, or beyond the file where that is not the end's."""
+    kind, end = b"", 0
+    for kind, length in png_chunks(file):
+        end = file.tell() + length + 4
+    return end if kind == b"IEND" else file.seek(0, 2) + 1
