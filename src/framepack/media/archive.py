@@ -5,6 +5,7 @@ has its comment.
 """
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from framepack.spec.formats import PICTURE_SUFFIXES
 STEM = "frame_"
 ABOUT = "about.txt"
 SUFFIXES = tuple(PICTURE_SUFFIXES.values())
+OURS = re.compile(r"frame_\d{6,}\.(png|tif|exr)|about\.txt|request\.json|made-by-ai\.xmp")
+"""Names in a folder that is a sequence."""
 ABOUT_MOST = 65535
 """Bytes; a zip's comment has no more."""
 
@@ -87,6 +90,11 @@ def open_archive(file: BinaryIO) -> Iterator[Archive]:
 def is_sequence(folder: Path) -> bool:
     """Whether there is a numbered picture in a folder."""
     return any(entry.name.startswith(STEM) and entry.suffix in SUFFIXES for entry in folder.iterdir())
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether there is nothing in a folder but what a sequence has, so that another one may take its place."""
+    return all(entry.is_file() and OURS.fullmatch(entry.name) for entry in folder.iterdir())
 
 
 def pictures_of(archive: Archive) -> list[str]:

@@ -6,8 +6,8 @@ The options fix whatever else would follow the machine: threads, their work, wha
 from collections.abc import Callable
 from pathlib import Path
 
-from framepack.media.sequence import SequenceSink
 from framepack.media.av_sink import AvCodec, Options
+from framepack.media.sequence import SequenceSink
 from framepack.media.sinks import Sink, SinkSpec
 from framepack.spec.formats import Coding
 
@@ -103,9 +103,7 @@ AV1 = AvCodec(
 AV1_WEBM = AvCodec(container="webm", encoder="libsvtav1", pixels="yuv420p", options=av1, threads=0, isolated=True)
 FFV1 = AvCodec(container="matroska", encoder="ffv1", pixels="bgr0", options=ffv1, threads=4)
 FFV1_16 = AvCodec(container="matroska", encoder="ffv1", pixels="gbrp16le", options=ffv1, threads=4)
-VP9 = AvCodec(
-    container="webm", encoder="libvpx-vp9", pixels="yuv420p", exact_pixels="gbrp", options=vp9, threads=4
-)
+VP9 = AvCodec(container="webm", encoder="libvpx-vp9", pixels="yuv420p", exact_pixels="gbrp", options=vp9, threads=4)
 PRORES = AvCodec(
     container="mov",
     encoder="prores_ks",

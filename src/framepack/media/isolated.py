@@ -20,7 +20,7 @@ QUIET = {"SVT_LOG": "1"}
 
 
 class IsolatedSink:
-    """Hands frames to the child as raw bytes. Raises OSError for what the system refused it, MediaError for the rest."""
+    """Hands frames to the child as raw bytes. Raises OSError for what the system refused it, else MediaError."""
 
     def __init__(self, path: Path, spec: SinkSpec) -> None:
         order = {**asdict(spec), "fps": str(spec.fps), "path": str(path.absolute())}
@@ -67,7 +67,9 @@ class IsolatedSink:
             answer = json.loads(said)
         except ValueError:
             code = self.child.returncode
-            raise MediaError(f"the encoder's process ended with code {code}: write the video again, or as h264") from None
+            raise MediaError(
+                f"the encoder's process ended with code {code}: write the video again, or as h264"
+            ) from None
         if answer.get("errno"):
             raise OSError(answer["errno"], answer["error"])
         if answer.get("error"):

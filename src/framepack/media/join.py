@@ -17,11 +17,11 @@ from av.video.stream import VideoStream
 
 from framepack.files.atomic import atomic_write
 from framepack.files.errors import MediaError
+from framepack.media.av_sink import AvCodec
+from framepack.media.codecs import WRITERS
 from framepack.media.marks import embed_mark, tags
 from framepack.media.metadata import check_metadata
 from framepack.media.read import open_container, read_video, reading, require_frames
-from framepack.media.av_sink import AvCodec
-from framepack.media.codecs import WRITERS
 from framepack.media.source import open_source
 from framepack.media.video import VideoWriter, format_of
 from framepack.spec.formats import CODECS, Coding, check_coding, check_format, check_fps, codec_of

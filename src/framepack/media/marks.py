@@ -1,7 +1,8 @@
 """Marked as made by AI: for programs as IPTC's DigitalSourceType, for people in words, in every format we write.
 
 Where it is: mp4 and mov a uuid box with XMP, png and apng an iTXt chunk, webp and gif their places for XMP, mkv, webm
-and mov a tag, a zip or folder a file beside its marked pictures and its comment; TIFF the tag for XMP, EXR an attribute. The words stand in the XMP and, where there are tags, in DESCRIPTION.
+and mov a tag, a zip or folder a file beside its marked pictures and its comment; TIFF the tag for XMP, EXR an
+attribute. The words stand in the XMP and, where there are tags, in DESCRIPTION.
 What a file's metadata says decides: it goes with a video through every copy of it, so the mark does too.
 Nothing in it is dated or drawn, so equal videos stay equal files. Source: IPTC's guide for generative AI; XMP part 3.
 """
@@ -17,8 +18,8 @@ from typing import Any, BinaryIO
 import av
 
 from framepack.files.errors import MediaError
-from framepack.media.metadata import AV_FORMATS, read_metadata
 from framepack.media.archive import open_archive
+from framepack.media.metadata import AV_FORMATS, read_metadata
 from framepack.media.parts import APPLICATION, boxes, colours, gif_parts, png_chunks, png_start, webp_chunks
 from framepack.media.source import Source, kind_of, name_of, open_source
 
@@ -85,7 +86,7 @@ def tags(metadata: str | None, container: str) -> dict[str, str]:
 
 
 def embed_mark(path: Path, metadata: str | None) -> None:
-    """Marks a finished mp4, mov, gif, webp or apng file where that is wanted, in place; the caller publishes it (see `atomic`)."""
+    """Marks a finished mp4, mov, gif, webp or apng where that is wanted, in place; the caller publishes it."""
     if not wanted(metadata):
         return
     with path.open("rb+") as file:

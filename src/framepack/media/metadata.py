@@ -1,8 +1,8 @@
 """The request inside the file: one JSON object as text, in every format we write, read back exactly.
 
-Where it is: mp4 the `comment` tag (what ffprobe and players show, and what survives a remux), mkv and webm the tag
-COMMENT, png and apng an iTXt chunk, gif a comment extension, webp an EXIF UserComment, a zip or folder of pictures a file `request.json`, mov
-its metadata keys.
+Where it is: mp4 the `comment` tag (what ffprobe and players show, and what survives a remux), mov the metadata key of
+that name, mkv and webm the tag COMMENT, png and apng an iTXt chunk, gif a comment extension, webp an EXIF UserComment,
+a zip or folder of pictures a file `request.json`.
 Reading treats every file as hostile: bounded, parsed as JSON and nothing else.
 """
 

@@ -25,7 +25,9 @@ from framepack.media.sinks import Frame
 from framepack.media.source import VIDEO_KINDS, Source, kind_of, name_of, open_source
 
 DEMUXERS = AV_FORMATS | {"gif": "gif", "apng": "apng"}
-READABLE = "mp4, mov, mkv, webm, avi, gif, animated webp or png, or a zip or folder of numbered PNG, TIFF or EXR pictures"
+READABLE = (
+    "mp4, mov, mkv, webm, avi, gif, animated webp or png, or a zip or folder of numbered PNG, TIFF or EXR pictures"
+)
 PICTURE_READERS = {"tiff": "tiff_pipe", "exr": "exr_pipe"}
 """FFmpeg's names for readers of single pictures in memory."""
 PICTURE_BYTES = {"png": 4, "tiff": 8, "exr": 16}
@@ -49,7 +51,9 @@ class VideoInfo:
 def probe(source: Source) -> VideoInfo:
     """Counts the frames without decoding them. Raises MediaError: no such file, not a video, damaged."""
     with reading(source) as (file, kind):
-        probed = {"zip": _probe_sequence, "folder": _probe_sequence, "webp": _probe_webp}.get(kind, _probe_container)(file)
+        probed = {"zip": _probe_sequence, "folder": _probe_sequence, "webp": _probe_webp}.get(kind, _probe_container)(
+            file
+        )
         frames, duration, rate, (width, height), codec = probed
     if frames == 0 or duration <= 0:
         raise MediaError(f"{name_of(source)} has no video in it: use {READABLE}")
@@ -157,7 +161,7 @@ def _probe_container(file: BinaryIO) -> Probed:
         )
         fixed = stream.average_rate if container.format.name != "gif" else None
         frames, duration = len(shown), _seconds(shown, fixed, Fraction(stream.time_base or 1))
-        codec = stream.codec_context.name
+        codec = stream.codec_context.codec.canonical_name
     with open_container(file) as (container, stream):
         stream.codec_context.thread_count = 1  # threads would decode ahead
         picture = next(container.decode(stream))  # only a frame knows which way is up

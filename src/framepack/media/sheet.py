@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from framepack.files.atomic import atomic_write
 from framepack.media.image import ImageRGB, encode_image
 from framepack.media.marks import png_marked, wanted
-from framepack.media.parts import png_start
 from framepack.media.metadata import png_chunk
+from framepack.media.parts import png_start
 
 GAP, LABEL_HEIGHT = 8, 22
 BACKGROUND, INK = (24, 24, 27), (228, 228, 231)

@@ -4,7 +4,7 @@ A sink writes to the path it is given, frame by frame, and keeps none. Colours: 
 The same frames give the same bytes, whatever the machine: no clock, no random ids, a fixed number of threads.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
 
@@ -37,7 +37,7 @@ class SinkSpec:
     height: int
     fps: Fraction
     form: str = "mp4"
-    coding: Coding = Coding()
+    coding: Coding = field(default_factory=Coding)
     metadata: str | None = None
     folder: bool = False
     alone: bool = False

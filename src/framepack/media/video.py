@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from framepack.files.atomic import AtomicFile, AtomicFolder
-from framepack.media.archive import is_sequence
+from framepack.media.archive import is_ours
 from framepack.media.codecs import WRITERS
 from framepack.media.metadata import check_metadata
 from framepack.media.read import require_frames
@@ -79,7 +79,7 @@ class VideoWriter:
             folder=folder,
             alone=alone,
         )
-        self.file = AtomicFolder(path, ours=is_sequence) if folder else AtomicFile(path)
+        self.file = AtomicFolder(path, ours=is_ours) if folder else AtomicFile(path)
         with self.file.guard():
             self.sink = WRITERS[form, codec](self.file.temporary, spec)
         self.open = True
@@ -138,4 +138,3 @@ class VideoWriter:
             self.close()
         else:
             self.abort()
-

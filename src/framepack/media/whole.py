@@ -97,7 +97,7 @@ def _gif_ends(file: BinaryIO) -> int | None:
 
 def _png_ends(file: BinaryIO) -> int:
     """Behind the last chunk, or beyond the file where that is not the end's."""
-    kind, end = b"", 0
+    last, end = b"", 0
     for kind, length in png_chunks(file):
-        end = file.tell() + length + 4
-    return end if kind == b"IEND" else file.seek(0, 2) + 1
+        last, end = kind, file.tell() + length + 4
+    return end if last == b"IEND" else file.seek(0, 2) + 1

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from framepack.caching import CACHES
-from framepack.models.hunyuan.vae import to_uint8
+from framepack.models.hunyuan.vae import to_uint8, to_unit
 from framepack.models.hunyuan.vae_tiles import TileMemo
 from framepack.models.packing import ContextLatents, PackedTokens
 from framepack.models.transfer import to_device
@@ -45,9 +45,11 @@ class SectionResult:
     given: bool
     """It was handed in, not made."""
     frames: Tensor | None
-    """uint8 (T, H, W, 3): final, no later section changes them. None where they were not wanted."""
+    """uint8 (T, H, W, 3): final, no later section changes them. None where they were not wanted.
+
+    Of a wide engine: float32, 0..1."""
     provisional: Tensor
-    """uint8 (T, H, W, 3): frames at the growing edge that the next section will still blend."""
+    """As `frames`: those at the growing edge that the next section will still blend."""
     seconds: float
     """That it took."""
 
@@ -72,8 +74,13 @@ class Engine:
         conditioning: Conditioning,
         *,
         history: Tensor | None = None,
+        wide: bool = False,
     ) -> None:
-        """history: latents (1, C, T, h, w), in timeline order, that lie before the first section; zeros where none."""
+        """history: latents (1, C, T, h, w), in timeline order, that lie before the first section; zeros where none.
+
+        wide: frames are handed on as the decoder's floats, not in 8 bits.
+        """
+        self.shown = to_unit if wide else to_uint8
         start = conditioning.latents["start"]
         self.runner, self.request, self.sections = runner, request, sections
         self.memo = TileMemo()
@@ -118,7 +125,7 @@ class Engine:
                 latents=latents,
                 given=not made,
                 frames=frames,
-                provisional=to_uint8(self.joiner.provisional),
+                provisional=self.shown(self.joiner.provisional),
                 seconds=time.monotonic() - began if made else 0.0,
             )
 
@@ -178,12 +185,12 @@ class Engine:
         )
 
     def _join(self, section: SectionPlan, *, wanted: bool) -> Tensor | None:
-        """Decode the section's clip and blend it in; its final frames, uint8, where they are wanted."""
+        """Decode the section's clip and blend it in; its final frames, where they are wanted."""
         clip = self._decode(section)
         if not wanted:
             self.joiner.hold(clip, section.provisional)
             return None
-        return to_uint8(self.joiner.join(clip, section.overlap, section.provisional))
+        return self.shown(self.joiner.join(clip, section.overlap, section.provisional))
 
     def _decode(self, section: SectionPlan) -> Tensor:
         """The clip at the growing edge, float32 (T, H, W, 3); tiles of time that the last clip had are remembered."""

@@ -35,6 +35,7 @@ from framepack.pipeline.stages import stages_of
 from framepack.pipeline.usable import check_conditioning
 from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
+from framepack.spec.formats import check_size
 from framepack.spec.ignored import ignored_settings
 from framepack.spec.machine import Tiling
 from framepack.spec.plan import SectionPlan, plan
@@ -231,7 +232,9 @@ class FramePack:
         yield StageStarted(stage="encode", message="reading pictures and prompt")
         self.use_loras(request.loras)
         pictures, cut = load_pictures(request)
-        memory_plan, planned = self.plan(request, sections, pictures["start"].shape[:2])
+        height, width = pictures["start"].shape[:2]
+        check_size((width, height), request.output.codec_name)
+        memory_plan, planned = self.plan(request, sections, (height, width))
         yield planned
         of_model = (*self.loader.notices(), *self.lora_notices, *left_to_sdpa(self.loader.attention_name, sections))
         for message in (*of_model, *ignored_settings(request), *cut):
@@ -269,12 +272,13 @@ class FramePack:
         ):
             for message in store.notices:
                 yield Notice(message=message)
-            if video.kept:
-                yield Notice(message=f"the file of an earlier run with this name is kept as {video.kept}")
+            if video.set_aside:
+                yield Notice(message=f"the file of an earlier run with this name is kept as {video.set_aside}")
             sections = store.take.of(sections)
             conditioning = yield from self._encoded(runner, request, sections, pictures)
             store.save_conditioning(conditioning, sections[0].said)
-            yield from recorded(Engine(runner, request, sections, conditioning), store, video)
+            engine = Engine(runner, request, sections, conditioning, wide=request.output.wide)
+            yield from recorded(engine, store, video)
             yield StageStarted(stage="finish", message="finishing the file")
             file, frames = video.finish()
         yield Finished(file=file, frames=frames, seconds=time.monotonic() - began)

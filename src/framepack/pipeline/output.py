@@ -1,31 +1,36 @@
 """From settled frames to the file: each frame is encoded once, and what exists is joined without encoding again.
 
 The work folder holds one growing file of the settled frames; beside the request's name, a file with `.part` before its
-suffix plays all frames so far. Formats that cannot be joined by copying (gif, webp, png) grow losslessly and are
-encoded once at the end. Knows frames and files, no latents.
+suffix plays all frames so far. What cannot be joined by copying (gif, webp, pictures, most codecs, frames blended or
+moved to another rate) grows losslessly, in 16 bits where the file holds more than 8, and is encoded once at the end.
+Knows frames and files, no latents.
 """
 
-import itertools
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from framepack import __version__
-from framepack.files.atomic import make_folder, require_new, require_space, require_writable, same_file, sweep_parts
+from framepack.files.atomic import make_folder, require_space, require_writable, same_file, sweep_parts
 from framepack.files.errors import MediaError
-from framepack.media.join import Segment, join_segments, scan_segment
+from framepack.media.join import Segment, join_segments, joined_frames, scan_segment
 from framepack.media.marks import is_marked, wanted
-from framepack.media.metadata import read_metadata
+from framepack.media.retime import retimed
 from framepack.media.timing import resample_fps
-from framepack.media.video import FORMATS, VideoWriter
-from framepack.pipeline.like import CONTENTS, fingerprints
+from framepack.media.video import VideoWriter
+from framepack.pipeline.output_file import (
+    dated_name,
+    is_made_of,
+    kept_as,
+    metadata_of,
+    part_of,
+    put_aside,
+    require_place,
+)
 from framepack.pipeline.seal import DamagedError, sum_of
 from framepack.pipeline.section_store import SectionStore
-from framepack.spec.output import SUFFIXES
+from framepack.spec.formats import FORMATS
 from framepack.spec.plan import SectionPlan, final_frames
 from framepack.spec.rates import resampled_count
 from framepack.spec.request import GenerationRequest
@@ -45,13 +50,14 @@ class VideoOutput:
     ) -> None:
         self.settings = request.output
         self.path = path
-        self.kept_as = FORMATS[request.output.format].segments
-        self.suffix = FORMATS[self.kept_as].suffix
+        self.kept = kept_as(request)
+        self.suffix = FORMATS[self.kept.format].suffix
         self.part = part_of(path, request)
         self.folder = folder
         self.backward = sections[0].direction == "backward"
         self.settled = final_frames(sections)
-        self.rate = request.geometry.fps
+        self.rate = request.output.played(request.geometry.fps)
+        """at which the model's frames go by in the file"""
         self.frames = request.frame_count
         """frames of the model's rate that are delivered; what lies behind them is dropped"""
         self.metadata = metadata_of(request)
@@ -60,7 +66,7 @@ class VideoOutput:
         """the settled file as this run has written or checked it, so that it need not be looked through again"""
         self.sum = ""
         """its SHA-256"""
-        self.kept: Path | None = None
+        self.set_aside: Path | None = None
         """what another run had left under the part's name, under its new one"""
 
     @classmethod
@@ -76,22 +82,14 @@ class VideoOutput:
         before = folder.output()
         path = request.output.path or before or dated_name(request, outputs)
         own = before == path.absolute() or (folder.lost_output and is_made_of(path, request))
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder: name a file in it")
-        if SUFFIXES.get(path.suffix.lower(), request.output.format) != request.output.format:
-            raise ValueError(f"{path.name} would hold {request.output.format}: leave output.format or output.path out")
-        for used in (*(picture.file for picture in request.pictures.values()), *(lora.file for lora in request.loras)):
-            if path.exists() and used.exists() and path.samefile(used):
-                raise ValueError(f"{path} is a file the video is made from: give the video another name")
-        if not own and not request.output.overwrite:
-            require_new(path)
+        require_place(path, request, own=own)
         make_folder(path.parent)
         require_space(path, LEAST_FREE)
         output = cls(request, path, folder, sections)
         require_writable(output.part)
         sweep_parts(path.parent, unwritten=0 if own else OTHERS_WRITE, names={path.name, output.part.name})
         if not own or not folder.finished():
-            output.kept = put_aside(output.part)
+            output.set_aside = put_aside(output.part)
         folder.remember_output(path)
         try:
             yield output
@@ -112,7 +110,7 @@ class VideoOutput:
                 return (
                     f"{file.name} is damaged" if settled else f"{file.name} was written by a version without checksums"
                 )
-            segment = scan_segment(file, self.settings.fps)
+            segment = scan_segment(file, self.kept.fps)
         except (DamagedError, MediaError) as error:
             return str(error)
         if segment.frames != planned:
@@ -121,12 +119,14 @@ class VideoOutput:
         return ""
 
     def planned(self, index: int) -> int:
-        """How many frames of the output settle up to section `index`."""
+        """How many frames of the settled file there are up to section `index`."""
         delivered = (range(s.start, min(s.stop, self.frames)) for s in self.settled[: index + 1])
-        return sum(resampled_count(len(s), self.rate, self.settings.fps, start=s.start) for s in delivered)
+        return sum(resampled_count(len(s), self.rate, self.kept.fps, start=s.start) for s in delivered)
 
     def write(self, index: int, frames: np.ndarray) -> None:
-        """Encode section `index`'s settled frames, uint8 (T, H, W, 3), once, and let them join the settled file.
+        """Encode section `index`'s settled frames once, and let them join the settled file.
+
+        (T, H, W, 3): uint8, or float32 in 0..1 where the request's file is wide.
 
         The file before is kept until the section after, so that a crash at any point loses nothing.
         """
@@ -172,26 +172,45 @@ class VideoOutput:
         settled = self.settled_file(len(self.settled) - 1)
         if sum(segment.frames for segment in settled) != planned:
             raise ValueError(f"the file of finished frames does not hold the {planned} that were planned; {AGAIN}")
-        whole = join_segments(
+        frames = self.copied(settled) if self.kept.copies else self.encoded(settled)
+        self.part.unlink(missing_ok=True)
+        return self.path, frames
+
+    def copied(self, settled: list[Segment]) -> int:
+        """Copy the settled frames to the file; return their number."""
+        return join_segments(
             settled,
             self.path,
             metadata=self.metadata,
             fps=self.settings.fps,
             format=self.settings.format,
-            quality=self.settings.crf,
-        )
-        self.part.unlink(missing_ok=True)
-        return self.path, whole.frames
+            quality=self.settings.coding,
+        ).frames
+
+    def encoded(self, settled: list[Segment]) -> int:
+        """Encode the settled frames at the file's rate; return their number."""
+        frames = joined_frames(settled, wide=self.settings.wide)
+        with VideoWriter(
+            self.path,
+            size=settled[0].size,
+            fps=self.settings.fps,
+            format=self.settings.format,
+            quality=self.settings.coding,
+            metadata=self.metadata,
+        ) as writer:
+            for frame in retimed(frames, self.kept.fps, self.settings.fps, self.settings.fps_mode):
+                writer.write(frame)
+        return writer.frames_encoded
 
     def encode(self, file: Path, frames: np.ndarray, first: int) -> list[Path]:
         """Encode frames from the video's frame `first` on, at the output's rate: [file], or [] where none falls in."""
         delivered = frames[: max(self.frames - first, 0)]
-        wanted = list(resample_fps(delivered, self.rate, self.settings.fps, start=first))
+        wanted = list(resample_fps(delivered, self.rate, self.kept.fps, start=first))
         if not wanted:
             return []
         height, width = frames.shape[1:3]
         with VideoWriter(
-            file, fps=self.settings.fps, size=(width, height), format=self.kept_as, quality=self.settings.crf
+            file, fps=self.kept.fps, size=(width, height), format=self.kept.format, quality=self.kept.coding
         ) as writer:
             for frame in wanted:
                 writer.write(frame)
@@ -201,7 +220,13 @@ class VideoOutput:
     def join(self, pieces: Sequence[Path | Segment], file: Path, *, draft: bool = False) -> Segment:
         """Copy the frames of `pieces` into `file`."""
         return join_segments(
-            pieces, file, metadata=self.metadata, fps=self.settings.fps, format=self.kept_as, draft=draft
+            pieces,
+            file,
+            metadata=self.metadata,
+            fps=self.kept.fps,
+            format=self.kept.format,
+            quality=self.kept.coding,
+            draft=draft,
         )
 
     def settled_file(self, index: int) -> list[Segment]:
@@ -223,55 +248,3 @@ class VideoOutput:
     def in_order(self, older: list[Segment], newer: list[Path]) -> list[Path | Segment]:
         """Files in timeline order: the newer one lies at the growing edge."""
         return [*newer, *older] if self.backward else [*older, *newer]
-
-
-def metadata_of(request: GenerationRequest) -> str:
-    """What the file says of how it was made, without the maker's folders."""
-    shared = request.without_folders().to_store(exclude={"output": {"overwrite"}})
-    return json.dumps({"framepack": __version__, "request": shared, CONTENTS: fingerprints(request)})
-
-
-def is_made_of(path: Path, request: GenerationRequest) -> bool:
-    """Whether the video at `path` says that it is this request's."""
-    try:
-        return path.exists() and read_metadata(path) == json.loads(metadata_of(request))
-    except MediaError:
-        return False
-
-
-def part_of(path: Path, request: GenerationRequest) -> Path:
-    """The file that plays all frames so far, beside `path`."""
-    return path.with_name(f"{path.stem}.part{FORMATS[FORMATS[request.output.format].segments].suffix}")
-
-
-def put_aside(part: Path) -> Path | None:
-    """Give the part that another run has left the next free name, and return that; None where there is none.
-
-    An empty one only keeps a name.
-    """
-    if not part.exists() or not part.stat().st_size:
-        return None
-    names = (part.with_stem(f"{part.stem}-{i}") for i in itertools.count(1))
-    return part.rename(next(name for name in names if not name.exists()))
-
-
-def dated_name(request: GenerationRequest, outputs: Path) -> Path:
-    """A name no file has yet: the date, the time, the model. An empty part keeps it from others."""
-    make_folder(outputs)
-    stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{request.model}"
-    suffix = FORMATS[request.output.format].suffix
-    names = (outputs / f"{stem}{f'_{i}' if i else ''}{suffix}" for i in itertools.count())
-    return next(name for name in names if is_free(name, outputs) and keep(part_of(name, request)))
-
-
-def is_free(path: Path, outputs: Path) -> bool:
-    """Whether no file, and no part of one, has this name."""
-    return not path.exists() and not list(outputs.glob(f"{path.stem}.part.*"))
-
-
-def keep(part: Path) -> bool:
-    """Make the empty part; False where another process was faster."""
-    with suppress(FileExistsError):
-        part.touch(exist_ok=False)
-        return True
-    return False

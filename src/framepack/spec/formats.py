@@ -3,6 +3,7 @@
 Plain data. `media.codecs` knows how each codec is written, `docs/formats.md` is tested against this.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, get_args
@@ -96,9 +97,7 @@ FORMATS: dict[str, FormatRow] = {
         description="FFV1, lossless, for editing",
         codecs=("ffv1", "ffv1-16"),
     ),
-    "webm": FormatRow(
-        suffix=".webm", mime="video/webm", description="VP9, small, for the web", codecs=("vp9", "av1")
-    ),
+    "webm": FormatRow(suffix=".webm", mime="video/webm", description="VP9, small, for the web", codecs=("vp9", "av1")),
     "mov": FormatRow(
         suffix=".mov", mime="video/quicktime", description="ProRes, for editing", codecs=("prores", "prores4444")
     ),
@@ -106,9 +105,7 @@ FORMATS: dict[str, FormatRow] = {
         suffix=".gif", mime="image/gif", description="256 colours, for chats", codecs=("gif",), most_fps=GIF_FPS
     ),
     "webp": FormatRow(suffix=".webp", mime="image/webp", description="an animated picture", codecs=("webp",)),
-    "apng": FormatRow(
-        suffix=".apng", mime="image/apng", description="a lossless animated picture", codecs=("apng",)
-    ),
+    "apng": FormatRow(suffix=".apng", mime="image/apng", description="a lossless animated picture", codecs=("apng",)),
     "png": FormatRow(
         suffix=".zip",
         mime="application/zip",
@@ -210,6 +207,6 @@ def check_fps(fps: Fraction | float, most: int = MAX_FPS) -> Fraction:
     return ntsc if abs(ntsc - Fraction(fps)) < Fraction(1, 200) else exact
 
 
-def listed(names: "tuple[str, ...] | list[str]") -> str:
+def listed(names: Sequence[str]) -> str:
     """Names as a sentence has them."""
-    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

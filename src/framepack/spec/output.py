@@ -90,11 +90,15 @@ class OutputSettings(Model):
         if self.format == "gif" and self.fps > GIF_FPS:
             raise ValueError(f"a gif shows 1..{GIF_FPS} frames a second, got fps {self.fps:g}; webp shows more")
         if self.quality is not None and self.bitrate is not None:
-            raise ValueError(f"quality {self.quality} and bitrate {self.bitrate:g} are two sizes: leave one of them out")
+            raise ValueError(
+                f"quality {self.quality} and bitrate {self.bitrate:g} are two sizes: leave one of them out"
+            )
         row = formats.check_coding(self.format, self.coding)
         if self.quality not in (None, "lossless") and not row.crf:
             held = "it is always lossless" if row.lossless == "always" else "it has one quality"
-            raise ValueError(f"{self.codec_name} is not compressed by quality, got {self.quality}: leave it out, {held}")
+            raise ValueError(
+                f"{self.codec_name} is not compressed by quality, got {self.quality}: leave it out, {held}"
+            )
         return self
 
     @model_validator(mode="before")

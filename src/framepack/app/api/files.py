@@ -2,8 +2,8 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import quote
+from typing import Annotated, Literal
+from urllib.parse import quote, urlencode
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -23,8 +23,7 @@ from framepack.media.image import encode_image
 from framepack.media.inspection import Inspection
 from framepack.media.sandbox import inspect_untrusted, still_of_untrusted_video
 from framepack.media.sheet import png_with
-from framepack.media.video import FORMATS
-from framepack.spec.output import Format
+from framepack.spec.formats import FORMATS, Codec, Format
 
 MIMES = {row.suffix: row.mime for row in FORMATS.values()} | {".png": "image/png"}
 CONVERTING = CapacityLimiter(2 * MOST)
@@ -81,28 +80,46 @@ def uploads_and_outputs(routes: APIRouter, service: Service) -> None:
 def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
     """What there is to see of a job."""
 
-    async def in_format(job: str, wanted: Format | None) -> Path:
+    async def in_format(
+        job: str, wanted: Format | None = None, codec: Codec | None = None, quality: Literal["lossless"] | None = None
+    ) -> Path:
         file = await run_in_threadpool(service.video, job)
         if file is None or file.parent != service.folders.outputs:
             raise HTTPException(404, "there is nothing to play yet")
-        if wanted is None or FORMATS[wanted].suffix == file.suffix:
+        if wanted is None:
+            if codec or quality:
+                raise ValueError(f"{codec or quality} needs a format: name that too, such as format=mp4")
             return file
-        return await to_thread.run_sync(service.converted, job, wanted, limiter=CONVERTING)
+        return await to_thread.run_sync(service.converted, job, wanted, codec, quality, limiter=CONVERTING)
 
     @routes.get("/jobs/{job}/video", response_class=FileResponse)
-    async def video(job: str, format: Format | None = None) -> FileResponse:  # noqa: A002
-        """What exists of the job's video by now; `format` has it converted first, which may take a while."""
-        return send_file(await in_format(job, format))
+    async def video(
+        job: str,
+        format: Format | None = None,  # noqa: A002
+        codec: Codec | None = None,
+        quality: Literal["lossless"] | None = None,
+    ) -> FileResponse:
+        """What exists of the job's video by now; `format` has it converted first, which may take a while.
+
+        `codec`: where the format has several. A video in that format and codec is sent as it is.
+        """
+        return send_file(await in_format(job, format, codec, quality))
 
     @routes.post("/jobs/{job}/convert")
-    async def convert(job: str, format: Format) -> File:  # noqa: A002
+    async def convert(
+        job: str,
+        format: Format,  # noqa: A002
+        codec: Codec | None = None,
+        quality: Literal["lossless"] | None = None,
+    ) -> File:
         """Have the video converted now; answers when that is done, with the address to fetch it from."""
-        file = await in_format(job, format)
-        address = f"/api/jobs/{job}/video?format={format}"
+        file = await in_format(job, format, codec, quality)
+        said = {"format": format, "codec": codec, "quality": quality}
+        address = f"/api/jobs/{job}/video?{urlencode({name: value for name, value in said.items() if value})}"
         return File(name=file.name, url=address, bytes=file.stat().st_size)
 
     async def frame(job: str, which: Which | None, at: float | None) -> Response:
-        file = await in_format(job, None)
+        file = await in_format(job)
         shown, png = await to_thread.run_sync(still_png, file, which, at, limiter=DECODING)
         place = {"x-frame": str(shown.number), "x-frames": str(shown.frames), "x-second": f"{shown.second:.4f}"}
         name = f"inline; filename*=utf-8''{quote(file.stem)}-{shown.number:06d}.png"
@@ -121,7 +138,7 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
     @routes.get("/jobs/{job}/inspect")
     async def inspect(job: str) -> Inspection:
         """What is inside the video's file: size, frames, codec, the settings it was made with, the mark."""
-        file = await in_format(job, None)
+        file = await in_format(job)
         return await to_thread.run_sync(checked, inspect_untrusted, file, limiter=DECODING)
 
     @routes.get("/jobs/{job}/preview", response_class=Response)

@@ -93,10 +93,10 @@ def generate(
 def check_files(request: GenerationRequest, work: Path | None, options: MachineOptions) -> None:
     """ValueError for a file that is missing, wrong or in the way: before torch, which takes seconds to load."""
     from framepack.app.service.models_here import not_here
-    from framepack.files.atomic import require_new
     from framepack.media.edit import edited
     from framepack.media.image import load_image
     from framepack.media.source import open_source
+    from framepack.pipeline.output_file import require_place
 
     if missing := not_here(request.model, options.models_dir, options.revision):
         raise ValueError(missing)
@@ -106,8 +106,8 @@ def check_files(request: GenerationRequest, work: Path | None, options: MachineO
         with open_source(wanted.file):
             pass
     output = request.output
-    if output.path is not None and not output.overwrite and (work is None or not work.exists()):
-        require_new(output.path)
+    if output.path is not None and (work is None or not work.exists()):
+        require_place(output.path, request, own=False)
 
 
 @models_app.command("list")

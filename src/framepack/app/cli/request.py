@@ -29,6 +29,7 @@ EDITS = (
 NOT_PLANNED = (
     *("negative_prompt", "seed", "guidance", "cfg_rescale", "sampler", "cache_threshold"),
     *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark", "work"),
+    *("output_quality", "output_bitrate"),
 )
 """Options of `generate` that have no say in its plan."""
 PLAN = "Show how `generate` would run with the same options, and what it would need. Nothing is loaded or downloaded."
@@ -123,8 +124,8 @@ def asked_of(context: typer.Context, fields: Mapping[str, RequestField]) -> dict
         place = asked.setdefault(part, {}) if part else asked
         place[last] = [parse(one) for one in value] if field.many else parse(value)
     output = asked.get("output", {})
-    if output.get("path"):  # its format holds before that of a preset
-        output.setdefault("format", format_of(Path(output["path"])))
+    if output.get("path") and "format" not in output:  # its format holds before that of a preset
+        output["format"] = format_of(Path(output["path"]))
     return asked
 
 

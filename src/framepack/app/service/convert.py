@@ -20,7 +20,8 @@ from framepack.app.service.uploads import NoRoom
 from framepack.files.child import NOTHING, PIPE, Child, bare_environment, start
 from framepack.files.errors import MediaError
 from framepack.jobs.folders import Folders
-from framepack.media.video import FORMATS
+from framepack.spec.formats import FORMATS, SUFFIXES, Coding, check_coding, codec_of
+from framepack.spec.output import OutputSettings
 
 KEPT = 24 * 3600.0
 """Seconds after which a service drops what was converted."""
@@ -61,19 +62,21 @@ class Conversions:
         self._child: Child | None = None
         self._closing = False
 
-    def file(self, job: str, source: Path, name: str, crf: int) -> Path:
-        """`source`, a video of `job`, in the format called `name`; waits for its turn.
+    def file(self, job: str, source: Path, name: str, quality: int | Coding) -> Path:
+        """`source`, a video of `job`, in the format called `name`; waits for its turn. quality: see `VideoWriter`.
 
         What is made has the time of what it was made from, so that a source that changes meanwhile is made again.
         Raises MediaError where it cannot be made, NoRoom where the disk is full, TooMany where it would take too long.
         """
-        target = self.folder(job) / f"{source.stem}{FORMATS[name].suffix}"
+        coding = Coding(crf=quality) if isinstance(quality, int) else quality
+        check_coding(name, coding)
+        target = self.folder(job) / name_of(source.stem, name, coding)
         if is_of(target, source):
             return target
         with self._place(job), self._turn:
             version = source.stat().st_mtime_ns
             if not is_of(target, source):
-                self._make(source, target, name, crf)
+                self._make(source, target, name, coding)
                 os.utime(target, ns=(version, version))
         return target
 
@@ -113,13 +116,13 @@ class Conversions:
         if child := self._child:
             child.kill()
 
-    def _make(self, source: Path, target: Path, name: str, crf: int) -> None:
+    def _make(self, source: Path, target: Path, name: str, coding: Coding) -> None:
         if self._folders.full():
             raise NoRoom("the disk is full, so nothing can be converted; free some space")
         if self._closing:
             raise MediaError("the service is shutting down: try again when it is back")
         target.parent.mkdir(parents=True, exist_ok=True)
-        order = {"target": str(target), "format": name, "crf": crf, "limits": asdict(self._limits)}
+        order = {"target": str(target), "format": name, "coding": asdict(coding), "limits": asdict(self._limits)}
         try:
             answer = self._ask(source, json.dumps(order))
         finally:
@@ -151,6 +154,22 @@ class Conversions:
             return json.loads(said)
         except ValueError:
             return {}
+
+
+def name_of(stem: str, name: str, coding: Coding) -> str:
+    """A file's name: with its codec, or its format, where that is not the usual one of its ending."""
+    suffix, codec = FORMATS[name].suffix, codec_of(name, coding.codec)
+    usual = (SUFFIXES[suffix][0], codec_of(SUFFIXES[suffix][0]))
+    said = ([] if (name, codec) == usual else [codec]) + (["lossless"] if coding.lossless else [])
+    return f"{stem}.{'-'.join(said)}{suffix}" if said else f"{stem}{suffix}"
+
+
+def held_in(file: Path, output: OutputSettings) -> tuple[str, str]:
+    """The format and codec of a job's video; its part may be kept in another format than the request asks for."""
+    if FORMATS[output.format].suffix == file.suffix and ".part" not in file.suffixes:
+        return output.format, output.codec_name
+    usual = SUFFIXES.get(file.suffix.lower(), ("",))[0]
+    return usual, codec_of(usual) if usual else ""
 
 
 def is_of(target: Path, source: Path) -> bool:

@@ -17,7 +17,8 @@ from framepack.media.marks import MARKED, is_made_by_ai
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
 from framepack.media.timing import resample_fps
-from framepack.media.video import FORMATS, VideoWriter
+from framepack.media.video import VideoWriter
+from framepack.spec.formats import FORMATS, Coding
 
 POLITE = 10
 """By how much its priority is lower than the service's; workers stand between them."""
@@ -32,7 +33,7 @@ def main() -> None:
     confine([target.parent])
     limit(order["limits"])
     try:
-        frames = convert(os.fdopen(os.dup(0), "rb"), target, order["format"], order["crf"])
+        frames = convert(os.fdopen(os.dup(0), "rb"), target, order["format"], Coding(**order["coding"]))
         answer: Mapping[str, Any] = {"frames": frames}
     except DiskFullError:
         answer = {"full": "the disk is full, so nothing can be converted; free some space"}
@@ -65,7 +66,7 @@ def limit(limits: Mapping[str, int]) -> None:
             resource.setrlimit(kind, (bound, bound))
 
 
-def convert(source: BinaryIO, target: Path, name: str, crf: int) -> int:
+def convert(source: BinaryIO, target: Path, name: str, quality: int | Coding) -> int:
     """Write the frames of `source`, with the settings and the mark it carries, to `target`; return their number."""
     info, settings = probe(source), read_metadata(source)
     if not info.frames:
@@ -76,11 +77,12 @@ def convert(source: BinaryIO, target: Path, name: str, crf: int) -> int:
         size=(info.width, info.height),
         fps=fps,
         format=name,
-        quality=crf,
+        quality=quality,
         metadata=json.dumps(settings) if settings else MARKED if is_made_by_ai(source) else None,
+        alone=True,
     )
     with writer:
-        for frame in resample_fps(read_video(source, whole=True), info.fps, fps):
+        for frame in resample_fps(read_video(source, whole=True, wide=writer.wide), info.fps, fps):
             writer.write(frame)
     return writer.frames_encoded
 

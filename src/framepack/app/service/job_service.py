@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from framepack.app.machine import has_gpu
-from framepack.app.service.convert import Conversions
+from framepack.app.service.convert import Conversions, held_in
 from framepack.app.service.models_here import ModelsHere, not_here
 from framepack.app.service.paths import adopt
 from framepack.app.service.sheets import Sheets
@@ -32,8 +32,8 @@ from framepack.jobs.pool import Pool, PoolConfig
 from framepack.jobs.store import NO_SETTINGS, JobStore
 from framepack.media.cuts import cuts, sizes_of_pngs
 from framepack.media.marks import png_marked
-from framepack.media.video import FORMATS
 from framepack.pipeline.presets import Presets
+from framepack.spec.formats import FORMATS, Coding, codec_of
 from framepack.spec.ignored import ignored_settings
 from framepack.spec.request import GenerationRequest
 from framepack.spec.unknown import unknown_in
@@ -151,14 +151,22 @@ class Service:
         outputs = self.get(job).outputs
         return outputs[0] if outputs and outputs[0].is_file() else None
 
-    def converted(self, job: str, name: str) -> Path:
-        """The job's video in another format; waits until it is made. While the job runs that can only be an mp4."""
+    def converted(
+        self, job: str, name: str, codec: str | None = None, quality: Literal["lossless"] | None = None
+    ) -> Path:
+        """The job's video in another format; waits until it is made. While the job runs that can only be an mp4.
+
+        As it is where it is in that format and codec already, and nothing is said of its quality.
+        """
         file, now = self.video(job), self.get(job)
         if file is None:
             raise UnknownJob(f"job {job} has no video yet; it appears with the first section")
+        if quality is None and held_in(file, now.request.output) == (name, codec_of(name, codec)):
+            return file
         if now.status == "running" and name != "mp4":
             raise WrongState(f"job {job} is running; its video can be converted to {name} when it is finished")
-        return self.conversions.file(job, file, name, now.request.output.crf)
+        coding = Coding(codec=codec, crf=now.request.output.coding.crf, lossless=quality == "lossless")
+        return self.conversions.file(job, file, name, coding)
 
     def health(self) -> dict[str, Any]:
         """The state of the service, for people and monitors."""
@@ -280,7 +288,7 @@ def with_file(request: GenerationRequest, before: Mapping[str, Any]) -> Generati
     if output.path or not before["path"]:
         return request
     file = Path(before["path"])
-    if output.format != before["format"]:
+    if FORMATS[output.format].suffix != file.suffix:
         file = file.with_suffix(FORMATS[output.format].suffix)
     kept = {"path": file, "overwrite": before.get("overwrite", False)}
     return request.model_copy(update={"output": output.model_copy(update=kept)})

@@ -11,13 +11,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from framepack.files.atomic import atomic_write, require_new
+from framepack.files.atomic import atomic_write
 from framepack.files.text import JOINERS
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import Kind, change_paths
 from framepack.media.cuts import cuts
 from framepack.media.edit import edited
 from framepack.media.image import load_image
+from framepack.pipeline.output_file import require_place
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
@@ -134,8 +135,8 @@ def check_files(request: GenerationRequest, looked: dict[Picture, tuple[int, int
 
 def check_output(request: GenerationRequest) -> None:
     """ValueError where a request's video is there already and may not be replaced."""
-    if request.output.path and not request.output.overwrite:
-        require_new(request.output.path)
+    if request.output.path:
+        require_place(request.output.path, request, own=False)
 
 
 def there(kind: Kind, path: str) -> Path:

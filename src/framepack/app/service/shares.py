@@ -7,13 +7,17 @@ encoded once more at the end.
 
 from collections.abc import Sequence
 
-from framepack.media.video import FORMATS
+from framepack.pipeline.output_file import kept_as
 from framepack.spec.geometry import TimeTiles
 from framepack.spec.plan import Cut, new_tiles
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
-ENCODING = {"gif": (0.010, 0.75e-6), "webp": (0.001, 0.14e-6), "png": (0.001, 0.32e-6)}
+ENCODING = {
+    "gif": (0.010, 0.75e-6),
+    "webp": (0.001, 0.14e-6),
+    "png": (0.001, 0.32e-6),
+}
 """Seconds a frame, and a pixel, of the encoding at the end: one core of a cloud machine, 128 to 768 pixels square."""
 
 
@@ -24,10 +28,9 @@ def decoded_latents(sections: Sequence[Cut], tiles: TimeTiles) -> list[int]:
 
 def finishing_seconds(request: GenerationRequest, sections: Sequence[Cut]) -> float:
     """About how long the file takes at the end; next to nothing where what exists is copied."""
-    form = request.output.format
-    if FORMATS[form].segments == form:
+    if kept_as(request).copies:
         return 0.0
-    frame, pixel = ENCODING[form]
+    frame, pixel = ENCODING[request.output.codec_name]
     side = request.resolution or VARIANTS[request.model].bucket_base
     area = request.width * request.height if request.width and request.height else side**2
     frames = sum(section.frames for section in sections)

@@ -6,7 +6,7 @@ of it, `form` converts values to a request.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from framepack.app.ui.widget_types import (
     Checkbox,
@@ -20,8 +20,8 @@ from framepack.app.ui.widget_types import (
     Textbox,
     Widget,
 )
-from framepack.media.video import FORMATS
 from framepack.spec.fields import RequestField, fields_of
+from framepack.spec.formats import CODECS, FORMATS, Codec, Quality, codec_of
 from framepack.spec.model import Model
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
@@ -39,6 +39,12 @@ FINE_SPAN, SLIDER_SPAN = 1, 100
 def always(values: Values) -> bool:
     """The rule of a control that is always visible."""
     return True
+
+
+def is_compressed(values: Values) -> bool:
+    """The rule of a control for codecs that are compressed more or less."""
+    form, codec = values["output.format"], values["output.codec"]
+    return CODECS[codec if codec in FORMATS[form].codecs else codec_of(form)].crf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +138,25 @@ ROWS = {
         extra_help="The page plays all of them. You can download the video in the others as well.",
         choice_labels={name: f"{name}: {row.description}" for name, row in FORMATS.items()},
     ),
+    "output.codec": Row(
+        label="Codec",
+        visible=lambda values: len(FORMATS[values["output.format"]].codecs) > 1 or bool(values["output.codec"]),
+        choice_labels={"": "the format's usual one", **{name: CODECS[name].title for name in get_args(Codec)}},
+    ),
+    "output.quality": Row(
+        label="Quality",
+        choice_labels={"": "as compression says", **{name: name for name in get_args(Quality)}},
+    ),
+    "output.crf": Row(
+        label="Compression",
+        visible=lambda values: is_compressed(values) and not values["output.quality"] and not values["output.bitrate"],
+    ),
+    "output.bitrate": Row(
+        label="Bitrate in Mbit/s", visible=lambda values: is_compressed(values) and not values["output.quality"]
+    ),
     "output.fps": Row(label="Frames a second"),
-    "output.crf": Row(label="Compression", visible=lambda values: FORMATS[values["output.format"]].uses_quality),
+    "output.fps_mode": Row(label="Frames between frames"),
+    "output.speed": Row(label="Speed"),
     "output.live": Row(label="Show provisional frames early"),
     "output.mark": Row(label="Mark as made by AI"),
     "window": Row(label="Window"),

@@ -14,7 +14,7 @@ from framepack.app.clock import clock
 from framepack.jobs.grid import MAX_LABEL
 from framepack.jobs.job import Job, Progress
 from framepack.media.cuts import cuts
-from framepack.media.video import FORMATS
+from framepack.spec.formats import FORMATS, SUFFIXES
 from framepack.spec.ignored import ignored_settings
 from framepack.spec.output import OutputSettings
 from framepack.spec.plan import delivery
@@ -23,8 +23,10 @@ from framepack.spec.timeline import is_backward, keyframes_of, tiles_of
 from framepack.spec.unknown import unknown_in
 from framepack.spec.variants import VARIANTS
 
-PLAYABLE = {".mp4": "video", ".webm": "video", ".gif": "image", ".webp": "image"}
+PLAYABLE = {".mp4": "video", ".webm": "video", ".gif": "image", ".webp": "image", ".apng": "image"}
 """Files that a browser can show, and the element that shows them."""
+UNPLAYED = ("h265",)
+"""Codecs of such files that not every browser has."""
 TITLES = {
     "queued": "Waiting its turn",
     "running": "Making your video",
@@ -141,9 +143,13 @@ def video_view(job: Job) -> View:
     file, address = job.outputs[0], f"/api/jobs/{job.id}/video"
     suffix = file.suffix.lower()
     version = "done" if job.status == "done" else f"{job.progress.section}-{job.progress.frames}"
-    others = [name for name, row in FORMATS.items() if row.suffix != suffix]
+    facts = request_facts(job.request_json)
+    own = facts["format"] if facts["format"] in SUFFIXES.get(suffix, ()) else SUFFIXES.get(suffix, ("",))[0]
+    others = [name for name in FORMATS if name != own]
+    plays = suffix in PLAYABLE and ((facts["codec"] not in UNPLAYED and not facts["lossless"]) or ".part" in file.name)
+    converted = "format=mp4&codec=h264" if suffix == ".mp4" else "format=mp4"
     return {
-        "video": f"{address}?v={version}" if suffix in PLAYABLE else f"{address}?format=mp4&v={version}",
+        "video": f"{address}?v={version}" if plays else f"{address}?{converted}&v={version}",
         "show": PLAYABLE.get(suffix, "video"),
         "save": f"{address}?v={version}",
         "file": file.name,
@@ -194,6 +200,7 @@ def memory_in_use(now: Progress) -> str:
 def request_facts(request_json: str) -> View:
     """A job's request as the page shows it. One that is no longer valid has a line but no timeline."""
     asked: dict[str, Any] = json.loads(request_json)
+    output: dict[str, Any] = asked.get("output") or {}
     view: View = {
         "prompt": asked.get("prompt") or "",
         "settings": f"{asked.get('model')} · {format_number(asked.get('seconds'))} s · seed {asked.get('seed')}",
@@ -202,7 +209,10 @@ def request_facts(request_json: str) -> View:
         "pins": [],
         "seconds": 0,
         "backward": False,
-        "fps": (asked.get("output") or {}).get("fps") or OutputSettings().fps,
+        "fps": output.get("fps") or OutputSettings().fps,
+        "format": output.get("format") or OutputSettings().format,
+        "codec": output.get("codec"),
+        "lossless": output.get("quality") == "lossless",
     }
     try:
         return view | timeline(GenerationRequest.stored(asked))

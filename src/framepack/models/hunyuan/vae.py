@@ -222,6 +222,11 @@ def to_uint8(pixels: Tensor) -> Tensor:
     return (pixels.float().clamp(-1, 1) * 127.5 + 127.5).to(torch.uint8)
 
 
+def to_unit(pixels: Tensor) -> Tensor:
+    """-1..1 -> 0..1, float32."""
+    return pixels.float().clamp(-1, 1) * 0.5 + 0.5
+
+
 def fit_preview(vae: VideoVAE, clips: int = 12, size: int = 96) -> PreviewMap:
     """Least squares between the latents of generated clips and their frames, 8x smaller and meaned over each latent."""
     rows, colours = [], []

@@ -43,7 +43,7 @@ FP.formatButtons = (view) => {
     button.disabled = false;
     button.textContent = label;
   };
-  const named = (name) => (name === "png" ? "png images" : name);
+  const named = (name) => (["png", "tiff", "exr"].includes(name) ? `${name} images` : name);
   const one = (name) => FP.el("button", { type: "button", class: "fp-chip", "aria-label": `Download as ${named(name)}`, onclick: (event) => fetched(name, event) }, named(name));
   return FP.el("div", { class: "fp-formats" }, FP.el("span", {}, "Also as"), view.formats.map(one), problem);
 };
