@@ -29,7 +29,7 @@ class Batch(Model):
 
     model_config = ConfigDict(strict=True)
     requests: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
-    grid: dict[str, list[Any]] = {}
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
     preserve_gb: float | None = None
     name: Annotated[str, Field(max_length=80)] = "batch"
 
