@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from framepack.pipeline.like import request_like
     from framepack.pipeline.load import load
     from framepack.pipeline.presets import presets
+    from framepack.pipeline.timelines import export_timeline, request_from_timeline
     from framepack.spec.events import Event, Finished, Notice, Planned, SectionDone, StageStarted, StepDone
     from framepack.spec.output import OutputSettings
     from framepack.spec.picture import Picture
@@ -36,6 +37,7 @@ PLACES = {
     "pipeline.like": ("request_like",),
     "pipeline.load": ("load",),
     "pipeline.presets": ("presets",),
+    "pipeline.timelines": ("export_timeline", "request_from_timeline"),
     "spec.events": ("Event", "Finished", "Notice", "Planned", "SectionDone", "StageStarted", "StepDone"),
     "spec.output": ("OutputSettings",),
     "spec.picture": ("Picture",),
@@ -62,11 +64,13 @@ __all__ = [
     "StepDone",
     "TimedPrompt",
     "__version__",
+    "export_timeline",
     "extract_frames",
     "inspect_file",
     "load",
     "picture",
     "presets",
+    "request_from_timeline",
     "request_like",
 ]
 

@@ -4,14 +4,13 @@ A timeline is `spec.sequence`'s: sections as clips of one video, pictures and pr
 video by its bare name, as it lies beside it. What each format keeps stands in EDITORS, and docs/editors.md.
 """
 
-import io
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from framepack.files.atomic import atomic_write
@@ -182,7 +181,7 @@ def read_timeline(source: Source, suffix: str) -> VideoSequence:
     otio = library()
     with open_source(source) as file:
         try:
-            content = playlist(file.read(), name) if row.holds_video else file.read(MOST + 1)
+            content = playlist(file, name) if row.holds_video else file.read(MOST + 1)
             if len(content) > MOST:
                 raise MediaError(f"{name} has more than {MOST >> 20} MB: it is no timeline")
             adapter = "otio_json" if row.holds_video else row.adapter
@@ -196,9 +195,9 @@ def read_timeline(source: Source, suffix: str) -> VideoSequence:
             raise MediaError(f"{name} is no timeline that can be read ({error}): export it again") from error
 
 
-def playlist(content: bytes, name: str) -> bytes:
+def playlist(file: BinaryIO, name: str) -> bytes:
     """The timeline in an otioz."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    with zipfile.ZipFile(file) as archive:
         if archive.getinfo(PLAYLIST).file_size > MOST:
             raise MediaError(f"the timeline in {name} has more than {MOST >> 20} MB")
         return archive.read(PLAYLIST)

@@ -64,11 +64,17 @@ def request_like(file: Path | str, *pictures: Path | str, **changes: Any) -> Gen
     request = request_in(metadata)
     if request is None:
         raise ValueError(f"{file} carries no FramePack settings: name a video that FramePack made")
+    return found_again(request, file, metadata.get(CONTENTS), [Path(picture) for picture in pictures], changes)
+
+
+def found_again(
+    request: Mapping[str, Any], file: Path, contents: Any, pictures: Sequence[Path], changes: Mapping[str, Any]
+) -> GenerationRequest:
+    """The request that `file` has stored, with changes, its pictures and LoRAs being where `finder` finds them."""
     merged = merge(request, changes)
-    find = finder(file, metadata.get(CONTENTS), [Path(picture) for picture in pictures])
+    find = finder(file, contents, pictures)
     taken = {key: value for key, value in merged.items() if key not in changes}
-    output = merged.get("output")
-    return GenerationRequest.stored({**merged, **change_paths(taken, find), "output": output})
+    return GenerationRequest.stored({**merged, **change_paths(taken, find), "output": merged.get("output")})
 
 
 def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import typer
 
 from framepack import __version__
 from framepack.app.cli.batch import batch
+from framepack.app.cli.editors import export
 from framepack.app.cli.files import extract, inspect
 from framepack.app.cli.jobs import jobs_app
 from framepack.app.cli.machine import machine_of
@@ -29,6 +30,7 @@ app.command()(serve)
 app.command()(batch)
 app.command()(extract)
 app.command()(inspect)
+app.command()(export)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(presets_app, name="presets")
 app.add_typer(train_app, name="train")
@@ -66,16 +68,22 @@ def generate(
         Path | None,
         typer.Option(help="A FramePack video whose settings are used where no option and no --preset sets them."),
     ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-timeline", help="An editing program's timeline (.otio, .otioz, .xml, .fcpxml): markers are keyframes."
+        ),
+    ] = None,
     preset: Preset = None,
 ) -> None:
     """Make a video from IMAGE."""
     planned = context.info_name == "plan"
-    if "image" not in asked and like is None and not (planned and asked.get("width") and asked.get("height")):
+    if "image" not in asked and like is timeline is None and not (planned and asked.get("width") and asked.get("height")):
         either = ", or --width and --height" if planned else ""
         raise typer.BadParameter(f"name the picture to start from{either}.")
     # a plan's limit describes a GPU where there is none
     options = machine_of(machine, MachineOptions, pretended=planned and "vram_limit" in machine)
-    request = request_of(asked, like, preset)
+    request = request_of(asked, like, preset, timeline)
     if planned:
         from framepack.app.cli.plan import run as show_plan
 

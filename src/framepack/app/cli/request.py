@@ -48,17 +48,23 @@ def presets_of(outputs: Path | None = None) -> "Presets":
     return presets(outputs or Settings.from_environment().outputs)
 
 
-def request_of(asked: dict[str, Any], like: Path | None, preset: str | None) -> "GenerationRequest":
-    """The request of a command line; what nobody asked for there is the preset's, else as the video had it."""
-    if like is None:
+def request_of(
+    asked: dict[str, Any], like: Path | None, preset: str | None, timeline: Path | None = None
+) -> "GenerationRequest":
+    """The request of a command line; what nobody asked for there is the preset's, else as video or timeline had it."""
+    if like is not None and timeline is not None:
+        raise ValueError("--like and --from-timeline both say what to make: leave one of them out")
+    file = timeline or like
+    if file is None:
         asked = {"image": "picture", **asked}
         return GenerationRequest.model_validate(asked) if preset is None else presets_of().apply(preset, **asked)
     from framepack.pipeline.like import request_like
+    from framepack.pipeline.timelines import request_from_timeline
 
     if preset is not None:
-        print(f"pictures, prompts and seed come from {like}, all other settings from preset {preset}", file=sys.stderr)
+        print(f"pictures, prompts and seed come from {file}, all other settings from preset {preset}", file=sys.stderr)
         asked = presets_of().resolve({**asked, "preset": preset}, paths=True)
-    return request_like(Path(like), **asked)
+    return (request_like if timeline is None else request_from_timeline)(file, **asked)
 
 
 def with_fields(

@@ -9,16 +9,11 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from framepack.files.confine import confine
-from framepack.files.errors import DiskFullError, FileTooLargeError, MediaError
-from framepack.media.marks import MARKED, is_made_by_ai
-from framepack.media.metadata import read_metadata
-from framepack.media.read import probe, read_video
-from framepack.media.timing import resample_fps
-from framepack.media.video import VideoWriter
-from framepack.spec.formats import FORMATS, Coding
+from framepack.files.errors import DiskFullError, FileTooLargeError
+from framepack.media.convert import convert
 
 POLITE = 10
 """By how much its priority is lower than the service's; workers stand between them."""
@@ -64,27 +59,6 @@ def limit(limits: Mapping[str, int]) -> None:
     for kind, bound in bounds.items():
         with suppress(ValueError, OSError):  # macOS refuses some of them
             resource.setrlimit(kind, (bound, bound))
-
-
-def convert(source: BinaryIO, target: Path, name: str, quality: int | Coding) -> int:
-    """Write the frames of `source`, with the settings and the mark it carries, to `target`; return their number."""
-    info, settings = probe(source), read_metadata(source)
-    if not info.frames:
-        raise MediaError("it has no frames")
-    fps = min(info.fps, FORMATS[name].most_fps)
-    writer = VideoWriter(
-        target,
-        size=(info.width, info.height),
-        fps=fps,
-        format=name,
-        quality=quality,
-        metadata=json.dumps(settings) if settings else MARKED if is_made_by_ai(source) else None,
-        alone=True,
-    )
-    with writer:
-        for frame in resample_fps(read_video(source, whole=True, wide=writer.wide), info.fps, fps):
-            writer.write(frame)
-    return writer.frames_encoded
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""Videos out to editing programs, and requests back from their timelines. Loads no model.
+
+What a person has changed there holds: a marker that was moved has its new time, one that was renamed its new text, a
+longer timeline more seconds. What nobody touched is the stored request's to the bit.
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from framepack.files.atomic import make_folder, same_file
+from framepack.media.convert import convert_file
+from framepack.media.editors import EDITORS, check_editor, read_timeline, write_timeline
+from framepack.media.marks import request_in
+from framepack.media.metadata import read_metadata
+from framepack.media.read import probe
+from framepack.media.video import FORMATS, check_format
+from framepack.pipeline.like import CONTENTS, found_again
+from framepack.spec.request import GenerationRequest
+from framepack.spec.sequence import VideoSequence, fields_of_markers, markers_of, sequence_of
+from framepack.spec.stored import LATEST, SCHEMA
+
+
+def export_timeline(
+    file: Path | str,
+    to: str,
+    output: Path | str | None = None,
+    *,
+    media: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a timeline about the video `file` for an editing program; the video lies beside it, or in an otioz.
+
+    to: a key of EDITORS. output: a file or folder, by default beside the video; in another folder, the video is put
+    beside it too. media: a key of FORMATS, in which the video is had there. Returns the timeline's file.
+    Raises ValueError for a file that is there already, a rate that `to` cannot say and where the extra `editors` is not
+    installed, MediaError for what is no video.
+    """
+    file = Path(file)
+    sequence = sequence_in_file(file)
+    row = check_editor(to, sequence.fps)
+    path = place_of(file, row.suffix, None if output is None else Path(output))
+    format_ = None if media is None else FORMATS[check_format(media)]
+    video = path.with_name(f"{file.stem}{format_.suffix if format_ else file.suffix}")
+    beside = format_ is None or file.suffix == format_.suffix
+    made = [] if video.absolute() == file.absolute() else [video]
+    for one in (path, *made):
+        if one.exists() and not overwrite and not (one in made and beside and one.samefile(file)):
+            raise ValueError(f"{one} is there already: give another folder, or use --overwrite to replace it")
+    make_folder(path.parent)
+    if made and row.holds_video and beside:
+        made, video = [], file
+    for one in made:
+        if beside:
+            same_file(file, one)
+        else:
+            convert_file(file, one, str(media))
+    return write_timeline(sequence, path, to, video)
+
+
+def place_of(file: Path, suffix: str, output: Path | None) -> Path:
+    """Where the timeline of a video goes. ValueError for a file's name with another format's suffix."""
+    if output is None:
+        return file.with_suffix(suffix)
+    if output.is_dir() or not output.suffix:
+        return output / f"{file.stem}{suffix}"
+    if output.suffix.lower() != suffix:
+        raise ValueError(f"this timeline's name ends in {suffix}, got {output.name!r}: name a folder, or such a file")
+    return output
+
+
+def sequence_in_file(file: Path) -> VideoSequence:
+    """The sequence of a video, with what it says of how it was made."""
+    info = probe(file)
+    return sequence_from(file.stem, info.fps, info.frames, read_metadata(file) or {})
+
+
+def sequence_from(name: str, fps: Fraction, frames: int, metadata: Mapping[str, Any]) -> VideoSequence:
+    """The sequence of a video of these facts; its metadata may be a stranger's."""
+    stored = request_in(metadata)
+    request = None if stored is None else GenerationRequest.stored(stored).resolved()
+    return sequence_of(name, fps, frames, request, dict(metadata))
+
+
+def request_from_timeline(file: Path | str, *pictures: Path | str, **changes: Any) -> GenerationRequest:
+    """The request that a timeline says: its markers are keyframes and prompts, its length the seconds.
+
+    pictures, changes: as in `request_like`, and they hold before what the timeline says. A timeline that was exported
+    here has all other settings too. Raises MediaError for what is no timeline, ValueError where a picture is missing
+    and where the extra `editors` is not installed.
+    """
+    file = Path(file)
+    sequence = read_timeline(file, file.suffix)
+    settings = sequence.settings or {}
+    stored = fields_from(sequence)
+    if "image" not in {**stored, **changes}:
+        raise ValueError(f"{file} has no marker 'start: PICTURE' at its beginning: name the picture to start from")
+    return found_again(stored, file, settings.get(CONTENTS), [Path(one) for one in pictures], changes)
+
+
+def fields_from(sequence: VideoSequence) -> dict[str, Any]:
+    """A request's fields as JSON has them, with the settings that the timeline was exported with, where there are any.
+
+    ValueError for markers that contradict each other.
+    """
+    settings = sequence.settings or {}
+    stored = request_in(settings)
+    fields: dict[str, Any] = {SCHEMA: LATEST} if stored is None else dict(stored)
+    if stored is None or settings.get("frames") != sequence.frames:
+        fields["seconds"] = float(sequence.frames / sequence.fps)
+    if stored is not None:
+        request = GenerationRequest.stored(stored).resolved()
+        before = markers_of(request, sequence.fps, int(settings.get("frames") or sequence.frames))
+        if sorted(before, key=repr) == sorted(sequence.markers, key=repr):
+            return fields
+    return fields | fields_of_markers(sequence.markers)
+
+
+def editor_of(suffix: str) -> str | None:
+    """The name of the format with this suffix."""
+    return next((name for name, row in EDITORS.items() if row.suffix == suffix.lower()), None)
