@@ -1,4 +1,4 @@
-"""A video goes to an editing program and comes back: ten requests, each format, each rate, and what a person changes."""
+"""A video goes to an editing program and comes back: ten requests, each format and rate, and what a person changes."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from framepack.pipeline.like import request_like
 from framepack.pipeline.output import metadata_of
 from framepack.pipeline.timelines import export_timeline, request_from_timeline, sequence_from
 from framepack.spec.request import GenerationRequest
-from framepack.spec.sequence import VideoSequence
+from framepack.spec.sequence import Clip, Marker, VideoSequence
 
 otio = pytest.importorskip("opentimelineio", reason="the extra editors is not installed")
 
@@ -114,6 +114,13 @@ def test_other_formats_keep_the_times_of_clips_and_markers_and_their_text(
     path = export_timeline(file, to)
     info, metadata = probe(file), json.loads(metadata_of(asked(here, TEN[number])))
     sequence = sequence_from("my video", info.fps, info.frames, metadata)
+    if to == "fcpxml":  # its adapter's reader loses a frame at times such as 41/10 s, see `media.editors.SECONDS`
+        back = read_timeline(path, path.suffix)
+        assert [(clip.name, clip.start, clip.frames) for clip in back.clips] == [
+            (clip.name, clip.start, clip.frames) for clip in sequence.clips
+        ]
+        assert (back.fps, list(shown(back))) == (fps, list(shown(sequence)))
+        return
     rate = {"rate": fps} if to == "edl" else {}
     timeline = otio.adapters.read_from_file(str(path), adapter_name=row.adapter, **rate)
     clips = list(timeline.find_clips())
@@ -124,8 +131,17 @@ def test_other_formats_keep_the_times_of_clips_and_markers_and_their_text(
     found = sorted((round(m.marked_range.start_time.value), m.name) for c in clips for m in c.markers)
     capital = str.upper if to == "edl" else str
     assert found == [(frame, capital(name)) for frame, name in shown(sequence)]
-    if to != "edl":
+    if to == "fcp7":
         assert list(shown(read_timeline(path, path.suffix))) == list(shown(sequence))
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30, 50, 60])
+def test_every_frame_of_an_fcpxml_is_read_as_it_was_written(here: Path, fps: int) -> None:
+    clip = Clip(name="all", start=0, frames=700)
+    markers = tuple(Marker(kind="prompt", frame=n, second=n / fps, text=f"no {n}") for n in range(700))
+    sequence = VideoSequence(name="v", fps=Fraction(fps), frames=700, clips=(clip,), markers=markers)
+    back = read_timeline(write_timeline(sequence, here / "v.fcpxml", "fcpxml", here / "v.mkv"), ".fcpxml")
+    assert list(shown(back)) == list(shown(sequence))
 
 
 @pytest.mark.parametrize("to", ["fcp7", "fcpxml"])

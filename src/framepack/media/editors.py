@@ -4,14 +4,17 @@ A timeline is `spec.sequence`'s: sections as clips of one video, pictures and pr
 video by its bare name, as it lies beside it. What each format keeps stands in EDITORS, and docs/editors.md.
 """
 
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
+
+from pydantic import TypeAdapter
 
 from framepack.files.atomic import atomic_write
 from framepack.files.errors import MediaError
@@ -23,8 +26,13 @@ OURS = "framepack"
 """The key of our metadata in a timeline, a clip and a marker."""
 MOST = 32 << 20
 """Bytes of a timeline that are read; one of an hour has two megabytes."""
+SEQUENCE: TypeAdapter[VideoSequence] = TypeAdapter(VideoSequence)
+"""For a sequence on its way between processes."""
 COLOURS = {"start": "GREEN", "keyframe": "GREEN", "end": "GREEN", "prompt": "CYAN"}
 WHOLE = (24, 25, 30, 48, 50, 60)
+SECONDS = re.compile(r'\b(start|offset|duration|tcStart)="(\d+)/(\d+)s"')
+"""Times in an fcpxml. Its adapter cuts them to whole frames by `int`, so that 41/10 s at 30 frames a second, which is
+frame 123, is read as 122; what it writes is right."""
 PLAYLIST = "content.otio"
 """The timeline in an otioz."""
 
@@ -41,7 +49,6 @@ class Editor:
     keeps_settings: bool = False
     """Whether it keeps the request, beside clips and markers."""
     holds_video: bool = False
-    read_with: Mapping[str, Any] = field(default_factory=dict)
     description: str
 
 
@@ -184,15 +191,19 @@ def read_timeline(source: Source, suffix: str) -> VideoSequence:
             content = playlist(file, name) if row.holds_video else file.read(MOST + 1)
             if len(content) > MOST:
                 raise MediaError(f"{name} has more than {MOST >> 20} MB: it is no timeline")
+            text = SECONDS.sub(nudged, content.decode()) if row.suffix == ".fcpxml" else content.decode()
             adapter = "otio_json" if row.holds_video else row.adapter
-            timeline = found_timeline(
-                otio.adapters.read_from_string(content.decode(), adapter_name=adapter, **row.read_with)
-            )
-            return sequence_in(timeline)
+            return sequence_in(found_timeline(otio.adapters.read_from_string(text, adapter_name=adapter)))
         except MediaError:
             raise
         except Exception as error:  # what a parser says of a stranger's file may be anything
             raise MediaError(f"{name} is no timeline that can be read ({error}): export it again") from error
+
+
+def nudged(found: re.Match[str]) -> str:
+    """A time of an fcpxml, a millionth of a second later."""
+    attribute, numerator, denominator = found.groups()
+    return f'{attribute}="{int(numerator) + int(denominator) * 1e-6}/{denominator}s"'
 
 
 def playlist(file: BinaryIO, name: str) -> bytes:

@@ -18,11 +18,13 @@ import numpy as np
 
 from framepack.files.child import NOTHING, PIPE, bare_environment, start
 from framepack.files.errors import MediaError
+from framepack.media.editors import SEQUENCE, library
 from framepack.media.frames import Still, Which
 from framepack.media.image import MAX_PIXELS, ImageRGB
 from framepack.media.inspection import Inspection
 from framepack.media.read import VideoInfo
 from framepack.media.source import name_of, open_source
+from framepack.spec.sequence import VideoSequence
 
 HEADER_BYTES = 2_000_000
 """The longest answer but for pixels: 1 MB of metadata, escaped."""
@@ -94,6 +96,13 @@ def inspect_untrusted(source: Path | str | bytes, limits: Limits = DEFAULT) -> I
     """As `inspection.inspect_file`, in a child. The request in it is a stranger's data: validate it before use."""
     answer, _ = _ask("inspect", source, limits)
     return Inspection(**answer)
+
+
+def read_untrusted_timeline(source: Path | str | bytes, suffix: str, limits: Limits = DEFAULT) -> VideoSequence:
+    """As `editors.read_timeline`, in a child. The request in it is a stranger's data: validate it before use."""
+    library()
+    answer, _ = _ask("timeline", source, limits, suffix=suffix)
+    return SEQUENCE.validate_python(answer["sequence"])
 
 
 def _ask(task: str, source: Path | str | bytes, limits: Limits, **arguments: Any) -> tuple[dict[str, Any], bytes]:

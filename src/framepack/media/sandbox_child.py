@@ -115,6 +115,13 @@ def inspect(file: BinaryIO) -> Answer:
     return asdict(inspect_file(file)), None
 
 
+def timeline(file: BinaryIO, suffix: str) -> Answer:
+    """A VideoSequence as JSON."""
+    from framepack.media.editors import SEQUENCE, read_timeline
+
+    return {"sequence": SEQUENCE.dump_python(read_timeline(file, suffix), mode="json")}, None
+
+
 TASKS: dict[str, Callable[..., Answer]] = {
     "image": image,
     "probe": probe,
@@ -122,6 +129,7 @@ TASKS: dict[str, Callable[..., Answer]] = {
     "video": video,
     "still": still,
     "inspect": inspect,
+    "timeline": timeline,
 }
 
 if __name__ == "__main__":

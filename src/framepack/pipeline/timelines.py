@@ -5,18 +5,20 @@ longer timeline more seconds. What nobody touched is the stored request's to the
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from framepack.files.atomic import make_folder, same_file
 from framepack.media.convert import convert_file
-from framepack.media.editors import EDITORS, check_editor, read_timeline, write_timeline
+from framepack.media.editors import check_editor, read_timeline, write_timeline
 from framepack.media.marks import request_in
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe
 from framepack.media.video import FORMATS, check_format
 from framepack.pipeline.like import CONTENTS, found_again
+from framepack.spec.model import RequestError
 from framepack.spec.request import GenerationRequest
 from framepack.spec.sequence import VideoSequence, fields_of_markers, markers_of, sequence_of
 from framepack.spec.stored import LATEST, SCHEMA
@@ -77,9 +79,10 @@ def sequence_in_file(file: Path) -> VideoSequence:
 
 
 def sequence_from(name: str, fps: Fraction, frames: int, metadata: Mapping[str, Any]) -> VideoSequence:
-    """The sequence of a video of these facts; its metadata may be a stranger's."""
-    stored = request_in(metadata)
-    request = None if stored is None else GenerationRequest.stored(stored).resolved()
+    """The sequence of a video of these facts; its metadata may be a stranger's, and one that is no request is none."""
+    stored, request = request_in(metadata), None
+    with suppress(RequestError):
+        request = None if stored is None else GenerationRequest.stored(stored).resolved()
     return sequence_of(name, fps, frames, request, dict(metadata))
 
 
@@ -115,8 +118,3 @@ def fields_from(sequence: VideoSequence) -> dict[str, Any]:
         if sorted(before, key=repr) == sorted(sequence.markers, key=repr):
             return fields
     return fields | fields_of_markers(sequence.markers)
-
-
-def editor_of(suffix: str) -> str | None:
-    """The name of the format with this suffix."""
-    return next((name for name, row in EDITORS.items() if row.suffix == suffix.lower()), None)

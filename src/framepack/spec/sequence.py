@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any, Literal, get_args
 
 from framepack.files.text import JOINERS
-from framepack.spec.picture import Picture, typed
+from framepack.spec.picture import Picture, PictureFile, typed
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import prompt_at, tiles_of, timed_prompts
 
@@ -33,7 +33,7 @@ class Marker:
     kind: Kind
     frame: int
     second: float
-    picture: Picture | None = None
+    picture: PictureFile | None = None
     strength: float = 1.0
     text: str = ""
 

@@ -21,6 +21,7 @@ from framepack.app.api.jobs import job_routes
 from framepack.app.api.loras import lora_routes
 from framepack.app.api.presets import preset_routes
 from framepack.app.api.receive import LimitedRoute
+from framepack.app.api.timelines import timeline_routes
 from framepack.app.service.convert import TooMany
 from framepack.app.service.job_service import Service
 from framepack.app.service.uploads import NoRoom, TooLarge
@@ -79,7 +80,8 @@ def make_app(service: Service, access: Access) -> FastAPI:
     )
     app.router.route_class = LimitedRoute
     app.add_middleware(Guard, access=access)
-    for routes in (job_routes, batch_routes, event_routes, file_routes, edited_routes, lora_routes, preset_routes):
+    of_files = file_routes, edited_routes, timeline_routes
+    for routes in (job_routes, batch_routes, event_routes, *of_files, lora_routes, preset_routes):
         app.include_router(routes(service))
 
     @app.get("/api/health", tags=["service"])

@@ -71,14 +71,19 @@ def generate(
     timeline: Annotated[
         Path | None,
         typer.Option(
-            "--from-timeline", help="An editing program's timeline (.otio, .otioz, .xml, .fcpxml): markers are keyframes."
+            "--from-timeline",
+            help="An editing program's timeline (.otio, .otioz, .xml, .fcpxml): markers are keyframes.",
         ),
     ] = None,
     preset: Preset = None,
 ) -> None:
     """Make a video from IMAGE."""
     planned = context.info_name == "plan"
-    if "image" not in asked and like is timeline is None and not (planned and asked.get("width") and asked.get("height")):
+    if (
+        "image" not in asked
+        and like is timeline is None
+        and not (planned and asked.get("width") and asked.get("height"))
+    ):
         either = ", or --width and --height" if planned else ""
         raise typer.BadParameter(f"name the picture to start from{either}.")
     # a plan's limit describes a GPU where there is none
