@@ -16,6 +16,7 @@ from framepack.media import marks
 from framepack.media.isolated import IsolatedSink
 from framepack.media.metadata import embed_metadata
 from framepack.media.sinks import Frame, Sink, SinkSpec, WideFrame, picture_of
+from framepack.media.sound import SoundTrack
 from framepack.media.webp import webp_lasting
 from framepack.spec.formats import Coding
 
@@ -74,6 +75,7 @@ class AvSink:
         if not codec.embeds:
             self.container.metadata.update(marks.tags(spec.metadata, codec.container))
         self.stream = stream
+        self.track = SoundTrack(spec.sound, self.container, codec.container) if spec.sound else None
         self.palette = PaletteGraph(spec) if self.pixels == "pal8" else None
 
     def write(self, frame: Frame | WideFrame) -> None:
@@ -82,10 +84,14 @@ class AvSink:
         picture.pts, picture.time_base = self.frames, 1 / self.spec.fps
         self._mux(self.stream.encode(self.palette(picture) if self.palette else picture))
         self.frames += 1
+        if self.track:
+            self.track.upto(float(self.frames / self.spec.fps))
 
     def close(self) -> None:
         """Flush the encoder, write the index, embed what has no tag of its own."""
         self._mux(self.stream.encode())
+        if self.track:
+            self.track.close()
         self.container.close()
         if self.codec.container == "webp":
             lasting = webp_lasting(self.path.read_bytes(), round(1000 * self.frames / self.spec.fps))

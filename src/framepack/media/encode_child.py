@@ -14,6 +14,7 @@ import numpy as np
 
 from framepack.media.codecs import WRITERS
 from framepack.media.sinks import SinkSpec
+from framepack.media.sound import Sound
 from framepack.spec.formats import Coding, codec_of
 
 
@@ -38,6 +39,8 @@ def encode(order: dict[str, Any], source: BinaryIO) -> int:
     path, length = Path(order.pop("path")), order.pop("metadata_bytes")
     metadata = source.read(length).decode() if length else None
     order |= {"fps": Fraction(order["fps"]), "coding": Coding(**order["coding"]), "metadata": metadata, "alone": True}
+    if sound := order["sound"]:
+        order["sound"] = Sound(file=Path(sound["file"]), start=sound["start"])
     spec = SinkSpec(**order)
     sink = WRITERS[spec.form, codec_of(spec.form, spec.coding.codec)](path, spec)
     shape, frames = (spec.height, spec.width, 3), 0

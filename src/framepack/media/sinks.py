@@ -13,6 +13,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
+from framepack.media.sound import Sound
 from framepack.spec.formats import Coding
 
 Frame = NDArray[np.uint8]
@@ -30,7 +31,7 @@ class SinkSpec:
     """What a sink needs: the frames' `width` and `height` in pixels, frames a second, the `form` (a key of FORMATS).
 
     `metadata`: text to embed. `folder`: pictures go into a folder, not a zip. `alone`: this process encodes no other
-    video, so that an encoder which would need one of its own has it.
+    video, so that an encoder which would need one of its own has it. `sound`: what the video sounds like.
     """
 
     width: int
@@ -41,6 +42,7 @@ class SinkSpec:
     metadata: str | None = None
     folder: bool = False
     alone: bool = False
+    sound: Sound | None = None
 
 
 class Sink(Protocol):

@@ -16,6 +16,7 @@ from framepack.media.codecs import WRITERS
 from framepack.media.metadata import check_metadata
 from framepack.media.read import require_frames
 from framepack.media.sinks import Frame, SinkSpec, WideFrame
+from framepack.media.sound import Sound
 from framepack.spec.formats import (
     FORMATS,
     SUFFIXES,
@@ -43,8 +44,8 @@ class VideoWriter:
 
     `size` is (width, height); `quality` x264's crf, 1 (best) to 51, or a Coding with a codec of the format; `format` a
     key of FORMATS, by default that of the suffix; `metadata` a JSON object as text. A sequence whose name has no suffix
-    becomes a folder. `alone`: this process encodes no other video. An error inside the `with` block discards the file,
-    as does a finished one that does not hold all frames.
+    becomes a folder. `alone`: this process encodes no other video. `sound`: what it sounds like. An error inside the
+    `with` block discards the file, as does a finished one that does not hold all frames.
     Raises ValueError for what cannot be encoded, DiskFullError when the disk is full.
     """
 
@@ -58,6 +59,7 @@ class VideoWriter:
         quality: int | Coding = 16,
         metadata: str | None = None,
         alone: bool = False,
+        sound: Sound | None = None,
     ) -> None:
         path = Path(path)
         form = check_format(format or format_of(path))
@@ -78,6 +80,7 @@ class VideoWriter:
             metadata=metadata,
             folder=folder,
             alone=alone,
+            sound=sound,
         )
         self.file = AtomicFolder(path, ours=is_ours) if folder else AtomicFile(path)
         with self.file.guard():

@@ -14,6 +14,7 @@ from typing import Any
 from framepack.files.confine import confine
 from framepack.files.errors import DiskFullError, FileTooLargeError
 from framepack.media.convert import convert
+from framepack.spec.formats import Coding
 
 POLITE = 10
 """By how much its priority is lower than the service's; workers stand between them."""
