@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from framepack.media.inspection import inspect_file
     from framepack.media.keep import picture
     from framepack.pipeline.engine import SectionResult
+    from framepack.pipeline.finishing import finish, finish_video
     from framepack.pipeline.framepack import FramePack
     from framepack.pipeline.like import request_like
     from framepack.pipeline.load import load
@@ -33,6 +34,7 @@ PLACES = {
     "media.inspection": ("inspect_file",),
     "media.keep": ("picture",),
     "pipeline.engine": ("SectionResult",),
+    "pipeline.finishing": ("finish", "finish_video"),
     "pipeline.framepack": ("FramePack",),
     "pipeline.like": ("request_like",),
     "pipeline.load": ("load",),
@@ -66,6 +68,8 @@ __all__ = [
     "__version__",
     "export_timeline",
     "extract_frames",
+    "finish",
+    "finish_video",
     "inspect_file",
     "load",
     "picture",

@@ -10,17 +10,12 @@ from pydantic import Field, model_validator
 
 from framepack.spec.fields import option
 from framepack.spec.model import File, Model
-from framepack.spec.picture import separated
 from framepack.spec.rules import shortened
 
 SOUNDING = ("mp4", "mkv", "webm")
 """Formats that can have sound."""
 FADE_MOST = 10.0
 """Seconds of a cross-fade at most: its frames are held in memory."""
-Trim = Annotated[
-    tuple[Annotated[float, Field(ge=0, le=36000)], Annotated[float, Field(ge=0, le=36000)]],
-    separated("START/END", "1.5/4"),
-]
 
 
 class Finish(Model):
@@ -71,17 +66,19 @@ class Finish(Model):
 class FileFinish(Finish):
     """The same for a finished file, which may be cut and joined before."""
 
-    trim: Annotated[Trim | None, Field(json_schema_extra=option(form="START/END"))] = None
-    """Keeps what is between two seconds."""
+    start: Annotated[float, Field(ge=0, le=36000)] = 0.0
+    """The second to begin at; what is before it is cut away."""
+    end: Annotated[float | None, Field(ge=0, le=36000)] = None
+    """The second to end at."""
     join: Annotated[tuple[File, ...], Field(max_length=100)] = ()
     """Videos of the same size that follow."""
     fade: Annotated[float, Field(ge=0, le=FADE_MOST)] = 0.0
     """Seconds of cross-fade where videos are joined, which become that much shorter together."""
 
     @model_validator(mode="after")
-    def _trim_has_an_inside(self) -> Self:
-        if self.trim is not None and self.trim[0] >= self.trim[1]:
-            raise ValueError(f"trim is START/END with START < END, got {self.trim[0]:g}/{self.trim[1]:g}")
+    def _cut_has_an_inside(self) -> Self:
+        if self.end is not None and self.start >= self.end:
+            raise ValueError(f"end must lie behind start, got {self.end:g} and {self.start:g} s: move one of them")
         if self.fade and not self.join:
             raise ValueError("fade is a cross-fade to the next video: name one with join, or leave it out")
         return self

@@ -10,6 +10,7 @@ from framepack import __version__
 from framepack.app.cli.batch import batch
 from framepack.app.cli.editors import export
 from framepack.app.cli.files import extract, inspect
+from framepack.app.cli.finish import finish
 from framepack.app.cli.jobs import jobs_app
 from framepack.app.cli.machine import machine_of
 from framepack.app.cli.presets import presets_app
@@ -31,6 +32,7 @@ app.command()(batch)
 app.command()(extract)
 app.command()(inspect)
 app.command()(export)
+app.command()(finish)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(presets_app, name="presets")
 app.add_typer(train_app, name="train")
