@@ -53,7 +53,8 @@ def filters_after(finish: Finish) -> Filters:
     """What is done at the size the frames have in the end."""
     steps: Filters = []
     if finish.sharpen:
-        steps += [("format", {"pix_fmts": "gbrp"}), ("cas", {"strength": f"{finish.sharpen:.5f}"})]
+        # in 8 bits it rounds down, which darkens by a level
+        steps += [("format", {"pix_fmts": "gbrp16le"}), ("cas", {"strength": f"{finish.sharpen:.5f}"})]
     steps += colours(finish)
     if finish.grain:
         noise = {"c0s": str(max(round(GRAIN_MOST * finish.grain), 1)), "c0f": "t", "all_seed": "1"}
@@ -112,24 +113,29 @@ def steadied(frames: Iterable[Frame], filters: Filters, fps: Fraction, reach: in
     """
     frames = iter(frames)
     head = list(islice(frames, reach + 1))
-    beside = len(head) - 1
-    if not filters or beside < 1:
+    if not filters or not head:
         yield from filtered(chain(head, frames), filters, fps)
         return
-    last: deque[Frame] = deque(maxlen=beside + 1)
+    last: deque[Frame] = deque(maxlen=reach + 1)
 
     def mirrored() -> Iterator[Frame]:
-        yield from head[:0:-1]
+        yield from reversed(bounced(head, reach))
         for frame in chain(head, frames):
             last.append(frame)
             yield frame
-        yield from list(last)[-2::-1]
+        yield from bounced(list(last)[::-1], reach)
 
     waiting: deque[Frame] = deque()
-    for frame in islice(filtered(mirrored(), filters, fps), beside, None):
+    for frame in islice(filtered(mirrored(), filters, fps), reach, None):
         waiting.append(frame)
-        if len(waiting) > beside:
+        if len(waiting) > reach:
             yield waiting.popleft()
+
+
+def bounced(frames: list[Frame], count: int) -> list[Frame]:
+    """`count` frames from the second on, and back again where there are fewer; one alone stands for all."""
+    there_and_back = [*frames[1:], *frames[-2::-1]] or frames
+    return [there_and_back[number % len(there_and_back)] for number in range(count)]
 
 
 def filtered(frames: Iterable[Frame], filters: Filters, fps: Fraction) -> Iterator[Frame]:
