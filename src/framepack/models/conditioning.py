@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from framepack.models.config import TransformerConfig
 from framepack.models.layers import FREQUENCIES, EmbeddingMLP, sinusoids
+from framepack.models.nag import Nag
 from framepack.models.transfer import to_device, to_host
 
 
@@ -30,6 +31,12 @@ class StepCondition:
     """(B, N + L, D): projected image, then refined text."""
     mask: Tensor | None
     """(B, N + L) bool, which of these exist; None for all."""
+    image: int
+    """N: how many of the tokens are the image's."""
+    nag: Nag | None = None
+    """How attention leads away from `negative`; None where it does not."""
+    negative: Tensor | None = None
+    """(B, M, D): refined text of the negative prompt; all of it exists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +53,14 @@ class ConditionTable:
     """(B, L) bool; None where no sample of the batch is padded."""
     image: Tensor
     """(B, N, D): projected, the same for all steps."""
+    negative: Tensor | None = None
+    """(S, B, M, D): the refined text that attention is to lead away from; modulated like the positive one."""
 
     def __len__(self) -> int:
         return len(self.final)
 
-    def step(self, index: int) -> StepCondition:
-        """Cut out step `index`."""
+    def step(self, index: int, nag: Nag | None = None) -> StepCondition:
+        """Cut out step `index`, guided by `nag` where there is a negative text."""
         mask = self.text_mask
         if mask is not None:
             mask = torch.cat([mask.new_ones(self.image.shape[:2]), mask], dim=1)
@@ -61,6 +70,9 @@ class ConditionTable:
             final=self.final[index],
             tokens=torch.cat([self.image, self.text[index]], dim=1),
             mask=mask,
+            image=self.image.shape[1],
+            nag=None if self.negative is None else nag,
+            negative=None if self.negative is None or nag is None else self.negative[index],
         )
 
     def to(self, device: torch.device | str) -> Self:

@@ -15,6 +15,7 @@ from framepack.models.attention import Attention, RMSNorm, automatic, rotary_hea
 from framepack.models.config import TransformerConfig
 from framepack.models.layers import FeedForward, Modulation, chunked, gated_add, modulated_norm
 from framepack.models.linear import Linear, gelu_linear
+from framepack.models.nag import NagLayout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +41,34 @@ class Joint:
     key_rope: Tensor
     """The same for keys, which may be scaled as well; else it is `rope` itself."""
     video: int
-    """V: the first V tokens are the video's, context and noisy."""
+    """V: the first V tokens are the video's, context and noisy; with `nag` those after the negative prompt's."""
     bias: Tensor | None
     """(B or 1, 1, 1, L): added to the logits of each key (float), or which keys exist (bool)."""
     execution: Execution
+    nag: NagLayout | None = None
+    """Where a negative prompt's tokens lie as well, from which attention leads away."""
+
+    @property
+    def negative(self) -> int:
+        """M: the tokens before the video's."""
+        return self.nag.negative if self.nag else 0
+
+    def split(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Video, and what is beside it: negative text, then image and text. (B, L, D) to (B, V, D), (B, L - V, D)."""
+        before, video, after = tokens.tensor_split([self.negative, self.negative + self.video], dim=1)
+        return video, torch.cat([before, after], dim=1) if self.nag else after
+
+    def join(self, video: Tensor, text: Tensor) -> Tensor:
+        """The inverse of `split`."""
+        before, after = text.tensor_split([self.negative], dim=1)
+        return torch.cat([before, video, after], dim=1)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """(B, L, H, E) each to (B, L, D)."""
+        attention = self.execution.attention
+        if self.nag is None:
+            return attention(query, key, value, self.bias).flatten(2)
+        return self.nag.attend(query, key, value, self.bias, attention, self.execution.chunk_size).flatten(2)
 
 
 class JointAttentionWeights(nn.Module):
@@ -62,28 +87,20 @@ class JointAttentionWeights(nn.Module):
 
     def forward(self, video: Tensor, text: Tensor, joint: Joint) -> tuple[Tensor, Tensor]:
         """Mix both streams: (B, V, D) and (B, L - V, D), normed and modulated, to the same shapes."""
-        video_rope, text_rope = joint.rope.tensor_split([joint.video], dim=1)
-        video_key_rope = joint.key_rope[:, : joint.video]
+        video_rope, text_rope = joint.split(joint.rope)
         heads, chunk_size = self.heads, joint.execution.chunk_size
         rotated = partial(rotary_heads, heads=heads, chunk_size=chunk_size)
-        query = torch.cat(
-            [
-                rotated(video, self.to_q, self.norm_q, video_rope),
-                rotated(text, self.add_q_proj, self.norm_added_q, text_rope),
-            ],
-            dim=1,
+        query = joint.join(
+            rotated(video, self.to_q, self.norm_q, video_rope),
+            rotated(text, self.add_q_proj, self.norm_added_q, text_rope),
         )
-        key = torch.cat(
-            [
-                rotated(video, self.to_k, self.norm_k, video_key_rope),
-                rotated(text, self.add_k_proj, self.norm_added_k, text_rope),
-            ],
-            dim=1,
+        key = joint.join(
+            rotated(video, self.to_k, self.norm_k, joint.split(joint.key_rope)[0]),
+            rotated(text, self.add_k_proj, self.norm_added_k, text_rope),
         )
-        value = torch.cat([split_heads(self.to_v(video), heads), split_heads(self.add_v_proj(text), heads)], dim=1)
-        mixed = joint.execution.attention(query, key, value, joint.bias).flatten(2)
-        count = video.shape[1]
-        return self.to_out[0](mixed[:, :count]), self.to_add_out(mixed[:, count:])
+        value = joint.join(split_heads(self.to_v(video), heads), split_heads(self.add_v_proj(text), heads))
+        mixed, mixed_text = joint.split(joint.attend(query, key, value))
+        return self.to_out[0](mixed), self.to_add_out(mixed_text)
 
 
 class DoubleBlock(nn.Module):
@@ -107,7 +124,7 @@ class DoubleBlock(nn.Module):
 
     def forward(self, tokens: Tensor, modulation: Tensor, joint: Joint) -> Tensor:
         """(B, L, D) and (B, 12, D) to (B, L, D)."""
-        video, text = tokens.tensor_split([joint.video], dim=1)
+        video, text = joint.split(tokens)
         shift, scale, gate, *video_mlp = modulation[:, :6].unbind(dim=1)
         text_shift, text_scale, text_gate, *text_mlp = modulation[:, 6:].unbind(dim=1)
         mixed, mixed_text = self.attn(
@@ -115,7 +132,7 @@ class DoubleBlock(nn.Module):
         )
         video = self._mlp(self.ff, gated_add(video, gate, mixed), video_mlp, joint)
         text = self._mlp(self.ff_context, gated_add(text, text_gate, mixed_text), text_mlp, joint)
-        return torch.cat([video, text], dim=1)
+        return joint.join(video, text)
 
     def _mlp(self, mlp: FeedForward, tokens: Tensor, modulation: list[Tensor], joint: Joint) -> Tensor:
         shift, scale, gate = modulation
@@ -142,7 +159,7 @@ class AttentionWeights(nn.Module):
         query = rotary_heads(tokens, self.to_q, self.norm_q, joint.rope, heads, chunk_size)
         key = rotary_heads(tokens, self.to_k, self.norm_k, joint.key_rope, heads, chunk_size)
         value = split_heads(self.to_v(tokens), heads)
-        return joint.execution.attention(query, key, value, joint.bias).flatten(2)
+        return joint.attend(query, key, value)
 
 
 class SingleBlock(nn.Module):

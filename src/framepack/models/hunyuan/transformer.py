@@ -21,6 +21,7 @@ from framepack.models.hunyuan.blocks import PLAIN, DoubleBlock, Execution, Joint
 from framepack.models.hunyuan.refiner import TokenRefiner
 from framepack.models.layers import ImageProjection, Modulation, modulated_norm
 from framepack.models.linear import ExactLinear
+from framepack.models.nag import NagLayout
 from framepack.models.packing import ContextEmbed, ContextLatents, PackedTokens, PatchEmbed, pack_context
 
 Block = DoubleBlock | SingleBlock
@@ -119,8 +120,9 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
         joint = self._joint(step, packed, execution)
         noisy = self.x_embedder(x.to(packed.context.dtype))
         context = packed.context.expand(len(x), -1, -1)
-        tokens = torch.cat([context, noisy, step.tokens], dim=1)
-        window = slice(context.shape[1], joint.video)
+        negative = [] if step.negative is None else [step.negative]
+        tokens = torch.cat([*negative, context, noisy, step.tokens], dim=1)
+        window = slice(joint.negative + context.shape[1], joint.negative + joint.video)
         tokens = self._blocks(tokens, step, joint, window, cache)
         scale, shift = step.final.unbind(dim=1)
         patches = self.proj_out(modulated_norm(tokens, shift, scale))
@@ -141,24 +143,29 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
         return lambda: block(x, modulation, joint)
 
     def _joint(self, step: StepCondition, packed: PackedTokens, execution: Execution) -> Joint:
-        """RoPE and attention bias of the whole sequence."""
+        """RoPE, attention bias and place of the prompts in the whole sequence."""
         video, text = len(packed.rope), step.tokens.shape[1]
-        unrotated = packed.rope.new_ones(text, 1, packed.rope.shape[2])
-        bias = None if step.mask is None else torch.cat([step.mask.new_ones(len(step.mask), video), step.mask], dim=1)
+        layout = None
+        if step.nag is not None and step.negative is not None:
+            layout = NagLayout(nag=step.nag, negative=step.negative.shape[1], video=video, image=step.image)
+        around = (layout.negative if layout else 0, text)
+        before, after = (packed.rope.new_ones(count, 1, packed.rope.shape[2]) for count in around)
+        bias = None if step.mask is None else nn.functional.pad(step.mask, (around[0] + video, 0), value=True)
         if packed.key_bias is not None:
-            weights = nn.functional.pad(packed.key_bias, (0, text)).unsqueeze(0)
+            weights = nn.functional.pad(packed.key_bias, around).unsqueeze(0)
             bias = weights if bias is None else weights.masked_fill(~bias, float("-inf"))
             bias = bias.to(step.tokens.dtype)
-        rope = torch.cat([packed.rope, unrotated]).unsqueeze(0)
+        rope = torch.cat([before, packed.rope, after]).unsqueeze(0)
         key_rope = rope
         if packed.key_scale is not None:
-            key_rope = rope * nn.functional.pad(packed.key_scale, (0, text), value=1.0)[:, None, None]
+            key_rope = rope * nn.functional.pad(packed.key_scale, around, value=1.0)[:, None, None]
         return Joint(
             rope=rope,
             key_rope=key_rope,
             video=video,
             bias=None if bias is None else bias[:, None, None, :],
             execution=execution,
+            nag=layout,
         )
 
     def _blocks(
@@ -169,7 +176,7 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
             return self._run(0, None, tokens, step, joint)[:, window]
         probe = cache.probe_blocks
         probed = self._run(0, probe, tokens, step, joint)
-        video = slice(joint.video)
+        video = slice(joint.negative, joint.negative + joint.video)
         if probe:
             signal = probed[:, video] - tokens[:, video]
         else:
