@@ -17,7 +17,7 @@ from framepack import GenerationRequest
 from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.models.packing import ContextLatents
 from framepack.pipeline.conditioning import Conditioning, make_tables
-from framepack.pipeline.denoiser import Branch, NoiseSource, make_denoiser
+from framepack.pipeline.denoiser import Branch, Guidance, NoiseSource, make_denoiser
 from framepack.pipeline.history import History
 from framepack.pipeline.stages import Modes
 from framepack.sampling import SAMPLERS, make_sigmas
@@ -125,7 +125,7 @@ class Job:
 
     def sampled(self, packed, table, noise):
         branches = [Branch(table=table, cache=None), Branch(table=table, cache=None)]
-        denoiser = make_denoiser(self.runner, packed, self.sigmas, branches, 2.0, 0.5)
+        denoiser = make_denoiser(self.runner, packed, self.sigmas, branches, Guidance(scale=2.0, rescale=0.5))
         return list(SAMPLERS[self.request.sampler](denoiser, noise, self.sigmas))[-1].denoised
 
     def noise(self):

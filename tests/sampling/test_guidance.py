@@ -1,7 +1,12 @@
+from typing import get_args
+
+import numpy as np
 import pytest
 import torch
 
-from framepack.sampling import guide, needs_negative, x0_of
+from framepack.sampling import GUIDES, guide, needs_negative, x0_of, zero_steps
+from framepack.sampling.guidance import APG_LIMIT
+from framepack.spec.parts import GuidanceMode
 
 
 @pytest.fixture
@@ -59,3 +64,42 @@ def test_x0_undoes_the_noise_and_is_float32():
     x = (1 - sigma) * x0 + sigma * noise
     assert torch.allclose(x0_of(x, noise - x0, sigma), x0, atol=1e-6)
     assert x0_of(x.bfloat16(), (noise - x0).bfloat16(), sigma).dtype == torch.float32
+
+
+def test_the_modes_are_those_a_request_may_name():
+    assert get_args(GuidanceMode) == tuple(GUIDES)
+
+
+@pytest.mark.parametrize("mode", list(GUIDES))
+def test_no_mode_changes_anything_at_scale_one_or_where_the_branches_are_equal(branches, mode):
+    positive, negative = branches
+    assert torch.allclose(guide(positive, negative, 1.0, mode=mode), positive, atol=1e-5)
+    assert torch.allclose(guide(positive, positive, 5.0, mode=mode), positive, atol=1e-5)
+    assert guide(torch.zeros_like(positive), torch.zeros_like(positive), 5.0, mode=mode).isfinite().all()
+
+
+def test_zero_star_scales_the_negative_of_each_sample_to_fit(branches):
+    positive, negative = (x.double() for x in branches)
+    made = guide(positive, negative, 4.0, mode="zero-star")
+    for plus, minus, guided in zip(positive.numpy(), negative.numpy(), made.numpy(), strict=True):
+        fit = np.vdot(plus, minus) / np.vdot(minus, minus)
+        np.testing.assert_allclose(guided, fit * minus + 4.0 * (plus - fit * minus), rtol=1e-10)
+    assert torch.allclose(guide(positive, 7.0 * negative, 4.0, mode="zero-star"), made)
+
+
+def test_apg_adds_what_is_across_the_positive_and_no_more_of_it_than_its_limit(branches):
+    positive, negative = (x.double() for x in branches)
+    for near in (1.0, 0.01):  # the difference is beyond the limit, and within
+        other = positive + near * (negative - positive)
+        made = guide(positive, other, 4.0, mode="apg")
+        for plus, minus, guided in zip(positive.numpy(), other.numpy(), made.numpy(), strict=True):
+            apart = plus - minus
+            apart = apart * min(1.0, APG_LIMIT * np.linalg.norm(plus) / np.linalg.norm(apart))
+            across = apart - np.vdot(apart, plus) / np.vdot(plus, plus) * plus
+            np.testing.assert_allclose(guided, plus + 3.0 * across, rtol=1e-10)
+            assert abs(np.vdot(guided - plus, plus)) <= 1e-9 * np.vdot(plus, plus)
+
+
+def test_zero_star_stands_still_in_one_step_of_25_and_in_none_of_a_few():
+    assert [zero_steps("zero-star", steps) for steps in (2, 12, 13, 25, 50)] == [0, 0, 1, 1, 2]
+    assert zero_steps("cfg", 50) == zero_steps("apg", 50) == 0

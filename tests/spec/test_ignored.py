@@ -18,6 +18,12 @@ def said_of(**fields: object) -> list[str]:
 
 CASES = [
     ({"negative_prompt": "blurry"}, {"cfg": 3}, "negative_prompt blurry has no effect"),
+    ({"negative_prompt": "blurry", "seed": 1}, {"nag": 5}, "negative_prompt blurry has no effect"),
+    ({"guidance_mode": "apg"}, {"cfg": 3}, "guidance_mode apg has no effect: it says how cfg guides"),
+    ({"nag": 5, "nag_alpha": 0}, {"nag_alpha": 0.25}, "nag 5.0 has no effect: a nag_alpha of 0 leaves it out"),
+    ({"nag_alpha": 0.25}, {"nag": 5}, "nag_alpha 0.25 has no effect: nag is 1"),
+    ({"nag_tau": 2.5}, {"nag": 5}, "nag_tau 2.5 has no effect: nag is 1"),
+    ({"nag_end": 0.5}, {"nag": 5}, "nag_end 0.5 has no effect: nag is 1"),
     ({"cfg_rescale": 0.5}, {"cfg": 3}, "cfg_rescale 0.5 has no effect"),
     ({"cache_threshold": 0.3}, {"cache": "teacache"}, "cache_threshold 0.3 has no effect: there is no cache"),
     ({"cache": "teacache", "cache_threshold": 0}, {"cache_threshold": 0.1}, "cache teacache has no effect"),

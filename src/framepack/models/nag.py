@@ -27,6 +27,10 @@ class Nag:
     end: float = 0.75
     """The noise level below which it rests."""
 
+    def acts_at(self, sigma: float) -> bool:
+        """Whether it does at that noise level; the first one, 1, may be rounded."""
+        return sigma >= self.end - 1e-6
+
     def guided(self, positive: Tensor, negative: Tensor) -> Tensor:
         """(B, V, D) each, of the video's queries. Computed in float32, returned in the dtype of `positive`."""
         plain = positive.float()

@@ -16,6 +16,7 @@ from framepack.media.edit import edited, fitted
 from framepack.media.image import load_image
 from framepack.models.conditioning import ConditionTable
 from framepack.models.hunyuan.encoders import TextFeatures
+from framepack.models.nag import Nag
 from framepack.models.transfer import to_device, to_host
 from framepack.pipeline.runner import Runner
 from framepack.sampling import needs_negative
@@ -54,9 +55,16 @@ def load_pictures(request: GenerationRequest) -> tuple[dict[str, np.ndarray], li
 def prompts_of(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> list[Said]:
     """Every text that must be encoded, once each; the negative one only where it has a say."""
     prompts = [section.said for section in sections]
-    if needs_negative(request.cfg):
+    if needs_negative(request.cfg) or nag_of(request):
         prompts.append(Said(request.negative_prompt))
     return list(dict.fromkeys(prompts))
+
+
+def nag_of(request: GenerationRequest) -> Nag | None:
+    """How attention leads away from the negative prompt; None where it does not."""
+    if request.nag == 1 or request.nag_alpha == 0:
+        return None
+    return Nag(scale=request.nag, alpha=request.nag_alpha, tau=request.nag_tau, end=request.nag_end)
 
 
 def encode(runner: Runner, pictures: dict[str, np.ndarray], prompts: list[Said]) -> Conditioning:
@@ -95,13 +103,16 @@ class Tables:
     by_mix: dict[Mix, Tensor]
     """(1, N, D)"""
 
-    def table(self, prompt: Said, section: SectionPlan) -> ConditionTable:
+    def table(self, prompt: Said, section: SectionPlan, negative: Said | None = None) -> ConditionTable:
         """The table for `prompt` with the section's mix of pictures, brought to the device; drop it after the section.
 
-        Raises MemoryExhaustedError where the device has not enough memory for it.
+        negative: a prompt whose text attention is to lead away from. Raises MemoryExhaustedError where the device has
+        not enough memory for it.
         """
         waiting = self.by_prompt[prompt]
         waiting = replace(waiting, image=self.by_mix.get(section.image, waiting.image))
+        if negative is not None:
+            waiting = replace(waiting, negative=self.by_prompt[negative].text)
         device = self.runner.device
         return self.runner.memory.retry_with_less_memory(
             "prepare", lambda level: waiting.to(device), supported=self.runner.stages["prepare"].supports

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from framepack.models.cache_protocol import BlockCache
-from framepack.models.conditioning import ConditionTable
+from framepack.models.conditioning import ConditionTable, StepCondition
+from framepack.models.nag import Nag
 from framepack.models.packing import PackedTokens
 from framepack.pipeline.runner import Runner
-from framepack.sampling import Denoiser, guide, x0_of
+from framepack.sampling import Denoiser, guide, x0_of, zero_steps
 from framepack.spec.plan import Noise
 
 
@@ -26,20 +27,39 @@ class Branch:
 
     table: ConditionTable
     cache: BlockCache | None
+    nag: Nag | None = None
+    """How its attention leads away from the table's negative text."""
+
+    def step(self, index: int, sigma: float) -> StepCondition:
+        """The condition of a step at that noise level."""
+        return self.table.step(index, self.nag if self.nag and self.nag.acts_at(sigma) else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guidance:
+    """How two branches become one velocity; see `sampling.guide`."""
+
+    scale: float
+    rescale: float = 0.0
+    mode: str = "cfg"
 
 
 def make_denoiser(
-    runner: Runner, packed: PackedTokens, sigmas: Tensor, branches: list[Branch], cfg: float, cfg_rescale: float
+    runner: Runner, packed: PackedTokens, sigmas: Tensor, branches: list[Branch], guidance: Guidance
 ) -> Denoiser:
     """The denoiser of one section. `branches` is [positive] or [positive, negative]; x is float32 (1, C, T, h, w)."""
     levels, sample = sigmas.tolist(), runner.stages["sample"]
+    still = zero_steps(guidance.mode, len(levels) - 1) if len(branches) > 1 else 0
 
     def denoise(x: Tensor, step: int) -> Tensor:
+        if step < still:
+            return x.float()
+
         def velocities(transformer: Any, modes: Any) -> list[Tensor]:
             # a pass that runs out of memory must leave the caches as they were
             caches = [copy(branch.cache) for branch in branches]
             made = [
-                sample.work(transformer, x, branch.table.step(step), packed, cache, modes=modes)
+                sample.work(transformer, x, branch.step(step, levels[step]), packed, cache, modes=modes)
                 for branch, cache in zip(branches, caches, strict=True)
             ]
             for branch, cache in zip(branches, caches, strict=True):
@@ -47,7 +67,10 @@ def make_denoiser(
             return made
 
         made = runner.run("sample", velocities, phase="step", last=step + 2 == len(levels))
-        return x0_of(x, made[0] if len(made) == 1 else guide(made[0], made[1], cfg, cfg_rescale), levels[step])
+        velocity, *negative = made
+        if negative:
+            velocity = guide(velocity, negative[0], guidance.scale, guidance.rescale, guidance.mode)
+        return x0_of(x, velocity, levels[step])
 
     return denoise
 

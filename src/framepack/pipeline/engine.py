@@ -18,8 +18,8 @@ from framepack.models.hunyuan.vae_tiles import TileMemo
 from framepack.models.packing import ContextLatents, PackedTokens
 from framepack.models.transfer import to_device
 from framepack.pipeline.clip import ClipJoiner
-from framepack.pipeline.conditioning import Conditioning, make_tables
-from framepack.pipeline.denoiser import Branch, NoiseSource, make_denoiser
+from framepack.pipeline.conditioning import Conditioning, make_tables, nag_of
+from framepack.pipeline.denoiser import Branch, Guidance, NoiseSource, make_denoiser
 from framepack.pipeline.history import History
 from framepack.pipeline.runner import Runner
 from framepack.pipeline.usable import UnusableError, require_usable
@@ -138,16 +138,9 @@ class Engine:
         """Denoise one window: (1, C, T, h, w) float32."""
         request, steps = self.request, self.request.steps
         denoised = noise = to_device(self.noise.draw(section.noise, len(section.latents)), self.runner.device)
-        prompts = [section.said, Said(request.negative_prompt)][: 2 if needs_negative(request.cfg) else 1]
-        branches = [
-            Branch(
-                table=self.tables.table(prompt, section),
-                cache=CACHES[request.cache](steps=steps, threshold=request.cache_threshold),
-            )
-            for prompt in prompts
-        ]
-        packed = self._pack(section, noise)
-        denoiser = make_denoiser(self.runner, packed, self.sigmas, branches, request.cfg, request.cfg_rescale)
+        branches, packed = self._branches(section), self._pack(section, noise)
+        guidance = Guidance(scale=request.cfg, rescale=request.cfg_rescale, mode=request.guidance_mode)
+        denoiser = make_denoiser(self.runner, packed, self.sigmas, branches, guidance)
         for step in SAMPLERS[request.sampler](denoiser, noise, self.sigmas):
             denoised = step.denoised
             if not denoised.isfinite().all():
@@ -160,6 +153,17 @@ class Engine:
                 preview=self.preview(denoised),
             )
         return denoised
+
+    def _branches(self, section: SectionPlan) -> list[Branch]:
+        """The positive branch, which may be led away from the negative prompt itself, and the negative one."""
+        request, negative, nag = self.request, Said(self.request.negative_prompt), nag_of(self.request)
+
+        def branch(said: Said, away: Said | None = None) -> Branch:
+            cache = CACHES[request.cache](steps=request.steps, threshold=request.cache_threshold)
+            return Branch(table=self.tables.table(said, section, away), cache=cache, nag=nag if away else None)
+
+        positive = branch(section.said, negative if nag else None)
+        return [positive, branch(negative)] if needs_negative(request.cfg) else [positive]
 
     def _pack(self, section: SectionPlan, noise: Tensor) -> PackedTokens:
         """The section's context, from history and conditioning latents."""

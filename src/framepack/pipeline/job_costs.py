@@ -6,9 +6,9 @@ from statistics import mean
 from typing import Any
 
 from framepack.memory.estimate import Cost
-from framepack.pipeline.conditioning import prompts_of
+from framepack.pipeline.conditioning import nag_of, prompts_of
 from framepack.pipeline.stages import Job, Modes, Stage
-from framepack.sampling import needs_negative
+from framepack.sampling import make_sigmas, needs_negative
 from framepack.spec.events import Part
 from framepack.spec.plan import SectionPlan, new_tiles
 from framepack.spec.request import GenerationRequest
@@ -20,7 +20,8 @@ Run = Callable[[Stage, tuple[Any, ...], Modes], tuple[Cost, Any]]
 
 def job_of(request: GenerationRequest, sections: tuple[SectionPlan, ...], size: tuple[int, int]) -> Job:
     """What of a request its estimate depends on. size: (height, width) in pixels."""
-    prompts = prompts_of(request, sections)
+    prompts, nag = prompts_of(request, sections), nag_of(request)
+    sigmas = make_sigmas(request.steps, request.window * request.geometry.tokens(*size), request.shift)
     return Job(
         geometry=request.geometry,
         height=size[0],
@@ -29,6 +30,8 @@ def job_of(request: GenerationRequest, sections: tuple[SectionPlan, ...], size: 
         steps=request.steps,
         branches=2 if needs_negative(request.cfg) else 1,
         cached=request.cache != "none",
+        nag=nag,
+        nag_share=mean(map(nag.acts_at, sigmas[:-1].tolist())) if nag else 0.0,
         texts=len(prompts),
         pictures=len(request.pictures),
         mixes=len({section.image for section in sections}),
@@ -67,8 +70,11 @@ class JobCosts:
             _ = self.outputs
         stage = self.stages[name]
         counted, times = stage.counted(modes)
-        flops = self._run(name, counted)[0].flops * times * stage.calls(self.job)
-        return replace(self._run(name, modes)[0], flops=round(flops))
+        flops = self._run(name, counted)[0].flops
+        share, lighter = stage.lighter(self.job, self._inputs[name])
+        if share:
+            flops += share * (self._call(stage, lighter, counted)[0].flops - flops)
+        return replace(self._run(name, modes)[0], flops=round(flops * times * stage.calls(self.job)))
 
     def beside(self, stage: Stage) -> int:
         """Bytes on the device that are neither weights nor made by the work."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from framepack.sampling.dpmpp_2m import dpmpp_2m
 from framepack.sampling.euler import euler
-from framepack.sampling.guidance import guide, needs_negative, x0_of
+from framepack.sampling.guidance import GUIDES, guide, needs_negative, x0_of, zero_steps
 from framepack.sampling.sampler import Denoiser, Sampler, SampleStep
 from framepack.sampling.schedule import make_sigmas, mu_of
 from framepack.sampling.unipc import unipc
@@ -20,6 +20,7 @@ SAMPLERS: dict[str, Sampler] = {
 """What `--sampler` may name. "unipc" (bh1) is the public application's."""
 
 __all__ = [
+    "GUIDES",
     "SAMPLERS",
     "Denoiser",
     "SampleStep",
@@ -32,4 +33,5 @@ __all__ = [
     "needs_negative",
     "unipc",
     "x0_of",
+    "zero_steps",
 ]

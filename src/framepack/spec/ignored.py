@@ -18,7 +18,16 @@ Rule = tuple[str, Callable[[GenerationRequest], bool], str]
 """A field, when it has no effect, and the reason with the fix; `r` in it is the request."""
 
 RULES: tuple[Rule, ...] = (
-    ("negative_prompt", lambda r: r.cfg == 1, "it is used where cfg is not 1: set cfg, such as 3, or leave it out"),
+    (
+        "negative_prompt",
+        lambda r: r.cfg == r.nag == 1,
+        "it is used where nag or cfg is not 1: set nag, such as 5, or leave it out",
+    ),
+    ("guidance_mode", lambda r: r.cfg == 1, "it says how cfg guides, and cfg is 1"),
+    ("nag", lambda r: r.nag_alpha == 0, "a nag_alpha of 0 leaves it out"),
+    ("nag_alpha", lambda r: r.nag == 1, "nag is 1, which is off"),
+    ("nag_tau", lambda r: r.nag == 1, "nag is 1, which is off"),
+    ("nag_end", lambda r: r.nag == 1, "nag is 1, which is off"),
     ("cfg_rescale", lambda r: r.cfg == 1, "it corrects what a cfg other than 1 does, and cfg is 1"),
     ("cache_threshold", lambda r: r.cache == "none", "there is no cache: choose teacache or first-block"),
     ("cache", lambda r: r.cache_threshold == 0, "a threshold of 0 lets no step be skipped"),

@@ -10,6 +10,7 @@ from framepack.spec.rules import as_text
 
 SamplerName = Literal["unipc", "unipc-bh2", "dpm++2m", "euler"]
 CacheName = Literal["none", "teacache", "first-block"]
+GuidanceMode = Literal["cfg", "zero-star", "apg"]
 THRESHOLDS: dict[str, float] = {"none": 0.15, "teacache": 0.15, "first-block": 0.07}
 """What each cache lets pass by default. TeaCache's is the public application's; with the first-block cache's the video
 is as near to the uncached one (`benchmarks/cache_thresholds.py`)."""

@@ -24,6 +24,7 @@ from framepack.spec.parts import (
     THRESHOLDS,
     CacheName,
     EndFrame,
+    GuidanceMode,
     Keyframe,
     Lora,
     SamplerName,
@@ -52,7 +53,7 @@ class GenerationRequest(Model):
     prompt: Annotated[Text, Field(json_schema_extra=option("--prompt", "-p"))] = ""
     """What happens, in one sentence about the movement; what the picture shows need not be said."""
     negative_prompt: Annotated[Text, Field(json_schema_extra=option("--negative"))] = ""
-    """What should not happen; used where cfg is not 1."""
+    """What should not happen; used where nag or cfg is not 1."""
     model: Annotated[str, one_of(VARIANTS), Field(json_schema_extra=option(follows=True, enum=list(VARIANTS)))] = (
         DEFAULT
     )
@@ -88,6 +89,21 @@ class GenerationRequest(Model):
     """Classifier-free guidance: any value but 1 uses the negative prompt too and doubles the time."""
     cfg_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Draws the contrast back that a high cfg adds."""
+    guidance_mode: GuidanceMode = "cfg"
+    """How cfg leads away from the negative prompt. zero-star fits the negative prediction to the positive one first,
+    apg leaves out what over-saturates.
+    """
+    nag: Annotated[float, Field(ge=1, le=30, json_schema_extra=option(usual=(1, 11)))] = 1.0
+    """Leads away from the negative prompt inside the attention, at cfg 1: 1 is off, 5 usual, 11 strong.
+
+    Takes about half again the time in the steps down to nag_end, where cfg doubles it.
+    """
+    nag_alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of what nag does in the result; 0 leaves it out."""
+    nag_tau: Annotated[float, Field(ge=1, le=10)] = 1.5
+    """How many times as large as without it nag may make the attention's values."""
+    nag_end: Annotated[float, Field(ge=0, le=1)] = 0.75
+    """Noise level, from 1 at the start to 0, below which nag rests: lower is stronger and slower."""
     window: Annotated[int, Field(ge=1, le=33)] = 9
     """Latents a section. The published models were trained with 9."""
     width: Side = None

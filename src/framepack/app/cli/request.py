@@ -27,7 +27,7 @@ EDITS = (
 )
 """The end of `generate`'s help."""
 NOT_PLANNED = (
-    *("negative_prompt", "seed", "guidance", "cfg_rescale", "sampler", "cache_threshold"),
+    *("negative_prompt", "seed", "guidance", "cfg_rescale", "guidance_mode", "nag_tau", "sampler", "cache_threshold"),
     *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark", "work"),
     *("output_quality", "output_bitrate"),
 )

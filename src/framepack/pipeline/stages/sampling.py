@@ -72,13 +72,20 @@ class SampleStage(Stage):
         frames = len(job.section.latents)
         with torch.no_grad():
             packed = transformer.pack(spans, job.section.at, (frames, rows, columns))
-        return latents(frames), outputs["prepare"].step(0), packed, None
+        table = outputs["prepare"]
+        if job.nag:  # the longest prompt may be either of the two
+            table = replace(table, negative=table.text)
+        return latents(frames), table.step(0, job.nag), packed, None
 
     def work(self, module: Any, *inputs: Any, modes: Modes) -> Any:
         return module(*inputs, Execution(attention=self.attention, chunk_size=modes.chunk_size))
 
     def passes(self, job: Job) -> int:
         return job.steps * job.branches
+
+    def lighter(self, job: Job, inputs: tuple[Any, ...]) -> tuple[float, tuple[Any, ...]]:
+        x, step, *others = inputs
+        return (1.0 - job.nag_share if job.nag else 0.0), (x, replace(step, nag=None, negative=None), *others)
 
     def mode(self, modes: Modes) -> object:
         return modes.chunk_size
@@ -115,5 +122,5 @@ def held_in_sections(job: Job, models: MetaModels, outputs: Outputs) -> int:
     latent = torch.float32.itemsize * config.in_channels * rows * columns
     states = (geometry.history + BANK + STATES * len(job.section.latents)) * latent
     caches = job.branches * (context + 2 * noisy) * token if job.cached else 0
-    tables_here = tables(job, outputs, job.branches, job.branches)
+    tables_here = tables(job, outputs, job.branches, job.branches) + (outputs["prepare"].text.nbytes if job.nag else 0)
     return tables_here + context * token + (context + noisy) * rotary + states + caches

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from framepack.memory import FallbackLevel
+from framepack.models.nag import Nag
 from framepack.spec.events import Part, VaeMode
 from framepack.spec.geometry import Geometry
 from framepack.spec.plan import SectionPlan
@@ -30,6 +31,10 @@ class Job:
     """Forwards a step: two with guidance by a negative prompt."""
     cached: bool
     """Whether a block cache keeps a step's signal and residual."""
+    nag: Nag | None = None
+    """How attention leads away from the negative prompt in some of the steps."""
+    nag_share: float = 0.0
+    """In which share of them."""
     texts: int
     """Prompts to encode."""
     pictures: int
@@ -102,6 +107,10 @@ class Stage(ABC):
     def passes(self, job: Job) -> int:
         """How often it is done; for a stage in sections, in one of them."""
         return 1
+
+    def lighter(self, job: Job, inputs: tuple[Any, ...]) -> tuple[float, tuple[Any, ...]]:
+        """Which share of the calls has less to do, and their inputs; memory must hold the others."""
+        return 0.0, inputs
 
     def mode(self, modes: Modes) -> object:
         """What of the modes changes it."""
