@@ -171,8 +171,8 @@ def test_features_wait_in_ram_and_the_pictures_latents_on_the_device():
 def test_a_section_leaves_no_table_behind(framepacks, picture, tmp_path, monkeypatch):
     taken, table = [], Tables.table
 
-    def noted(self, prompt, section):
-        made = table(self, prompt, section)
+    def noted(self, *asked):
+        made = table(self, *asked)
         taken.append(weakref.ref(made))
         return made
 

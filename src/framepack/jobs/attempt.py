@@ -110,7 +110,8 @@ class Attempt:
         if isinstance(event, SectionDone):
             seconds = (event.seconds,) if event.seconds else ()  # none where an earlier attempt made it
             latest = (*progress.section_seconds, *seconds)[-MAX_SECTION_SECONDS:]
-            progress = replace(progress, frames=event.frames, section_seconds=latest)
+            first = event.look if event.section == 0 else progress.first_look
+            progress = replace(progress, frames=event.frames, section_seconds=latest, look=event.look, first_look=first)
         if isinstance(event, SectionDone | Finished | Cancelled) and event.file:
             outputs = (event.file,)
         self.job = replace(self.job, progress=self._progress(progress), outputs=outputs)

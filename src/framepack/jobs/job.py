@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from framepack.spec.events import Look
 from framepack.spec.request import GenerationRequest
 
 Status = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
@@ -43,6 +44,10 @@ class Progress:
     """Frames that can be played by now."""
     section_seconds: tuple[float, ...] = ()
     """Of the latest sections."""
+    look: Look | None = None
+    """What the latest section looks like, by which one sees a video drift."""
+    first_look: Look | None = None
+    """What the first one, in the order they are made, looks like."""
     memory: dict[str, int] = field(default_factory=dict)
     """Bytes in use by the worker, by kind: `ram`, and `vram` where there is a GPU."""
     notices: tuple[str, ...] = ()

@@ -39,6 +39,8 @@ class Conditioning:
     """(1, N, I) of the pictures, in RAM; empty for a family that has none."""
     texts: dict[Said, TextFeatures]
     """In RAM."""
+    start: np.ndarray | None = None
+    """The start picture, uint8 (H, W, 3), as the video's frames have it; None where there is none."""
 
 
 def load_pictures(request: GenerationRequest) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -82,7 +84,7 @@ def encode(runner: Runner, pictures: dict[str, np.ndarray], prompts: list[Said])
         "encode",
         lambda vae, modes: {key: vae.encode(pixels[None], mode=modes.encode) for key, pixels in pictures.items()},
     )
-    return Conditioning(latents=latents, features=features, texts=texts)
+    return Conditioning(latents=latents, features=features, texts=texts, start=pictures.get("start"))
 
 
 def in_ram(features: TextFeatures) -> TextFeatures:

@@ -20,11 +20,12 @@ from framepack.models.transfer import to_device
 from framepack.pipeline.clip import ClipJoiner
 from framepack.pipeline.conditioning import Conditioning, make_tables, nag_of
 from framepack.pipeline.denoiser import Branch, Guidance, NoiseSource, make_denoiser
+from framepack.pipeline.drift import DriftGuard, DriftMeter
 from framepack.pipeline.history import History
 from framepack.pipeline.runner import Runner
 from framepack.pipeline.usable import UnusableError, require_usable
 from framepack.sampling import SAMPLERS, make_sigmas, needs_negative
-from framepack.spec.events import Notice, StageStarted, StepDone
+from framepack.spec.events import Look, Notice, StageStarted, StepDone
 from framepack.spec.plan import Said, SectionPlan
 from framepack.spec.request import GenerationRequest
 
@@ -52,6 +53,8 @@ class SectionResult:
     """As `frames`: those at the growing edge that the next section will still blend."""
     seconds: float
     """That it took."""
+    look: Look | None = None
+    """What it looks like; None where it was not decoded."""
 
 
 Made = StageStarted | StepDone | Notice | SectionResult
@@ -83,7 +86,7 @@ class Engine:
         self.shown = to_unit if wide else to_uint8
         start = conditioning.latents["start"]
         self.runner, self.request, self.sections = runner, request, sections
-        self.memo = TileMemo()
+        self.memo, self.meter, self.guard = TileMemo(), DriftMeter(conditioning.start), DriftGuard(request.guard)
         self.latents = {key: to_device(latent, runner.device) for key, latent in conditioning.latents.items()}
         keep = max(request.geometry.history, *(section.decode_latents for section in sections))
         self.history = History(sections[0].direction, self.latents["start"], keep, history)
@@ -111,14 +114,14 @@ class Engine:
                 latents = yield from self._sample(section)
                 yield from self._notices()
             latents = to_device(latents, self.runner.device)
-            self.history.add(latents)
+            self.history.add(latents, self.guard.held(section, latents))
             self._anchor(section.after)
-            frames, wanted = None, section.index >= frames_from
+            frames, look, wanted = None, None, section.index >= frames_from
             if wanted or (section.index == frames_from - 1 and section.index < len(self.sections) - 1):
                 again = "lost frames again" if wanted else "the growing edge again"
                 said = "decoding" if made else f"decoding {again}"
                 yield StageStarted(stage="decode", message=said, section=section.index)
-                frames = self._join(section, wanted=wanted)
+                frames, look = self._join(section, wanted=wanted)
                 yield from self._notices()
             yield SectionResult(
                 section=section,
@@ -127,6 +130,7 @@ class Engine:
                 frames=frames,
                 provisional=self.shown(self.joiner.provisional),
                 seconds=time.monotonic() - began if made else 0.0,
+                look=look,
             )
 
     def _anchor(self, anchors: tuple[Any, ...]) -> None:
@@ -188,13 +192,18 @@ class Engine:
             phase="pack",
         )
 
-    def _join(self, section: SectionPlan, *, wanted: bool) -> Tensor | None:
-        """Decode the section's clip and blend it in; its final frames, where they are wanted."""
+    def _join(self, section: SectionPlan, *, wanted: bool) -> tuple[Tensor | None, Look]:
+        """Decode the section's clip and blend it in; its final frames, where they are wanted, and its look.
+
+        The look is that of the newest frames, before any blending.
+        """
         clip = self._decode(section)
+        count = self.request.geometry.frames_of(len(section.latents))
+        look = self.meter.look(clip[:count] if section.direction == "backward" else clip[-count:])
         if not wanted:
             self.joiner.hold(clip, section.provisional)
-            return None
-        return self.shown(self.joiner.join(clip, section.overlap, section.provisional))
+            return None, look
+        return self.shown(self.joiner.join(clip, section.overlap, section.provisional)), look
 
     def _decode(self, section: SectionPlan) -> Tensor:
         """The clip at the growing edge, float32 (T, H, W, 3); tiles of time that the last clip had are remembered."""

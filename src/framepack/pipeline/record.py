@@ -30,9 +30,16 @@ def recorded(engine: Engine, store: SectionStore, video: VideoOutput) -> Iterato
         if made.frames is not None:
             video.write(index, made.frames.numpy())
         if not made.given or lost or store.older:
-            store.save_section(index, made.latents, video.sum)
+            store.save_section(index, made.latents, video.sum, made.look)
         if index == there - 1 and store.older:
             store.sign()
         if not made.given or index == there - 1 < len(sections) - 1:
             file, frames = video.publish(index, made.provisional.numpy())
-            yield SectionDone(section=index, sections=len(sections), frames=frames, seconds=made.seconds, file=file)
+            yield SectionDone(
+                section=index,
+                sections=len(sections),
+                frames=frames,
+                seconds=made.seconds,
+                file=file,
+                look=made.look or store.look(index),
+            )

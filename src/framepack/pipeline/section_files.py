@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 from framepack.pipeline.seal import read_json
 from framepack.spec.request import GenerationRequest
@@ -36,6 +37,8 @@ class Record:
     latents: str
     settled: str
     """Empty where no frame is settled yet, or an earlier version wrote the section."""
+    look: dict[str, Any] | None = None
+    """What the section looks like, see `events.Look`; None where an earlier version wrote it."""
 
     @classmethod
     def read(cls, file: Path) -> "Record":

@@ -38,6 +38,8 @@ from framepack.pipeline.section_files import (
 )
 from framepack.pipeline.takes import Take, read_takes
 from framepack.pipeline.work_lock import TEMPORARY, held, sweep
+from framepack.spec.events import Look
+from framepack.spec.events_json import look_from_json
 from framepack.spec.plan import Said, SectionPlan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.stored import LATEST, SCHEMA
@@ -184,6 +186,13 @@ class SectionStore:
         write_json(self.path / self.take.name, asdict(self.take))
         return self.take
 
+    def look(self, index: int) -> Look | None:
+        """What section `index` looks like, where that was written down."""
+        with suppress(DamagedError):
+            found = self.record(index).look
+            return found and look_from_json(found)
+        return None
+
     def record(self, index: int) -> Record:
         """What was written down of section `index`. Raises DamagedError."""
         return Record.read(self.section(index).with_suffix(".json"))
@@ -225,12 +234,18 @@ class SectionStore:
             raise DamagedError(f"{file.name} is damaged ({tuple(latents.shape)} numbers, not {shape}, or not finite)")
         return latents, record
 
-    def save_section(self, index: int, latents: Tensor, settled: str = "") -> None:
+    def save_section(self, index: int, latents: Tensor, settled: str = "", look: Look | None = None) -> None:
         """Mark section `index` as finished; `settled`: the SHA-256 of all settled frames' file, "" where none are."""
         if self.keeps:
             file = self.section(index)
             data = self.save_tensors(file.name, {"latents": latents})
-            record = Record(job=self.claim[JOB], section=index, latents=sha256(data).hexdigest(), settled=settled)
+            record = Record(
+                job=self.claim[JOB],
+                section=index,
+                latents=sha256(data).hexdigest(),
+                settled=settled,
+                look=look and asdict(look),
+            )
             write_json(file.with_suffix(".json"), asdict(record))
 
     def save_conditioning(self, made: Conditioning, said: Said) -> None:

@@ -95,10 +95,25 @@ class StepDone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a section looks like, by which one sees a video drift. Levels of 0..255, means over its frames."""
+
+    colour: tuple[float, float, float]
+    """Mean red, green and blue."""
+    contrast: float
+    """Standard deviation of the brightness."""
+    sharpness: float
+    """Mean length of the brightness's gradient."""
+    distance: float | None
+    """To the start picture: root mean square difference of the colours of blocks of 16 pixels; None without one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SectionDone:
     """A section ended: `file` plays the `frames` that exist by now; None where the first ones are still to settle.
 
-    `seconds` it took; 0 for the last of those that an earlier run of the job made.
+    `seconds` it took; 0 for the last of those that an earlier run of the job made. `look`: what it looks like; None
+    where an earlier version made it.
     """
 
     section: int
@@ -106,6 +121,7 @@ class SectionDone:
     frames: int
     seconds: float
     file: Path | None
+    look: Look | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from framepack.spec.events import (
     Event,
     Failed,
     Finished,
+    Look,
     Notice,
     Planned,
     PlannedStage,
@@ -48,6 +49,8 @@ def to_json(event: Event, *, preview: bool = True) -> dict[str, Any]:
         if field.name == "preview":
             if preview and value is not None:
                 data["preview"] = preview_to_json(value)
+        elif isinstance(value, Look):
+            data[field.name] = asdict(value)
         else:
             data[field.name] = str(value) if isinstance(value, Path) else value
     return data
@@ -68,9 +71,16 @@ def from_json(data: dict[str, Any]) -> Event:
         if kind is Planned:
             values["stages"] = tuple(PlannedStage(**stage) for stage in values["stages"])
             values["notes"] = tuple(values["notes"])
+        if values.get("look") is not None:
+            values["look"] = look_from_json(values["look"])
         return kind(**values)
     except (TypeError, KeyError) as error:
         raise ValueError(f"not a {tag} event: {error}") from error
+
+
+def look_from_json(data: dict[str, Any]) -> Look:
+    """What `asdict` made, once through JSON."""
+    return Look(**{**data, "colour": tuple(data["colour"])})
 
 
 def strip_png(preview: "np.ndarray") -> bytes:

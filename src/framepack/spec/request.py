@@ -135,6 +135,11 @@ class GenerationRequest(Model):
     """
     consistency: Annotated[float, Field(ge=0, le=2)] = 1.0
     """How closely the video holds to the start picture; 1 is the model's own. Measured on mini, not tried on 13 B."""
+    guard: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Holds each section's colours and contrast to those of the first two under its prompt; 0 does not, 1 fully.
+
+    Against long videos that drift. Leave it at 0 where light is to change. Measured on mini, not tried on 13 B.
+    """
     frames: Annotated[
         tuple[Keyframe, ...],
         Field(max_length=FRAMES_MOST, json_schema_extra=option("--frame", form="FILE@SECONDS[:STRENGTH]")),

@@ -124,6 +124,7 @@ ROWS = {
     "seconds": Row(label="Length in seconds", place="video"),
     "motion": Row(label="Motion", place="video"),
     "consistency": Row(label="Consistency", place="video"),
+    "guard": Row(label="Drift guard"),
     "seed": Row(label="Seed", place="video"),
     "steps": Row(label="Steps", place="video"),
     "guidance": Row(label="Guidance", place="video"),
