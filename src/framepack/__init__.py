@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from framepack.pipeline.load import load
     from framepack.pipeline.presets import presets
     from framepack.pipeline.timelines import export_timeline, request_from_timeline
-    from framepack.spec.events import Event, Finished, Notice, Planned, SectionDone, StageStarted, StepDone
+    from framepack.spec.events import Event, Finished, Look, Notice, Planned, SectionDone, StageStarted, StepDone
     from framepack.spec.output import OutputSettings
     from framepack.spec.picture import Picture
-    from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, TimedPrompt
+    from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, Reference, TimedPrompt
 
 __version__ = "0.1.0"
 PLACES = {
@@ -40,10 +40,10 @@ PLACES = {
     "pipeline.load": ("load",),
     "pipeline.presets": ("presets",),
     "pipeline.timelines": ("export_timeline", "request_from_timeline"),
-    "spec.events": ("Event", "Finished", "Notice", "Planned", "SectionDone", "StageStarted", "StepDone"),
+    "spec.events": ("Event", "Finished", "Look", "Notice", "Planned", "SectionDone", "StageStarted", "StepDone"),
     "spec.output": ("OutputSettings",),
     "spec.picture": ("Picture",),
-    "spec.request": ("EndFrame", "GenerationRequest", "Keyframe", "Lora", "TimedPrompt"),
+    "spec.request": ("EndFrame", "GenerationRequest", "Keyframe", "Lora", "Reference", "TimedPrompt"),
 }
 """Public names by the module they are in."""
 ALIASES = {"GuideFrame": "Keyframe"}
@@ -55,11 +55,13 @@ __all__ = [
     "FramePack",
     "GenerationRequest",
     "Keyframe",
+    "Look",
     "Lora",
     "Notice",
     "OutputSettings",
     "Picture",
     "Planned",
+    "Reference",
     "SectionDone",
     "SectionResult",
     "StageStarted",

@@ -5,7 +5,7 @@ from pathlib import Path
 from framepack.spec.fields import RequestField, fields_of
 from framepack.spec.machine import MachineOptions
 from framepack.spec.model import Model
-from framepack.spec.parts import EndFrame, Keyframe, Lora, TimedPrompt
+from framepack.spec.parts import EndFrame, Keyframe, Lora, Reference, TimedPrompt
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
@@ -25,6 +25,7 @@ PARTS: dict[str, type[Model]] = {
     "A picture": Picture,
     "A keyframe, one of `frames`": Keyframe,
     "The `end_frame`": EndFrame,
+    "The `reference`": Reference,
     "A timed prompt, one of `prompts`": TimedPrompt,
     "A LoRA, one of `loras`": Lora,
 }
@@ -37,6 +38,7 @@ KINDS: dict[type, str] = {
     Picture: "picture",
     Keyframe: "keyframe",
     EndFrame: "end frame",
+    Reference: "reference picture",
     TimedPrompt: "timed prompt",
     Lora: "LoRA",
 }

@@ -14,6 +14,8 @@ PATHS: dict[tuple[str, ...], Kind] = {
     ("frames", "*", "image", "file"): "picture",
     ("end_frame", "image"): "picture",
     ("end_frame", "image", "file"): "picture",
+    ("reference", "image"): "picture",
+    ("reference", "image", "file"): "picture",
     ("loras", "*", "file"): "lora",
     ("output", "path"): "output",
 }

@@ -28,6 +28,11 @@ RULES: tuple[Rule, ...] = (
     ("nag_alpha", lambda r: r.nag == 1, "nag is 1, which is off"),
     ("nag_tau", lambda r: r.nag == 1, "nag is 1, which is off"),
     ("nag_end", lambda r: r.nag == 1, "nag is 1, which is off"),
+    (
+        "restate",
+        lambda r: r.restate > len(tiles_of(r)),
+        "the video has fewer sections than that: lower it, or leave it out",
+    ),
     ("cfg_rescale", lambda r: r.cfg == 1, "it corrects what a cfg other than 1 does, and cfg is 1"),
     ("cache_threshold", lambda r: r.cache == "none", "there is no cache: choose teacache or first-block"),
     ("cache", lambda r: r.cache_threshold == 0, "a threshold of 0 lets no step be skipped"),
@@ -60,7 +65,7 @@ def ignored_settings(request: GenerationRequest) -> list[str]:
         if picture.focus != (0.5, 0.5) and picture.fit != "crop":
             said.append(f"focus of the picture {key!r} has no effect: fit {picture.fit} shows all of it")
     variant = VARIANTS[request.model]
-    if variant.suits_forward(request.seconds, changes=bool(request.prompts), ahead=len(request.pictures) > 1):
+    if variant.suits_forward(request.seconds, changes=bool(request.prompts), ahead=request.pictures_ahead):
         why = "a timed prompt shows too early" if request.prompts else "a long video drifts more"
         said.append(f"{request.model} makes the end first, where {why}: use model {variant.forward} for this video")
     most = variant.cfg_most

@@ -23,7 +23,7 @@ SECTIONS_MOST = 30_000
 
 TEXT_MOST = 10_000
 """Characters a prompt may have; the encoders read some 256 words of it."""
-OF_ONE_VIDEO = ("image", "frames", "end_frame", "prompt", "prompts", "seed")
+OF_ONE_VIDEO = ("image", "frames", "end_frame", "reference", "prompt", "prompts", "seed")
 """Fields that make one video and no other: a preset neither keeps nor changes them."""
 OF_ONE_FILE = ("path", "overwrite")
 """The same of the output's settings."""
@@ -52,6 +52,15 @@ class EndFrame(Model):
     """The picture."""
     strength: Strength = 1.0
     """1 holds it fully, 0 leaves it out."""
+
+
+class Reference(Model):
+    """A picture of who or what the video shows, which is none of its frames."""
+
+    image: PictureFile
+    """The picture."""
+    strength: Strength = 1.0
+    """1 counts as much as the start picture, 0 leaves it out."""
 
 
 class TimedPrompt(Model):

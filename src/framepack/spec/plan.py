@@ -17,6 +17,7 @@ from framepack.spec.timeline import (
     keyframes_in,
     keyframes_of,
     prompt_at,
+    restated,
     still_from,
     tiles_of,
     timed_prompts,
@@ -137,7 +138,19 @@ def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
             cuts(request), PLANNERS[VARIANTS[request.model].planner](request, tiles_of(request)), strict=True
         )
     )
-    return tuple(held(spaced(section, request.motion), request.consistency) for section in sections)
+    return tuple(held(spaced(pictured(s, request), request.motion), request.consistency) for s in sections)
+
+
+def pictured(section: SectionPlan, request: GenerationRequest) -> SectionPlan:
+    """The section with the pictures that it sees beside its frames', in the start picture's place: index 0."""
+    if again := restated(request, section.index, section.latents):
+        section = replace(section, context=(*section.context, single(again, 0)))
+    reference = request.reference
+    if reference is None or reference.strength == 0:
+        return section
+    share = reference.strength / 2
+    image = (*((key, weight * (1 - share)) for key, weight in section.image), ("reference", share))
+    return replace(section, context=(*section.context, single("reference", 0, reference.strength)), image=image)
 
 
 def spaced(section: SectionPlan, motion: float) -> SectionPlan:

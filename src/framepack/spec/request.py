@@ -27,6 +27,7 @@ from framepack.spec.parts import (
     GuidanceMode,
     Keyframe,
     Lora,
+    Reference,
     SamplerName,
     Side,
     Text,
@@ -147,6 +148,10 @@ class GenerationRequest(Model):
     """The video passes through each of these pictures at its time. Strength 1 holds it fully, 0 leaves it out."""
     end_frame: Annotated[EndFrame | None, Field(json_schema_extra=option(form="FILE[:STRENGTH]"))] = None
     """The picture the video ends on."""
+    reference: Annotated[Reference | None, Field(json_schema_extra=option(form="FILE[:STRENGTH]"))] = None
+    """A picture of who or what the video shows, such as a face; all sections see it, and it is none of the frames."""
+    restate: Annotated[int, Field(ge=0, le=1000, json_schema_extra=option(usual=(0, 10)))] = 0
+    """Every so many sections, the nearest of start picture and keyframes is shown to the model once more; 0: never."""
     prompts: Annotated[
         tuple[TimedPrompt, ...], Field(max_length=PROMPTS_MOST, json_schema_extra=option("--then", form="SECONDS:TEXT"))
     ] = ()
@@ -186,7 +191,14 @@ class GenerationRequest(Model):
         files |= {f"frame:{i}": frame.image for i, frame in enumerate(self.frames) if frame.strength > 0}
         if self.end_frame is not None and self.end_frame.strength > 0:
             files["end"] = self.end_frame.image
+        if self.reference is not None and self.reference.strength > 0:
+            files["reference"] = self.reference.image
         return files
+
+    @property
+    def pictures_ahead(self) -> bool:
+        """Whether there are keyframes or an end frame that have a say."""
+        return not self.pictures.keys() <= {"start", "reference"}
 
     @property
     def exact(self) -> bool:
@@ -327,7 +339,7 @@ class GenerationRequest(Model):
     @model_validator(mode="after")
     def _model_can(self) -> Self:
         variant = VARIANTS[self.model]
-        if len(self.pictures) > 1 and not variant.keyframes_ahead:
+        if self.pictures_ahead and not variant.keyframes_ahead:
             raise ValueError(
                 f"{self.model} was trained to grow forward and has no slot for a later frame; "
                 "use model framepack for keyframes and end frames"

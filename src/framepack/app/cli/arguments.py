@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from framepack.spec.parts import EndFrame, Keyframe, Lora, TimedPrompt
+from framepack.spec.parts import EndFrame, Keyframe, Lora, Reference, TimedPrompt
 from framepack.spec.picture import Picture, typed
 
 NUMBER = r"[+-]?\d*\.?\d+"
@@ -33,11 +33,23 @@ def keyframe(text: str) -> Keyframe:
 
 def end_frame(text: str) -> EndFrame:
     """FILE[:STRENGTH]; a trailing number after a colon is the strength."""
+    file, strength = with_strength(text)
+    return EndFrame(image=file, strength=strength)
+
+
+def reference(text: str) -> Reference:
+    """FILE[:STRENGTH]; a trailing number after a colon is the strength."""
+    file, strength = with_strength(text)
+    return Reference(image=file, strength=strength)
+
+
+def with_strength(text: str) -> tuple[Picture, float]:
+    """The picture and the strength, 1 where none is said, of FILE[:STRENGTH]."""
     check_order(text)
     file, colon, strength = text.rpartition(":")
     if colon and file and re.fullmatch(NUMBER, strength):
-        return EndFrame(image=picture(file), strength=float(strength))
-    return EndFrame(image=picture(text))
+        return picture(file), float(strength)
+    return picture(text), 1.0
 
 
 def check_order(text: str) -> None:
@@ -74,6 +86,7 @@ PARSERS: dict[type, Callable[[str], object]] = {
     Picture: picture,
     Keyframe: keyframe,
     EndFrame: end_frame,
+    Reference: reference,
     TimedPrompt: timed_prompt,
     Lora: lora,
 }

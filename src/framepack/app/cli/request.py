@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from framepack.pipeline.presets import Presets
 
 EDITS = (
-    "EDITS of a picture, --frame's and --end-frame's too, are one or several of "
+    "EDITS of a picture, --frame's, --end-frame's and --reference's too, are one or several of "
     + ", ".join(f"{field.name}={field.range}" for field in fields_of(Picture) if not field.required)
     + f", such as 'door.png[{EXAMPLE}]', in quotes. Edges and X/Y are shares of width and height, 0..1."
 )

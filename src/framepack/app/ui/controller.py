@@ -196,7 +196,7 @@ class Controller:
         presets, name = self.presets, str(event.get("name") or "")
         match action:
             case "save":
-                unshared = {"prompts": [], "frames": [], "end_frame": [], "seed": ""}
+                unshared = {"prompts": [], "frames": [], "end_frame": [], "reference": [], "seed": ""}
                 if errors := form.validation_errors({**values, **unshared}):
                     raise form.FieldError(*next(iter(errors.items())))
                 return Outcome(messages=[f"Saved as {presets.save(name, shared(form.json_of(values)))}."])

@@ -109,6 +109,9 @@ ROWS = {
         columns={"image": "Image"},
         visible=lambda values: VARIANTS[values["model"]].keyframes_ahead or bool(values["end_frame"]),
     ),
+    "reference": Row(
+        label="Reference picture", place="timeline", add="Add a reference picture", columns={"image": "Image"}
+    ),
     "prompts": Row(
         label="Timed prompts",
         place="timeline",
@@ -125,6 +128,7 @@ ROWS = {
     "motion": Row(label="Motion", place="video"),
     "consistency": Row(label="Consistency", place="video"),
     "guard": Row(label="Drift guard"),
+    "restate": Row(label="Show the nearest picture again every"),
     "seed": Row(label="Seed", place="video"),
     "steps": Row(label="Steps", place="video"),
     "guidance": Row(label="Guidance", place="video"),

@@ -168,7 +168,7 @@ def restore_values(
     if stored.resolution == VARIANTS[stored.model].bucket_base:
         values["resolution"] = ""
     values["image"] = existing_image(image, folders, messages) if image else None
-    for field in ("frames", "end_frame"):
+    for field in ("frames", "end_frame", "reference"):
         values[field] = [row for row in values[field] if existing_image(row["image"], folders, messages)]
     names = {file.name for file in own}
     loras = values["loras"]

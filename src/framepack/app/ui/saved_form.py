@@ -62,7 +62,7 @@ def valid_values(given: dict[str, Any], folders: Folders) -> dict[str, Any]:
         if control.field in given and accepts(control.widget, given[control.field]):
             values[control.field] = given[control.field]
     values["image"] = values["image"] and existing_image(values["image"], folders, [])
-    for field in ("frames", "end_frame"):
+    for field in ("frames", "end_frame", "reference"):
         values[field] = [row for row in values[field] if existing_image(row["image"], folders, [])]
     values["loras"] = [row for row in values["loras"] if lora_exists(row["file"], folders, [])]
     return values
