@@ -85,31 +85,3 @@ def test_one_generation_at_a_time_and_the_next_after_it(framepacks: Models, pict
         next(framepacks["mini"].sections(request))
     first.close()
     assert results(framepacks["mini"].sections(request))
-
-
-def test_another_take_makes_one_section_anew_and_keeps_what_was_made_before_it(
-    framepacks: Models, picture: Path, tmp_path: Path
-) -> None:
-    from framepack.pipeline.section_store import SectionStore
-    from framepack.pipeline.takes import read_takes
-
-    request, work = request_of(picture, tmp_path / "video.mkv", model="mini-f1"), tmp_path / "work"
-    first = make(framepacks["mini-f1"], request, work)
-    with SectionStore.open(work, request, tmp_path) as store:
-        take = store.branch(1, seed=99)
-    assert (take.parent, take.redone, take.stem(0), take.stem(1)) == (
-        1,
-        {1: 99},
-        "section-0000",
-        "section-0001-take-002",
-    )
-    list(framepacks["mini-f1"].generate(request, work=work))
-    assert [one.number for one in read_takes(work)] == [1, 2]
-    assert len(latents(work)) == 2 * len(first) - 1
-    with SectionStore.open(work, request, tmp_path) as store:
-        sections = store.take.of(plan(request))
-        second = [store.load_section(s.index, tuple(first[s.index].shape))[0] for s in sections]
-    assert [torch.equal(one, two) for one, two in zip(first, second, strict=True)] == [True, False, False]
-    assert sections[1].noise.seed == 99
-    again = [event for event in framepacks["mini-f1"].generate(request, work=work) if hasattr(event, "step")]
-    assert again == []

@@ -26,7 +26,7 @@ from framepack.pipeline.runner import Runner
 from framepack.pipeline.usable import UnusableError, require_usable
 from framepack.sampling import SAMPLERS, make_sigmas, needs_negative
 from framepack.spec.events import Look, Notice, StageStarted, StepDone
-from framepack.spec.plan import Said, SectionPlan
+from framepack.spec.plan import NEIGHBOUR, Said, SectionPlan
 from framepack.spec.request import GenerationRequest
 
 OVERFLOWN = (
@@ -110,6 +110,7 @@ class Engine:
             self._anchor(section.before)
             latents = given(section)
             if made := latents is None:
+                self._see_neighbour(section, given)
                 yield StageStarted(stage="section", message="sampling", section=section.index)
                 latents = yield from self._sample(section)
                 yield from self._notices()
@@ -137,6 +138,16 @@ class Engine:
         """Let pictures join the history."""
         for anchor in anchors:
             self.history.add(self.latents[anchor.source] * anchor.weight)
+
+    def _see_neighbour(self, section: SectionPlan, given: Given) -> None:
+        """Let a section that is made between two others see the one on its far side, which is given."""
+        if all(span.source != NEIGHBOUR for span in section.context):
+            return
+        latents = given(self.sections[section.index + 1])
+        if latents is None:
+            raise ValueError(f"section {section.index + 2} of the plan must be given: the one before it is made beside")
+        nearest = latents[:, :, -1:] if section.direction == "backward" else latents[:, :, :1]
+        self.latents[NEIGHBOUR] = to_device(nearest, self.runner.device)
 
     def _sample(self, section: SectionPlan) -> Generator[StepDone, None, Tensor]:
         """Denoise one window: (1, C, T, h, w) float32."""

@@ -78,8 +78,11 @@ def found_again(
 
 
 def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the changes in their place; another start picture keeps the edits it says nothing of."""
-    merged = {**request, **changes}
+    """The settings with the changes in their place; another start picture keeps the edits it says nothing of.
+
+    Of a take they are those of the video it is a take of, as its sections are not in the file.
+    """
+    merged = {**{name: value for name, value in request.items() if name != "redo"}, **changes}
     for given, others in (ALTERNATIVES, ALTERNATIVES[::-1]):
         if any(changes.get(name) is not None for name in given):
             merged |= {name: None for name in others if name not in changes}

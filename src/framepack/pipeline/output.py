@@ -243,7 +243,7 @@ class VideoOutput:
 
     def grown(self, index: int) -> Path:
         """Where the frames are that are settled after section `index`."""
-        return self.folder.path / f"{self.folder.take.stem(index).replace('section', 'settled')}{self.suffix}"
+        return self.folder.path / f"settled-{index:04d}{self.suffix}"
 
     def in_order(self, older: list[Segment], newer: list[Path]) -> list[Path | Segment]:
         """Files in timeline order: the newer one lies at the growing edge."""

@@ -20,7 +20,9 @@ def recorded(engine: Engine, store: SectionStore, video: VideoOutput) -> Iterato
         yield Notice(message=message)
 
     def given(section: SectionPlan) -> Tensor | None:
-        return store.load_section(section.index, shape_of(section, like))[0] if section.index < there else None
+        if section.index < there or store.shares(section.index):
+            return store.load_section(section.index, shape_of(section, like))[0]
+        return None
 
     for made in engine.run(given, frames_from=0 if lost else there):
         if not isinstance(made, SectionResult):
@@ -29,11 +31,14 @@ def recorded(engine: Engine, store: SectionStore, video: VideoOutput) -> Iterato
         index = made.section.index
         if made.frames is not None:
             video.write(index, made.frames.numpy())
-        if not made.given or lost or store.older:
+        new = not made.given or index >= there
+        if not made.given or store.older:
             store.save_section(index, made.latents, video.sum, made.look)
+        elif lost or new:
+            store.save_frames(index, video.sum)
         if index == there - 1 and store.older:
             store.sign()
-        if not made.given or index == there - 1 < len(sections) - 1:
+        if new or index == there - 1 < len(sections) - 1:
             file, frames = video.publish(index, made.provisional.numpy())
             yield SectionDone(
                 section=index,

@@ -1,6 +1,6 @@
 """Files that vouch for themselves: the SHA-256 of all other bytes stands inside, so whatever happens to one is noticed.
 
-For any file that has `"sha256": "<64 digits>"` near its beginning: JSON, and safetensors, whose metadata comes first.
+For any file that has `"sha256": "<64 digits>"` near its beginning: JSON here, tensors in `sealed_tensors`. No torch.
 """
 
 import json
@@ -11,12 +11,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
-
 from framepack.files.atomic import atomic_write
-from framepack.models.transfer import to_host
 
 KEY = "sha256"
 BLANK = 64 * "0"
@@ -47,27 +42,6 @@ def read_json(file: Path) -> dict[str, Any]:
     require_sealed(file, data)
     value = json.loads(data)
     return {key: value[key] for key in value if key != KEY}
-
-
-def write_tensors(file: Path, tensors: dict[str, Tensor], notes: dict[str, str] | None = None) -> None:
-    """Write a safetensors file with `notes` as its metadata, and its sum, whole or not at all."""
-    with atomic_write(file) as temporary:
-        plain = {key: to_host(value.detach()).contiguous() for key, value in tensors.items()}
-        temporary.write_bytes(sealed(save(plain, {**(notes or {}), KEY: BLANK})))
-
-
-def read_tensors(file: Path, *, older: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and notes. Raises DamagedError; `older`: a file without a sum will do."""
-    data = read_bytes(file)
-    try:
-        require_sealed(file, data)
-    except UnsealedError:
-        if not older:
-            raise
-    try:
-        return load(data), json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
-    except (SafetensorError, ValueError) as error:
-        raise DamagedError(f"{file.name} is damaged ({error})") from None
 
 
 def sealed(data: bytes) -> bytes:

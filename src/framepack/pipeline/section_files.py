@@ -1,16 +1,18 @@
 """What lies in a work folder: the names of its files, the record beside a section, and what does not belong there."""
 
 import itertools
+import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
 from framepack.pipeline.seal import read_json
 from framepack.spec.request import GenerationRequest
+from framepack.spec.stored import LATEST, SCHEMA
 
 REQUEST = "request.json"
 NAME = "output.json"
@@ -20,11 +22,8 @@ CONTENTS = "contents"
 """Key in the request's file: the SHA-256 of each picture and LoRA by its path."""
 JOB = "job"
 """Key in the request's file: the SHA-256 of the request, which stands in each record too."""
-SECTION = re.compile(r"section-(\d{4,})(-take-\d{3,})?\.(safetensors|json)")
-OURS = re.compile(
-    r"section-\d{4,}(-take-\d{3,})?\.(safetensors|json)|take-\d{3,}\.json|conditioning\.safetensors"
-    r"|(settled-\d{4,}(-take-\d{3,})?|new|tail)\.\w+"
-)
+SECTION = re.compile(r"section-(\d{4,})\.(safetensors|json)")
+OURS = re.compile(rf"{SECTION.pattern}|conditioning\.safetensors|(settled-\d{{4,}}|new|tail)\.\w+")
 """Names of a job's files, without those that identify the job."""
 
 
@@ -39,6 +38,8 @@ class Record:
     """Empty where no frame is settled yet, or an earlier version wrote the section."""
     look: dict[str, Any] | None = None
     """What the section looks like, see `events.Look`; None where an earlier version wrote it."""
+    shared: bool = False
+    """Another take made the section, and none of this one's frames were written since."""
 
     @classmethod
     def read(cls, file: Path) -> "Record":
@@ -65,6 +66,33 @@ def make_way(folder: Path) -> Iterator[str]:
                 yield f"{entry.name} in the work folder is not a file: it is moved to {aside.name}"
         elif entry.name.startswith(".") and entry.suffix == ".part" and entry.is_file():
             entry.unlink()
+
+
+def section_file(folder: Path, index: int) -> Path:
+    """Where the latents of section `index` are; its record is beside them."""
+    return folder / f"section-{index:04d}.safetensors"
+
+
+def belongs_to_sections(name: str) -> bool:
+    """Whether a file of this name is needed to make another take of a video that is finished."""
+    return name == REQUEST or SECTION.fullmatch(name) is not None
+
+
+def claim_of(request: GenerationRequest) -> dict[str, Any]:
+    """What the request's file in a work folder says: the job's sum, the request, and what is in its files."""
+    asked, used = decisive(request), contents(request)
+    job = sha256(json.dumps([asked, used], sort_keys=True).encode()).hexdigest()
+    return {JOB: job, SCHEMA: LATEST, **asked, CONTENTS: used}
+
+
+def request_in(claim: dict[str, Any]) -> dict[str, Any]:
+    """The request in what a work folder's file says, as it was stored."""
+    return {key: value for key, value in claim.items() if key not in (JOB, CONTENTS)}
+
+
+def decisive(request: GenerationRequest) -> dict[str, Any]:
+    """What of a request decides latents or frames, as JSON."""
+    return request.model_dump(mode="json", exclude={"output": {"path", "live", "overwrite", "mark"}})
 
 
 def contents(request: GenerationRequest) -> dict[str, str]:

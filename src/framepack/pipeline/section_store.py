@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,17 +32,20 @@ from framepack.pipeline.section_files import (
     REQUEST,
     SECTION,
     Record,
-    contents,
+    claim_of,
+    decisive,
     make_way,
+    request_in,
     require_ours,
+    section_file,
 )
-from framepack.pipeline.takes import Take, read_takes
 from framepack.pipeline.work_lock import TEMPORARY, held, sweep
 from framepack.spec.events import Look
 from framepack.spec.events_json import look_from_json
 from framepack.spec.plan import Said, SectionPlan
+from framepack.spec.redo import made_anew
 from framepack.spec.request import GenerationRequest
-from framepack.spec.stored import LATEST, SCHEMA
+from framepack.spec.timeline import tiles_of
 
 
 class SectionStore:
@@ -51,7 +54,8 @@ class SectionStore:
     def __init__(self, path: Path, *, keeps: bool) -> None:
         self.path = path
         self.keeps = keeps
-        self.take = Take()
+        self.anew: range | None = None
+        """Places in the plan of the sections a later take makes; it shares the others. None for a first take."""
         self.claim: dict[str, Any] = {}
         """What the request's file says once it is written anew."""
         self.older = False
@@ -70,6 +74,8 @@ class SectionStore:
         where it is a folder of other things.
         """
         if path is None:
+            if request.redo:
+                raise ValueError("a take is made in a work folder that shares sections: name the one `redo` began")
             beside = request.output.path.parent if request.output.path else outputs
             make_folder(beside)
             sweep(beside)
@@ -82,7 +88,9 @@ class SectionStore:
             folder = cls(path, keeps=True)
             folder.notices += make_way(path)
             folder.claim_for(request)
-            folder.take = read_takes(path)[-1]
+            if request.redo:
+                folder.anew = made_anew(request)
+                folder.require_shared(len(tiles_of(request)))
             yield folder
 
     def claim_for(self, request: GenerationRequest) -> None:
@@ -90,22 +98,20 @@ class SectionStore:
 
         What decides neither latents nor frames (the output's name) may differ; the files it names may not.
         """
-        asked = decisive(request)
-        used = contents(request)
-        job = sha256(json.dumps([asked, used], sort_keys=True).encode()).hexdigest()
-        self.claim = {JOB: job, SCHEMA: LATEST, **asked, CONTENTS: used}
+        self.claim = claim_of(request)
+        asked, used = decisive(request), self.claim[CONTENTS]
         theirs = self.theirs()
         if theirs is None:
             self.require_mine()
             self.sign()
             return
         before: dict[str, str] = theirs.get(CONTENTS, {})
-        made = todays({key: value for key, value in theirs.items() if key not in (JOB, CONTENTS)})
+        made = todays(request_in(theirs))
         differing = [key for key in asked if asked[key] != made.get(key)]
         differing += [f"{Path(name).name} itself" for name in used if used[name] != before.get(name, used[name])]
         if differing:
             raise self.of_another(f" (other: {', '.join(sorted(differing))})")
-        self.claim[JOB] = theirs.get(JOB, job)
+        self.claim[JOB] = theirs.get(JOB, self.claim[JOB])
 
     def theirs(self) -> dict[str, Any] | None:
         """The request whose work lies here; None where there is none, and where it is damaged."""
@@ -164,27 +170,24 @@ class SectionStore:
         """How many sections may be finished here: one more than the last of which there is a file."""
         found = (SECTION.fullmatch(entry.name) for entry in self.path.iterdir()) if self.keeps else ()
         there = {int(name[1]) for name in found if name}
-        return max((index + 1 for index in there if self.section(index).exists() or self.is_first), default=0)
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the first take, of which any file is a sign."""
-        return not self.take.redone
+        return max((index + 1 for index in there), default=0)
 
     def section(self, index: int) -> Path:
-        """Where section `index`'s latents are, in this take."""
-        return self.path / f"{self.take.stem(index)}.safetensors"
+        """Where section `index`'s latents are."""
+        return section_file(self.path, index)
 
-    def branch(self, index: int, seed: int) -> Take:
-        """Begin another take: section `index` is made anew from the noise of `seed`, and all after it again."""
-        self.take = Take(
-            number=len(read_takes(self.path)) + 1,
-            parent=self.take.number,
-            redone={**self.take.redone, index: seed},
-            files=self.take.files_before(index),
-        )
-        write_json(self.path / self.take.name, asdict(self.take))
-        return self.take
+    def shares(self, index: int) -> bool:
+        """Whether another take made section `index`, so that it can only be read here."""
+        return self.anew is not None and index not in self.anew
+
+    def require_shared(self, count: int) -> None:
+        """Raises ValueError where a section that this take shares is not here."""
+        lacking = [index for index in range(count) if self.shares(index) and not self.section(index).is_file()]
+        if lacking:
+            raise ValueError(
+                f"{self.section(lacking[0]).name} of another take is not in {self.path}: redo from that take's "
+                "sections again, or make a new video without `redo`"
+            )
 
     def look(self, index: int) -> Look | None:
         """What section `index` looks like, where that was written down."""
@@ -204,6 +207,8 @@ class SectionStore:
         """
         frames = ""
         for section in sections[: self.finished()]:
+            if self.is_to_come(section.index):
+                return section.index, frames, ""
             try:
                 _, record = self.load_section(section.index, shape_of(section, like))
             except DamagedError as error:
@@ -211,6 +216,16 @@ class SectionStore:
                 return section.index, frames, f"{error}: the video is made again from {where} on"
             frames = record.settled
         return min(self.finished(), len(sections)), frames, ""
+
+    def is_to_come(self, index: int) -> bool:
+        """Whether no frame of section `index` was ever written in a take that shares sections."""
+        if self.anew is None:
+            return False
+        if index in self.anew:
+            return not self.section(index).with_suffix(".json").exists()
+        with suppress(DamagedError):
+            return self.record(index).shared
+        return False
 
     def load_section(self, index: int, shape: tuple[int, ...]) -> tuple[Tensor, Record]:
         """Section `index`'s latents, `shape`, (1, C, T, h, w) float32 on the CPU, and its record.
@@ -248,6 +263,12 @@ class SectionStore:
             )
             write_json(file.with_suffix(".json"), asdict(record))
 
+    def save_frames(self, index: int, settled: str) -> None:
+        """Write down that the frames that settle with section `index`, whose latents are here, are in their file."""
+        if self.keeps:
+            record = replace(self.record(index), settled=settled, shared=False)
+            write_json(self.section(index).with_suffix(".json"), asdict(record))
+
     def save_conditioning(self, made: Conditioning, said: Said) -> None:
         """Write down what the first section was conditioned on, for whoever wants to inspect a run."""
         if self.keeps:
@@ -267,11 +288,6 @@ class SectionStore:
 def shape_of(section: SectionPlan, like: Tensor) -> tuple[int, ...]:
     """Of a section's latents, (1, C, T, h, w)."""
     return (*like.shape[:2], len(section.latents), *like.shape[-2:])
-
-
-def decisive(request: GenerationRequest) -> dict[str, Any]:
-    """What of a request decides latents or frames, as JSON."""
-    return request.model_dump(mode="json", exclude={"output": {"path", "live", "overwrite", "mark"}})
 
 
 def todays(written: dict[str, Any]) -> dict[str, Any]:

@@ -1,62 +1,66 @@
-"""Takes of a video: which file holds each section, and what was made anew.
+"""Begins another take of a finished video: a work folder that shares the sections which stay.
 
-The first take is what a request says. Another one begins at a section that is made anew from other noise; the sections
-made before it are the parent's files, those after it are made again, as they see it. No tensors.
+A shared section is a second name of the same file (a copy where the disk has no links), so it is stored once, goes with
+the last take that has it, and deleting a take leaves what others share. Which sections stay, `spec.redo` knows.
+No tensors.
 """
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from framepack.pipeline.seal import read_json
-from framepack.spec.plan import Noise, SectionPlan
+from framepack.files.atomic import make_folder, same_file
+from framepack.pipeline.seal import DamagedError, read_json, write_json
+from framepack.pipeline.section_files import JOB, REQUEST, Record, claim_of, request_in, require_ours, section_file
+from framepack.spec.redo import made_anew, redone, section_count
+from framepack.spec.request import GenerationRequest
 
-FILE = re.compile(r"take-(\d{3,})\.json")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Take:
-    """One of them; the first has no file of its own."""
-
-    number: int = 1
-    parent: int | None = None
-    redone: dict[int, int] = field(default_factory=dict)
-    """The seed of each section that was made anew, by its index."""
-    files: dict[int, int] = field(default_factory=dict)
-    """The take whose file holds a section, for those that this one takes over."""
-
-    @property
-    def name(self) -> str:
-        """Of its file."""
-        return f"take-{self.number:03d}.json"
-
-    def stem(self, index: int) -> str:
-        """What the files of section `index` begin with."""
-        made_in = self.files.get(index, self.number)
-        return f"section-{index:04d}" if made_in == 1 else f"section-{index:04d}-take-{made_in:03d}"
-
-    def files_before(self, index: int) -> dict[int, int]:
-        """Where another take that begins at section `index` finds those made before it."""
-        return {before: self.files.get(before, self.number) for before in range(index)}
-
-    def of(self, sections: Sequence[SectionPlan]) -> tuple[SectionPlan, ...]:
-        """The plan with the noise of this take."""
-        return tuple(
-            replace(section, noise=Noise(self.redone[section.index])) if section.index in self.redone else section
-            for section in sections
-        )
-
-    @classmethod
-    def read(cls, file: Path) -> "Take":
-        """Raises DamagedError."""
-        written = read_json(file)
-        for name in ("redone", "files"):
-            written[name] = {int(index): value for index, value in written[name].items()}
-        return cls(**written)
+GONE = "its finished sections are not there any more ({why}): make the video again, then redo"
 
 
-def read_takes(folder: Path) -> list[Take]:
-    """All takes of a work folder, in their order; the first is always there. Raises DamagedError."""
-    files = sorted((file for file in folder.iterdir() if FILE.fullmatch(file.name)), key=lambda file: file.name)
-    return [Take(), *map(Take.read, files)]
+def redo(
+    work: Path | str,
+    folder: Path | str,
+    section: int,
+    *,
+    only: bool = True,
+    prompt: str | None = None,
+    seed: int | None = None,
+    take: int | None = None,
+) -> GenerationRequest:
+    """Begin another take, in `folder`, of the video whose finished work is in `work`; the request that makes it.
+
+    section: counted from 1 in the order of time. The others are those of `spec.redo.redone`. Generate the request
+    with `work=folder`: only what is new is sampled. Raises ValueError for a section that cannot be redone, and where
+    the work is not there.
+    """
+    try:
+        request = GenerationRequest.stored(request_in(read_json(Path(work) / REQUEST)))
+    except DamagedError as error:
+        raise ValueError(f"{work}: {GONE.format(why=error)}") from None
+    wanted = redone(request, section, only=only, prompt=prompt, seed=seed, take=take)
+    branch(Path(work), Path(folder), wanted)
+    return wanted
+
+
+def branch(work: Path, folder: Path, request: GenerationRequest) -> None:
+    """Let `folder` begin with the sections that the take of `request` shares with its parent's `work`.
+
+    The request's file comes last: a folder without it is nothing. Raises ValueError where a section is missing, and
+    where `folder` has other things in it.
+    """
+    make_folder(folder)
+    require_ours(folder)
+    if (folder / REQUEST).exists():
+        raise ValueError(f"{folder} has the work of another video in it: choose an empty folder")
+    claim = claim_of(request)
+    for index in sorted(set(range(section_count(request))) - set(made_anew(request))):
+        file = section_file(work, index)
+        try:
+            record = Record.read(file.with_suffix(".json"))
+            same_file(file, section_file(folder, index))
+        except (DamagedError, FileNotFoundError) as error:
+            why = f"{file.name} is missing" if isinstance(error, FileNotFoundError) else str(error)
+            raise ValueError(f"{work}: {GONE.format(why=why)}") from None
+        ours = replace(record, job=claim[JOB], settled="", shared=True)
+        write_json(section_file(folder, index).with_suffix(".json"), asdict(ours))
+    write_json(folder / REQUEST, claim)

@@ -17,13 +17,13 @@ is as near to the uncached one (`benchmarks/cache_thresholds.py`)."""
 
 TEXTS_MOST = 100_000
 """Characters all prompts of a request may have: with its names it then fits into a video's metadata, 1 MB."""
-FRAMES_MOST, PROMPTS_MOST, LORAS_MOST = 1000, 1000, 100
+FRAMES_MOST, PROMPTS_MOST, LORAS_MOST, REDO_MOST = 1000, 1000, 100, 1000
 SECTIONS_MOST = 30_000
 """Sections a video may have: ten hours in windows of 9."""
 
 TEXT_MOST = 10_000
 """Characters a prompt may have; the encoders read some 256 words of it."""
-OF_ONE_VIDEO = ("image", "frames", "end_frame", "reference", "prompt", "prompts", "seed")
+OF_ONE_VIDEO = ("image", "frames", "end_frame", "reference", "prompt", "prompts", "seed", "redo")
 """Fields that make one video and no other: a preset neither keeps nor changes them."""
 OF_ONE_FILE = ("path", "overwrite")
 """The same of the output's settings."""
@@ -70,6 +70,21 @@ class TimedPrompt(Model):
     """From when it holds."""
     text: Text
     """What happens from there on."""
+
+
+class Redo(Model):
+    """A section that was made anew; with it begins another take of the video."""
+
+    section: Annotated[int, Field(ge=1, le=SECTIONS_MOST)]
+    """Which one, counted from 1 in the order of time."""
+    only: bool = True
+    """Only this one, between neighbours that stay; else all that are made after it too."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    """Its noise is what a video of this seed has there."""
+    prompt: Text | None = None
+    """What happens in this section; without one it keeps its prompt."""
+    take: Annotated[int, Field(ge=2)]
+    """Number of the take that begins with it; the first take is the video as it was made first."""
 
 
 class Lora(Model):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from framepack.spec.geometry import Geometry, TimeTiles
+from framepack.spec.redo import index_of, made_anew
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import (
     image_mix,
@@ -27,6 +28,8 @@ from framepack.spec.variants import VARIANTS
 
 LEAST_MOTION, MOST_MOTION = 0.5, 1.22
 """Space between RoPE indices at motion -1 and 1; beyond it mini is over 1 dB farther from a true video so fast."""
+NEIGHBOUR = "neighbour"
+"""The bank's key of the latent beside a section on its far side, of a section that stays as it is."""
 MOST_CONSISTENCY = 1.06
 """What the start picture's keys are multiplied by at consistency 2, and divided by at 0."""
 
@@ -138,7 +141,8 @@ def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
             cuts(request), PLANNERS[VARIANTS[request.model].planner](request, tiles_of(request)), strict=True
         )
     )
-    return tuple(held(spaced(pictured(s, request), request.motion), request.consistency) for s in sections)
+    taken = retaken(request, tuple(sections))
+    return tuple(held(spaced(pictured(s, request), request.motion), request.consistency) for s in taken)
 
 
 def pictured(section: SectionPlan, request: GenerationRequest) -> SectionPlan:
@@ -151,6 +155,34 @@ def pictured(section: SectionPlan, request: GenerationRequest) -> SectionPlan:
     share = reference.strength / 2
     image = (*((key, weight * (1 - share)) for key, weight in section.image), ("reference", share))
     return replace(section, context=(*section.context, single("reference", 0, reference.strength)), image=image)
+
+
+def retaken(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> tuple[SectionPlan, ...]:
+    """The plan of the request's latest take: each redone section has its noise and prompt, `between` its layout."""
+    taken = list(sections)
+    for redo in request.redo:
+        index = index_of(request, redo.section)
+        noise, prompt = Noise(redo.seed, index), redo.prompt
+        taken[index] = replace(taken[index], noise=noise, prompt=taken[index].prompt if prompt is None else prompt)
+    if request.redo and request.redo[-1].only and (last := made_anew(request)[0]) < len(taken) - 1:
+        taken[last] = between(taken[last])
+    return tuple(taken)
+
+
+def between(section: SectionPlan) -> SectionPlan:
+    """The section with what stands on its far side in view: it is made between two neighbours that stay.
+
+    The near one is its history; of the far one the nearest latent is one more 1x at its true index, in place of a
+    keyframe there. The engine finds it as `NEIGHBOUR`.
+    """
+    at = section.at[0] - 1 if section.direction == "backward" else section.at[-1] + 1
+    start, near, *others = (span for span in section.context if not (is_keyframe(span) and at in span.at))
+    return replace(section, context=(start, near, single(NEIGHBOUR, at), *others))
+
+
+def is_keyframe(span: ContextSpan) -> bool:
+    """Whether the span is a picture ahead."""
+    return span.source not in ("start", "history")
 
 
 def spaced(section: SectionPlan, motion: float) -> SectionPlan:

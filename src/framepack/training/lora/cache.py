@@ -19,15 +19,8 @@ from torch import Tensor
 from framepack.files.atomic import atomic_write
 from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.pipeline.framepack import FramePack
-from framepack.pipeline.seal import (
-    DamagedError,
-    UnsealedError,
-    read_json,
-    read_tensors,
-    sum_of,
-    write_json,
-    write_tensors,
-)
+from framepack.pipeline.seal import DamagedError, UnsealedError, read_json, sum_of, write_json
+from framepack.pipeline.sealed_tensors import read_tensors, write_tensors
 from framepack.training.lora.data import Item, clips_of
 from framepack.training.lora.run import weights_mark
 from framepack.training.tensors import save_tensors

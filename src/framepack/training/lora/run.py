@@ -11,7 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from framepack.pipeline.seal import DamagedError, read_tensors
+from framepack.pipeline.seal import DamagedError
+from framepack.pipeline.sealed_tensors import read_tensors
 
 STATE = "state.safetensors"
 FREE = ("steps", "save_every", "rate", "warm_up")

@@ -21,7 +21,7 @@ from framepack.models.hunyuan.blocks import Execution
 from framepack.models.hunyuan.transformer import HunyuanVideoTransformer3DModelPacked
 from framepack.pipeline.conditioning import NOISE_SCALE
 from framepack.pipeline.framepack import FramePack
-from framepack.pipeline.seal import read_tensors, write_tensors
+from framepack.pipeline.sealed_tensors import read_tensors, write_tensors
 from framepack.training.lora.adapter import inject, save_lora
 from framepack.training.lora.base import BASES, use_base
 from framepack.training.lora.cache import Clip, empty_caption
