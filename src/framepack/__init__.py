@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from framepack.pipeline.like import request_like
     from framepack.pipeline.load import load
     from framepack.pipeline.presets import presets
+    from framepack.pipeline.takes import redo
     from framepack.pipeline.timelines import export_timeline, request_from_timeline
     from framepack.spec.events import Event, Finished, Look, Notice, Planned, SectionDone, StageStarted, StepDone
     from framepack.spec.output import OutputSettings
@@ -39,6 +40,7 @@ PLACES = {
     "pipeline.like": ("request_like",),
     "pipeline.load": ("load",),
     "pipeline.presets": ("presets",),
+    "pipeline.takes": ("redo",),
     "pipeline.timelines": ("export_timeline", "request_from_timeline"),
     "spec.events": ("Event", "Finished", "Look", "Notice", "Planned", "SectionDone", "StageStarted", "StepDone"),
     "spec.output": ("OutputSettings",),
@@ -76,6 +78,7 @@ __all__ = [
     "load",
     "picture",
     "presets",
+    "redo",
     "request_from_timeline",
     "request_like",
 ]

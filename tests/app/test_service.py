@@ -284,7 +284,7 @@ def test_a_queue_that_is_gone_at_the_start_is_reported_and_unfinished_work_stays
     kept = folders.work("abc")
     kept.mkdir()
     with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
-        assert "unfinished work of 1 jobs is kept" in service.health()["queue"]["mended"][0]
+        assert "the work of 1 jobs is kept" in service.health()["queue"]["mended"][0]
     assert kept.is_dir()
     with Service(folders, PoolConfig(target=TARGET, workers=[])):
         assert not kept.is_dir()

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import latents, make, request_of
+from runs import make, request_of
 from torch import Tensor
 
 from framepack import FramePack
 from framepack.media.read import read_video
 from framepack.pipeline.engine import SectionResult
-from framepack.spec.plan import SectionPlan, plan
+from framepack.spec.plan import SectionPlan
 
 Models = dict[str, FramePack]
 BOTH = pytest.mark.parametrize("model", ["mini", "mini-f1"])

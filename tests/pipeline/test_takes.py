@@ -177,7 +177,7 @@ def test_what_cannot_be_redone_is_refused_in_a_sentence(framepacks: Models, pict
     section_file(tmp_path / "first", 0).unlink()
     with pytest.raises(ValueError, match=r"section-0000.safetensors is missing\): make the video again"):
         redo(tmp_path / "first", tmp_path / "third", 2)
-    with pytest.raises(ValueError, match="request.json is missing"):
+    with pytest.raises(ValueError, match=r"request\.json is missing"):
         redo(tmp_path / "nowhere", tmp_path / "fourth", 2)
 
 

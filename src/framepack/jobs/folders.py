@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -13,8 +13,15 @@ from framepack.jobs.messages import Task
 RESERVE = 256 * 2**20
 """Bytes that must be free before a job starts."""
 SUBFOLDERS = ("work", "logs", "loras")
+KEPT_MOST = 4 * 2**30
+"""Bytes that the sections of finished jobs may take together."""
 MIN_GAIN = 64 * 2**20
 """Bytes that must have become free before a job that filled the disk resumes."""
+
+
+def nothing(name: str) -> bool:
+    """No file is kept."""
+    return False
 
 
 def free_bytes(folder: Path) -> int:
@@ -27,7 +34,8 @@ class Folders:
     """Made when they are missing.
 
     suffixes: of the formats whose files do not end in the format's own name. free: bytes free on a folder's disk. used:
-    the uploads that jobs use.
+    the uploads that jobs use. keeps: whether a file of this name in a finished job's work folder stays for other takes
+    of its video, all jobs together at most `kept_most` bytes.
     """
 
     outputs: Path
@@ -36,6 +44,8 @@ class Folders:
     reserve: int = RESERVE
     free: Callable[[Path], int] = free_bytes
     used: Callable[[], Collection[Path]] = tuple
+    keeps: Callable[[str], bool] = nothing
+    kept_most: int = KEPT_MOST
     _needed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,8 +68,12 @@ class Folders:
         return self.home / "uploads"
 
     def work(self, job: str) -> Path:
-        """A job's unfinished work, with a folder for each request it has had."""
+        """A job's work, with a folder for each request it has had."""
         return self.home / "work" / job
+
+    def work_of(self, job: str, request_json: str) -> Path:
+        """Where a job works on one of its requests."""
+        return self.work(job) / sha256(request_json.encode()).hexdigest()[:12]
 
     def log(self, worker: str) -> Path:
         """A worker's standard error."""
@@ -74,21 +88,55 @@ class Folders:
             path = self.outputs / f"{day}-{job.id}{suffix}"
             output = request.output.model_copy(update={"path": path, "overwrite": True})
             request = request.model_copy(update={"output": output})
-        work = self.work(job.id) / sha256(job.request_json.encode()).hexdigest()[:12]
+        work = self.work_of(job.id, job.request_json)
         work.mkdir(parents=True, exist_ok=True)
         return Task(job=job.id, request=request, outputs=self.outputs, work=work, machine=job.machine)
 
     def clear(self, job: str) -> None:
-        """Delete a job's unfinished work."""
+        """Delete a job's work."""
         shutil.rmtree(self.work(job), ignore_errors=True)
 
+    def finish(self, job: Job) -> None:
+        """Delete a finished job's work, but what stays for other takes of its video."""
+        used = self.work_of(job.id, job.request_json)
+        stays = [file for file in used.iterdir() if self.keeps(file.name)] if used.is_dir() else []
+        for entry in self.work(job.id).iterdir() if stays else ():
+            if entry != used:
+                shutil.rmtree(entry, ignore_errors=True)
+        for file in used.iterdir() if stays else ():
+            if file not in stays:
+                file.unlink(missing_ok=True)
+        if not stays:
+            self.clear(job.id)
+
+    def limit(self, finished: Iterable[Job], most: int | None = None) -> list[str]:
+        """Delete what stays of the jobs that finished first, until all takes at most `most` bytes; their ids.
+
+        most: None for `kept_most`. What several takes share counts once.
+        """
+        there, most = self.unfinished(), self.kept_most if most is None else most
+        kept, seen, gone = 0, set[int](), list[str]()
+        for job in sorted(finished, key=lambda job: job.finished or 0.0, reverse=True):
+            if job.id not in there:
+                continue
+            self.finish(job)
+            states = [file.stat() for file in self.work(job.id).rglob("*")]
+            found = {state.st_ino: state.st_size for state in states}
+            kept += sum(size for ino, size in found.items() if ino not in seen)
+            if kept > most:
+                self.clear(job.id)
+                gone.append(job.id)
+            else:
+                seen |= found.keys()
+        return gone
+
     def sweep(self, wanted: set[str]) -> None:
-        """Delete the unfinished work of all jobs but the wanted ones."""
+        """Delete the work of all jobs but the wanted ones."""
         for name in self.unfinished() - wanted:
             self.clear(name)
 
     def unfinished(self) -> set[str]:
-        """The jobs that have unfinished work here."""
+        """The jobs that have work here: unfinished, or kept for other takes."""
         work = self.home / "work"
         return {folder.name for folder in work.iterdir()} if work.is_dir() else set()
 

@@ -85,6 +85,8 @@ class Job:
     batch: str | None = None
     label: str = ""
     """What distinguishes it from the others of its batch, such as `seed=3`."""
+    tree: str | None = None
+    """The job whose video this one is another take of; None for a video of its own."""
     machine: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the generate function besides the request: how to use the machine, not what to make."""
     revision: int = 0

@@ -33,7 +33,7 @@ def record_outcome(claims: Claims, folders: Folders, job: Job, ended: Ended) -> 
         elif ended.how != "lost":
             claims.finish(job.id, claim, OUTCOMES[ended.how], **outcome_fields(job, ended, elsewhere))
             if ended.how == "finished":
-                folders.clear(job.id)
+                folders.finish(job)
 
 
 def outcome_fields(job: Job, ended: Ended, elsewhere: Path | None) -> dict[str, Any]:

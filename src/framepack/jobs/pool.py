@@ -26,7 +26,7 @@ from framepack.spec.request import GenerationRequest
 
 POLL_INTERVAL = 0.5
 """Seconds between polls of the queue, to which another process may have added."""
-RESUMABLE: tuple[Status, ...] = ("queued", "paused", "failed", "cancelled")
+RESUMABLE: tuple[Status, ...] = ("queued", "paused", "failed", "cancelled", "done")
 """Jobs that may resume from their unfinished work."""
 BACKOFF = (0.0, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Seconds to wait after a worker could not start, by the number of failures in a row."""

@@ -61,6 +61,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE job RENAME COLUMN wish TO control_request",
         "ALTER TABLE gone RENAME TO deleted_job",
     ),
+    ("ALTER TABLE job ADD COLUMN tree TEXT", "CREATE INDEX job_tree ON job (tree)"),
 )
 """Statements that lead from version i to version i + 1. Only ever appended to."""
 NEWER_VERSIONS = 1000

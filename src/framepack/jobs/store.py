@@ -98,6 +98,10 @@ class JobStore:
         sql = f"SELECT * FROM job WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ? OFFSET ?"
         return self._database.jobs(sql, *values, limit, offset)
 
+    def takes(self, tree: str) -> list[Job]:
+        """The job `tree`, if it is there, and all further takes of its video, oldest first."""
+        return self._database.jobs("SELECT * FROM job WHERE id = ? OR tree = ? ORDER BY created, rowid", tree, tree)
+
     def counts(self, timeout: float = LOCK_TIMEOUT) -> dict[str, int]:
         """How many jobs have each status."""
         found = self._database.rows("SELECT status, count(*) FROM job GROUP BY status", timeout=timeout)
@@ -139,20 +143,29 @@ class JobStore:
         batch: str | None = None,
         labels: Sequence[str] = (),
         machine: Mapping[str, Any] = NO_SETTINGS,
+        ids: Sequence[str] = (),
+        tree: str | None = None,
     ) -> list[Job]:
-        """Queue the requests behind all others: all of them or, on an error, none. `machine`: see `Job`."""
-        now, ids, how = time.time(), [secrets.token_hex(6) for _ in requests], str(stored(machine))
+        """Queue the requests behind all others: all of them or, on an error, none. `machine`, `tree`: see `Job`.
+
+        ids: of `new_id`, where the jobs' have to be known before.
+        """
+        now, ids, how = time.time(), [*ids] or [new_id() for _ in requests], str(stored(machine))
         texts = [json.dumps(request.to_store()) for request in requests]
 
         def insert(connection: sqlite3.Connection) -> list[Job]:
             last = connection.execute(LAST_POSITION).fetchone()[0]
             rows = [
-                (job, last + 1 + index, text, now, batch, labels[index] if labels else "", how, checksum(text, how))
+                (
+                    *(job, last + 1 + index, text, now, batch, labels[index] if labels else ""),
+                    *(how, checksum(text, how), tree),
+                )
                 for index, (job, text) in enumerate(zip(ids, texts, strict=True))
             ]
             connection.executemany(
-                "INSERT INTO job (id, status, position, request_json, created, batch, label, machine, request_sum) "
-                "VALUES (?, 'queued', ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO job "
+                "(id, status, position, request_json, created, batch, label, machine, request_sum, tree) "
+                "VALUES (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
             return [self.get(job) for job in ids]
@@ -272,6 +285,11 @@ class JobStore:
         """Queue the jobs again that waited for disk space."""
         waiting = self._database.jobs("SELECT * FROM job WHERE status = 'paused' AND waits_for = 'space'")
         return [self._database.change(job.id, resumed) for job in waiting if not job.damaged]
+
+
+def new_id() -> str:
+    """An id that no job has."""
+    return secrets.token_hex(6)
 
 
 def resumed(job: Job) -> dict[str, Any]:

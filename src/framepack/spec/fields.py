@@ -19,15 +19,22 @@ MANY = 1e9
 
 
 def option(
-    *names: str, form: str = "", usual: tuple[float, float] | None = None, follows: bool = False, **more: Any
+    *names: str,
+    form: str = "",
+    usual: tuple[float, float] | None = None,
+    follows: bool = False,
+    recorded: bool = False,
+    **more: Any,
 ) -> dict[str, Any]:
     """For a field's `json_schema_extra`.
 
     names: the option, where it is not the field's own name. form: how a part is written in one text, such as
     FILE[:STRENGTH]. usual: where a slider ends, closer together than the bounds. follows: without it another field
-    decides. more: as in a JSON schema.
+    decides. recorded: nobody asks for it, FramePack writes it down: it has no option and no control. more: as in a JSON
+    schema.
     """
-    said = {"x-option": list(names), "x-form": form, "x-usual": usual and list(usual), "x-follows": follows}
+    said = {"x-option": list(names), "x-form": form, "x-usual": usual and list(usual)}
+    said |= {"x-follows": follows, "x-recorded": recorded}
     return {key: value for key, value in said.items() if value} | more
 
 
@@ -49,6 +56,7 @@ class RequestField:
     form: str
     usual: tuple[float, float] | None
     follows: bool
+    recorded: bool
 
     @property
     def summary(self) -> str:
@@ -77,7 +85,8 @@ def fields_of(model: type[Model], before: str = "") -> Iterator[RequestField]:
 
 def field_of(name: str, info: FieldInfo, kind: type, extra: dict[str, Any], *, many: bool) -> RequestField:
     """A field of its pydantic description."""
-    usual = extra.get("x-usual")
+    usual, recorded = extra.get("x-usual"), extra.get("x-recorded", False)
+    option_names = tuple(extra.get("x-option", ())) or (f"--{name.rpartition('.')[2].replace('_', '-')}",)
     return RequestField(
         name=name,
         kind=kind,
@@ -87,10 +96,11 @@ def field_of(name: str, info: FieldInfo, kind: type, extra: dict[str, Any], *, m
         help="\n\n".join(" ".join(part.split()) for part in (info.description or "").split("\n\n")),
         bounds=bounds(info),
         choices=tuple(extra.get("enum", ())) or choices_of(info.annotation),
-        options=tuple(extra.get("x-option", ())) or (f"--{name.rpartition('.')[2].replace('_', '-')}",),
+        options=() if recorded else option_names,
         form=extra.get("x-form", ""),
         usual=(usual[0], usual[1]) if usual else None,
         follows=extra.get("x-follows", False),
+        recorded=recorded,
     )
 
 

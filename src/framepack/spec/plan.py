@@ -175,7 +175,7 @@ def between(section: SectionPlan) -> SectionPlan:
     The near one is its history; of the far one the nearest latent is one more 1x at its true index, in place of a
     keyframe there. The engine finds it as `NEIGHBOUR`.
     """
-    at = section.at[0] - 1 if section.direction == "backward" else section.at[-1] + 1
+    at = int(section.at[0]) - 1 if section.direction == "backward" else int(section.at[-1]) + 1
     start, near, *others = (span for span in section.context if not (is_keyframe(span) and at in span.at))
     return replace(section, context=(start, near, single(NEIGHBOUR, at), *others))
 

@@ -162,7 +162,9 @@ class GenerationRequest(Model):
         tuple[Lora, ...], Field(max_length=LORAS_MOST, json_schema_extra=option("--lora", form="FILE[:STRENGTH]"))
     ] = ()
     """Styles and movements learned on top of a model; they have to be made for the model that is used."""
-    redo: Annotated[tuple[Redo, ...], Field(max_length=REDO_MOST, json_schema_extra=option(form="SECTION"))] = ()
+    redo: Annotated[
+        tuple[Redo, ...], Field(max_length=REDO_MOST, json_schema_extra=option(form="SECTION", recorded=True))
+    ] = ()
     """Sections that were made anew, one take after the other; `framepack jobs redo` and its HTTP route add one."""
     output: OutputSettings = Field(default_factory=OutputSettings)
     """The file to write."""

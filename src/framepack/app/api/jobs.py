@@ -10,10 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from framepack.app.api.bodies import form_body, json_body
 from framepack.app.api.receive import LimitedRoute, text_of
 from framepack.app.api.submit import object_of, request_of, validated
-from framepack.app.api.views import JobView, answer, job_view
+from framepack.app.api.views import JobView, TakeView, answer, job_view, take_view
 from framepack.app.machine import preserving
 from framepack.app.service.job_service import Service
+from framepack.app.service.takes import Wanted
 from framepack.jobs.job import Job, Status
+from framepack.spec.parts import TEXT_MOST
 from framepack.spec.request import GenerationRequest
 
 BODY = form_body(
@@ -26,6 +28,20 @@ BODY = form_body(
 Preserve = Annotated[float | None, Query(description="GB of GPU memory to leave free; empty: the service's default")]
 
 
+class RedoBody(BaseModel):
+    """Which section to make anew, counted from 1 in the order of time: `section` alone, or `from_section` on."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    section: int | None = None
+    """Made anew alone; its neighbours stay."""
+    from_section: int | None = None
+    """Made anew with all that are made after it."""
+    prompt: Annotated[str | None, Field(max_length=TEXT_MOST)] = None
+    """What happens in that section; empty: as before."""
+    seed: Annotated[int | None, Field(ge=0, le=2**63 - 1)] = None
+    """Its noise is that of a video with this seed; empty: another in each take."""
+
+
 class Move(BaseModel):
     """Where to put a waiting job; 1 is next."""
 
@@ -36,7 +52,7 @@ class Move(BaseModel):
 def job_routes(service: Service) -> APIRouter:
     """All of them. Errors are {"error": sentence}."""
     routes = APIRouter(prefix="/api", tags=["jobs"], route_class=LimitedRoute)
-    for part in (asking, looking, steering):
+    for part in (asking, looking, steering, taking):
         part(routes, service)
     return routes
 
@@ -140,3 +156,24 @@ def steering(routes: APIRouter, service: Service) -> None:
     def move(job: str, to: Move) -> JobView:
         """Put a waiting job elsewhere in the queue."""
         return view(service.move(job, to.place))
+
+
+def taking(routes: APIRouter, service: Service) -> None:
+    """Takes of a video."""
+
+    @routes.post("/jobs/{job}/redo", status_code=201)
+    def redo(job: str, wanted: RedoBody) -> JobView:
+        """Queue another take of a finished job's video, in which a section is made anew."""
+        asked = Wanted.of(wanted.section, wanted.from_section, wanted.prompt, wanted.seed)
+        return handed_in(service, service.redo(job, asked))
+
+    @routes.get("/jobs/{job}/takes")
+    def takes(job: str) -> list[TakeView]:
+        """All takes of a job's video: what each made anew of which other, and which take made each section."""
+        return [take_view(node) for node in service.takes(job)]
+
+    @routes.delete("/jobs/{job}/sections", status_code=204)
+    def drop(job: str) -> Response:
+        """Delete what a finished job keeps for other takes; its video stays, and so do the takes there are."""
+        service.drop_sections(job)
+        return Response(status_code=204)

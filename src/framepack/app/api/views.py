@@ -12,10 +12,12 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from framepack.app.service.paths import for_client
+from framepack.app.service.takes import TakeNode
 from framepack.jobs.feed import JobUpdate
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ControlRequest, Job, Progress, Status
 from framepack.spec.events_json import to_json
+from framepack.spec.parts import Redo
 from framepack.spec.request import GenerationRequest
 
 
@@ -52,12 +54,42 @@ class JobView(BaseModel):
     video: str | None
     picture: str
     preview: str | None
+    tree: str | None = None
+    """The job whose video this one is another take of."""
     machine: dict[str, Any] = {}
     """How it may use the machine, such as {"preserve": "6GB"}."""
     doubts: list[str] = []
     """Only where a request is handed in: what of it has no effect or is cut off, a model that is not here."""
     traceback: str | None = None
     """Only where one job is asked for."""
+
+
+class TakeView(BaseModel):
+    """A take of a video; sections are counted from 1 in the order of time."""
+
+    take: int
+    parent: int | None
+    """The take it was begun from; null for the first."""
+    job: str | None
+    """null where the job was deleted and another take was begun from it."""
+    status: Status | None
+    redo: Redo | None
+    """What it made anew; null for the first."""
+    sections: list[int]
+    """For each section, the take that made it."""
+
+
+def take_view(node: TakeNode) -> TakeView:
+    """A take as the API shows it."""
+    job = node.job
+    return TakeView(
+        take=node.take,
+        parent=node.parent,
+        job=job and job.id,
+        status=job and job.status,
+        redo=node.redo,
+        sections=list(node.sections),
+    )
 
 
 def file_view(file: Path) -> File:

@@ -160,6 +160,59 @@ def retry(job: JobId, outputs: Outputs = None) -> None:
 
 
 @jobs_app.command()
+def redo(
+    job: JobId,
+    section: Annotated[
+        int | None, typer.Option(help="Make only this section anew, counted from 1; its neighbours stay.")
+    ] = None,
+    from_section: Annotated[
+        int | None, typer.Option(help="Make this section anew and all that are made after it.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="What happens in that section.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Its noise is that of a video with this seed; else another in each take.")
+    ] = None,
+    outputs: Outputs = None,
+) -> None:
+    """Queue another take of a finished job's video, in which a section is made anew. It has a file of its own."""
+    from framepack.app.service.takes import Wanted, queue_take
+
+    if (section is None) == (from_section is None):
+        raise ValueError("give either --section, which is made anew alone, or --from-section, with all made after it")
+    wanted = Wanted.of(section, from_section, prompt, seed)
+    with queue(outputs) as store:
+        print(line(queue_take(store, folders_of(outputs), store.find(job).id, wanted)))
+
+
+@jobs_app.command()
+def takes(job: JobId, outputs: Outputs = None) -> None:
+    """The takes of a job's video as a tree: what each made anew, and which take made each section."""
+    from framepack.app.service.takes import takes_of, tree_lines
+
+    with queue(outputs) as store:
+        print(*tree_lines(takes_of(store, store.find(job))), sep="\n")
+
+
+@jobs_app.command()
+def clean(
+    job: Annotated[str | None, typer.Argument(help="Only of this job.")] = None,
+    keep: Annotated[str, typer.Option(help="Keep those of the newest jobs up to this size, such as 2GB.")] = "0GB",
+    outputs: Outputs = None,
+) -> None:
+    """Delete the sections that finished jobs keep for other takes. Videos stay; the jobs cannot be redone any more."""
+    from framepack.app.service.takes import drop_sections
+    from framepack.spec.machine import parse_bytes
+
+    folders = folders_of(outputs)
+    with queue(outputs) as store:
+        if job is not None:
+            gone = [drop_sections(store, folders, store.find(job).id).id]
+        else:
+            gone = folders.limit(store.jobs(status=["done"], limit=-1), parse_bytes(keep))
+    print(f"the sections of {len(gone)} jobs are deleted", *gone, sep="\n")
+
+
+@jobs_app.command()
 def delete(
     job: JobId,
     outputs: Outputs = None,

@@ -58,7 +58,7 @@ def version() -> None:
 
 @app.command("plan", help=PLAN, epilog=EDITS)
 @app.command(epilog=EDITS)
-@with_fields(without=("redo",), asked=GenerationRequest, machine=MachineOptions)
+@with_fields(asked=GenerationRequest, machine=MachineOptions)
 def generate(
     context: typer.Context,
     asked: dict[str, Any],

@@ -75,7 +75,11 @@ def with_fields(
     Such an argument is what someone gave of them, as the model has it. without: fields that get no option.
     """
     groups = {
-        argument: {field.name.replace(".", "_"): field for field in fields_of(model) if field.name not in without}
+        argument: {
+            field.name.replace(".", "_"): field
+            for field in fields_of(model)
+            if field.name not in without and not field.recorded
+        }
         for argument, model in models.items()
     }
 

@@ -17,6 +17,7 @@ from framepack.app.service.convert import Conversions, held_in
 from framepack.app.service.models_here import ModelsHere, not_here
 from framepack.app.service.paths import adopt
 from framepack.app.service.sheets import Sheets
+from framepack.app.service.takes import TakeNode, Wanted, drop_sections, queue_take, takes_of
 from framepack.app.service.thumbnails import sweep_thumbnails
 from framepack.app.service.tracker import Tracker
 from framepack.app.service.uploads import drop_unfinished
@@ -33,6 +34,7 @@ from framepack.jobs.store import NO_SETTINGS, JobStore
 from framepack.media.cuts import cuts, sizes_of_pngs
 from framepack.media.marks import png_marked
 from framepack.pipeline.presets import Presets
+from framepack.pipeline.section_files import belongs_to_sections
 from framepack.spec.formats import FORMATS, Coding, codec_of
 from framepack.spec.ignored import ignored_settings
 from framepack.spec.request import GenerationRequest
@@ -48,7 +50,7 @@ UNUSED_AFTER = 24 * 3600.0
 def folders_at(outputs: Path, home: Path | None = None, **settings: Any) -> Folders:
     """The service's folders: videos in `outputs`, the rest in `home`, which is hidden inside it by default."""
     suffixes = {name: row.suffix for name, row in FORMATS.items()}
-    return Folders(outputs, home or outputs / ".framepack", suffixes, **settings)
+    return Folders(outputs, home or outputs / ".framepack", suffixes, **{"keeps": belongs_to_sections, **settings})
 
 
 def open_queue(folders: Folders) -> JobStore:
@@ -58,7 +60,7 @@ def open_queue(folders: Folders) -> JobStore:
     store.check()
     if missing and (left := len(folders.unfinished())):
         store.add_notice(
-            f"there was no queue at {folders.queue}, so a new one was made; unfinished work of {left} jobs is kept"
+            f"there was no queue at {folders.queue}, so a new one was made; the work of {left} jobs is kept"
         )
     return store
 
@@ -237,12 +239,26 @@ class Service:
         """Queue a failed or cancelled job again."""
         return self._woken(self.store.retry(job))
 
+    def redo(self, job: str, wanted: Wanted) -> Job:
+        """Queue another take of a finished job's video."""
+        return self._woken(queue_take(self.store, self.folders, job, wanted))
+
+    def takes(self, job: str) -> list[TakeNode]:
+        """All takes of a job's video."""
+        return takes_of(self.store, self.get(job))
+
+    def drop_sections(self, job: str) -> Job:
+        """Delete what a finished job keeps for other takes; its video stays, and so do the takes there are."""
+        return drop_sections(self.store, self.folders, job)
+
     def move(self, job: str, place: int) -> Job:
         """Put a waiting job at `place`, 1 is next."""
         return self.store.move(job, place)
 
     def edit(self, job: str, request: GenerationRequest, machine: Mapping[str, Any] = NO_SETTINGS) -> Job:
         """Give a waiting job another request; one that names no file keeps the job's."""
+        if self.store.get(job).tree:
+            raise WrongState(f"job {job} is a take, which cannot be edited: cancel it and redo the section again")
         before = json.loads(self.store.get(job).request_json)["output"]
         return self.store.edit(job, adopt(with_file(request, before), self.folders), machine)
 
@@ -268,6 +284,7 @@ class Service:
     def _tidy_up(self) -> None:
         jobs = self.store.jobs(limit=-1)
         self.conversions.sweep({job.id for job in jobs})
+        self.folders.limit(job for job in jobs if job.status == "done")
         used = used_by(jobs)
         for file in self.folders.uploads.iterdir():
             if file not in used and time.time() - file.stat().st_mtime > UNUSED_AFTER:

@@ -105,6 +105,9 @@ def adopt(request: GenerationRequest, folders: Folders) -> GenerationRequest:
     Pictures are copied to the uploads, once per content. ValueError where one is missing.
     """
 
+    if request.redo:
+        raise ValueError("a take is made of the sections of another one: use `jobs redo`, or leave redo out")
+
     def keep(kind: Kind, path: str) -> str:
         if kind == "output":
             return str(Path(path).absolute())
