@@ -1,6 +1,7 @@
 """Takes of a job's video, with the real pipeline in a real worker process on a tiny random checkpoint."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_takes_over_http_and_on_the_command_line(service, request_, wait, tmp_pa
     assert (first.status, first.reason) == ("done", "")
     assert len(sections(service, first)) == 4
     work = service.folders.work_of(first.id, first.request_json)
-    assert not [file.name for file in work.iterdir() if file.name.startswith(("settled", "new", "tail"))]
+    wait(service, first, lambda _: not list(work.glob("settled*")))  # their frames can be decoded again
     runner, shared = CliRunner(), ["--outputs", str(service.folders.outputs)]
     with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
         for body, said in (
@@ -101,7 +102,7 @@ def test_takes_over_http_and_on_the_command_line(service, request_, wait, tmp_pa
     assert metadata
     assert [one["take"] for one in metadata["request"]["redo"]] == [2, 4]
     listed = runner.invoke(app, ["jobs", "takes", first.id, *shared]).output
-    assert [row.split("  ")[0].strip("|`- ") for row in listed.splitlines()] == ["take 1", "take 2", "take 4", "take 3"]
+    assert re.findall(r"take \d(?=  )", listed) == ["take 1", "take 2", "take 4", "take 3"]
     assert "[4 4 1 1]" in listed
     one, two, other = sections(service, first), sections(service, second), sections(service, fourth)
     assert [one[name] == two[name] for name in sorted(one)] == [True, True, False, True]
