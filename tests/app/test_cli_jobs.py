@@ -163,7 +163,7 @@ def test_options_a_running_service_does_not_use_are_named_or_refused(outputs, tm
         answer = run("batch", file, *options)
     assert "with its own --dtype, --models-dir, --offline instead of yours" in answer.output
     refused = run("batch", file, "--detach", *options)
-    assert "leave out --models-dir, --dtype, --offline with --detach" in str(refused.exception)
+    assert "leave out --dtype, --models-dir, --offline with --detach" in str(refused.exception)
     assert len(store.jobs()) == 1
     assert run("batch", file, "--detach").exit_code == 0
 
