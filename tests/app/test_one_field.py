@@ -17,10 +17,10 @@ from framepack.app.reference import reference
 from framepack.app.ui.controls import controls_of
 from framepack.app.ui.widget_types import Slider
 from framepack.caching import CACHES
-from framepack.media.video import FORMATS
 from framepack.pipeline.load import load
 from framepack.sampling import SAMPLERS
 from framepack.spec.fields import fields_of, option
+from framepack.spec.formats import CODECS, FORMATS, Codec
 from framepack.spec.machine import MachineOptions
 from framepack.spec.output import Format
 from framepack.spec.request import THRESHOLDS, CacheName, GenerationRequest, SamplerName
@@ -108,6 +108,8 @@ def test_choices_are_those_there_are() -> None:
     assert get_args(SamplerName) == tuple(SAMPLERS)
     assert get_args(CacheName) == tuple(CACHES) == tuple(THRESHOLDS)
     assert get_args(Format) == tuple(FORMATS)
+    assert set(get_args(Codec)) == {name for row in FORMATS.values() if len(row.codecs) > 1 for name in row.codecs}
+    assert {name for row in FORMATS.values() for name in row.codecs} == set(CODECS)
 
 
 def test_what_a_model_may_use_of_the_machine_is_said_to_load_and_to_commands_alike() -> None:

@@ -12,7 +12,8 @@ from framepack.media.image import load_image
 from framepack.media.marks import is_marked
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
-from framepack.media.video import FORMATS, VideoWriter
+from framepack.media.video import VideoWriter
+from framepack.spec.formats import FORMATS
 
 MUTATIONS = 300
 
@@ -64,8 +65,9 @@ def test_a_mutated_image_is_decoded_or_refused(clip, kind):
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_a_mutated_video_is_decoded_or_refused(tmp_path, clip, name):
     path = tmp_path / f"clip{FORMATS[name].suffix}"
-    with VideoWriter(path, size=(32, 32), metadata='{"request": {}}') as writer:
-        writer.write(clip(4, height=32, width=32))
+    side = 8 if FORMATS[name].sequence else 32  # so that some changes miss the pictures, whose checksums show them
+    with VideoWriter(path, size=(side, side), metadata='{"request": {}}', format=name) as writer:
+        writer.write(clip(4, height=side, width=side))
     good = path.read_bytes()
     outcomes = []
     for seed in range(MUTATIONS):

@@ -11,7 +11,8 @@ from framepack.files.errors import DiskFullError, MediaError
 from framepack.media.join import join_segments, scan_segment
 from framepack.media.metadata import read_metadata_text
 from framepack.media.read import probe, read_video
-from framepack.media.video import FORMATS, VideoWriter
+from framepack.media.video import VideoWriter
+from framepack.spec.formats import FORMATS
 
 LENGTHS = (37, 1, 2, 36, 3)
 """One to three frames have no B-frames, so their decoding times start elsewhere: seams that are easy to get wrong."""
@@ -122,11 +123,11 @@ def test_the_whole_has_its_own_metadata_and_starts_fast(tmp_path, clip):
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-@pytest.mark.parametrize("name", ["gif", "webp", "png", "mp4"])
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("mkv", "webm")])
 def test_lossless_segments_become_any_other_format_by_encoding_once(tmp_path, clip, decibels, name):
     paths = segments(tmp_path, clip, ".mkv", lengths=(5, 4))
     whole = tmp_path / f"whole{FORMATS[name].suffix}"
-    assert join_segments(paths, whole, metadata='{"a": 1}').frames == 9
+    assert join_segments(paths, whole, metadata='{"a": 1}', format=name).frames == 9
     assert decibels(decoded([whole]), clip(9)) > 28
     assert read_metadata_text(whole) == '{"a": 1}'
 

@@ -14,7 +14,8 @@ from framepack.media.join import join_segments
 from framepack.media.metadata import MAX_BYTES, check_metadata, png_chunk, read_metadata, read_metadata_text
 from framepack.media.read import probe, read_video
 from framepack.media.sheet import save_png
-from framepack.media.video import FORMATS, VideoWriter
+from framepack.media.video import VideoWriter
+from framepack.spec.formats import FORMATS
 
 TRICKY = json.dumps(
     {
@@ -28,7 +29,7 @@ TRICKY = json.dumps(
 
 def written(folder, clip, name, text):
     path = folder / f"clip{FORMATS[name].suffix}"
-    with VideoWriter(path, size=(96, 64), metadata=text) as writer:
+    with VideoWriter(path, size=(96, 64), metadata=text, format=name) as writer:
         writer.write(clip(2))
     return path
 

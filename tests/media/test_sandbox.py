@@ -23,7 +23,8 @@ from framepack.media.sandbox import (
     read_untrusted_metadata,
 )
 from framepack.media.tail import read_tail
-from framepack.media.video import FORMATS, VideoWriter
+from framepack.media.video import VideoWriter
+from framepack.spec.formats import FORMATS
 
 
 @pytest.fixture

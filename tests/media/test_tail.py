@@ -8,7 +8,8 @@ from framepack.media import pixels, tail
 from framepack.media.join import join_segments
 from framepack.media.read import read_video
 from framepack.media.tail import read_tail
-from framepack.media.video import FORMATS, VideoWriter
+from framepack.media.video import VideoWriter
+from framepack.spec.formats import CODECS, FORMATS, codec_of
 
 LENGTH, PIECE = 160, 40
 """Frames of the videos, and of the pieces that each begin with a key frame."""
@@ -18,11 +19,12 @@ LENGTH, PIECE = 160, 40
 def made(tmp_path, clip):
     def make(name):
         path = tmp_path / f"whole{FORMATS[name].suffix}"
-        pieces = [tmp_path / f"{start}{FORMATS[FORMATS[name].segments].suffix}" for start in range(0, LENGTH, PIECE)]
+        kept = FORMATS[name].suffix if CODECS[codec_of(name)].joins else ".mkv"
+        pieces = [tmp_path / f"{start}{kept}" for start in range(0, LENGTH, PIECE)]
         for index, piece in enumerate(pieces):
             with VideoWriter(piece, size=(96, 64)) as writer:
                 writer.write(clip(PIECE, start=index * PIECE))
-        join_segments(pieces, path)
+        join_segments(pieces, path, format=name)
         return path
 
     return make
@@ -33,9 +35,9 @@ def converted(monkeypatch):
     """The frames that became RGB."""
     found, rgb = [], pixels._rgb
 
-    def counted(picture):
+    def counted(picture, **how):
         found.append(picture)
-        return rgb(picture)
+        return rgb(picture, **how)
 
     monkeypatch.setattr(pixels, "_rgb", counted)
     return found

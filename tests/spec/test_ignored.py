@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from framepack.media.video import FORMATS
 from framepack.spec.ignored import ignored_settings
-from framepack.spec.output import LOSSY
 from framepack.spec.request import THRESHOLDS, GenerationRequest
 
 
@@ -56,10 +54,6 @@ def test_a_long_value_is_shortened_and_one_with_braces_is_shown_as_it_is():
     (said,) = said_of(negative_prompt="{0} {r.nothing} " * 40)
     assert said.startswith("negative_prompt '{0} {r.nothing}")
     assert len(said) < 300
-
-
-def test_the_formats_that_use_crf_are_those_said_to():
-    assert {name for name, row in FORMATS.items() if row.uses_quality} == set(LOSSY)
 
 
 @pytest.mark.parametrize(

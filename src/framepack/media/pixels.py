@@ -56,7 +56,8 @@ def _rgb(picture: av.VideoFrame, *, wide: bool = False) -> Frame | WideFrame:
         array = shown if wide else to_8_bits(shown)
     else:
         is_yuv = not form.is_rgb and form.name != "pal8"
-        array = either((_from_yuv(picture, "rgb24") if is_yuv else picture).to_ndarray(format="rgb24"), wide=wide)
+        shown = (_from_yuv(picture, "rgb24") if is_yuv else picture).to_ndarray(format="rgb24")
+        array = either(np.asarray(shown, np.uint8), wide=wide)
     return np.ascontiguousarray(np.rot90(array, turns)) if turns else array
 
 

@@ -245,26 +245,25 @@ def _sequence_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:
     with open_archive(file) as archive:
         rate = _rate_of(archive)
         for index, name in enumerate(pictures_of(archive)):
-            yield float(index / rate), partial(_decoded_picture, archive, name)
-
-
-def _decoded_picture(archive: Archive, name: str, *, wide: bool = False) -> Any:
-    return _picture(archive, name)(wide=wide)
+            yield float(index / rate), _picture(archive, name)
 
 
 def _picture(archive: Archive, name: str) -> Pending:
-    """One picture of a sequence. Raises MediaError where it is too large."""
+    """One picture of a sequence, read and not yet decoded. Raises MediaError where it is too large."""
     kind = kind_of_picture(name)
     most = PICTURE_BYTES[kind] * MAX_FRAME_PIXELS
     if archive.size(name) > most:
         raise MediaError(f"{name} in it is too large")
-    data = archive.read(name, most)
+    return partial(_decoded, archive.read(name, most), kind)
+
+
+def _decoded(data: bytes, kind: str, *, wide: bool = False) -> Any:
     if kind == "png":
-        return partial(either, load_image(data))
+        return either(load_image(data), wide=wide)
     with av.open(io.BytesIO(data), "r", format=PICTURE_READERS[kind]) as container:
         stream = container.streams.video[0]
         check_size(stream.width, stream.height)
-        return pending(next(container.decode(stream)))
+        return pending(next(container.decode(stream)))(wide=wide)
 
 
 def _rate_of(archive: Archive) -> Fraction:

@@ -272,8 +272,8 @@ class FramePack:
         ):
             for message in store.notices:
                 yield Notice(message=message)
-            if video.set_aside:
-                yield Notice(message=f"the file of an earlier run with this name is kept as {video.set_aside}")
+            if video.kept:
+                yield Notice(message=f"the file of an earlier run with this name is kept as {video.kept}")
             conditioning = yield from self._encoded(runner, request, sections, pictures)
             store.save_conditioning(conditioning, sections[0].said)
             engine = Engine(runner, request, sections, conditioning, wide=request.output.wide)

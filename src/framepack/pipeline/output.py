@@ -50,8 +50,8 @@ class VideoOutput:
     ) -> None:
         self.settings = request.output
         self.path = path
-        self.kept = kept_as(request)
-        self.suffix = FORMATS[self.kept.format].suffix
+        self.keeping = kept_as(request)
+        self.suffix = FORMATS[self.keeping.format].suffix
         self.part = part_of(path, request)
         self.folder = folder
         self.backward = sections[0].direction == "backward"
@@ -66,7 +66,7 @@ class VideoOutput:
         """the settled file as this run has written or checked it, so that it need not be looked through again"""
         self.sum = ""
         """its SHA-256"""
-        self.set_aside: Path | None = None
+        self.kept: Path | None = None
         """what another run had left under the part's name, under its new one"""
 
     @classmethod
@@ -89,7 +89,7 @@ class VideoOutput:
         require_writable(output.part)
         sweep_parts(path.parent, unwritten=0 if own else OTHERS_WRITE, names={path.name, output.part.name})
         if not own or not folder.finished():
-            output.set_aside = put_aside(output.part)
+            output.kept = put_aside(output.part)
         folder.remember_output(path)
         try:
             yield output
@@ -110,7 +110,7 @@ class VideoOutput:
                 return (
                     f"{file.name} is damaged" if settled else f"{file.name} was written by a version without checksums"
                 )
-            segment = scan_segment(file, self.kept.fps)
+            segment = scan_segment(file, self.keeping.fps)
         except (DamagedError, MediaError) as error:
             return str(error)
         if segment.frames != planned:
@@ -121,7 +121,7 @@ class VideoOutput:
     def planned(self, index: int) -> int:
         """How many frames of the settled file there are up to section `index`."""
         delivered = (range(s.start, min(s.stop, self.frames)) for s in self.settled[: index + 1])
-        return sum(resampled_count(len(s), self.rate, self.kept.fps, start=s.start) for s in delivered)
+        return sum(resampled_count(len(s), self.rate, self.keeping.fps, start=s.start) for s in delivered)
 
     def write(self, index: int, frames: np.ndarray) -> None:
         """Encode section `index`'s settled frames once, and let them join the settled file.
@@ -172,7 +172,7 @@ class VideoOutput:
         settled = self.settled_file(len(self.settled) - 1)
         if sum(segment.frames for segment in settled) != planned:
             raise ValueError(f"the file of finished frames does not hold the {planned} that were planned; {AGAIN}")
-        frames = self.copied(settled) if self.kept.copies else self.encoded(settled)
+        frames = self.copied(settled) if self.keeping.copies else self.encoded(settled)
         self.part.unlink(missing_ok=True)
         return self.path, frames
 
@@ -198,19 +198,19 @@ class VideoOutput:
             quality=self.settings.coding,
             metadata=self.metadata,
         ) as writer:
-            for frame in retimed(frames, self.kept.fps, self.settings.fps, self.settings.fps_mode):
+            for frame in retimed(frames, self.keeping.fps, self.settings.fps, self.settings.fps_mode):
                 writer.write(frame)
         return writer.frames_encoded
 
     def encode(self, file: Path, frames: np.ndarray, first: int) -> list[Path]:
         """Encode frames from the video's frame `first` on, at the output's rate: [file], or [] where none falls in."""
         delivered = frames[: max(self.frames - first, 0)]
-        wanted = list(resample_fps(delivered, self.rate, self.kept.fps, start=first))
+        wanted = list(resample_fps(delivered, self.rate, self.keeping.fps, start=first))
         if not wanted:
             return []
         height, width = frames.shape[1:3]
         with VideoWriter(
-            file, fps=self.kept.fps, size=(width, height), format=self.kept.format, quality=self.kept.coding
+            file, fps=self.keeping.fps, size=(width, height), format=self.keeping.format, quality=self.keeping.coding
         ) as writer:
             for frame in wanted:
                 writer.write(frame)
@@ -223,9 +223,9 @@ class VideoOutput:
             pieces,
             file,
             metadata=self.metadata,
-            fps=self.kept.fps,
-            format=self.kept.format,
-            quality=self.kept.coding,
+            fps=self.keeping.fps,
+            format=self.keeping.format,
+            quality=self.keeping.coding,
             draft=draft,
         )
 

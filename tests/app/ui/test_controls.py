@@ -3,8 +3,8 @@
 from framepack.app.ui.controls import CONTROLS, ROWS, SERVICE_FIELDS
 from framepack.app.ui.form import defaults
 from framepack.app.ui.widget_types import Rows
-from framepack.media.video import FORMATS
 from framepack.spec.fields import fields_of
+from framepack.spec.formats import CODECS, FORMATS, codec_of
 from framepack.spec.request import GenerationRequest
 
 
@@ -38,6 +38,6 @@ def test_what_belongs_to_another_setting_is_shown_with_it() -> None:
     assert rules["negative_prompt"](plain | {"cfg": 2})
     assert not rules["frames"](plain | {"model": "framepack-f1"})
     assert not rules["resolution"](plain | {"width": 512})
-    for name, row in FORMATS.items():
-        assert rules["output.crf"](plain | {"output.format": name}) == row.uses_quality
+    for name in FORMATS:
+        assert rules["output.crf"](plain | {"output.format": name}) == CODECS[codec_of(name)].crf
     assert not rules["cache_threshold"](plain)
