@@ -8,6 +8,7 @@ from framepack.spec.events import (
     Cancelled,
     Failed,
     Finished,
+    Look,
     Notice,
     Planned,
     PlannedStage,
@@ -33,12 +34,14 @@ STAGE = PlannedStage(
     copied=5,
     seconds=None,
 )
+LOOK = Look(colour=(1.5, 2.0, 3.0), contrast=4.0, sharpness=0.1, distance=None)
 EVENTS = [
     Planned(device="cuda", capacity=6, stages=(STAGE, STAGE), peak=3, host=4, seconds=1.5, notes=("a", "b")),
     StageStarted(stage="encode", message="reading", section=None),
     Notice(message="cut"),
     StepDone(section=1, sections=2, step=3, steps=4),
     SectionDone(section=0, sections=2, frames=36, seconds=1.5, file=Path("a.mp4")),
+    SectionDone(section=0, sections=2, frames=36, seconds=1.5, file=None, look=LOOK),
     Finished(file=Path("b.mp4"), frames=73, seconds=2.0),
     Cancelled(file=None, frames=0),
     Failed(message="no", traceback="Traceback"),

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from framepack.app.clock import clock
 from framepack.app.service.tracker import Tracker
-from framepack.spec.events import Event, Notice, SectionDone
+from framepack.spec.events import Event, Look, Notice, SectionDone
 from framepack.spec.request import GenerationRequest
 
 
@@ -27,8 +27,12 @@ class TimeLeft(ProgressColumn):
 class Display:
     """A context manager around a run; feed it the run's events."""
 
-    def __init__(self, console: Console, request: GenerationRequest) -> None:
+    def __init__(self, console: Console, request: GenerationRequest, *, verbose: bool = False) -> None:
+        """verbose: say of each section what it looks like."""
         self.console = console
+        self.verbose = verbose
+        self.first: Look | None = None
+        """Of the first section that was shown."""
         self.tracker = Tracker(request)
         self.progress = Progress(
             TextColumn("{task.fields[stage]}", style="bold"),
@@ -65,6 +69,25 @@ class Display:
             self.console.print(
                 f"{event.frames} frames so far: {escape(str(event.file))}", highlight=False, soft_wrap=True
             )
+        if isinstance(event, SectionDone) and event.look and self.verbose:
+            self.first = self.first or event.look
+            shown = f"section {event.section + 1}/{event.sections}: {drift(event.look, self.first)}"
+            self.console.print(shown, style="dim", highlight=False, soft_wrap=True)
+
+
+def drift(look: Look, first: Look) -> str:
+    """What a section looks like, and how far that is from the first one, in a line."""
+    colour = "/".join(f"{level:.0f}" for level in look.colour)
+    moved = "/".join(f"{level - before:+.0f}" for level, before in zip(look.colour, first.colour, strict=True))
+    far = "" if look.distance is None else f", {look.distance:.0f} from the start picture"
+    contrast, sharpness = (
+        f"{name} {now:.1f} ({now / max(before, 1e-6) - 1:+.0%})"
+        for name, now, before in (
+            ("contrast", look.contrast, first.contrast),
+            ("sharpness", look.sharpness, first.sharpness),
+        )
+    )
+    return f"colour {colour} ({moved}), {contrast}, {sharpness}{far}"
 
 
 def where(tracker: Tracker) -> str:

@@ -17,14 +17,14 @@ INTERRUPTED = 130
 """Exit code of a process that Ctrl-C ended, by the shells' custom."""
 
 
-def run(request: GenerationRequest, work: Path | None, machine: MachineOptions) -> int:
-    """Make the video, showing progress; return the exit code."""
+def run(request: GenerationRequest, work: Path | None, machine: MachineOptions, *, verbose: bool = False) -> int:
+    """Make the video, showing progress; return the exit code. verbose: with what each section looks like."""
     settings = Settings.from_environment()
     console = Console(stderr=True)
     so_far: SectionDone | None = None
     try:
         console.print(delivery(request), style="dim", highlight=False, soft_wrap=True)
-        with Display(console, request) as display:
+        with Display(console, request, verbose=verbose) as display:
             framepack = load(request.model, **dict(machine))
             for event in framepack.generate(request, outputs=settings.outputs, work=work):
                 display.show(event)

@@ -78,6 +78,9 @@ def generate(
         ),
     ] = None,
     preset: Preset = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Says of each section what it looks like, so that drift is seen.")
+    ] = False,
 ) -> None:
     """Make a video from IMAGE."""
     planned = context.info_name == "plan"
@@ -102,7 +105,7 @@ def generate(
         print("framepack: stopped, nothing was made yet", file=sys.stderr)
         raise typer.Exit(130) from None
 
-    raise typer.Exit(run(request, work, options))
+    raise typer.Exit(run(request, work, options, verbose=verbose))
 
 
 def check_files(request: GenerationRequest, work: Path | None, options: MachineOptions) -> None:

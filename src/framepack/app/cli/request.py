@@ -28,7 +28,7 @@ EDITS = (
 """The end of `generate`'s help."""
 NOT_PLANNED = (
     *("negative_prompt", "seed", "guidance", "cfg_rescale", "guidance_mode", "nag_tau", "sampler", "cache_threshold"),
-    *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark", "work"),
+    *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark", "work", "verbose"),
     *("output_quality", "output_bitrate"),
 )
 """Options of `generate` that have no say in its plan."""
