@@ -1,9 +1,8 @@
-"""How far long videos of mini drift, and what --guard does about it: what is seen by later sections only, or shown too.
+"""How far long videos of mini drift, and what --guard does about it.
 
 python benchmarks/drift_guard.py [--sections 12] [--side 128] [--models mini mini-f1] [--save FILE]
 
-For each model and prompt the same video is made without the guard, with it acting on the history only, and on the
-output as well. A row is one video: how far the last third of its sections, in the order they are made, lies from the
+For each model and prompt the same video is made without the guard and with it. A row is one video: how far the last third of its sections, in the order they are made, lies from the
 first two (colour: length of the difference of the mean colours; contrast, sharpness: ratios), the distance to the start
 picture, and the mean change from one section's colour to the next, in levels of 0..255.
 """
@@ -15,41 +14,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import framepack
 from framepack import FramePack, GenerationRequest
-from framepack.pipeline.drift import DriftGuard
 from framepack.pipeline.engine import SectionResult
 from framepack.spec.events import Look
-from framepack.spec.plan import plan
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROMPTS = ("the camera pans left", "nothing moves", "the camera zooms in")
-HEADER = """| model | prompt | guard | acts on | colour | contrast | sharpness | distance | step |
-|---|---|---|---|---|---|---|---|---|"""
+HEADER = """| model | prompt | guard | colour | contrast | sharpness | distance | step |
+|---|---|---|---|---|---|---|---|"""
 
 
-def looks(model: FramePack, request: GenerationRequest, acts_on: str) -> Iterator[Look]:
+def looks(model: FramePack, request: GenerationRequest) -> Iterator[Look]:
     """Of each section, in the order they are made."""
-    held, shown = DriftGuard.held, DriftGuard(request.guard)
-    sections = plan(request.resolved())
-
-    def as_asked(self: DriftGuard, section: object, latents: torch.Tensor) -> torch.Tensor:
-        made = held(shown, section, latents)  # pyright: ignore[reportArgumentType]
-        if acts_on == "output":
-            latents.copy_(made)
-        elif acts_on == "shown":
-            return latents
-        return made
-
-    DriftGuard.held = as_asked  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        for made in model.sections(request):
-            if isinstance(made, SectionResult) and made.look and made.section.index < len(sections):
-                yield made.look
-    finally:
-        DriftGuard.held = held
+    for made in model.sections(request):
+        if isinstance(made, SectionResult) and made.look:
+            yield made.look
 
 
 def row(found: list[Look]) -> tuple[float, ...]:
@@ -74,6 +55,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["mini", "mini-f1"])
     parser.add_argument("--pictures", nargs="+", type=Path, default=[EXAMPLES / "harbour.jpg"])
     parser.add_argument("--prompts", nargs="+", default=PROMPTS)
+    parser.add_argument("--guards", nargs="+", type=float, default=[0.0, 0.5, 1.0])
     parser.add_argument("--save", type=Path)
     args = parser.parse_args()
     table = [HEADER]
@@ -95,8 +77,8 @@ def main() -> None:
                         | {"output": {"path": Path(folder) / "v.mkv"}}
                     )
                     began = time.monotonic()
-                    numbers = row(list(looks(model, request, acts_on)))
-                    cells = [name, prompt, f"{guard:g}", acts_on, *(f"{number:.3g}" for number in numbers)]
+                    numbers = row(list(looks(model, request)))
+                    cells = [name, prompt, f"{guard:g}", *(f"{number:.3g}" for number in numbers)]
                     table.append("| " + " | ".join(cells) + " |")
                     print(table[-1], f"  {time.monotonic() - began:.0f} s", flush=True)
     if args.save:

@@ -37,7 +37,8 @@ def test_verbose_says_how_far_each_section_has_drifted(tmp_path: Path) -> None:
             said[verbose] = file.read().splitlines()
     assert said[False] == []
     assert said[True] == [
-        "section 1/2: colour 120/100/80 (+0/+0/+0), contrast 50.0 (+0%), sharpness 8.0 (+0%), 10 from the start picture",
+        "section 1/2: colour 120/100/80 (+0/+0/+0), contrast 50.0 (+0%), sharpness 8.0 (+0%), "
+        "10 from the start picture",
         "section 2/2: colour 125/100/70 (+5/+0/-10), contrast 55.0 (+10%), sharpness 6.0 (-25%), "
         "21 from the start picture",
     ]

@@ -30,11 +30,11 @@ EDITS = [
 ALL = {"rotate": 270, "flip": "horizontal", "crop": [0, 0.2, 0.5, 1], "fit": "pad"}
 
 
-@pytest.mark.parametrize("place", ["start", "on the way", "end"])
+@pytest.mark.parametrize("place", ["start", "on the way", "end", "reference"])
 @pytest.mark.parametrize(("typed", "meant"), EDITS)
 def test_python_commands_http_and_page_agree(typed: str, meant: dict | None, place: str, tmp_path: Path) -> None:
     folders = Folders(tmp_path / "outputs", tmp_path / "home", reserve=0)
-    names = {"start": "a.png", "on the way": "b.png", "end": "c.png"}
+    names = {"start": "a.png", "on the way": "b.png", "end": "c.png", "reference": "d.png"}
     files = {which: folders.uploads / name for which, name in names.items()}
     for file in files.values():
         file.write_bytes(b"x")
@@ -42,7 +42,12 @@ def test_python_commands_http_and_page_agree(typed: str, meant: dict | None, pla
     def pictures(of: dict) -> dict:
         edited = {w: {"file": f, **(meant or ALL)} if w == place else f for w, f in of.items()}
         frames = [{"image": edited["on the way"], "second": 1.5}]
-        return {"image": edited["start"], "frames": frames, "end_frame": {"image": edited["end"]}}
+        return {
+            "image": edited["start"],
+            "frames": frames,
+            "end_frame": {"image": edited["end"]},
+            "reference": {"image": edited["reference"], "strength": 0.5},
+        }
 
     asked = GenerationRequest.model_validate(pictures(files))
     suffix = {w: f"{f}[{typed}]" if w == place else str(f) for w, f in files.items()}
@@ -50,13 +55,14 @@ def test_python_commands_http_and_page_agree(typed: str, meant: dict | None, pla
         image=arguments.picture(suffix["start"]),
         frames=(arguments.keyframe(f"{suffix['on the way']}@1.5"),),
         end_frame=arguments.end_frame(suffix["end"]),
+        reference=arguments.reference(f"{suffix['reference']}:0.5"),
     )
     posted = validated(pictures(names), folders)
     values, said = restore_values(for_client(asked.model_dump(mode="json")), folders)
     assert said == []
     assert commanded == posted == asked
     assert request_of(values, folders).model_copy(update={"length": None}) == asked
-    assert asked.pictures[{"start": "start", "on the way": "frame:0", "end": "end"}[place]].edited
+    assert asked.pictures[{"on the way": "frame:0"}.get(place, place)].edited
 
 
 def test_a_table_names_edits_as_columns(tmp_path: Path) -> None:

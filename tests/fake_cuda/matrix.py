@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 CARD_48, CARD_24 = 51_539_607_552, 25_393_364_992
 """Bytes of cards sold as 48 GB and 24 GB."""
 HARBOUR = "examples/harbour.jpg"
+REFERENCE = {"image": HARBOUR}
 GUIDED = {"frames": [{"image": HARBOUR, "second": 1.2}], "end_frame": {"image": HARBOUR}}
 
 
@@ -52,6 +53,7 @@ JOBS = [
         ("keyframe and end frame", {"request": GUIDED}, 0),
         ("a LoRA", {"lora": True}, 0),
         ("guidance", {"request": {"cfg": 2.0}}, guided),
+        ("NAG and a reference", {"request": {"nag": 5, "negative_prompt": "blurry", "reference": REFERENCE}}, 0),
     )
 ]
 """With guidance each step passes the blocks twice: those that stream, 16.5 GB, travel four times more."""
@@ -114,7 +116,7 @@ HEADER = """| card or limit | blocks of 60 | notices | GB copied | pageable over
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("home", type=Path)
-    parser.add_argument("chunk_size", nargs="*", help="some of the rows, by name")
+    parser.add_argument("rows", nargs="*", help="some of the rows, by name")
     parser.add_argument("--save", type=Path, help="the table goes to this file, too")
     args = parser.parse_args()
     table = [HEADER]

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from framepack.spec.geometry import HUNYUAN
-from framepack.spec.request import EndFrame, GenerationRequest, Keyframe
+from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Reference
 
 MODELS = st.sampled_from(["mini", "mini-f1"])
 
@@ -32,6 +32,8 @@ def requests(draw: st.DrawFn) -> GenerationRequest:
         length=length,
         frames=tuple(frames),
         end_frame=end,
+        reference=draw(st.none() | st.builds(Reference, image=st.just("r.png"), strength=st.floats(0, 1))),
+        restate=draw(st.integers(0, 4)),
         motion=draw(st.sampled_from([0.0, 0.0, -1.0, 0.7])),
         consistency=draw(st.sampled_from([1.0, 1.0, 0.0, 1.6])),
     )

@@ -1,7 +1,7 @@
 """Drift: a meter of what each section looks like, and a guard that holds a section's latents to the first ones.
 
 Boundary: frames and latents in, numbers and latents out. The guard keeps only statistics, and these are made of the
-sections' own latents, so that a run which is handed those goes on to the same bits.
+first sections' latents, so that a run or a take which is handed those goes on to the same bits.
 """
 
 from dataclasses import dataclass
@@ -69,6 +69,8 @@ class DriftGuard:
     """Holds sections to the mean statistics of the first ones under the same prompt, which it lets pass.
 
     z' = (z - mean) (spread_ref / spread)^g + mean + g (mean_ref - mean), of each channel, for a strength g of 0..1.
+    Sections are told in the order they are made. What it makes is shown as well as seen by later sections: seen only,
+    it did half as much and left jumps (benchmarks/results/drift_guard-cpu-2026-12-01.md).
     """
 
     def __init__(self, strength: float) -> None:
@@ -76,16 +78,20 @@ class DriftGuard:
         self._prompt: str | None = None
         self._first: list[Statistics] = []
 
-    def held(self, section: SectionPlan, latents: Tensor) -> Tensor:
-        """Latents (1, C, T, h, w) of the sections in the order they are made; at strength 0 they are passed on."""
-        if not self.strength:
-            return latents
+    def note(self, section: SectionPlan, latents: Tensor) -> bool:
+        """Keep the statistics of a section's latents (1, C, T, h, w) if it is one of the first; whether it is."""
         if section.prompt != self._prompt:  # another scene may be darker, and is to
             self._prompt, self._first = section.prompt, []
-        own = Statistics.of(latents)
-        if len(self._first) < FIRST:
-            self._first.append(own)
+        if len(self._first) == FIRST:
+            return False
+        self._first.append(Statistics.of(latents))
+        return True
+
+    def held(self, section: SectionPlan, latents: Tensor) -> Tensor:
+        """Latents (1, C, T, h, w) of a section that was just made; at strength 0 they are passed on."""
+        if not self.strength or self.note(section, latents):
             return latents
+        own = Statistics.of(latents)
         mean = torch.stack([one.mean for one in self._first]).mean(dim=0)
         spread = torch.stack([one.spread for one in self._first]).mean(dim=0)
         contrast = (spread / own.spread.clamp(min=1e-6)) ** self.strength

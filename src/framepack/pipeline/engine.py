@@ -112,10 +112,12 @@ class Engine:
             if made := latents is None:
                 self._see_neighbour(section, given)
                 yield StageStarted(stage="section", message="sampling", section=section.index)
-                latents = yield from self._sample(section)
+                latents = self.guard.held(section, (yield from self._sample(section)))
                 yield from self._notices()
-            latents = to_device(latents, self.runner.device)
-            self.history.add(latents, self.guard.held(section, latents))
+            else:
+                latents = to_device(latents, self.runner.device)
+                self.guard.note(section, latents)
+            self.history.add(latents)
             self._anchor(section.after)
             frames, look, wanted = None, None, section.index >= frames_from
             if wanted or (section.index == frames_from - 1 and section.index < len(self.sections) - 1):

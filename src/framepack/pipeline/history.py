@@ -22,28 +22,20 @@ class History:
         self.backward = direction == "backward"
         self.keep = keep
         self.latents = torch.zeros_like(like[:, :, :1]).repeat(1, 1, keep, 1, 1)
-        """As they are decoded."""
-        self.seen = self.latents
-        """As later sections see them."""
         if begin is not None:
             self.add(begin)
 
-    def add(self, latents: Tensor, seen: Tensor | None = None) -> None:
-        """Let (1, C, T, h, w) in timeline order join at the growing edge. seen: what later sections see for them."""
-        apart = self.seen is not self.latents or (seen is not None and seen is not latents)
-        others = self._joined(self.seen, latents if seen is None else seen) if apart else None
-        self.latents = self._joined(self.latents, latents)
-        self.seen = self.latents if others is None else others
-
-    def _joined(self, there: Tensor, new: Tensor) -> Tensor:
+    def add(self, latents: Tensor) -> None:
+        """Let (1, C, T, h, w) in timeline order join at the growing edge."""
         if self.backward:
-            return torch.cat([new, there], 2)[:, :, : self.keep].clone()
-        return torch.cat([there, new], 2)[:, :, -self.keep :].clone()
+            self.latents = torch.cat([latents, self.latents], 2)[:, :, : self.keep].clone()
+        else:
+            self.latents = torch.cat([self.latents, latents], 2)[:, :, -self.keep :].clone()
 
     def take(self, distances: range) -> Tensor:
         """The latents at these distances from the growing edge (0 = nearest), in the order asked for."""
-        last = self.seen.shape[2] - 1
-        return self.seen[:, :, [d if self.backward else last - d for d in distances]]
+        last = self.latents.shape[2] - 1
+        return self.latents[:, :, [d if self.backward else last - d for d in distances]]
 
     def edge(self, count: int) -> Tensor:
         """The `count` latents nearest the growing edge, in timeline order: a clip to decode."""

@@ -18,7 +18,7 @@ from framepack.app.ui.form import (
 from framepack.app.ui.widget_types import Integer, Number, Slider
 from framepack.jobs.folders import Folders
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, TimedPrompt
+from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, Reference, TimedPrompt
 
 
 @pytest.fixture
@@ -41,6 +41,8 @@ def everything(folders: Folders) -> GenerationRequest:
         guidance=6.25, cfg=2.5, cfg_rescale=0.3, window=7, width=640, height=608, sampler="euler", cache="teacache",
         cache_threshold=0.2, frames=(Keyframe(image=here / "b.png", second=2.5, strength=0.5),),
         end_frame=EndFrame(image=here / "c.png", strength=0.75), prompts=(TimedPrompt(second=3, text="c"),),
+        reference=Reference(image=here / "b.png", strength=0.5), restate=3, guard=0.5, guidance_mode="apg", nag=5,
+        nag_alpha=0.25, nag_tau=2.5, nag_end=0.5,
         loras=(Lora(file=folders.home / "loras" / "style.safetensors", strength=-0.5),),
         output=OutputSettings(format="webm", crf=20, fps=24, live=False),
     )  # fmt: skip
