@@ -2,9 +2,10 @@
 
 python benchmarks/drift_guard.py [--sections 12] [--side 128] [--models mini mini-f1] [--save FILE]
 
-For each model and prompt the same video is made without the guard and with it. A row is one video: how far the last third of its sections, in the order they are made, lies from the
-first two (colour: length of the difference of the mean colours; contrast, sharpness: ratios), the distance to the start
-picture, and the mean change from one section's colour to the next, in levels of 0..255.
+For each model and prompt the same video is made without the guard and with it. A row is one video: how far the last
+third of its sections, in the order they are made, lies from the first two (colour: length of the difference of the mean
+colours; contrast, sharpness: ratios), the distance to the start picture, and the mean change from one section's colour
+to the next, in levels of 0..255.
 """
 
 import argparse
@@ -64,13 +65,7 @@ def main() -> None:
         for name in args.models:
             model = framepack.load(name)
             for prompt, picture in ((prompt, picture) for prompt in args.prompts for picture in args.pictures):
-                for guard, acts_on in (
-                    (0.0, "-"),
-                    (0.5, "history"),
-                    (1.0, "history"),
-                    (0.5, "output"),
-                    (1.0, "output"),
-                ):
+                for guard in args.guards:
                     request = GenerationRequest.model_validate(
                         {"image": picture, "prompt": prompt, "model": name, "guard": guard, "length": "sections"}
                         | {"seconds": 1.2 * args.sections, "width": args.side, "height": args.side}
