@@ -16,12 +16,14 @@ from framepack.memory.estimate import Cost, Leased, Speed, _Meter, estimate
 from framepack.models.attention import LOGITS
 from framepack.models.hunyuan.encoders import LETTERS_PER_TOKEN
 from framepack.models.hunyuan.tokenizers import PREFIX_TOKENS
+from framepack.models.nag import Nag
 from framepack.models.packing import ContextLatents
 from framepack.pipeline.estimate import Estimator
 from framepack.pipeline.job_costs import JobCosts, job_of
 from framepack.pipeline.memory_plan import MemoryPlan, TilingRefusedError, TooSmallError, choose
 from framepack.pipeline.stages import Modes
 from framepack.pipeline.walk import Visit
+from framepack.sampling import make_sigmas
 from framepack.spec.events import Finished, Notice, Planned, StepDone
 from framepack.spec.machine import Tiling
 from framepack.spec.plan import plan
@@ -31,6 +33,7 @@ from framepack.weights.meta import MetaModels
 from framepack.weights.sources import ModelSource
 
 GB = 1_000_000_000
+NAG = Nag(scale=5.0)
 WHOLE = Modes()
 PROMPT = "a red ball rolls to the right and then bounces off the wall"
 
@@ -99,6 +102,36 @@ def test_each_stages_estimated_activations_are_within_a_tenth_of_the_real_ones(d
         real = estimate(work).activations
         assert costs.cost(stage, modes).activations == pytest.approx(real, rel=0.1), (stage, modes)
     assert text.example(len(PROMPT), "cpu")[0].shape[1] - PREFIX_TOKENS == pytest.approx(tokens, rel=0.5)
+
+
+@torch.no_grad()
+def test_a_step_with_nag_is_estimated_with_its_second_prompt(picture):
+    loader = mini()
+    estimator = Estimator(MetaModels(loader.family, loader.places, loader.precision), torch.device("cpu"))
+    fields = {"window": 9, "seconds": 2, "steps": 25, "negative_prompt": PROMPT}
+    section = plan(request_of(picture, Path("v.mp4"), **fields))[0]
+    text, image, transformer = (loader.load(name) for name in ("text", "image", "transformer"))
+    words, seen = text.encode(PROMPT), image.encode(np.zeros((64, 64, 3), np.uint8))
+    letters = LETTERS_PER_TOKEN * (words.text.shape[1] - 2)
+
+    def cost(**nag: float) -> Cost:
+        request = request_of(picture, Path("v.mp4"), **fields, **nag)
+        return costs_of(estimator, request, (64, 64), letters=letters).cost("sample", WHOLE)
+
+    spans = [
+        ContextLatents(latents=torch.zeros(1, 16, len(s.take), 8, 8), at=s.at, scale=s.scale) for s in section.context
+    ]
+    table = transformer.condition(torch.ones(25), torch.ones(1), words.pooled, words.text, None, seen)
+    packed, step = transformer.pack(spans, section.at, (9, 8, 8)), replace(table, negative=table.text).step(0, NAG)
+    real = estimate(lambda: transformer(torch.randn(1, 16, 9, 8, 8), step, packed))
+    always = cost(nag=5, nag_end=0)
+    assert always.activations == pytest.approx(real.activations, rel=0.1)
+    assert always.flops == pytest.approx(real.flops, rel=0.1)
+    plain, usual = cost(), cost(nag=5)
+    assert plain.activations < usual.activations == always.activations
+    share = (make_sigmas(25, 9 * 16)[:-1] >= 0.75).float().mean()
+    assert 0.2 < share < 0.8
+    assert usual.flops == pytest.approx(plain.flops + float(share) * (always.flops - plain.flops), rel=1e-6)
 
 
 class Live(_Meter):

@@ -56,6 +56,7 @@ def request_of(video: VideoRequest, settings: Settings, folder: Path) -> Generat
     return GenerationRequest(
         image=_save(video.picture, folder / "start.png"),
         prompt=video.prompt,
+        negative_prompt=video.negative,
         model=video.model,
         seconds=settings.seconds * video.sections,
         seed=video.seed,

@@ -26,7 +26,9 @@ class VideoRequest:
     """Seconds and picture."""
     seed: int = 0
     steering: Mapping[str, float] = field(default_factory=dict)
-    """Fields of the request: motion, consistency."""
+    """Fields of the request: motion, consistency, nag, guard ..."""
+    negative: str = ""
+    """What should not happen, where the steering uses it."""
     side: int | None = None
     """Pixels of a square picture; None for the evaluation's size."""
     steps: int | None = None
@@ -182,10 +184,10 @@ class CodecResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class ControlResult(MotionResult):
-    """One value of --motion or --consistency on one picture with one prompt; `psnr` is to the fitted true video."""
+    """One value of a control on one picture with one prompt; `psnr` is to the fitted true video."""
 
     control: str
-    """"motion" or "consistency"."""
+    """The request's field, such as motion."""
     value: float
     amplitude: float
     """Factor on the prompt's true motion whose video is nearest."""
