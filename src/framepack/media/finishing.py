@@ -65,7 +65,8 @@ def source_of(file: Path, finish: FileFinish) -> Source:
         raise MediaError(f"a fade of {finish.fade:g} s is longer than one of the videos: shorten it")
 
     def read() -> Iterator[Frame]:
-        parts = [islice(read_video(file, whole=True), kept.start, kept.stop)]
+        stop = None if kept.stop == info.frames else kept.stop  # only at its end a file is seen to be cut off
+        parts = [islice(read_video(file, whole=True), kept.start, stop)]
         parts += [read_video(other, fps=info.fps, whole=True) for other, _ in others]
         return joined(parts, fade)
 
