@@ -1,6 +1,6 @@
 """Seams on both sides of a section that was made anew alone, on mini, and a contact sheet to look at.
 
-    python benchmarks/redo_seams.py FOLDER [--pictures a.jpg b.jpg]
+    python benchmarks/redo_seams.py FOLDER [--pictures a.jpg b.jpg] [--prompts 'slow zoom in']
 
 For each order, picture and prompt a video of four sections is made, then its second and third are redone alone. Prints
 the borders of the redone sections beside the same borders before, and writes FOLDER/redo-ORDER-N.png: frames around
@@ -19,6 +19,7 @@ from framepack.spec.events import Finished
 from framepack.training.evaluate.seams import Seam, seam
 
 PROMPTS = ("the camera pans left", "slow zoom in", "nothing moves")
+"""Said where nobody says others."""
 SECTIONS, FRAMES = 4, 36
 
 
@@ -45,13 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pictures", nargs="+", type=Path, default=[Path("examples/harbour.jpg")])
+    parser.add_argument("--prompts", nargs="+", default=PROMPTS)
     parser.add_argument("--resolution", type=int, default=160)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     before, after = list[Seam](), list[Seam]()
     for name in ("mini", "mini-f1"):
         model, rows = load(name), []
-        for number, (picture, prompt) in enumerate((p, q) for p in options.pictures for q in PROMPTS):
+        for number, (picture, prompt) in enumerate((p, q) for p in options.pictures for q in options.prompts):
             settings = {"image": picture, "prompt": prompt, "model": name, "resolution": options.resolution}
             request = GenerationRequest.model_validate(
                 {**settings, "seconds": SECTIONS * 1.2, "output": {"format": "mkv", "live": False}}
@@ -65,7 +67,7 @@ def main() -> None:
                     before.append(seam(first, border))
                     after.append(seam(second, border))
                     print(f"{name:8} {picture.name} {prompt!r} section {section} frame {border:3}: ", end="")
-                    print(f"{shown(before[-1])} -> {shown(after[-1])}")
+                    print(f"{shown(before[-1])} -> {shown(after[-1])}", flush=True)
                 at = [FRAMES * (section - 1) + shift for shift in (-8, -2, 1, 18, 34, 37, 44)]
                 rows += [
                     (video[frame], f"{kind} {frame}") for kind, video in (("", first), ("new", second)) for frame in at

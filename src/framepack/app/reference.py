@@ -5,7 +5,7 @@ from pathlib import Path
 from framepack.spec.fields import RequestField, fields_of
 from framepack.spec.machine import MachineOptions
 from framepack.spec.model import Model
-from framepack.spec.parts import EndFrame, Keyframe, Lora, Redo, Reference, TimedPrompt
+from framepack.spec.parts import EndFrame, Keyframe, Lora, Redo, Reference, Still, TimedPrompt
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
@@ -29,6 +29,7 @@ PARTS: dict[str, type[Model]] = {
     "A timed prompt, one of `prompts`": TimedPrompt,
     "A LoRA, one of `loras`": Lora,
     "A section made anew, one of `redo`": Redo,
+    "A `still`": Still,
 }
 KINDS: dict[type, str] = {
     int: "whole number",
@@ -43,6 +44,7 @@ KINDS: dict[type, str] = {
     TimedPrompt: "timed prompt",
     Lora: "LoRA",
     Redo: "redone section",
+    Still: "still",
 }
 
 

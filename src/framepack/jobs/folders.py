@@ -9,6 +9,7 @@ from pathlib import Path
 
 from framepack.jobs.job import Job
 from framepack.jobs.messages import Task
+from framepack.spec.output import PICTURE
 
 RESERVE = 256 * 2**20
 """Bytes that must be free before a job starts."""
@@ -85,6 +86,7 @@ class Folders:
         if request.output.path is None:
             day = time.strftime("%Y%m%d-%H%M%S", time.localtime(job.created))
             suffix = self.suffixes.get(request.output.format, f".{request.output.format}")
+            suffix = PICTURE if request.still else suffix
             path = self.outputs / f"{day}-{job.id}{suffix}"
             output = request.output.model_copy(update={"path": path, "overwrite": True})
             request = request.model_copy(update={"output": output})

@@ -16,7 +16,9 @@ from framepack.files.atomic import make_folder, require_space, require_writable,
 from framepack.files.errors import MediaError
 from framepack.media.join import Segment, join_segments, joined_frames, scan_segment
 from framepack.media.marks import is_marked, wanted
+from framepack.media.read import read_video
 from framepack.media.retime import retimed
+from framepack.media.sheet import save_png
 from framepack.media.timing import resample_fps
 from framepack.media.video import VideoWriter
 from framepack.pipeline.output_file import (
@@ -48,7 +50,7 @@ class VideoOutput:
     def __init__(
         self, request: GenerationRequest, path: Path, folder: SectionStore, sections: tuple[SectionPlan, ...]
     ) -> None:
-        self.settings = request.output
+        self.settings, self.still = request.output, request.still is not None
         self.path = path
         self.keeping = kept_as(request)
         self.suffix = FORMATS[self.keeping.format].suffix
@@ -172,7 +174,12 @@ class VideoOutput:
         settled = self.settled_file(len(self.settled) - 1)
         if sum(segment.frames for segment in settled) != planned:
             raise ValueError(f"the file of finished frames does not hold the {planned} that were planned; {AGAIN}")
-        frames = self.copied(settled) if self.keeping.copies else self.encoded(settled)
+        if self.still:
+            (picture,) = read_video(settled[0].path)
+            save_png(self.path, picture, self.metadata)
+            frames = 1
+        else:
+            frames = self.copied(settled) if self.keeping.copies else self.encoded(settled)
         self.part.unlink(missing_ok=True)
         return self.path, frames
 

@@ -14,8 +14,8 @@ from framepack.media.archive import is_ours
 from framepack.media.join import can_copy
 from framepack.media.metadata import read_metadata
 from framepack.pipeline.like import CONTENTS, fingerprints
-from framepack.spec.formats import FORMATS, SUFFIXES, Coding
-from framepack.spec.output import is_folder
+from framepack.spec.formats import FORMATS, Coding
+from framepack.spec.output import KNOWN, PICTURE, is_folder
 from framepack.spec.request import GenerationRequest
 
 
@@ -43,7 +43,7 @@ def kept_as(request: GenerationRequest) -> Kept:
 def require_place(path: Path, request: GenerationRequest, *, own: bool) -> None:
     """ValueError where the video cannot go there. own: what is there is this job's, so that it may be replaced."""
     form = request.output.format
-    if form not in SUFFIXES.get(path.suffix.lower(), (form,)):
+    if form not in KNOWN.get(path.suffix.lower(), (form,)):
         raise ValueError(f"{path.name} would hold {form}: leave output.format or output.path out")
     if path.is_dir() and is_folder(path, form):
         require_folder(path, replace=own or request.output.overwrite)
@@ -101,7 +101,7 @@ def dated_name(request: GenerationRequest, outputs: Path) -> Path:
     """A name no file has yet: the date, the time, the model. An empty part keeps it from others."""
     make_folder(outputs)
     stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{request.model}"
-    suffix = FORMATS[request.output.format].suffix
+    suffix = PICTURE if request.still else FORMATS[request.output.format].suffix
     names = (outputs / f"{stem}{f'_{i}' if i else ''}{suffix}" for i in itertools.count())
     return next(name for name in names if is_free(name, outputs) and keep(part_of(name, request)))
 

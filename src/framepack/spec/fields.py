@@ -23,18 +23,18 @@ def option(
     form: str = "",
     usual: tuple[float, float] | None = None,
     follows: bool = False,
-    recorded: bool = False,
+    apart: bool = False,
     **more: Any,
 ) -> dict[str, Any]:
     """For a field's `json_schema_extra`.
 
     names: the option, where it is not the field's own name. form: how a part is written in one text, such as
     FILE[:STRENGTH]. usual: where a slider ends, closer together than the bounds. follows: without it another field
-    decides. recorded: nobody asks for it, FramePack writes it down: it has no option and no control. more: as in a JSON
-    schema.
+    decides. apart: commands and routes of its own set it, so `generate` has no option and the page no control. more: as
+    in a JSON schema.
     """
     said = {"x-option": list(names), "x-form": form, "x-usual": usual and list(usual)}
-    said |= {"x-follows": follows, "x-recorded": recorded}
+    said |= {"x-follows": follows, "x-apart": apart}
     return {key: value for key, value in said.items() if value} | more
 
 
@@ -56,7 +56,8 @@ class RequestField:
     form: str
     usual: tuple[float, float] | None
     follows: bool
-    recorded: bool
+    apart: bool
+    """Commands of its own set it."""
 
     @property
     def summary(self) -> str:
@@ -85,7 +86,7 @@ def fields_of(model: type[Model], before: str = "") -> Iterator[RequestField]:
 
 def field_of(name: str, info: FieldInfo, kind: type, extra: dict[str, Any], *, many: bool) -> RequestField:
     """A field of its pydantic description."""
-    usual, recorded = extra.get("x-usual"), extra.get("x-recorded", False)
+    usual, apart = extra.get("x-usual"), extra.get("x-apart", False)
     option_names = tuple(extra.get("x-option", ())) or (f"--{name.rpartition('.')[2].replace('_', '-')}",)
     return RequestField(
         name=name,
@@ -96,11 +97,11 @@ def field_of(name: str, info: FieldInfo, kind: type, extra: dict[str, Any], *, m
         help="\n\n".join(" ".join(part.split()) for part in (info.description or "").split("\n\n")),
         bounds=bounds(info),
         choices=tuple(extra.get("enum", ())) or choices_of(info.annotation),
-        options=() if recorded else option_names,
+        options=() if apart else option_names,
         form=extra.get("x-form", ""),
         usual=(usual[0], usual[1]) if usual else None,
         follows=extra.get("x-follows", False),
-        recorded=recorded,
+        apart=apart,
     )
 
 

@@ -13,6 +13,10 @@ from framepack.spec.model import File, Model
 from framepack.spec.rates import GIF_FPS, exact_rate
 from framepack.spec.rules import shortened
 
+PICTURE = ".png"
+"""The suffix of a still; the files of videos have others."""
+KNOWN: dict[str, tuple[str, ...]] = {**SUFFIXES, PICTURE: ("png",)}
+"""The formats of a file by its suffix; png is a zip of pictures, or one picture."""
 
 class OutputSettings(Model):
     """What is asked of the file: its name, format, compression and rate."""
@@ -108,7 +112,7 @@ class OutputSettings(Model):
         suffix = Path(path).suffix.lower() if isinstance(path, str | Path) else ""
         if not isinstance(data, dict) or not isinstance(path, str | Path) or not suffix:
             return data
-        said, named = data.get("format"), SUFFIXES.get(suffix)
+        said, named = data.get("format"), KNOWN.get(suffix)
         name = shortened(Path(path).name)
         if named is None and said is None:
             known = ", ".join(SUFFIXES)

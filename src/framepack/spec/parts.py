@@ -1,8 +1,8 @@
 """What a request has several of, or one beside its picture: keyframes, the end, timed prompts, LoRAs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from framepack.spec.model import File, Model
 from framepack.spec.picture import PictureFile
@@ -70,6 +70,26 @@ class TimedPrompt(Model):
     """From when it holds."""
     text: Text
     """What happens from there on."""
+
+
+class Still(Model):
+    """One frame in place of a video."""
+
+    index: Annotated[int | None, Field(ge=1, le=1000)] = None
+    """How far from the start picture the model is told that it lies, in latents of four frames: 1 changes little.
+
+    Where nobody says it: the window, 9.
+    """
+    at: Annotated[float | None, Field(ge=0, le=36000)] = None
+    """The same in seconds of a video."""
+    context: bool = True
+    """Leaves a video's other sections to the model as empty places, as in training; without them it is a bit faster."""
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        if self.index is not None and self.at is not None:
+            raise ValueError("give either the index or the second a still lies at, not both")
+        return self
 
 
 class Redo(Model):

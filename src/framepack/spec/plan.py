@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from framepack.spec.geometry import Geometry, TimeTiles
+from framepack.spec.parts import Still
 from framepack.spec.redo import index_of, made_anew
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import (
@@ -126,6 +127,8 @@ class SectionPlan(Cut):
 
 def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
     """The sections of `request` in the order they are made."""
+    if request.still is not None:
+        return (held(spaced(one_frame(request, request.still), request.motion), request.consistency),)
     keyframes, prompts = keyframes_of(request), timed_prompts(request)
     sections = (
         SectionPlan(
@@ -155,6 +158,33 @@ def pictured(section: SectionPlan, request: GenerationRequest) -> SectionPlan:
     share = reference.strength / 2
     image = (*((key, weight * (1 - share)) for key, weight in section.image), ("reference", share))
     return replace(section, context=(*section.context, single("reference", 0, reference.strength)), image=image)
+
+
+def one_frame(request: GenerationRequest, still: Still) -> SectionPlan:
+    """A window of one latent, so far from the start picture; the places of a video's other sections are empty.
+
+    In forward order the start picture is the newest of the history as well, as in a video's first section.
+    """
+    geometry, backward = request.geometry, is_backward(request)
+    index = still_index(request, still)
+    at = index if backward or not still.context else geometry.history + index
+    places = range(at + 1, at + 1 + geometry.history) if backward else range(geometry.history, 0, -1)
+    context = tuple(seen(geometry, places)) if still.context else ()
+    return SectionPlan(
+        **vars(cuts(request)[0]),
+        at=range(at, at + 1),
+        context=(single("start", 0), *context),
+        noise=Noise(request.seed),
+        prompt=request.prompt,
+        image=(("start", 1.0),),
+    )
+
+
+def still_index(request: GenerationRequest, still: Still) -> int:
+    """Latents between the start picture and a still."""
+    if still.at is not None:
+        return max(request.geometry.latent_of_frame(round(still.at * request.geometry.fps)), 1)
+    return still.index or request.window
 
 
 def retaken(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> tuple[SectionPlan, ...]:
@@ -277,6 +307,8 @@ def cuts(request: GenerationRequest) -> tuple[Cut, ...]:
     clip, and that is the overlap.
     """
     tiles, backward, geometry = tiles_of(request), is_backward(request), request.geometry
+    if request.still is not None:
+        return (alone(tiles[0], backward=backward),)
     start = (HistoryLatent(source="start", shown=geometry.overlap),)
     begins = len(tiles) - 1 if backward else 0
     ends = [g for g in keyframes_of(request)[-1:] if backward and g.latent > request.latent_count]
@@ -301,6 +333,21 @@ def cuts(request: GenerationRequest) -> tuple[Cut, ...]:
         )
         previous = len(latents) if geometry.overlap else 0
     return tuple(made)
+
+
+def alone(latents: range, *, backward: bool) -> Cut:
+    """The place of a latent that is a picture by itself."""
+    start = HistoryLatent(source="start", shown=False)
+    return Cut(
+        index=0,
+        latents=latents,
+        direction="backward" if backward else "forward",
+        before=() if backward else (start,),
+        decode_latents=1,
+        overlap=0,
+        frames=1,
+        provisional=0,
+    )
 
 
 def new_tiles(sections: Sequence[Cut], tiles: TimeTiles) -> Iterator[list[range]]:
@@ -330,6 +377,8 @@ def final_frames(sections: tuple[SectionPlan, ...]) -> list[range]:
 
 def delivery(request: GenerationRequest) -> str:
     """What will be made, in a line: seconds, frames and sections of the file."""
+    if request.still is not None:
+        return "1 picture"
     sections, frames, rate = len(tiles_of(request)), request.delivered_frames, request.output.fps
     order = ", the end first" if VARIANTS[request.model].planner == "inverted" and sections > 1 else ""
     each = "" if rate == request.geometry.fps else f" at {rate:.5g} a second"

@@ -14,7 +14,7 @@ from framepack.spec.fields import option
 from framepack.spec.formats import check_size
 from framepack.spec.geometry import HUNYUAN, Geometry
 from framepack.spec.model import Model
-from framepack.spec.output import OutputSettings
+from framepack.spec.output import PICTURE, OutputSettings
 from framepack.spec.parts import (
     FRAMES_MOST,
     LORAS_MOST,
@@ -32,6 +32,7 @@ from framepack.spec.parts import (
     Reference,
     SamplerName,
     Side,
+    Still,
     Text,
     TimedPrompt,
 )
@@ -163,9 +164,11 @@ class GenerationRequest(Model):
     ] = ()
     """Styles and movements learned on top of a model; they have to be made for the model that is used."""
     redo: Annotated[
-        tuple[Redo, ...], Field(max_length=REDO_MOST, json_schema_extra=option(form="SECTION", recorded=True))
+        tuple[Redo, ...], Field(max_length=REDO_MOST, json_schema_extra=option(form="SECTION", apart=True))
     ] = ()
     """Sections that were made anew, one take after the other; `framepack jobs redo` and its HTTP route add one."""
+    still: Annotated[Still | None, Field(json_schema_extra=option(form="INDEX", apart=True))] = None
+    """One frame in place of a video, as a PNG; `framepack still` and `framepack storyboard` ask for it."""
     output: OutputSettings = Field(default_factory=OutputSettings)
     """The file to write."""
 
@@ -219,6 +222,8 @@ class GenerationRequest(Model):
     @property
     def latent_count(self) -> int:
         """Latents to generate beside the start's."""
+        if self.still is not None:
+            return 1
         if self.exact:
             return self.geometry.latents_for(self.geometry.exact_frames(self.seconds), self.window)
         return self.geometry.section_count(self.seconds, self.window) * self.window
@@ -226,6 +231,8 @@ class GenerationRequest(Model):
     @property
     def frame_count(self) -> int:
         """Frames of the video at the model's own rate; what is made beyond them is dropped at the end."""
+        if self.still is not None:
+            return 1
         if self.exact:
             return self.geometry.exact_frames(self.seconds, self.output.fps / self.output.speed)
         return self.geometry.video_frames(self.latent_count, self.window)
@@ -276,7 +283,11 @@ class GenerationRequest(Model):
         if any(data.get(name) is not None for name in ("width", "height", "resolution")):
             usual.pop("resolution", None)
         said = {**data, "model": model, **{name: value for name, value in usual.items() if data.get(name) is None}}
-        output, rate = data.get("output") or {}, VARIANTS.get(str(model), VARIANTS[DEFAULT]).geometry.fps
+        if data.get("still") is not None:
+            output = data.get("output") or {}
+            if isinstance(output, dict) and not output.get("format"):
+                said["output"] = {**output, "format": "png"}
+        output, rate = said.get("output") or {}, VARIANTS.get(str(model), VARIANTS[DEFAULT]).geometry.fps
         if isinstance(output, dict) and output.get("fps") is None and rate != HUNYUAN.fps:
             said["output"] = {**output, "fps": rate}
         return said
@@ -287,6 +298,20 @@ class GenerationRequest(Model):
         if not isinstance(data, dict) or data.get("cache_threshold") is not None:
             return data
         return {**data, "cache_threshold": THRESHOLDS.get(str(data.get("cache")), THRESHOLDS["none"])}
+
+    @model_validator(mode="after")
+    def _still_is_one_frame(self) -> Self:
+        path = self.output.path
+        if (path is not None and path.suffix.lower() == PICTURE) != (self.still is not None and path is not None):
+            raise ValueError(f"a {PICTURE} holds one frame, and a still is one: name a .zip for all frames of a video")
+        if self.still is None:
+            return self
+        if self.output.format != "png":
+            raise ValueError(f"a still is a {PICTURE}: leave output.format {self.output.format} out")
+        for name in ("frames", "end_frame", "prompts", "redo"):
+            if getattr(self, name):
+                raise ValueError(f"a still is one frame, made of the picture and the prompt: leave {name} out")
+        return self
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:

@@ -127,7 +127,11 @@ def job_view(job: Job, folders: Folders, *, traceback: bool = False) -> JobView:
 def delivered(request: Mapping[str, Any]) -> int | None:
     """Frames of a stored request's video; nothing else of it is looked at."""
     with suppress(ValueError):
-        asked = {name: request[name] for name in ("model", "seconds", "window", "length", "output") if name in request}
+        asked = {
+            name: request[name]
+            for name in ("model", "seconds", "window", "length", "still", "output")
+            if name in request
+        }
         return GenerationRequest.stored({"image": "-", **asked}).delivered_frames
     return None
 

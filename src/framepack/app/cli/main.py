@@ -8,6 +8,7 @@ import typer
 
 from framepack import __version__
 from framepack.app.cli.batch import batch
+from framepack.app.cli.check import check_files
 from framepack.app.cli.editors import export
 from framepack.app.cli.files import extract, inspect
 from framepack.app.cli.finish import finish
@@ -17,6 +18,7 @@ from framepack.app.cli.presets import presets_app
 from framepack.app.cli.request import EDITS, NOT_PLANNED, PLAN, Preset, given, request_of, with_fields
 from framepack.app.cli.run import run
 from framepack.app.cli.service import serve
+from framepack.app.cli.stills import still, storyboard
 from framepack.app.cli.train import evaluate, train_app
 from framepack.spec.machine import MachineOptions
 from framepack.spec.request import GenerationRequest
@@ -29,6 +31,8 @@ models_app = typer.Typer(no_args_is_help=True, help="List, download and check mo
 app.add_typer(models_app, name="models")
 app.command()(serve)
 app.command()(batch)
+app.command(epilog=EDITS)(still)
+app.command(epilog=EDITS)(storyboard)
 app.command()(extract)
 app.command()(inspect)
 app.command()(export)
@@ -106,26 +110,6 @@ def generate(
         raise typer.Exit(130) from None
 
     raise typer.Exit(run(request, work, options, verbose=verbose))
-
-
-def check_files(request: GenerationRequest, work: Path | None, options: MachineOptions) -> None:
-    """ValueError for a file that is missing, wrong or in the way: before torch, which takes seconds to load."""
-    from framepack.app.service.models_here import not_here
-    from framepack.media.edit import edited
-    from framepack.media.image import load_image
-    from framepack.media.source import open_source
-    from framepack.pipeline.output_file import require_place
-
-    if missing := not_here(request.model, options.models_dir, options.revision):
-        raise ValueError(missing)
-    for picture in request.pictures.values():
-        edited(load_image(picture.file), picture)
-    for wanted in request.loras:
-        with open_source(wanted.file):
-            pass
-    output = request.output
-    if output.path is not None and (work is None or not work.exists()):
-        require_place(output.path, request, own=False)
 
 
 @models_app.command("list")

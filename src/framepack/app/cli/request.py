@@ -78,7 +78,7 @@ def with_fields(
         argument: {
             field.name.replace(".", "_"): field
             for field in fields_of(model)
-            if field.name not in without and not field.recorded
+            if field.name not in without and not field.apart
         }
         for argument, model in models.items()
     }

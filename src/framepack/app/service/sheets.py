@@ -15,8 +15,9 @@ from framepack.jobs.periodic import JOIN_TIMEOUT
 from framepack.jobs.store import JobStore
 from framepack.media.image import ImageRGB
 from framepack.media.marks import MARKED, wanted_by
-from framepack.media.sandbox import decode_untrusted_video
+from framepack.media.sandbox import decode_untrusted_image, decode_untrusted_video
 from framepack.media.sheet import contact_sheet, save_png, thumbnail
+from framepack.spec.output import PICTURE
 
 COLUMNS = 4
 MOST = 400
@@ -77,8 +78,10 @@ def make_sheet(store: JobStore, folders: Folders, batch: str, stop: Callable[[],
 
 
 def still(job: Job) -> ImageRGB | None:
-    """The last frame of a job's video, where most has happened; None where there is none to read."""
+    """The last frame of a job's video, where most has happened, or its picture; None where there is none to read."""
     try:
+        if job.outputs and job.outputs[0].suffix == PICTURE:
+            return decode_untrusted_image(job.outputs[0])
         return decode_untrusted_video(job.outputs[0], count=1, tail=True)[0] if job.outputs else None
     except MediaError:
         return None

@@ -30,8 +30,8 @@ from framepack.spec.variants import VARIANTS
 Place = Literal["image", "prompt", "timeline", "video", "advanced"]
 Values = Mapping[str, Any]
 """Values of controls, by field."""
-SERVICE_FIELDS = ("output.path", "output.overwrite", "redo")
-"""Fields that the service sets. They have no control."""
+SERVICE_FIELDS = ("output.path", "output.overwrite", "redo", "still")
+"""Fields that the service sets, or routes of their own. They have no control."""
 FINE_SPAN, SLIDER_SPAN = 1, 100
 """A slider that spans at most FINE_SPAN has steps of 0.01, others 0.1. Beyond SLIDER_SPAN there is none."""
 

@@ -1,0 +1,26 @@
+"""Looks at a request's files before torch is loaded, which takes seconds."""
+
+from pathlib import Path
+
+from framepack.spec.machine import MachineOptions
+from framepack.spec.request import GenerationRequest
+
+
+def check_files(request: GenerationRequest, work: Path | None, options: MachineOptions) -> None:
+    """ValueError for a file that is missing, wrong or in the way: before torch, which takes seconds to load."""
+    from framepack.app.service.models_here import not_here
+    from framepack.media.edit import edited
+    from framepack.media.image import load_image
+    from framepack.media.source import open_source
+    from framepack.pipeline.output_file import require_place
+
+    if missing := not_here(request.model, options.models_dir, options.revision):
+        raise ValueError(missing)
+    for picture in request.pictures.values():
+        edited(load_image(picture.file), picture)
+    for wanted in request.loras:
+        with open_source(wanted.file):
+            pass
+    output = request.output
+    if output.path is not None and (work is None or not work.exists()):
+        require_place(output.path, request, own=False)

@@ -1,0 +1,59 @@
+"""A storyboard: one still for each border between a video's sections, and one for its end, before the video is made.
+
+A still costs a ninth of a section's tokens. Those that someone likes become the video's keyframes. No tensors.
+"""
+
+from typing import NamedTuple
+
+from framepack.spec.parts import Still
+from framepack.spec.request import GenerationRequest
+from framepack.spec.timeline import REACH, keyframes_of, prompt_at, tiles_of, timed_prompts
+from framepack.spec.variants import VARIANTS
+
+
+class Panel(NamedTuple):
+    """One picture of a storyboard: when the video would pass through it, and the request that makes it."""
+
+    second: float
+    request: GenerationRequest
+
+    @property
+    def label(self) -> str:
+        """The time, for people."""
+        return f"{self.second:g} s"
+
+
+def storyboard(request: GenerationRequest) -> list[Panel]:
+    """The panels of the video of `request`, in the order of time; borders that have a picture already are left out.
+
+    Raises ValueError where there would be none, and for a model that takes no keyframes.
+    """
+    if request.still is not None or request.redo:
+        raise ValueError("a storyboard is made of a video's request: leave still and redo out")
+    if not VARIANTS[request.model].keyframes_ahead:
+        raise ValueError(f"{request.model} takes no keyframes, which stills are for: use model framepack")
+    total, prompts = request.latent_count, timed_prompts(request)
+    taken = {keyframe.latent for keyframe in keyframes_of(request)}
+    borders = [border for border in sorted(tile.stop - 1 for tile in tiles_of(request)) if border not in taken]
+    if total + 1 in taken:  # an end frame stands behind the last one
+        borders = [border for border in borders if border != total]
+    if not borders:
+        raise ValueError("each border between sections has a picture already: a storyboard would add none")
+    return [panel(request, border, prompt_at(request, prompts, range(border, border + 1))) for border in borders]
+
+
+def panel(request: GenerationRequest, border: int, prompt: str) -> Panel:
+    """The still at latent `border`. Far ones lie as far from the start as the model was trained to see, not farther."""
+    length = request.frame_count / request.geometry.fps
+    second = round(min(request.geometry.seconds_of(border, request.latent_count, request.window), length), 3)
+    index = min(border, (REACH + 1) * request.window)
+    said = {
+        **request.model_dump(),
+        "prompt": prompt,
+        "still": Still(index=index),
+        "frames": (),
+        "end_frame": None,
+        "prompts": (),
+        "output": {"mark": request.output.mark},
+    }
+    return Panel(second, GenerationRequest.model_validate(said))

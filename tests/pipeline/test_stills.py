@@ -1,0 +1,103 @@
+"""One frame in place of a video, and a storyboard of such frames."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from runs import request_of
+
+from framepack import FramePack, GenerationRequest
+from framepack.media.inspection import inspect_file
+from framepack.pipeline.engine import SectionResult
+from framepack.spec.events import Finished
+from framepack.spec.plan import cuts, plan
+from framepack.spec.storyboard import storyboard
+
+Models = dict[str, FramePack]
+ORDERS = pytest.mark.parametrize("model", ["mini", "mini-f1"])
+
+
+def still(model: FramePack, picture: Path, file: Path, **fields: object) -> np.ndarray:
+    request = request_of(picture, file, model=model.model, **{"still": {}, **fields})
+    *_, finished = model.generate(request)
+    assert finished == Finished(file=file, frames=1, seconds=finished.seconds)
+    assert not list(file.parent.glob("*.part*"))
+    return np.asarray(Image.open(file))
+
+
+@ORDERS
+def test_a_still_is_a_png_that_says_how_it_was_made(
+    model: str, framepacks: Models, picture: Path, tmp_path: Path
+) -> None:
+    made = still(framepacks[model], picture, tmp_path / "a.png", prompt="night", still={"index": 5})
+    assert made.shape == (32, 32, 3)
+    assert made.std() > 1
+    found = inspect_file(tmp_path / "a.png")
+    assert found.request
+    assert found.request["still"] == {"index": 5, "at": None, "context": True}
+    assert found.request["prompt"] == "night"
+
+
+@ORDERS
+def test_index_seconds_and_context_have_an_effect(
+    model: str, framepacks: Models, picture: Path, tmp_path: Path
+) -> None:
+    def latent(**one: object) -> torch.Tensor:
+        request = request_of(picture, tmp_path / "a.png", model=model, still=one)
+        (made,) = [event for event in framepacks[model].sections(request) if isinstance(event, SectionResult)]
+        return made.latents
+
+    usual = latent()
+    assert torch.equal(usual, latent(index=3)), "without an index it is the window, 3 here"
+    assert torch.equal(latent(index=8), latent(at=1.0)), "the eighth latent is shown at 1 s"
+    assert not torch.equal(latent(index=8), usual)
+    assert not torch.equal(latent(context=False), usual)
+
+
+def test_without_a_still_a_plan_is_as_before(picture: Path, tmp_path: Path) -> None:
+    request = request_of(picture, tmp_path / "v.mkv")
+    assert request.still is None
+    assert len(plan(request)) == len(cuts(request)) == 3
+    assert len(plan(request_of(picture, tmp_path / "v.png", still={}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"still": {"index": 1, "at": 2}}, "either the index or the second"),
+        ({"still": {}, "output": {"format": "mp4"}}, "leave output.format mp4 out"),
+        ({"still": {}, "end_frame": {"image": "b.png"}}, "leave end_frame out"),
+        ({"still": {}, "prompts": [{"second": 0.1, "text": "b"}]}, "must begin within|leave prompts out"),
+        ({"output": {"path": "a.png"}}, "a .png holds one frame"),
+        ({"still": {}, "output": {"path": "a.zip"}}, "a .png holds one frame"),
+        ({"still": {"index": 0}}, r"index must be 1\.\.1000"),
+    ],
+)
+def test_what_a_still_cannot_be_is_refused_in_a_sentence(fields: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        GenerationRequest.model_validate({"image": "a.png", "model": "mini", **fields})
+
+
+def test_a_storyboard_has_a_picture_at_each_border_that_has_none() -> None:
+    request = GenerationRequest.model_validate(
+        {
+            "image": "a.png",
+            "model": "mini",
+            "seconds": 4.8,
+            "prompt": "day",
+            "prompts": [{"second": 2, "text": "night"}],
+        }
+    )
+    panels = storyboard(request)
+    assert [one.second for one in panels] == [1.2, 2.4, 3.6, 4.8]
+    assert [one.request.prompt for one in panels] == ["day", "night", "night", "night"]
+    assert [one.request.still.index for one in panels if one.request.still] == [9, 18, 27, 36]
+    through = [{"image": "b.png", "second": one.second} for one in panels]
+    whole = GenerationRequest.model_validate({**request.model_dump(), "frames": through})
+    assert {section.latents for section in plan(whole)} == {section.latents for section in plan(request)}
+    with pytest.raises(ValueError, match="has a picture already"):
+        storyboard(whole)
+    with pytest.raises(ValueError, match="framepack-f1 takes no keyframes"):
+        storyboard(request.model_copy(update={"model": "framepack-f1"}))
