@@ -83,6 +83,20 @@ def asking(routes: APIRouter, service: Service) -> None:
 
         return await run_in_threadpool(queue)
 
+    @routes.post("/storyboards", status_code=201, response_model=list[JobView], openapi_extra=BODY)
+    async def storyboard(request: Request, preserve_gb: Preserve = None) -> Response:
+        """Queue a still for each border between a video's sections, as a batch: a body like that of `POST /api/jobs`.
+
+        Each job's `label` is its time. Pictures that are liked go into the video's `frames` by their names.
+        """
+        machine = preserving(preserve_gb, gpu=service.has_gpu)
+        wanted = await request_of(request, service.folders, service.presets)
+
+        def queue() -> Response:
+            return answer((handed_in(service, job) for job in service.storyboard(wanted, machine)), 201)
+
+        return await run_in_threadpool(queue)
+
     @routes.put("/jobs/{job}", response_model=JobView, openapi_extra=json_body(GenerationRequest))
     async def edit(job: str, request: Request, preserve_gb: Preserve = None) -> Response:
         """Give a waiting job another request."""

@@ -37,7 +37,7 @@ def still(
         typer.Option(help="How far from IMAGE it lies, in latents of four frames: 1 changes little. [default: 9]"),
     ] = None,
     at: Annotated[float | None, typer.Option(help="The same in seconds of a video.")] = None,
-    context: Annotated[
+    whole: Annotated[
         bool, typer.Option("--context/--no-context", help="Leave a video's other sections as empty places.")
     ] = True,
     preset: Preset = None,
@@ -46,7 +46,7 @@ def still(
     if "image" not in asked:
         raise typer.BadParameter("name the picture to start from.")
     options = machine_of(machine, MachineOptions)
-    asked = {**asked, "still": {"index": index, "at": at, "context": context}}
+    asked = {**asked, "still": {"index": index, "at": at, "context": whole}}
     asked["output"] = {**asked.get("output", {}), "format": "png"}
     request = request_of(asked, None, preset)
     check_files(request, None, options)

@@ -23,6 +23,7 @@ from framepack.app.service.tracker import Tracker
 from framepack.app.service.uploads import drop_unfinished
 from framepack.files.atomic import sweep_parts
 from framepack.files.lock import QueueLock
+from framepack.jobs.batch import batch_name
 from framepack.jobs.feed import Feed, JobUpdate, Listener
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job, Status, UnknownJob, WrongState
@@ -38,6 +39,7 @@ from framepack.pipeline.section_files import belongs_to_sections
 from framepack.spec.formats import FORMATS, Coding, codec_of
 from framepack.spec.ignored import ignored_settings
 from framepack.spec.request import GenerationRequest
+from framepack.spec.storyboard import storyboard
 from framepack.spec.unknown import unknown_in
 
 TIDY_EVERY = 3600.0
@@ -208,6 +210,12 @@ class Service:
         jobs = self.store.submit(adopted, batch=batch, labels=labels, machine=machine)
         self.pool.wake()
         return jobs
+
+    def storyboard(self, request: GenerationRequest, machine: Mapping[str, Any] = NO_SETTINGS) -> list[Job]:
+        """Queue a batch of stills, one for each border between the sections of the video of `request`."""
+        panels = storyboard(request)
+        requests, labels = [one.request for one in panels], [one.label for one in panels]
+        return self.submit(requests, batch=batch_name("storyboard"), labels=labels, machine=machine)
 
     def doubts(self, request: GenerationRequest) -> list[str]:
         """Notes on a submitted request: a model that is not downloaded, what has no effect, what is cut off."""
