@@ -22,8 +22,9 @@ from framepack.media.marks import is_made_by_ai, wanted
 from framepack.media.read import VideoInfo, probe, read_video
 from framepack.media.sinks import Frame
 from framepack.media.sound import Sound, has_sound, opened
-from framepack.media.video import FORMATS, VideoWriter
+from framepack.media.video import VideoWriter
 from framepack.spec.finish import FileFinish, Finish, check_sound
+from framepack.spec.formats import CODECS, codec_of
 
 Enlarge = Callable[[Frame], Frame]
 """(H, W, 3) uint8 to a whole multiple of it."""
@@ -121,7 +122,7 @@ def final_size(finish: Finish, size: tuple[int, int], format_: str) -> tuple[int
     """(width, height) after the steps; even where the format needs it."""
     if finish.enlarge == 1:
         return size
-    step = 2 if FORMATS[format_].even else 1
+    step = 2 if CODECS[codec_of(format_)].even else 1
     width, height = (max(round(side * finish.enlarge / step), 1) * step for side in size)
     return width, height
 

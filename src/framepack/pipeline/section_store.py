@@ -193,7 +193,7 @@ class SectionStore:
         """What section `index` looks like, where that was written down."""
         with suppress(DamagedError):
             found = self.record(index).look
-            return found and look_from_json(found)
+            return look_from_json(found) if found else None
         return None
 
     def record(self, index: int) -> Record:

@@ -156,7 +156,7 @@ def _first(error: ValidationError) -> str:
         return f"{where} is missing: say which it is"
     got = f"got {shortened(first['input'])}"
     if first["type"] == "literal_error":
-        names = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        names = first.get("ctx", {}).get("expected", "").replace("'", "").replace(" or ", ", ")
         return f"{where} must be one of {names}, {got}"
     if plain := next((said for part, said in PLAIN if first["type"].startswith(part)), ""):
         return f"{where} must be {plain}, {got}"
