@@ -20,9 +20,8 @@ from framepack.caching import CACHES
 from framepack.pipeline.load import load
 from framepack.sampling import SAMPLERS
 from framepack.spec.fields import fields_of, option
-from framepack.spec.formats import CODECS, FORMATS, Codec
+from framepack.spec.formats import CODECS, FORMATS, Codec, Format
 from framepack.spec.machine import MachineOptions
-from framepack.spec.output import Format
 from framepack.spec.request import THRESHOLDS, CacheName, GenerationRequest, SamplerName
 
 DOCS = Path(__file__).parents[2] / "docs"

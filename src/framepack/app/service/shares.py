@@ -14,11 +14,25 @@ from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
 ENCODING = {
+    "h264": (0.001, 0.08e-6),
+    "h265": (0.005, 0.36e-6),
+    "av1": (0.005, 0.11e-6),
+    "vp9": (0.001, 0.11e-6),
+    "ffv1": (0.001, 0.06e-6),
+    "ffv1-16": (0.001, 0.31e-6),
+    "prores": (0.001, 0.16e-6),
+    "prores4444": (0.001, 0.24e-6),
     "gif": (0.010, 0.75e-6),
     "webp": (0.001, 0.14e-6),
+    "apng": (0.001, 0.21e-6),
     "png": (0.001, 0.32e-6),
+    "tiff": (0.001, 0.21e-6),
+    "exr": (0.001, 0.48e-6),
 }
-"""Seconds a frame, and a pixel, of the encoding at the end: one core of a cloud machine, 128 to 768 pixels square."""
+"""Seconds a frame, and a pixel, of the encoding at the end: one core of a cloud machine, 128 to 768 pixels square
+(`benchmarks/encoding.py`, 2026-12-01)."""
+BETWEEN = {"repeat": 0.0, "blend": 0.02e-6, "motion": 0.24e-6}
+"""Seconds a pixel of each frame at another rate, measured in the same way."""
 
 
 def decoded_latents(sections: Sequence[Cut], tiles: TimeTiles) -> list[int]:
@@ -34,4 +48,5 @@ def finishing_seconds(request: GenerationRequest, sections: Sequence[Cut]) -> fl
     side = request.resolution or VARIANTS[request.model].bucket_base
     area = request.width * request.height if request.width and request.height else side**2
     frames = sum(section.frames for section in sections)
-    return frames * float(request.output.fps) / request.geometry.fps * (frame + pixel * area)
+    pixel += BETWEEN[request.output.fps_mode]
+    return frames * request.output.fps / float(request.output.played(request.geometry.fps)) * (frame + pixel * area)
