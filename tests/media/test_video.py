@@ -186,11 +186,6 @@ def test_a_name_with_a_colon_is_no_address(tmp_path, clip, monkeypatch, name):
     assert probe(Path(name)).frames == 2
 
 
-def test_a_segment_format_is_itself_or_lossless():
-    for name, row in FORMATS.items():
-        assert row.segments == name or FORMATS[row.segments].lossless
-
-
 def test_a_disk_without_room_is_said_beforehand_with_the_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr("framepack.files.atomic.free_bytes", lambda folder: 1_500_000)
     words = r"2\.0 MB needed, 1\.5 MB free in .* for 'a\.mp4': free some space"

@@ -13,6 +13,7 @@ from av.container import OutputContainer
 from av.video.reformatter import ColorRange
 
 from framepack.media import marks
+from framepack.media.apng import apng_lasting
 from framepack.media.isolated import IsolatedSink
 from framepack.media.metadata import embed_metadata
 from framepack.media.sinks import Frame, Sink, SinkSpec, WideFrame, picture_of
@@ -96,6 +97,8 @@ class AvSink:
         if self.codec.container == "webp":
             lasting = webp_lasting(self.path.read_bytes(), round(1000 * self.frames / self.spec.fps))
             self.path.write_bytes(lasting)
+        if self.codec.container == "apng":
+            self.path.write_bytes(apng_lasting(self.path.read_bytes(), self.spec.fps))
         if self.spec.metadata is not None and self.codec.embeds:
             embed_metadata(self.path, self.spec.metadata)
         marks.embed_mark(self.path, self.spec.metadata)

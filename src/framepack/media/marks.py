@@ -20,7 +20,7 @@ import av
 from framepack.files.errors import MediaError
 from framepack.media.archive import open_archive
 from framepack.media.metadata import AV_FORMATS, read_metadata
-from framepack.media.parts import APPLICATION, boxes, colours, gif_parts, png_chunks, png_start, webp_chunks
+from framepack.media.parts import APPLICATION, PNG_START, boxes, colours, gif_parts, png_chunks, webp_chunks
 from framepack.media.source import Source, kind_of, name_of, open_source
 
 WORDS = "Made by AI with FramePack"
@@ -97,8 +97,7 @@ def png_marked(png: bytes) -> bytes:
     """A PNG, animated or not, with the mark in it."""
     body = b"iTXt" + PNG_KEYWORD + b"\0\0\0\0\0" + XMP
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    start = png_start(png)
-    return png[:start] + chunk + png[start:]
+    return png[:PNG_START] + chunk + png[PNG_START:]
 
 
 def is_made_by_ai(source: Source) -> bool:

@@ -17,7 +17,7 @@ import av
 
 from framepack.files.errors import MediaError
 from framepack.media.archive import open_archive
-from framepack.media.parts import COMMENT, colours, gif_blocks, gif_parts, png_chunks, png_start, webp_chunks
+from framepack.media.parts import COMMENT, PNG_START, colours, gif_blocks, gif_parts, png_chunks, webp_chunks
 from framepack.media.source import Source, kind_of, name_of, open_source
 from framepack.media.webp import EXIF_HEADER, webp_with_exif
 
@@ -135,8 +135,7 @@ def _read_zip(file: BinaryIO) -> bytes | None:
 
 
 def _png_with(content: bytes, data: bytes) -> bytes:
-    start = png_start(content)
-    return content[:start] + png_chunk(data.decode()) + content[start:]
+    return content[:PNG_START] + png_chunk(data.decode()) + content[PNG_START:]
 
 
 def _gif_with(content: bytes, data: bytes) -> bytes:

@@ -12,6 +12,8 @@ Part = tuple[bytes, int]
 """A part's type and its content's length; the file stands at the content's beginning when it is yielded."""
 COMMENT, APPLICATION, IMAGE = b"\xfe", b"\xff", b","
 """Types of a gif's parts: two extensions and a picture."""
+PNG_START = 33
+"""Bytes of a PNG's signature and header; text may follow."""
 FIRST_CHUNKS = 100
 """Chunks of a PNG among which its kind is looked for."""
 
@@ -56,12 +58,6 @@ def is_animated_png(file: BinaryIO) -> bool:
         if kind in (b"acTL", b"IDAT"):
             return kind == b"acTL"
     return False
-
-
-def png_start(content: bytes) -> int:
-    """Where text may stand in a PNG: behind its header, and behind the note that it is an animation."""
-    header, note = 33, 20
-    return header + note * (content[header + 4 : header + 8] == b"acTL")
 
 
 def webp_chunks(file: BinaryIO) -> Iterator[Part]:

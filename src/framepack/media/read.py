@@ -160,7 +160,10 @@ def _probe_container(file: BinaryIO) -> Probed:
             (packet.pts, packet.duration or 0) for packet in container.demux(stream) if packet.pts is not None
         )
         fixed = stream.average_rate if container.format.name != "gif" else None
-        frames, duration = len(shown), _seconds(shown, fixed, Fraction(stream.time_base or 1))
+        tick = Fraction(stream.time_base or 1)
+        # FFmpeg rounds each frame of an animated PNG to its own ticks
+        slack = tick * (len(shown) if container.format.name == "apng" else 1)
+        frames, duration = len(shown), _seconds(shown, fixed, tick, slack)
         codec = stream.codec_context.codec.canonical_name
     with open_container(file) as (container, stream):
         stream.codec_context.thread_count = 1  # threads would decode ahead
@@ -169,11 +172,11 @@ def _probe_container(file: BinaryIO) -> Probed:
     return frames, duration, fixed, upright, codec
 
 
-def _seconds(shown: Sequence[tuple[int, int]], fixed: Fraction | None, tick: Fraction) -> float:
+def _seconds(shown: Sequence[tuple[int, int]], fixed: Fraction | None, tick: Fraction, slack: Fraction) -> float:
     """How long frames are shown, of which each begins at so many ticks and lasts so many; 0 where that is not written.
 
     The last one lasts as long as the one before, where it does not say. Where ticks are too coarse for the rate, as
-    Matroska's milliseconds, the rate decides.
+    Matroska's milliseconds, the rate decides: within `slack`, in seconds.
     """
     if not shown:
         return 0.0
@@ -182,7 +185,7 @@ def _seconds(shown: Sequence[tuple[int, int]], fixed: Fraction | None, tick: Fra
     if not lasts:
         lasts = last - shown[-2][0] if len(shown) > 1 else even / tick
     seconds = (last + lasts - begin) * tick
-    return float(even if seconds <= 0 or (fixed and abs(seconds - even) <= tick) else seconds)
+    return float(even if seconds <= 0 or (fixed and abs(seconds - even) <= slack) else seconds)
 
 
 def _probe_webp(file: BinaryIO) -> Probed:

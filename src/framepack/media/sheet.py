@@ -13,7 +13,7 @@ from framepack.files.atomic import atomic_write
 from framepack.media.image import ImageRGB, encode_image
 from framepack.media.marks import png_marked, wanted
 from framepack.media.metadata import png_chunk
-from framepack.media.parts import png_start
+from framepack.media.parts import PNG_START
 
 GAP, LABEL_HEIGHT = 8, 22
 BACKGROUND, INK = (24, 24, 27), (228, 228, 231)
@@ -71,8 +71,7 @@ def png_with(png: bytes, metadata: str | None) -> bytes:
     """A PNG with `metadata` in it, and marked as made by AI where that wants it."""
     if metadata is None:
         return png
-    start = png_start(png)
-    whole = png[:start] + png_chunk(metadata) + png[start:]
+    whole = png[:PNG_START] + png_chunk(metadata) + png[PNG_START:]
     return png_marked(whole) if wanted(metadata) else whole
 
 
