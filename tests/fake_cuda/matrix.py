@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 CARD_48, CARD_24 = 51_539_607_552, 25_393_364_992
 """Bytes of cards sold as 48 GB and 24 GB."""
 HARBOUR = "examples/harbour.jpg"
-REFERENCE = {"image": HARBOUR}
+LED_AWAY = {"nag": 5, "negative_prompt": "blurry", "reference": {"image": HARBOUR}}
 GUIDED = {"frames": [{"image": HARBOUR, "second": 1.2}], "end_frame": {"image": HARBOUR}}
 
 
@@ -53,11 +53,12 @@ JOBS = [
         ("keyframe and end frame", {"request": GUIDED}, 0),
         ("a LoRA", {"lora": True}, 0),
         ("guidance", {"request": {"cfg": 2.0}}, guided),
-        ("NAG and a reference", {"request": {"nag": 5, "negative_prompt": "blurry", "reference": REFERENCE}}, 0),
     )
 ]
 """With guidance each step passes the blocks twice: those that stream, 16.5 GB, travel four times more."""
 OTHERS = [
+    Row(name="8 GB, NAG and a reference", limit="8GB", blocks=12, copied=101, job={"request": LED_AWAY}),
+    Row(name="24 GB card, NAG and a reference", memory=CARD_24, job={"request": LED_AWAY}),
     Row(name="24 GB card, no segments that grow", memory=CARD_24, environment={"FAKE_NO_SEGMENTS": "1"}),
     Row(
         name="8 GB, 1 GB page-locked",
