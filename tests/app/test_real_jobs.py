@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from framepack.app.api.views import job_view
 from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.job import ENDED, Job
 from framepack.jobs.pool import PoolConfig
@@ -17,6 +18,7 @@ from framepack.media.metadata import read_metadata
 from framepack.spec.request import GenerationRequest
 
 TARGET = "framepack.app.service.worker_target:make_generator"
+LOOK = {"colour", "contrast", "sharpness", "distance"}
 STEPS = 40
 """so many that a section takes longer than a signal to the worker, on any machine"""
 
@@ -54,9 +56,12 @@ def latents(service: Service, job: Job) -> list[bytes]:
 
 
 def test_a_killed_job_ends_with_the_latents_of_an_undisturbed_one(service, request_, wait):
+    request_ = request_.model_copy(update={"guard": 1.0})  # which holds the third section to the first two
     calm, shaken = service.submit([request_, request_])
     calm = wait(service, calm)
     assert (calm.status, calm.reason) == ("done", "")
+    assert calm.progress.first_look is not None
+    assert job_view(calm, service.folders).model_dump(mode="json")["progress"]["look"].keys() == LOOK
     assert service.video(calm.id).suffix == ".mkv"
     assert read_metadata(calm.outputs[0])["request"]["prompt"] == "a boat"
     chance = random.Random(1)

@@ -192,8 +192,8 @@ class SectionStore:
     def look(self, index: int) -> Look | None:
         """What section `index` looks like, where that was written down."""
         with suppress(DamagedError):
-            found = self.record(index).look
-            return look_from_json(found) if found else None
+            if found := self.record(index).look:
+                return look_from_json(found)
         return None
 
     def record(self, index: int) -> Record:
