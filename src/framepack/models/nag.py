@@ -60,7 +60,7 @@ class NagLayout:
         keys = slice(queries.stop + self.image)
 
         def mixed(rows: slice, columns: slice) -> Tensor:
-            part = None if bias is None else bias[..., columns]
+            part = None if bias is None else bias[..., columns].clone()  # at an address that kernels take
             return attention(query[:, rows], key[:, columns], value[:, columns], part).flatten(2)
 
         with_positive, with_negative = mixed(positive, positive), mixed(queries, keys)

@@ -151,7 +151,7 @@ def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
 def pictured(section: SectionPlan, request: GenerationRequest) -> SectionPlan:
     """The section with the pictures that it sees beside its frames', in the start picture's place: index 0."""
     if again := restated(request, section.index, section.latents):
-        section = replace(section, context=(*section.context, single(again, 0)))
+        section = replace(section, context=(*section.context, single(again.key, 0, again.strength)))
     reference = request.reference
     if reference is None or reference.strength == 0:
         return section

@@ -127,13 +127,13 @@ def image_mix(keyframes: Sequence[PlacedKeyframe], latents: range) -> tuple[tupl
     return tuple((key, weight) for key, weight in {"start": rest, **mix}.items() if weight > 1e-6)
 
 
-def restated(request: GenerationRequest, index: int, latents: range) -> str | None:
-    """Bank key of the picture that a section sees once more: every so many, the nearest in time. None for none."""
+def restated(request: GenerationRequest, index: int, latents: range) -> PlacedKeyframe | None:
+    """The picture that a section sees once more: every so many, the nearest in time. None for none."""
     if not request.restate or (index + 1) % request.restate:
         return None
     middle = (latents[0] + latents[-1]) / 2
-    places = {"start": 0} | {keyframe.key: keyframe.latent for keyframe in keyframes_of(request)}
-    return min(places, key=lambda key: abs(places[key] - middle))
+    pictures = [PlacedKeyframe(key="start", latent=0, strength=1.0), *keyframes_of(request)]
+    return min(pictures, key=lambda picture: abs(picture.latent - middle))
 
 
 def unseen_keyframes(request: GenerationRequest) -> list[str]:
