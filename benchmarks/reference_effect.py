@@ -23,9 +23,9 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 START, OTHER = EXAMPLES / "harbour.jpg", EXAMPLES / "ball.jpg"
 WAYS: dict[str, dict[str, Any]] = {
     "none": {},
-    "the start, 1": {"reference": {"image": START}},
+    "the start, 1": {"reference": {"image": START, "strength": 1}},
     "another, 0.25": {"reference": {"image": OTHER, "strength": 0.25}},
-    "another, 1": {"reference": {"image": OTHER}},
+    "another, 1": {"reference": {"image": OTHER, "strength": 1}},
     "restate 1": {"restate": 1},
     "restate 3": {"restate": 3},
 }

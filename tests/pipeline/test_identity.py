@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from runs import request_of
 
-from framepack import FramePack, GenerationRequest
+from framepack import FramePack, GenerationRequest, Reference
+from framepack.app.cli.arguments import end_frame, reference
 from framepack.pipeline.engine import SectionResult
 from framepack.spec.plan import SectionPlan, plan
 
@@ -68,7 +69,7 @@ def test_every_section_sees_the_reference_in_the_start_pictures_place(model: str
 
 
 def test_shares_of_features_sum_to_one_beside_keyframes_and_consistency() -> None:
-    pictures = {"frames": [{"image": "c.png", "second": 3}], "reference": {"image": "b.png"}}
+    pictures = {"frames": [{"image": "c.png", "second": 3}], "reference": {"image": "b.png", "strength": 1}}
     for section in planned(**pictures, consistency=1.5):
         assert sum(share for _, share in section.image) == pytest.approx(1)
 
@@ -104,3 +105,9 @@ def test_a_reference_asks_nothing_of_the_models_slots_for_later_frames() -> None
     GenerationRequest(image="a.png", model="framepack-f1", reference={"image": "b.png"})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no slot for a later frame"):
         GenerationRequest(image="a.png", model="framepack-f1", end_frame={"image": "b.png"})  # type: ignore[arg-type]
+
+
+def test_on_a_command_line_a_strength_follows_the_file() -> None:
+    assert reference("b.png:0.5") == Reference(image="b.png", strength=0.5)  # type: ignore[arg-type]
+    assert reference("b.png") == Reference(image="b.png")  # type: ignore[arg-type]
+    assert end_frame("b.png").strength == 1

@@ -59,8 +59,8 @@ class Reference(Model):
 
     image: PictureFile
     """The picture."""
-    strength: Strength = 1.0
-    """1 counts as much as the start picture, 0 leaves it out."""
+    strength: Strength = 0.3
+    """1 counts as much as the start picture, and colours and places come along; 0 leaves it out."""
 
 
 class TimedPrompt(Model):

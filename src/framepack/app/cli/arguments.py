@@ -34,22 +34,22 @@ def keyframe(text: str) -> Keyframe:
 def end_frame(text: str) -> EndFrame:
     """FILE[:STRENGTH]; a trailing number after a colon is the strength."""
     file, strength = with_strength(text)
-    return EndFrame(image=file, strength=strength)
+    return EndFrame(image=file) if strength is None else EndFrame(image=file, strength=strength)
 
 
 def reference(text: str) -> Reference:
     """FILE[:STRENGTH]; a trailing number after a colon is the strength."""
     file, strength = with_strength(text)
-    return Reference(image=file, strength=strength)
+    return Reference(image=file) if strength is None else Reference(image=file, strength=strength)
 
 
-def with_strength(text: str) -> tuple[Picture, float]:
-    """The picture and the strength, 1 where none is said, of FILE[:STRENGTH]."""
+def with_strength(text: str) -> tuple[Picture, float | None]:
+    """The picture and the strength, if one is said, of FILE[:STRENGTH]."""
     check_order(text)
     file, colon, strength = text.rpartition(":")
     if colon and file and re.fullmatch(NUMBER, strength):
         return picture(file), float(strength)
-    return picture(text), 1.0
+    return picture(text), None
 
 
 def check_order(text: str) -> None:
