@@ -113,7 +113,8 @@ def test_takes_over_http_and_on_the_command_line(service, request_, wait, tmp_pa
         service.delete(gone.id)
     assert sections(service, fourth) == other
     rows = tree_lines(service.takes(fourth.id))
-    assert [("deleted" in row) for row in rows] == [True, True, False, False]
+    assert rows[0] == "sections 1: 0..0.4 s, 2: 0.4..0.8 s, 3: 0.8..1.2 s, 4: 1.2..1.6 s"
+    assert [("deleted" in row) for row in rows[1:]] == [True, True, False, False]
     cleaned = runner.invoke(app, ["jobs", "clean", fourth.id, *shared])
     assert cleaned.exit_code == 0, cleaned.output
     assert fourth.outputs[0].exists()

@@ -26,8 +26,8 @@ from framepack.spec.request import GenerationRequest
 
 POLL_INTERVAL = 0.5
 """Seconds between polls of the queue, to which another process may have added."""
-RESUMABLE: tuple[Status, ...] = ("queued", "paused", "failed", "cancelled", "done")
-"""Jobs that may resume from their unfinished work."""
+WITH_WORK: tuple[Status, ...] = ("queued", "paused", "failed", "cancelled", "done")
+"""Jobs whose work may be needed yet: to go on from it, or for other takes of a finished video."""
 BACKOFF = (0.0, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Seconds to wait after a worker could not start, by the number of failures in a row."""
 
@@ -97,7 +97,7 @@ class Pool:
         """Return to the queue what an earlier service left running, and start the workers."""
         self._store.claims.recover()
         if not self._store.notices:  # a job that could not be read may need its work yet
-            self._folders.sweep({job.id for job in self._store.jobs(status=RESUMABLE, limit=-1)})
+            self._folders.sweep({job.id for job in self._store.jobs(status=WITH_WORK, limit=-1)})
         for thread in self._threads:
             thread.start()
 

@@ -5,6 +5,7 @@ count sections from 1 in the order of time; plans have them in the order they ar
 """
 
 from hashlib import blake2b
+from itertools import pairwise
 
 from framepack.spec.parts import Redo
 from framepack.spec.request import GenerationRequest
@@ -28,6 +29,14 @@ def index_of(request: GenerationRequest, section: int) -> int:
 def number_of(request: GenerationRequest, index: int) -> int:
     """What people call the section at a place in the plan."""
     return section_count(request) - index if is_backward(request) else index + 1
+
+
+def section_times(request: GenerationRequest) -> list[tuple[float, float]]:
+    """From which second to which each section is seen, in the order of time."""
+    total, window, geometry = request.latent_count, request.window, request.geometry
+    length = request.frame_count / geometry.fps
+    ends = sorted(geometry.seconds_of(tile.stop - 1, total, window) for tile in tiles_of(request))
+    return [(begin, min(end, length)) for begin, end in pairwise([0.0, *ends])]
 
 
 def take_of(request: GenerationRequest) -> int:

@@ -77,6 +77,8 @@ class TakeView(BaseModel):
     """What it made anew; null for the first."""
     sections: list[int]
     """For each section, the take that made it."""
+    times: list[tuple[float, float]]
+    """From which second to which each section is seen."""
 
 
 def take_view(node: TakeNode) -> TakeView:
@@ -89,6 +91,7 @@ def take_view(node: TakeNode) -> TakeView:
         status=job and job.status,
         redo=node.redo,
         sections=list(node.sections),
+        times=list(node.times),
     )
 
 

@@ -14,6 +14,7 @@ import typer
 
 from framepack.spec.fields import RequestField, fields_of
 from framepack.spec.model import Model
+from framepack.spec.output import PICTURE
 from framepack.spec.picture import EXAMPLE, Picture
 from framepack.spec.request import GenerationRequest
 
@@ -135,7 +136,8 @@ def asked_of(context: typer.Context, fields: Mapping[str, RequestField]) -> dict
         place[last] = [parse(one) for one in value] if field.many else parse(value)
     output = asked.get("output", {})
     if output.get("path") and "format" not in output:  # its format holds before that of a preset
-        output["format"] = format_of(Path(output["path"]))
+        path = Path(output["path"])
+        output["format"] = "png" if path.suffix.lower() == PICTURE else format_of(path)
     return asked
 
 

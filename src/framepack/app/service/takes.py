@@ -14,7 +14,7 @@ from framepack.jobs.job import Job
 from framepack.jobs.store import JobStore, new_id, require_status
 from framepack.pipeline.takes import branch
 from framepack.spec.parts import Redo
-from framepack.spec.redo import made_in, redone, said_of, take_of
+from framepack.spec.redo import made_in, redone, said_of, section_times, take_of
 from framepack.spec.request import GenerationRequest
 
 NUMBERED = re.compile(r"-take-\d+$")
@@ -52,6 +52,8 @@ class TakeNode:
     """None where it was deleted and others were begun from it."""
     sections: tuple[int, ...]
     """For each section, in the order of time, the take that made it."""
+    times: tuple[tuple[float, float], ...]
+    """From which second to which each section is seen."""
 
 
 def queue_take(store: JobStore, folders: Folders, job: str, wanted: Wanted) -> Job:
@@ -117,6 +119,7 @@ def node_of(request: GenerationRequest, job: Job | None) -> TakeNode:
         redo=redo[-1] if redo else None,
         job=job,
         sections=tuple(made_in(request)),
+        times=tuple(section_times(request)),
     )
 
 
@@ -129,8 +132,9 @@ def drop_sections(store: JobStore, folders: Folders, job: str) -> Job:
 
 
 def tree_lines(nodes: Iterable[TakeNode]) -> list[str]:
-    """The takes as a tree, for a terminal."""
+    """The takes as a tree, for a terminal, below a line with the sections' times."""
     nodes = list(nodes)
+    times = [f"{number}: {first:.3g}..{end:.3g} s" for number, (first, end) in enumerate(nodes[0].times, 1)]
 
     def below(parent: int | None, indent: str) -> list[str]:
         found = [node for node in nodes if node.parent == parent]
@@ -141,7 +145,7 @@ def tree_lines(nodes: Iterable[TakeNode]) -> list[str]:
             lines += [f"{indent}{branch}{node_line(node)}", *below(node.take, indent + rest)]
         return lines
 
-    return below(None, "")
+    return [f"sections {', '.join(times)}", *below(None, "")]
 
 
 def node_line(node: TakeNode) -> str:
