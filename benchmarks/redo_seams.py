@@ -3,7 +3,8 @@
     python benchmarks/redo_seams.py FOLDER [--pictures a.jpg b.jpg] [--prompts 'slow zoom in']
 
 For each order, picture and prompt a video of four sections is made, then its second and third are redone alone. Prints
-the borders of the redone sections beside the same borders before, and writes FOLDER/redo-ORDER-N.png: frames around
+the borders of the redone sections beside the same borders before, and places inside of sections; and writes
+FOLDER/redo-ORDER-N.png: frames around
 both borders, before and after.
 """
 
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=160)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    before, after = list[Seam](), list[Seam]()
+    before, after, inside = list[Seam](), list[Seam](), list[Seam]()
     for name in ("mini", "mini-f1"):
         model, rows = load(name), []
         for number, (picture, prompt) in enumerate((p, q) for p in options.pictures for q in options.prompts):
@@ -60,6 +61,7 @@ def main() -> None:
             )
             work = options.folder / f"{name}-{number}"
             first = make(model, named(request, work.with_suffix(".mkv")), work)
+            inside += [seam(first, FRAMES * section + FRAMES // 2) for section in range(SECTIONS)]
             for section in (2, 3):
                 folder = work.with_name(f"{work.name}-{section}")
                 second = make(model, named(redo(work, folder, section), folder.with_suffix(".mkv")), folder)
@@ -74,7 +76,7 @@ def main() -> None:
                 ]
         pictures, labels = [picture for picture, _ in rows], [label for _, label in rows]
         save_png(options.folder / f"redo-{name}.png", contact_sheet(pictures, 7, labels=labels))
-    for kind, found in (("before", before), ("redone", after)):
+    for kind, found in (("before", before), ("redone", after), ("inside sections", inside)):
         steps, sharp, colour = (np.array([getattr(s, n) for s in found]) for n in ("step", "sharpness", "colour"))
         print(
             f"{kind}: {sum(s.unseen for s in found)} of {len(found)} unseen; step median {np.median(steps):.2f} "

@@ -14,7 +14,7 @@ from framepack.media.metadata import read_metadata
 from framepack.media.read import read_video
 from framepack.pipeline.section_files import section_file
 from framepack.pipeline.takes import redo
-from framepack.spec.events import Finished, SectionDone, StepDone
+from framepack.spec.events import Finished, Notice, SectionDone, StepDone
 from framepack.spec.redo import made_anew, made_in, section_count
 
 Models = dict[str, FramePack]
@@ -36,6 +36,7 @@ def make_take(model: FramePack, request: GenerationRequest, work: Path, file: Pa
     named = request.model_copy(update={"output": request.output.model_copy(update={"path": file, "overwrite": True})})
     events = list(model.generate(named, work=work))
     assert isinstance(events[-1], Finished)
+    assert not [event.message for event in events if isinstance(event, Notice)], "there is nothing to be said"
     assert [event.section for event in events if isinstance(event, SectionDone)] == list(range(section_count(request)))
     return sorted({event.section for event in events if isinstance(event, StepDone)})
 

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +29,16 @@ def nothing(name: str) -> bool:
 def free_bytes(folder: Path) -> int:
     """Bytes free on the disk that holds `folder`."""
     return shutil.disk_usage(folder).free
+
+
+def disk_use(folder: Path) -> dict[int, int]:
+    """Bytes of each file below, by its number on the disk, which second names share."""
+    found: dict[int, int] = {}
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a job that is just being deleted
+            state = file.stat()
+            found[state.st_ino] = state.st_size
+    return found
 
 
 @dataclass
@@ -122,8 +133,7 @@ class Folders:
             if job.id not in there:
                 continue
             self.finish(job)
-            states = [file.stat() for file in self.work(job.id).rglob("*")]
-            found = {state.st_ino: state.st_size for state in states}
+            found = disk_use(self.work(job.id))
             kept += sum(size for ino, size in found.items() if ino not in seen)
             if kept > most:
                 self.clear(job.id)

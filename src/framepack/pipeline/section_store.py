@@ -156,7 +156,8 @@ class SectionStore:
         except DamagedError as error:
             if self.older and old.is_file():
                 return Path(os.fsdecode(old.read_bytes()))
-            if (self.path / NAME).exists() or self.finished():
+            begun = any(not self.is_to_come(index) for index in range(self.finished()))
+            if (self.path / NAME).exists() or begun:
                 self.lost_output = True
                 self.notices.append(f"{error}: where the video was being written is not known any more")
         return None
