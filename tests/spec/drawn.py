@@ -22,7 +22,8 @@ def requests(draw: st.DrawFn) -> GenerationRequest:
 
     times = draw(st.lists(st.floats(0.05, 0.99), max_size=3, unique_by=place))
     frames = [Keyframe(image="k.png", second=t * shown, strength=draw(st.floats(0, 1))) for t in times]
-    end = draw(st.none() | st.builds(EndFrame, image=st.just("e.png"), strength=st.floats(0, 1)))
+    frames = frames[: last // 2]  # a video has to be more than its keyframes
+    end = draw(st.none() | st.builds(EndFrame, image=st.just("e.png"), strength=st.floats(0, 1)) if last else st.none())
     model = draw(MODELS)
     return GenerationRequest(
         image="a.png",

@@ -9,15 +9,16 @@ from framepack.spec.geometry import HUNYUAN
 from framepack.spec.output import OutputSettings
 from framepack.spec.plan import SectionPlan, delivery, final_frames, plan, spacing
 from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, TimedPrompt
-from framepack.spec.timeline import unseen_keyframes, unused_prompts
+from framepack.spec.timeline import keyframes_of, unseen_keyframes, unused_prompts
 
 
 @given(requests())
 def test_every_plan_tiles_the_timeline_once(request_: GenerationRequest):
     sections = plan(request_)
     total = request_.latent_count
+    shown = [g.latent for g in keyframes_of(request_) if g.shown]
     made = [i for s in sections for i in s.latents]
-    assert sorted(made) == list(range(1, total + 1))
+    assert sorted(made + shown) == list(range(1, total + 1))
     assert all(1 <= len(s.latents) <= request_.window for s in sections)
 
 
@@ -47,7 +48,7 @@ def test_history_is_always_nineteen_latents_and_the_start_is_always_seen(request
     for s in plan(request_):
         history = [i for span in s.context if span.source == "history" for i in span.take]
         assert sorted(history) == list(range(19)) == list(range(HUNYUAN.history))
-        assert s.context[0].source == "start"
+        assert s.context[0].source == "start"  # there are no timed prompts
         assert all(len(span.take) == len(span.at) for span in s.context)
 
 
@@ -160,9 +161,12 @@ def test_a_section_begins_right_after_an_inner_guide_and_sees_it_there():
     assert span.at == range(right.at.start - 1, right.at.start)
 
 
-def test_an_end_frame_opens_the_inverted_history_and_is_not_shown():
-    first = plan(GenerationRequest(image="a.png", end_frame=EndFrame(image="e.png", strength=0.5)))[0]
-    assert [(a.source, a.weight, a.shown) for a in first.before] == [("end", 0.5, False)]
+@pytest.mark.parametrize(("model", "shown"), [("mini", True), ("framepack", False)])
+def test_an_end_frame_opens_the_inverted_history_and_is_shown_where_the_model_was_not_published(model: str, shown: bool):
+    request = GenerationRequest(image="a.png", model=model, end_frame=EndFrame(image="e.png"))
+    first = plan(request)[0]
+    assert [(a.source, a.shown) for a in first.before] == [("end", shown)]
+    assert first.latents[-1] == request.latent_count - shown
 
 
 @pytest.mark.parametrize("second", [4.6, 4.75, 4.8])
@@ -174,8 +178,9 @@ def test_a_guide_near_the_end_and_an_end_frame_both_take_effect(second: float):
         end_frame=EndFrame(image="e.png"),
     )
     sections = plan(request)
-    assert [anchor.source for anchor in sections[0].before] == ["end"]
-    assert "frame:0" in [span.source for span in sections[0].context]
+    near = [anchor.source for anchor in sections[0].before]
+    assert near[0] == "end"
+    assert "frame:0" in [*near, *(span.source for span in sections[0].context)]
     assert {"end", "frame:0"} & {key for section in sections for key, _ in section.image} == {"end", "frame:0"}
 
 
@@ -194,8 +199,7 @@ def test_a_guide_that_no_section_is_given_is_named():
         request = GenerationRequest(image="a.png", model=model, seconds=2.4, frames=frames)
         return [sentence.split(", not as")[0] for sentence in unseen_keyframes(request)]
 
-    assert said("mini-f1", 0.1, 1.0) == ["the keyframe at 0.1 s is used for its content only"]
-    assert said("mini-f1", 0.3) == said("mini", 0.1, 1.0) == []
+    assert said("framepack", 0.1, 1.0) == said("mini-f1", 0.1, 0.3) == said("mini", 0.1, 1.0) == []
 
 
 def test_a_prompt_that_no_section_takes_is_named():

@@ -20,8 +20,9 @@ from framepack.models.nag import Nag
 from framepack.models.transfer import to_device, to_host
 from framepack.pipeline.runner import Runner
 from framepack.sampling import needs_negative
-from framepack.spec.plan import Said, SectionPlan
+from framepack.spec.plan import Said, SectionPlan, Window
 from framepack.spec.request import GenerationRequest
+from framepack.spec.stills import stills
 
 NOISE_SCALE = 1000.0
 """Timesteps and guidance enter the model times 1000."""
@@ -56,7 +57,7 @@ def load_pictures(request: GenerationRequest) -> tuple[dict[str, np.ndarray], li
 
 def prompts_of(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> list[Said]:
     """Every text that must be encoded, once each; the negative one only where it has a say."""
-    prompts = [section.said for section in sections]
+    prompts = [window.said for window in (*sections, *stills(request))]
     if needs_negative(request.cfg) or nag_of(request):
         prompts.append(Said(request.negative_prompt))
     return list(dict.fromkeys(prompts))
@@ -105,7 +106,7 @@ class Tables:
     by_mix: dict[Mix, Tensor]
     """(1, N, D)"""
 
-    def table(self, prompt: Said, section: SectionPlan, negative: Said | None = None) -> ConditionTable:
+    def table(self, prompt: Said, section: Window, negative: Said | None = None) -> ConditionTable:
         """The table for `prompt` with the section's mix of pictures, brought to the device; drop it after the section.
 
         negative: a prompt whose text attention is to lead away from. Raises MemoryExhaustedError where the device has
@@ -122,7 +123,7 @@ class Tables:
 
 
 def make_tables(
-    runner: Runner, conditioning: Conditioning, sections: tuple[SectionPlan, ...], sigmas: Tensor, guidance: float
+    runner: Runner, conditioning: Conditioning, sections: tuple[Window, ...], sigmas: Tensor, guidance: float
 ) -> Tables:
     """Everything that step, prompt and picture decide, for all steps and sections of the job; one at a time."""
     device, features, prepare = runner.device, conditioning.features, runner.stages["prepare"]

@@ -18,16 +18,17 @@ from framepack.models.hunyuan.vae_tiles import TileMemo
 from framepack.models.packing import ContextLatents, PackedTokens
 from framepack.models.transfer import to_device
 from framepack.pipeline.clip import ClipJoiner
-from framepack.pipeline.conditioning import Conditioning, make_tables, nag_of
+from framepack.pipeline.conditioning import Conditioning, Tables, make_tables, nag_of
 from framepack.pipeline.denoiser import Branch, Guidance, NoiseSource, make_denoiser
 from framepack.pipeline.drift import DriftGuard, DriftMeter
 from framepack.pipeline.history import History
 from framepack.pipeline.runner import Runner
 from framepack.pipeline.usable import UnusableError, require_usable
-from framepack.sampling import SAMPLERS, make_sigmas, needs_negative
+from framepack.sampling import SAMPLERS, SampleStep, make_sigmas, needs_negative
 from framepack.spec.events import Look, Notice, StageStarted, StepDone
-from framepack.spec.plan import NEIGHBOUR, Said, SectionPlan
+from framepack.spec.plan import EMPTY, NEIGHBOUR, Said, SectionPlan, Window
 from framepack.spec.request import GenerationRequest
+from framepack.spec.stills import Still, stills
 
 OVERFLOWN = (
     "the transformer's output is not finite, so there would be nothing to see: use --dtype bfloat16 or float32 in "
@@ -97,7 +98,14 @@ class Engine:
         pixels = (side * request.geometry.spatial for side in start.shape[-2:])
         tokens = request.window * request.geometry.tokens(*pixels)
         self.sigmas = make_sigmas(request.steps, tokens, request.shift)
-        self.tables = make_tables(runner, conditioning, sections, self.sigmas, request.guidance)
+        self.stills = stills(request)
+        windows = (*sections, *self.stills)
+        self.tables = make_tables(runner, conditioning, windows, self.sigmas, request.guidance)
+        self.still_tables = {
+            still.key: make_tables(runner, conditioning, (still,), self.sigmas * still.level, request.guidance)
+            for still in self.stills
+            if still.level < 1
+        }
 
     def run(self, given: Given = nothing_given, *, frames_from: int = 0) -> Generator[Made]:
         """Make the sections in their order.
@@ -105,6 +113,8 @@ class Engine:
         frames_from: the first section, by its index, whose frames are wanted; those before must be given, and of the
         last of them the provisional frames are decoded, into which the next one blends.
         """
+        for still in self.stills:
+            yield from self._make_still(still)
         for section in self.sections:
             began = time.monotonic()
             self._anchor(section.before)
@@ -139,7 +149,17 @@ class Engine:
     def _anchor(self, anchors: tuple[Any, ...]) -> None:
         """Let pictures join the history."""
         for anchor in anchors:
-            self.history.add(self.latents[anchor.source] * anchor.weight)
+            self.history.add(self.latents[anchor.source])
+
+    def _make_still(self, still: Still) -> Generator[StageStarted]:
+        """Put a moment's latent into the bank: of noise, or of a keyframe with some."""
+        start = to_device(self.noise.draw(still.noise, 1), self.runner.device)
+        if still.level < 1:
+            start = still.level * start + (1 - still.level) * self.latents[still.key]
+        tables = self.still_tables.get(still.key, self.tables)
+        for step in self._steps(still, start, self.sigmas * still.level, tables):
+            yield StageStarted(stage="section", message=f"making a still, step {step.index + 1}")
+            self.latents[still.key] = step.denoised
 
     def _see_neighbour(self, section: SectionPlan, given: Given) -> None:
         """Let a section that is made between two others see the one on its far side, which is given."""
@@ -153,39 +173,47 @@ class Engine:
 
     def _sample(self, section: SectionPlan) -> Generator[StepDone, None, Tensor]:
         """Denoise one window: (1, C, T, h, w) float32."""
-        request, steps = self.request, self.request.steps
-        denoised = noise = to_device(self.noise.draw(section.noise, len(section.latents)), self.runner.device)
-        branches, packed = self._branches(section), self._pack(section, noise)
-        guidance = Guidance(scale=request.cfg, rescale=request.cfg_rescale, mode=request.guidance_mode)
-        denoiser = make_denoiser(self.runner, packed, self.sigmas, branches, guidance)
-        for step in SAMPLERS[request.sampler](denoiser, noise, self.sigmas):
+        noise = to_device(self.noise.draw(section.noise, len(section.latents)), self.runner.device)
+        denoised = noise
+        for step in self._steps(section, noise, self.sigmas, self.tables):
             denoised = step.denoised
-            if not denoised.isfinite().all():
-                raise UnusableError(OVERFLOWN.format(model=request.model))
             yield StepDone(
                 section=section.index,
                 sections=len(self.sections),
                 step=step.index,
-                steps=steps,
+                steps=self.request.steps,
                 preview=self.preview(denoised),
             )
         return denoised
 
-    def _branches(self, section: SectionPlan) -> list[Branch]:
+    def _branches(self, window: Window, tables: Tables) -> list[Branch]:
         """The positive branch, which may be led away from the negative prompt itself, and the negative one."""
         request, negative, nag = self.request, Said(self.request.negative_prompt), nag_of(self.request)
 
         def branch(said: Said, away: Said | None = None) -> Branch:
             cache = CACHES[request.cache](steps=request.steps, threshold=request.cache_threshold)
-            return Branch(table=self.tables.table(said, section, away), cache=cache, nag=nag if away else None)
+            return Branch(table=tables.table(said, window, away), cache=cache, nag=nag if away else None)
 
-        positive = branch(section.said, negative if nag else None)
+        positive = branch(window.said, negative if nag else None)
         return [positive, branch(negative)] if needs_negative(request.cfg) else [positive]
 
-    def _pack(self, section: SectionPlan, noise: Tensor) -> PackedTokens:
+    def _steps(self, window: Window, start: Tensor, sigmas: Tensor, tables: Tables) -> Iterator[SampleStep]:
+        """Denoise one window from `start`, (1, C, T, h, w) float32, at the first of the noise levels."""
+        request = self.request
+        branches, packed = self._branches(window, tables), self._pack(window, start)
+        guidance = Guidance(scale=request.cfg, rescale=request.cfg_rescale, mode=request.guidance_mode)
+        denoiser = make_denoiser(self.runner, packed, sigmas, branches, guidance)
+        for step in SAMPLERS[request.sampler](denoiser, start, sigmas):
+            if not step.denoised.isfinite().all():
+                raise UnusableError(OVERFLOWN.format(model=request.model))
+            yield step
+
+    def _pack(self, section: Window, noise: Tensor) -> PackedTokens:
         """The section's context, from history and conditioning latents."""
 
         def source(name: str, take: range) -> Tensor:
+            if name == EMPTY:
+                return torch.zeros_like(noise[:, :, :1]).repeat(1, 1, len(take), 1, 1)
             return self.history.take(take) if name == "history" else self.latents[name][:, :, list(take)]
 
         context = [
@@ -193,7 +221,6 @@ class Engine:
                 latents=source(span.source, span.take),
                 at=span.at,
                 scale=span.scale,
-                weight=span.weight,
                 key_scale=span.key_scale,
             )
             for span in section.context

@@ -9,7 +9,7 @@ from typing import Any
 from framepack.spec.formats import CODECS
 from framepack.spec.output import OutputSettings
 from framepack.spec.request import GenerationRequest
-from framepack.spec.timeline import prompt_at, tiles_of, timed_prompts, unseen_keyframes, unused_prompts
+from framepack.spec.timeline import changes_of, prompt_at, tiles_of, unseen_keyframes, unused_prompts
 from framepack.spec.variants import VARIANTS
 
 FULL_STEPS = 2
@@ -70,8 +70,8 @@ def ignored_settings(request: GenerationRequest) -> list[str]:
         if picture.focus != (0.5, 0.5) and picture.fit != "crop":
             said.append(f"focus of the picture {key!r} has no effect: fit {picture.fit} shows all of it")
     variant = VARIANTS[request.model]
-    if variant.suits_forward(request.seconds, changes=bool(request.prompts), ahead=request.pictures_ahead):
-        why = "a timed prompt shows too early" if request.prompts else "a long video drifts more"
+    if variant.suits_forward(request.seconds, ahead=request.pictures_ahead):
+        why = "a long video drifts more"
         said.append(f"{request.model} makes the end first, where {why}: use model {variant.forward} for this video")
     most = variant.cfg_most
     if most is not None and request.cfg > most:
@@ -83,8 +83,8 @@ def ignored_settings(request: GenerationRequest) -> list[str]:
 
 def is_said(request: GenerationRequest) -> bool:
     """Whether any section takes the request's own prompt."""
-    prompts = timed_prompts(request)
-    return any(prompt_at(request, prompts, latents) == request.prompt for latents in tiles_of(request))
+    changes = changes_of(request)
+    return any(prompt_at(request, changes, latents) == request.prompt for latents in tiles_of(request))
 
 
 def value_at(request: GenerationRequest, field: str) -> Any:

@@ -7,23 +7,26 @@ Source: FramePack (arXiv 2504.12626) and the public application's two orders; ke
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
+from framepack.spec.cuts import Cut, cuts
 from framepack.spec.geometry import Geometry, TimeTiles
 from framepack.spec.parts import Still
 from framepack.spec.redo import index_of, made_anew
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import (
+    PlacedKeyframe,
+    changes_of,
     image_mix,
     is_backward,
     keyframes_in,
     keyframes_of,
+    origin_of,
     prompt_at,
     restated,
     still_from,
     tiles_of,
-    timed_prompts,
-    view_of,
+    views_of,
 )
 from framepack.spec.variants import VARIANTS
 
@@ -33,6 +36,10 @@ NEIGHBOUR = "neighbour"
 """The bank's key of the latent beside a section on its far side, of a section that stays as it is."""
 MOST_CONSISTENCY = 1.06
 """What the start picture's keys are multiplied by at consistency 2, and divided by at 0."""
+
+
+EMPTY = "empty"
+"""Source of a span that sees nothing: zeros, as before anything is made."""
 
 
 class Noise(NamedTuple):
@@ -54,10 +61,10 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ContextSpan:
-    """Latents a section sees: from `source` ("history" or a key of the latent bank), compressed `scale` times.
+    """Latents a section sees: from `source` ("history", EMPTY, or a key of the latent bank), compressed `scale` times.
 
     `take` counts from the history's growing edge (0 = nearest); a bank entry is one latent, `take` = range(1).
-    `weight` < 1 multiplies the attention this span receives, `key_scale` its keys.
+    `weight` scales its share in each softmax, `key_scale` its keys.
     """
 
     source: str
@@ -69,46 +76,10 @@ class ContextSpan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HistoryLatent:
-    """A bank latent that joins the history at its growing edge; `shown` ones are part of the video as well.
+class Window:
+    """What the sampler is given for `latents` of the timeline. `at` are the RoPE indices of the noisy window."""
 
-    `weight` mixes it with the empty slot: weight * latent.
-    """
-
-    source: str
-    weight: float = 1.0
-    shown: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cut:
-    """A section's place in the timeline and in the video, without what it sees. `latents` is its place."""
-
-    index: int
     latents: range
-    direction: Literal["backward", "forward"]
-    before: tuple[HistoryLatent, ...] = ()
-    after: tuple[HistoryLatent, ...] = ()
-    decode_latents: int
-    """Latents at the growing edge that are decoded once this section is made."""
-    overlap: int
-    """Frames of that clip which cross-fade with the video so far."""
-    frames: int
-    """Frames that it adds to the video."""
-    provisional: int
-    """Frames at the growing edge that the next section will still blend; 0 in the last one."""
-
-    @property
-    def repeats(self) -> range:
-        """Latents of the decoded clip that the next section's clip holds too."""
-        again = len(self.latents) if self.provisional else 0
-        return range(again) if self.direction == "backward" else range(self.decode_latents - again, self.decode_latents)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SectionPlan(Cut):
-    """One section. `at` are the RoPE indices of its noisy window."""
-
     at: Sequence[float]
     context: tuple[ContextSpan, ...]
     noise: Noise
@@ -125,18 +96,27 @@ class SectionPlan(Cut):
         return Said(self.prompt, self.still)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SectionPlan(Window, Cut):
+    """One section: its place and what it sees."""
+
+
+W = TypeVar("W", bound=Window)
+
+
 def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
     """The sections of `request` in the order they are made."""
+    origin = 0 if is_backward(request) else 1
     if request.still is not None:
-        return (held(spaced(one_frame(request, request.still), request.motion), request.consistency),)
-    keyframes, prompts = keyframes_of(request), timed_prompts(request)
+        return (steered(one_frame(request, request.still), request, origin),)
+    keyframes, changes = keyframes_of(request), changes_of(request)
     sections = (
         SectionPlan(
             **vars(cut),
             at=at,
             context=context,
             noise=Noise(request.seed, cut.index),
-            prompt=prompt_at(request, prompts, cut.latents),
+            prompt=prompt_at(request, changes, cut.latents),
             still=cut.latents.start >= still_from(request),
             image=image_mix(keyframes, cut.latents),
         )
@@ -145,13 +125,13 @@ def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
         )
     )
     taken = retaken(request, tuple(sections))
-    return tuple(held(spaced(pictured(s, request), request.motion), request.consistency) for s in taken)
+    return tuple(steered(pictured(section, request), request, origin) for section in taken)
 
 
 def pictured(section: SectionPlan, request: GenerationRequest) -> SectionPlan:
     """The section with the pictures that it sees beside its frames', in the start picture's place: index 0."""
     if again := restated(request, section.index, section.latents):
-        section = replace(section, context=(*section.context, single(again.key, 0, again.strength)))
+        section = replace(section, context=(*section.context, single(again.key, 0)))
     reference = request.reference
     if reference is None or reference.strength == 0:
         return section
@@ -206,29 +186,31 @@ def between(section: SectionPlan) -> SectionPlan:
     keyframe there. The engine finds it as `NEIGHBOUR`.
     """
     at = int(section.at[0]) - 1 if section.direction == "backward" else int(section.at[-1]) + 1
-    start, near, *others = (span for span in section.context if not (is_keyframe(span) and at in span.at))
+    start, near, *others = section.context
+    others = (span for span in others if span.source == "history" or at not in span.at)
     return replace(section, context=(start, near, single(NEIGHBOUR, at), *others))
 
 
-def is_keyframe(span: ContextSpan) -> bool:
-    """Whether the span is a picture ahead."""
-    return span.source not in ("start", "history")
+def steered(window: W, request: GenerationRequest, origin: int = 0) -> W:
+    """The window as the request's motion and consistency have it. origin: see `spaced`."""
+    return held(spaced(window, request.motion, origin), request.consistency)
 
 
-def spaced(section: SectionPlan, motion: float) -> SectionPlan:
-    """The section with RoPE indices farther apart, or nearer: the model takes more or less time to have passed.
+def spaced(window: W, motion: float, origin: int) -> W:
+    """The window with RoPE indices farther apart, or nearer: the model takes more or less time to have passed.
 
-    The start picture stays where it is. Forward, so does the oldest history, so that it remains behind the start.
+    Up to the index `origin` they stay: the start picture's; forward the oldest history's too, so that it remains
+    behind the start.
     """
     if not motion:
-        return section
-    origin, step = 1 if section.direction == "forward" else 0, spacing(motion)
+        return window
+    step = spacing(motion)
 
     def placed(at: Sequence[float]) -> tuple[float, ...]:
         return tuple(index if index <= origin else origin + step * (index - origin) for index in at)
 
-    context = tuple(replace(span, at=placed(span.at)) for span in section.context)
-    return replace(section, at=placed(section.at), context=context)
+    context = tuple(replace(span, at=placed(span.at)) for span in window.context)
+    return replace(window, at=placed(window.at), context=context)
 
 
 def spacing(motion: float) -> float:
@@ -236,12 +218,12 @@ def spacing(motion: float) -> float:
     return MOST_MOTION**motion if motion > 0 else LEAST_MOTION**-motion
 
 
-def held(section: SectionPlan, consistency: float) -> SectionPlan:
-    """The section with the start picture's keys scaled, and with another share of the image features for it."""
+def held(section: W, consistency: float) -> W:
+    """The window with the start picture's keys scaled, and with another share of the image features for it."""
     if consistency == 1:
         return section
     scale = MOST_CONSISTENCY ** (consistency - 1)
-    context = tuple(replace(span, key_scale=scale) if span.source == "start" else span for span in section.context)
+    context = tuple(replace(span, key_scale=scale) if span is section.context[0] else span for span in section.context)
     weights = {key: weight * (consistency if key == "start" else 1.0) for key, weight in section.image}
     total = sum(weights.values()) or 1.0
     image = tuple((key, weight / total) for key, weight in weights.items() if weight > 1e-6 * total)
@@ -253,25 +235,32 @@ Sight = tuple[Sequence[float], tuple[ContextSpan, ...]]
 
 
 def inverted(request: GenerationRequest, tiles: Sequence[range]) -> Iterator[Sight]:
-    """Inverted anti-drifting: the last section first, each seeing the start image and the future made so far."""
-    keyframes = keyframes_of(request)
-    for j, latents in enumerate(tiles):
-        view = view_of(request, tiles, j)
-        at = range(1 + len(view), 1 + len(view) + len(latents))
-        near, *far = seen(request.geometry, range(at.stop, at.stop + request.geometry.history))
-        ahead = (single(g.key, 1 + g.latent - view.start, g.strength) for g in keyframes_in(keyframes, view))
-        yield at, (single("start", 0), near, *ahead, *far)
+    """Inverted anti-drifting: the last section first, each seeing its start picture and the future made so far."""
+    keyframes, changes = keyframes_of(request), changes_of(request)
+    for latents, view in zip(tiles, views_of(request, tiles), strict=True):
+        yield beyond(view, len(latents), request.geometry, keyframes, origin_of(changes, latents))
+
+
+def beyond(view: range, count: int, geometry: Geometry, keyframes: Sequence[PlacedKeyframe], origin: int) -> Sight:
+    """What `count` latents right beyond the empty places of `view` see: start picture, future, keyframes in between."""
+    at = range(1 + len(view), 1 + len(view) + count)
+    near, *far = seen(geometry, range(at.stop, at.stop + geometry.history))
+    ahead = (single(g.key, 1 + g.latent - view.start) for g in keyframes_in(keyframes, view))
+    return at, (single(start_at(keyframes, origin), 0), near, *ahead, *far)
+
+
+def start_at(keyframes: Sequence[PlacedKeyframe], origin: int) -> str:
+    """Key of the picture of the moment at which a text takes over: a keyframe that is there, else made as a still."""
+    there = keyframes_in(keyframes, range(origin, origin + 1))
+    return "start" if origin == 0 else there[0].key if there else f"still:{origin}"
 
 
 def forward(request: GenerationRequest, tiles: Sequence[range]) -> Iterator[Sight]:
     """F1: from the start on, each section seeing the start image and the newest 19 latents of the past."""
     keyframes, first = keyframes_of(request), 1 + request.geometry.history
     near, *far = seen(request.geometry, range(first - 1, 0, -1))
-    for j, latents in enumerate(tiles):
-        ahead = (
-            single(g.key, first + g.latent - latents.start, g.strength)
-            for g in keyframes_in(keyframes, view_of(request, tiles, j))
-        )
+    for latents, view in zip(tiles, views_of(request, tiles), strict=True):
+        ahead = (single(g.key, first + g.latent - latents.start) for g in keyframes_in(keyframes, view))
         yield range(first, first + len(latents)), (single("start", 0), near, *ahead, *far)
 
 
@@ -299,64 +288,17 @@ def single(source: str, at: int, weight: float = 1.0) -> ContextSpan:
     return ContextSpan(source=source, take=range(1), at=range(at, at + 1), scale=1, weight=weight)
 
 
-def cuts(request: GenerationRequest) -> tuple[Cut, ...]:
-    """The sections of `request` in the order they are made, without what they see: far quicker than `plan`.
-
-    After a section it and its predecessor are decoded, cross-faded where the predecessor was decoded. The first one
-    decodes all there is. In frames, the predecessor's own L latents are 4 L - 3 frames when decoded as the head of a
-    clip, and that is the overlap.
-    """
-    tiles, backward, geometry = tiles_of(request), is_backward(request), request.geometry
-    if request.still is not None:
-        return (alone(tiles[0], backward=backward),)
-    start = (HistoryLatent(source="start", shown=geometry.overlap),)
-    begins = len(tiles) - 1 if backward else 0
-    ends = [g for g in keyframes_of(request)[-1:] if backward and g.latent > request.latent_count]
-    opening = tuple(HistoryLatent(source=end.key, weight=end.strength, shown=False) for end in ends)
-    made, previous = [], 0
-    for j, latents in enumerate(tiles):
-        anchored = start if j == begins else ()
-        decoded = len(latents) + previous + (j == begins and geometry.overlap)
-        overlap = geometry.frames_of(previous) if previous else 0
-        made.append(
-            Cut(
-                index=j,
-                latents=latents,
-                direction="backward" if backward else "forward",
-                before=(opening if j == 0 else ()) if backward else anchored,
-                after=anchored if backward else (),
-                decode_latents=decoded,
-                overlap=overlap,
-                frames=geometry.frames_of(decoded) - overlap,
-                provisional=geometry.frames_of(len(latents)) if geometry.overlap and j < len(tiles) - 1 else 0,
-            )
-        )
-        previous = len(latents) if geometry.overlap else 0
-    return tuple(made)
-
-
-def alone(latents: range, *, backward: bool) -> Cut:
-    """The place of a latent that is a picture by itself."""
-    start = HistoryLatent(source="start", shown=False)
-    return Cut(
-        index=0,
-        latents=latents,
-        direction="backward" if backward else "forward",
-        before=() if backward else (start,),
-        decode_latents=1,
-        overlap=0,
-        frames=1,
-        provisional=0,
-    )
-
-
 def new_tiles(sections: Sequence[Cut], tiles: TimeTiles) -> Iterator[list[range]]:
     """For each section the tiles of its clip, in latents, that the clip before did not hold: those that are decoded."""
     known = set[range]()
     for section in sections:
         count, repeats = section.decode_latents, section.repeats
         backward = section.direction == "backward"
-        first = section.latents.start - len(section.after) if backward else section.latents.stop - count
+        first = (
+            section.latents.start - len(section.after)
+            if backward
+            else section.latents.stop + len(section.after) - count
+        )
         there = {tile: range(first + tile.start, first + tile.stop) for tile in tiles.of(count)}
         yield [tile for tile, latents in there.items() if latents not in known]
         known = {there[tile] for tile in there if tile.start >= repeats.start and tile.stop <= repeats.stop}

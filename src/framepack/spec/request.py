@@ -64,7 +64,7 @@ class GenerationRequest(Model):
     """The mini models come with FramePack and run anywhere; the others have 13 billion parameters, and their weights'
     licence does not apply in the EU, the UK and South Korea.
 
-    Where nobody says one: mini, or mini-f1 for more than 2.4 s or timed prompts, without pictures ahead.
+    Where nobody says one: mini, or mini-f1 for more than 2.4 s without pictures ahead.
     """
     seconds: Annotated[
         float, Field(ge=0.01, le=36000, json_schema_extra=option("--seconds", "-s", usual=(1, 60), follows=True))
@@ -244,10 +244,15 @@ class GenerationRequest(Model):
         frames = resampled_count(self.frame_count, output.played(self.geometry.fps), output.fps)
         return min(frames, self.frame_count) if output.format == "webp" and output.fps_mode == "repeat" else frames
 
+    @property
+    def end_latent(self) -> int:
+        """Where an end frame stands: on the last latent if it is shown, else one past all."""
+        return self.latent_count + (not VARIANTS[self.model].shows_keyframes)
+
     def keyframe_latent(self, second: float) -> int:
-        """The latent at which a keyframe of `second` stands; at the very end one past all, or before an end frame."""
+        """The latent at which a keyframe of `second` stands; at the very end the end frame's place, or before it."""
         total = self.latent_count
-        at_end = max(total - 1, 1) if "end" in self.pictures else total + 1
+        at_end = max(total - 1, 1) if "end" in self.pictures else self.end_latent
         latent = self.geometry.latent_at(second, total, self.window)
         return latent if latent < total else at_end
 
@@ -365,6 +370,12 @@ class GenerationRequest(Model):
                     "a video has one for every 4 frames, so move or remove one"
                 )
             seconds[latent] = frame.second
+        places = seconds.keys() | ({self.end_latent} if "end" in self.pictures else set())
+        if VARIANTS[self.model].shows_keyframes and len(places) == self.latent_count:
+            raise ValueError(
+                f"keyframes fill all {len(places) * self.geometry.temporal + 1} frames of the video: lengthen it or "
+                "remove one"
+            )
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from framepack.files.text import JOINERS
 from framepack.spec.picture import Picture, PictureFile, typed
 from framepack.spec.request import GenerationRequest
-from framepack.spec.timeline import prompt_at, tiles_of, timed_prompts
+from framepack.spec.timeline import changes_of, prompt_at, tiles_of
 
 Kind = Literal["start", "keyframe", "end", "prompt"]
 SAID = re.compile(rf"\s*(?P<kind>{'|'.join(get_args(Kind))})\s*:\s*(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
@@ -86,12 +86,12 @@ def sequence_of(
 
 def clips_of(request: GenerationRequest, fps: Fraction, frames: int) -> Iterator[Clip]:
     """The sections that have frames in the file, in the order of time, counted from 1."""
-    tiles, prompts = sorted(tiles_of(request), key=lambda tile: tile.start), timed_prompts(request)
+    tiles, changes = sorted(tiles_of(request), key=lambda tile: tile.start), changes_of(request)
     ends = [border(request, tile, fps) for tile in tiles]
     edges = [0, *(min(end, frames) for end in ends[:-1]), frames]
     for number, (tile, (start, end)) in enumerate(zip(tiles, pairwise(edges), strict=True), 1):
         if end > start:
-            text = prompt_at(request, prompts, tile)
+            text = prompt_at(request, changes, tile)
             yield Clip(name=f"section {number}", start=start, frames=end - start, text=text)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from framepack.spec.parts import Still
 from framepack.spec.request import GenerationRequest
-from framepack.spec.timeline import REACH, keyframes_of, prompt_at, tiles_of, timed_prompts
+from framepack.spec.timeline import REACH, changes_of, keyframes_of, prompt_at, tiles_of
 from framepack.spec.variants import VARIANTS
 
 
@@ -32,14 +32,14 @@ def storyboard(request: GenerationRequest) -> list[Panel]:
         raise ValueError("a storyboard is made of a video's request: leave still and redo out")
     if not VARIANTS[request.model].keyframes_ahead:
         raise ValueError(f"{request.model} takes no keyframes, which stills are for: use model framepack")
-    total, prompts = request.latent_count, timed_prompts(request)
+    total, changes = request.latent_count, changes_of(request)
     taken = {keyframe.latent for keyframe in keyframes_of(request)}
     borders = [border for border in sorted(tile.stop - 1 for tile in tiles_of(request)) if border not in taken]
     if total + 1 in taken:  # an end frame stands behind the last one
         borders = [border for border in borders if border != total]
     if not borders:
         raise ValueError("each border between sections has a picture already: a storyboard would add none")
-    return [panel(request, border, prompt_at(request, prompts, range(border, border + 1))) for border in borders]
+    return [panel(request, border, prompt_at(request, changes, range(border, border + 1))) for border in borders]
 
 
 def panel(request: GenerationRequest, border: int, prompt: str) -> Panel:

@@ -8,7 +8,8 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
+from typing import NamedTuple
 
 from framepack.spec.request import GenerationRequest, TimedPrompt
 from framepack.spec.rules import shortened
@@ -22,26 +23,37 @@ DOUBTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedKeyframe:
-    """A keyframe that takes effect: bank key, timeline latent, strength."""
+    """A keyframe that takes effect: bank key, timeline latent, strength.
+
+    `shown`: it is that latent of the video itself; else only seen from both sides.
+    """
 
     key: str
     latent: int
     strength: float
+    shown: bool
+
+
+class Change(NamedTuple):
+    """Another text holds after `latent`, the last one that is still under the text before."""
+
+    latent: int
+    text: str
 
 
 def keyframes_of(request: GenerationRequest) -> list[PlacedKeyframe]:
-    """Keyframes with a strength, in timeline order; the end frame stands just past the last latent.
+    """Keyframes with a strength, in timeline order; an end frame that is not shown stands just past the last latent.
 
     A keyframe on the very last latent is an end frame, or comes before it if there is one. No two are on one latent:
     a request refuses them.
     """
-    total = request.latent_count
     end = request.end_frame if request.end_frame is not None and request.end_frame.strength > 0 else None
-    keyframes = [PlacedKeyframe(key="end", latent=total + 1, strength=end.strength)] if end else []
+    placed = [("end", request.end_latent, end.strength)] if end else []
     for i, frame in enumerate(request.frames):
         if frame.strength > 0:
-            latent = request.keyframe_latent(frame.second)
-            keyframes.append(PlacedKeyframe(key=f"frame:{i}", latent=latent, strength=frame.strength))
+            placed.append((f"frame:{i}", request.keyframe_latent(frame.second), frame.strength))
+    shown = VARIANTS[request.model].shows_keyframes
+    keyframes = [PlacedKeyframe(key=key, latent=at, strength=strength, shown=shown) for key, at, strength in placed]
     return sorted(keyframes, key=lambda keyframe: keyframe.latent)
 
 
@@ -59,33 +71,66 @@ def is_backward(request: GenerationRequest) -> bool:
 
 
 def tiles_of(request: GenerationRequest) -> list[range]:
-    """The latents of each section, in the order they are made."""
+    """The latents of each section, in the order they are made; keyframes that are shown lie between them."""
     total, before = request.latent_count, 0 if is_backward(request) else 1
-    tiles = tile(total, [g.latent - before for g in keyframes_of(request) if g.latent <= total], request.window)
+    keyframes = keyframes_of(request)
+    borders = [g.latent - before for g in keyframes if not g.shown and g.latent <= total]
+    borders += [change.latent for change in changes_of(request)]
+    tiles = tile(total, borders, request.window, [g.latent for g in keyframes if g.shown])
     return tiles[::-1] if is_backward(request) else tiles
 
 
-def tile(total: int, borders: list[int], window: int) -> list[range]:
-    """Sections in timeline order that cover 1 .. total once, none longer than `window`, ending on each border."""
-    edges = sorted({0, total, *(b for b in borders if 0 < b < total)})
+def tile(total: int, borders: Sequence[int], window: int, taken: Sequence[int] = ()) -> list[range]:
+    """Sections in timeline order that cover 1 .. total once, none longer than `window`, ending on each border.
+
+    taken: latents that are there already, which none covers.
+    """
+    there = set(taken)
+    edges = sorted({0, total, *(b for b in borders if 0 < b < total), *(e for k in taken for e in (k - 1, k))})
     tiles = []
     for low, high in pairwise(edges):
+        if high in there:
+            continue
         pieces = math.ceil((high - low) / window)
         cuts = [low + (high - low) * i // pieces for i in range(pieces + 1)]
         tiles += [range(a + 1, b + 1) for a, b in pairwise(cuts)]
     return tiles
 
 
-def view_of(request: GenerationRequest, tiles: Sequence[range], index: int) -> range:
-    """The latents beyond a section, on its far side, from which it is given keyframes.
+def changes_of(request: GenerationRequest) -> list[Change]:
+    """Where another text takes over, in timeline order: sections are cut there. Of several on one latent the last."""
+    total, found = request.latent_count, dict[int, str]()
+    whole = request.geometry.seconds_of(total, total, request.window)
+    for prompt in timed_prompts(request):
+        latent = round(prompt.second / whole * total)
+        if latent < total:
+            found[latent] = prompt.text
+    texts = [request.prompt, *found.values()]
+    changed = (Change(*change) for (before, change) in zip(texts, found.items(), strict=False) if change[1] != before)
+    return list(changed)
 
-    In inverted order they are also the empty places between the start and the section.
+
+def origin_of(changes: Sequence[Change], latents: range) -> int:
+    """The latent where the text of a section began to hold: in inverted order its start picture is of that moment."""
+    place = bisect_left(changes, latents.start, key=lambda change: change.latent)
+    return max(changes[place - 1].latent, 0) if place else 0
+
+
+def views_of(request: GenerationRequest, tiles: Sequence[range]) -> list[range]:
+    """For each section the latents beyond it, on its far side, from which it is given keyframes.
+
+    In inverted order they are also the empty places between its start picture and the section. What one text holds for
+    is an inverted video of its own, whose start picture is the moment at which that text took over.
     """
-    latents = tiles[index]
     if not is_backward(request):
-        return range(latents.stop, latents.stop + REACH * request.window)
-    far = request.window * (REACH if index == 0 or len(tiles) <= 4 else 2)
-    return range(max(latents.start - far, 1), latents.start)
+        return [range(latents.stop, latents.stop + REACH * request.window) for latents in tiles]
+    changes, views = changes_of(request), []
+    for origin, run in groupby(tiles, key=lambda latents: origin_of(changes, latents)):
+        sections = list(run)
+        for place, latents in enumerate(sections):
+            far = request.window * (REACH if place == 0 or len(sections) <= 4 else 2)
+            views.append(range(max(latents.start - far, origin + 1), latents.start))
+    return views
 
 
 def middle_of(request: GenerationRequest, latents: range) -> float:
@@ -99,10 +144,10 @@ def timed_prompts(request: GenerationRequest) -> list[TimedPrompt]:
     return sorted(request.prompts, key=lambda prompt: prompt.second)
 
 
-def prompt_at(request: GenerationRequest, prompts: Sequence[TimedPrompt], latents: range) -> str:
-    """The text that holds at the middle of a section. prompts: see `timed_prompts`."""
-    due = bisect_right(prompts, middle_of(request, latents), key=lambda prompt: prompt.second)
-    return prompts[due - 1].text if due else request.prompt
+def prompt_at(request: GenerationRequest, changes: Sequence[Change], latents: range) -> str:
+    """The text that holds for a section. changes: see `changes_of`."""
+    place = bisect_left(changes, latents.start, key=lambda change: change.latent)
+    return changes[place - 1].text if place else request.prompt
 
 
 def still_from(request: GenerationRequest) -> float:
@@ -132,16 +177,15 @@ def restated(request: GenerationRequest, index: int, latents: range) -> PlacedKe
     if not request.restate or (index + 1) % request.restate:
         return None
     middle = (latents[0] + latents[-1]) / 2
-    pictures = [PlacedKeyframe(key="start", latent=0, strength=1.0), *keyframes_of(request)]
+    pictures = [PlacedKeyframe(key="start", latent=0, strength=1.0, shown=True), *keyframes_of(request)]
     return min(pictures, key=lambda picture: abs(picture.latent - middle))
 
 
 def unseen_keyframes(request: GenerationRequest) -> list[str]:
     """A sentence for each keyframe that no section is given: those in the first frames of a video."""
-    keyframes, tiles = keyframes_of(request), tiles_of(request)
-    views = (view_of(request, tiles, index) for index in range(len(tiles)))
+    keyframes, views = keyframes_of(request), views_of(request, tiles_of(request))
     given = {keyframe.key for view in views for keyframe in keyframes_in(keyframes, view)}
-    given |= {one.key for one in keyframes if one.latent > request.latent_count}
+    given |= {one.key for one in keyframes if one.shown or one.latent > request.latent_count}
     seconds = [f.second for i, f in enumerate(request.frames) if f.strength and f"frame:{i}" not in given]
     return folded(
         [
@@ -157,14 +201,12 @@ def unused_prompts(request: GenerationRequest) -> list[str]:
     """A sentence for each timed prompt that no section takes."""
     if not request.prompts:
         return []
-    tiles, prompts = tiles_of(request), timed_prompts(request)
-    used = {prompt_at(request, prompts, latents) for latents in tiles}
-    middles = [f"{middle_of(request, latents):.1f}" for latents in sorted(tiles, key=lambda tile: tile.start)[:9]]
-    where = ", ".join([*middles[:8], "..."] if len(middles) > 8 else middles)
+    used = {request.prompt, *(change.text for change in changes_of(request))}
+    each = request.geometry.temporal
     return folded(
         [
-            f"no section takes the prompt from {prompt.second:g} s on, {shortened(prompt.text)}: "
-            f"each takes the one that holds at its middle, here {where} s"
+            f"no section takes the prompt from {prompt.second:g} s on, {shortened(prompt.text)}: another one, or the "
+            f"video's end, comes within {each} frames"
             for prompt in request.prompts
             if prompt.text not in used
         ],

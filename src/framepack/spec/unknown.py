@@ -5,7 +5,7 @@ from pathlib import Path
 from framepack.files.assets import bundled_root
 from framepack.files.words import Words
 from framepack.spec.request import GenerationRequest
-from framepack.spec.timeline import prompt_at, still_from, tiles_of, timed_prompts
+from framepack.spec.timeline import changes_of, prompt_at, still_from, tiles_of
 from framepack.spec.variants import VARIANTS
 
 
@@ -22,8 +22,8 @@ def understood(request: GenerationRequest, models_dir: Path | None) -> str:
     words = words_of(request.model, models_dir)
     if words is None:
         return ""
-    timed = timed_prompts(request)
-    prompts = dict.fromkeys(prompt_at(request, timed, latents) for latents in tiles_of(request))
+    changes = changes_of(request)
+    prompts = dict.fromkeys(prompt_at(request, changes, latents) for latents in tiles_of(request))
     heard = [" and ".join(words.hear(prompt).asked) or "nothing known" for prompt in prompts]
     return ", then ".join(heard)
 
@@ -33,7 +33,7 @@ def unknown_in(request: GenerationRequest, models_dir: Path | None) -> list[str]
     words = words_of(request.model, models_dir)
     if words is None:
         return []
-    timed, alone = timed_prompts(request), still_from(request)
+    changes, alone = changes_of(request), still_from(request)
     tiles = [latents for latents in tiles_of(request) if latents.start >= alone]
-    prompts = dict.fromkeys(prompt_at(request, timed, latents) for latents in tiles)
+    prompts = dict.fromkeys(prompt_at(request, changes, latents) for latents in tiles)
     return list(filter(None, map(words.notice, prompts)))[:1]

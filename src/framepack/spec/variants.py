@@ -59,16 +59,17 @@ class Variant:
     """Ships inside the package."""
     few_words: bool = False
     """Whether it knows some phrases only, of which a table lies beside its tokenizers."""
+    shows_keyframes: bool = False
+    """Whether a keyframe is itself the latent at its time. Else, as published, it is seen from both sides only."""
     keyframes_ahead: bool = True
     """Whether the trained layout has a slot for frames that lie later than the window being made."""
 
-    def suits_forward(self, seconds: float, *, changes: bool, ahead: bool) -> bool:
-        """Whether a video is better made from its start on: a longer one, or one whose prompt changes on the way.
+    def suits_forward(self, seconds: float, *, ahead: bool) -> bool:
+        """Whether a video is better made from its start on: a longer one.
 
-        Made from its end on, a change shows at once and too early. ahead: whether pictures to come are given, which
-        only the inverted order sees.
+        ahead: whether pictures to come are given, which the inverted order sees from farther away.
         """
-        return self.forward is not None and not ahead and (changes or seconds > self.seconds)
+        return self.forward is not None and not ahead and seconds > self.seconds
 
     @property
     def own(self) -> dict[str, Any]:
@@ -118,6 +119,7 @@ MINI = Variant(
     length="exact",
     bundled=True,
     few_words=True,
+    shows_keyframes=True,
 )
 VARIANTS = {
     "mini": MINI,
@@ -148,5 +150,5 @@ def model_for(data: Mapping[str, Any]) -> str:
     except (TypeError, ValueError):
         length = usual.seconds
     ahead = bool(data.get("frames") or data.get("end_frame"))
-    forward = usual.suits_forward(length, changes=bool(data.get("prompts")), ahead=ahead)
+    forward = usual.suits_forward(length, ahead=ahead)
     return usual.forward if forward and usual.forward else DEFAULT

@@ -1,0 +1,65 @@
+"""Latents of single moments that are made before the sections, as some of these begin from them or pass through them.
+
+A still is a window of one latent. Where the prompt changes in inverted order, it is what the text before has come to,
+and the start picture of what follows. A keyframe of less than full strength is noised and made anew from there, without
+seeing itself: at strength 1 it is itself, towards 0 it is what the model shows at that time anyway (SDEdit, arXiv
+2108.01073). No tensors.
+"""
+
+from dataclasses import dataclass, replace
+
+from framepack.spec.plan import EMPTY, Noise, Window, beyond, start_at, steered
+from framepack.spec.request import GenerationRequest
+from framepack.spec.timeline import (
+    REACH,
+    changes_of,
+    image_mix,
+    is_backward,
+    keyframes_of,
+    origin_of,
+    prompt_at,
+    still_from,
+)
+
+EVENNESS = 1.5
+"""Power of a keyframe's strength with which its nearness at its time rises evenly; measured, see docs/control.md."""
+SEEDS = 1 << 63
+
+
+@dataclass(frozen=True, kw_only=True)
+class Still(Window):
+    """One latent, to be put into the latent bank under `key`.
+
+    `level`: its share of noise at the begin, above 0 and at most 1; below 1 what the bank has under `key` is the rest.
+    """
+
+    key: str
+    level: float = 1.0
+
+
+def stills(request: GenerationRequest) -> tuple[Still, ...]:
+    """In the order of time, in which each sees those before it."""
+    keyframes, changes = keyframes_of(request), changes_of(request)
+    wanted = {g.latent: (g.key, 1 - g.strength**EVENNESS) for g in keyframes if g.strength < 1}
+    there = {g.latent for g in keyframes}
+    if is_backward(request):
+        wanted |= {c.latent: (start_at((), c.latent), 1.0) for c in changes if c.latent and c.latent not in there}
+    made = []
+    for latent, (key, level) in sorted(wanted.items()):
+        place = range(latent, latent + 1)
+        origin, far = origin_of(changes, place), (REACH + 1) * request.window - 1
+        view = range(max(latent - far, origin + 1), latent)
+        at, context = beyond(view, 1, request.geometry, keyframes, origin)
+        still = Still(
+            key=key,
+            level=level,
+            latents=place,
+            at=at,
+            context=tuple(replace(span, source=EMPTY) if span.source == "history" else span for span in context),
+            noise=Noise((request.seed + 1 + len(made)) % SEEDS),
+            prompt=prompt_at(request, changes, place),
+            still=latent >= still_from(request),
+            image=image_mix(keyframes, place),
+        )
+        made.append(steered(still, request))
+    return tuple(made)
