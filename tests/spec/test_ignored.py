@@ -61,7 +61,7 @@ def test_a_long_value_is_shortened_and_one_with_braces_is_shown_as_it_is():
     ("asked", "words"),
     [
         ({"seconds": 5}, "a long video drifts"),
-        ({"prompts": [{"second": 1, "text": "b"}]}, "shows too early"),
+        ({"prompts": [{"second": 1, "text": "b"}]}, None),
         ({}, None),
     ],
 )

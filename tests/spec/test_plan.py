@@ -1,5 +1,7 @@
 """Properties every plan has, and the exact index layouts of the two public orders."""
 
+from dataclasses import replace
+
 import pytest
 from drawn import MODELS, requests
 from hypothesis import given
@@ -9,6 +11,7 @@ from framepack.spec.geometry import HUNYUAN
 from framepack.spec.output import OutputSettings
 from framepack.spec.plan import SectionPlan, delivery, final_frames, plan, spacing
 from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, TimedPrompt
+from framepack.spec.stills import EVENNESS, LEAST_NOISE, stills
 from framepack.spec.timeline import keyframes_of, unseen_keyframes, unused_prompts
 
 
@@ -162,7 +165,9 @@ def test_a_section_begins_right_after_an_inner_guide_and_sees_it_there():
 
 
 @pytest.mark.parametrize(("model", "shown"), [("mini", True), ("framepack", False)])
-def test_an_end_frame_opens_the_inverted_history_and_is_shown_where_the_model_was_not_published(model: str, shown: bool):
+def test_an_end_frame_opens_the_inverted_history_and_is_shown_where_the_model_was_not_published(
+    model: str, shown: bool
+):
     request = GenerationRequest(image="a.png", model=model, end_frame=EndFrame(image="e.png"))
     first = plan(request)[0]
     assert [(a.source, a.shown) for a in first.before] == [("end", shown)]
@@ -181,7 +186,6 @@ def test_a_guide_near_the_end_and_an_end_frame_both_take_effect(second: float):
     near = [anchor.source for anchor in sections[0].before]
     assert near[0] == "end"
     assert "frame:0" in [*near, *(span.source for span in sections[0].context)]
-    assert {"end", "frame:0"} & {key for section in sections for key, _ in section.image} == {"end", "frame:0"}
 
 
 @pytest.mark.parametrize("seconds", [(1.0, 1.05), (4.75, 4.8)])
@@ -203,14 +207,59 @@ def test_a_guide_that_no_section_is_given_is_named():
 
 
 def test_a_prompt_that_no_section_takes_is_named():
-    prompts = tuple(TimedPrompt(second=second, text=f"from {second}") for second in (1.3, 1.5, 4.5))
+    prompts = tuple(TimedPrompt(second=second, text=f"from {second}") for second in (1.3, 1.33, 1.5, 4.79))
     request = GenerationRequest(image="a.png", seconds=4.8, prompt="first", prompts=prompts)
     sentences = unused_prompts(request)
     assert [sentence.split(" on, ")[0] for sentence in sentences] == [
         "no section takes the prompt from 1.3 s",
-        "no section takes the prompt from 4.5 s",
+        "no section takes the prompt from 4.79 s",
     ]
-    assert "here 0.7, 1.9, 3.1, 4.3 s" in sentences[0]
+    assert {s.prompt for s in plan(request)} == {"first", "from 1.33", "from 1.5"}
+
+
+@pytest.mark.parametrize("model", ["mini", "mini-f1", "framepack", "framepack-f1"])
+def test_sections_are_cut_within_two_frames_of_a_change(model: str):
+    for second in (0.5, 1.2, 2.0, 3.14):
+        prompts = (TimedPrompt(second=second, text="run"),)
+        request = GenerationRequest(image="a.png", model=model, prompt="walk", seconds=4.8, prompts=prompts)
+        later = [s for s in plan(request) if s.prompt == "run"]
+        assert abs(min(s.latents.start - 1 for s in later) * 4 - 30 * second) <= 2
+        assert all(s.latents.stop <= later[-1].latents.start or s in later for s in plan(request) if model == "mini")
+
+
+def test_what_a_text_holds_for_is_an_inverted_video_of_its_own_from_the_moment_it_took_over():
+    texts = [{"second": 1.2, "text": "run"}, {"second": 2.4, "text": "run"}, {"second": 3.6, "text": "jump"}]
+    request = GenerationRequest(image="a.png", model="framepack", prompt="walk", seconds=6, prompts=texts)
+    alone = GenerationRequest(image="a.png", model="framepack", seconds=2.4)
+    run = [s for s in plan(request) if s.prompt == "run"]
+    for section, other in zip(run, plan(alone), strict=True):
+        assert section.at == other.at
+        assert section.context[0] == replace(other.context[0], source="still:9")
+        assert section.context[1:] == other.context[1:]
+    assert [(s.key, s.prompt, s.context[0].source, s.level) for s in stills(request)] == [
+        ("still:9", "walk", "start", 1.0),
+        ("still:27", "run", "still:9", 1.0),
+    ]
+    assert stills(request.model_copy(update={"model": "framepack-f1"})) == ()
+
+
+def test_a_keyframe_at_a_change_is_what_follows_begins_from():
+    frames = (Keyframe(image="k.png", second=1.2),)
+    request = GenerationRequest(image="a.png", seconds=2.4, prompts=[{"second": 1.2, "text": "run"}], frames=frames)
+    assert stills(request) == ()
+    assert {s.context[0].source for s in plan(request) if s.prompt == "run"} == {"frame:0"}
+
+
+@given(requests())
+def test_a_keyframe_of_less_than_full_strength_is_made_as_a_still_that_does_not_see_itself(request_: GenerationRequest):
+    made = stills(request_)
+    partial = {g.key: g for g in keyframes_of(request_) if 1 - g.strength**EVENNESS > LEAST_NOISE}
+    assert [still.key for still in made] == sorted(partial, key=lambda key: partial[key].latent)
+    for still in made:
+        assert LEAST_NOISE < still.level <= 1
+        assert still.latents.start == partial[still.key].latent
+        assert still.key not in [span.source for span in still.context]
+    assert len({still.noise for still in made} | {s.noise for s in plan(request_)}) == len(made) + len(plan(request_))
 
 
 def test_forward_order_sees_the_guide_right_after_the_section_before_it():

@@ -10,14 +10,14 @@ from framepack.spec.plan import cuts, plan
 from framepack.spec.request import FRAMES_MOST, PROMPTS_MOST, GenerationRequest, TimedPrompt
 from framepack.spec.timeline import (
     DOUBTS,
+    changes_of,
     image_mix,
     keyframes_of,
-    middle_of,
     prompt_at,
     tiles_of,
-    timed_prompts,
     unseen_keyframes,
     unused_prompts,
+    views_of,
 )
 
 
@@ -29,7 +29,8 @@ def test_each_section_gets_the_prompt_and_the_pictures_that_looking_at_all_of_th
     keyframes = keyframes_of(asked)
     for section in plan(asked):
         middle = (section.latents[0] + section.latents[-1]) / 2
-        due = [p for p in sorted(prompts, key=lambda p: p.second) if p.second <= middle_of(asked, section.latents)]
+        begins = section.latents.start - 1
+        due = [p for p in sorted(prompts, key=lambda p: p.second) if round(p.second * 30 / 4) <= begins]
         assert section.prompt == (due[-1].text if due else "first")
         past = max((g for g in keyframes if g.latent <= middle), key=lambda g: g.latent, default=None)
         future = min((g for g in keyframes if g.latent > middle), key=lambda g: g.latent, default=None)
@@ -58,9 +59,10 @@ def test_cuts_are_the_plan_without_what_is_seen(request_: GenerationRequest):
 
 def test_of_many_prompts_without_effect_a_few_are_named_and_the_rest_counted():
     prompts = tuple(TimedPrompt(second=index / 100, text=f"{index} " + "long " * 100) for index in range(100))
+    used = len({round(prompt.second * 30 / 4) for prompt in prompts})
     said = unused_prompts(GenerationRequest(image="a.png", seconds=4.8, prompts=prompts))
     assert len(said) == DOUBTS + 1
-    assert said[-1] == f"{98 - DOUBTS} more timed prompts have no effect either"
+    assert said[-1] == f"{100 - used - DOUBTS} more timed prompts have no effect either"
     assert all(len(sentence) < 300 for sentence in said)
 
 
@@ -77,8 +79,9 @@ def test_the_longest_request_is_laid_out_in_moments():
     asked = longest()
     began = time.process_time()
     tiles = tiles_of(asked)
-    prompts, keyframes = timed_prompts(asked), keyframes_of(asked)
-    assert {prompt_at(asked, prompts, latents) for latents in tiles} == {p.text for p in prompts}
-    assert sum(len(tile) for tile in tiles) == asked.latent_count
+    changes, keyframes = changes_of(asked), keyframes_of(asked)
+    assert {prompt_at(asked, changes, latents) for latents in tiles} == {p.text for p in asked.prompts}
+    assert sum(len(tile) for tile in tiles) == asked.latent_count - sum(g.shown for g in keyframes)
+    assert len(views_of(asked, tiles)) == len(tiles)
     assert len([image_mix(keyframes, latents) for latents in tiles]) == len(tiles)
     assert time.process_time() - began < 3, "sections times prompts takes ten times as long"

@@ -23,6 +23,8 @@ from framepack.spec.timeline import (
 
 EVENNESS = 1.5
 """Power of a keyframe's strength with which its nearness at its time rises evenly; measured, see docs/control.md."""
+LEAST_NOISE = 0.001
+"""A keyframe with less is the picture itself."""
 SEEDS = 1 << 63
 
 
@@ -40,10 +42,11 @@ class Still(Window):
 def stills(request: GenerationRequest) -> tuple[Still, ...]:
     """In the order of time, in which each sees those before it."""
     keyframes, changes = keyframes_of(request), changes_of(request)
-    wanted = {g.latent: (g.key, 1 - g.strength**EVENNESS) for g in keyframes if g.strength < 1}
-    there = {g.latent for g in keyframes}
+    levels = {g.latent: (g.key, 1 - g.strength**EVENNESS) for g in keyframes}
+    wanted = {latent: (key, level) for latent, (key, level) in levels.items() if level > LEAST_NOISE}
     if is_backward(request):
-        wanted |= {c.latent: (start_at((), c.latent), 1.0) for c in changes if c.latent and c.latent not in there}
+        begins = {change.latent for change in changes} - {0, *levels}
+        wanted |= {latent: (start_at((), latent), 1.0) for latent in begins}
     made = []
     for latent, (key, level) in sorted(wanted.items()):
         place = range(latent, latent + 1)
