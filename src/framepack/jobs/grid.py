@@ -9,6 +9,7 @@ from typing import Any
 
 from framepack.files.text import json_of
 from framepack.jobs.fields import TEXTS, field_names, parse_value, set_value
+from framepack.spec.prompt_times import OPENING
 from framepack.spec.rules import shortened
 
 Grid = Sequence[tuple[str, Sequence[Any]]]
@@ -103,7 +104,7 @@ def parse_grid(text: str) -> tuple[str, list[Any]]:
         if not 0 <= last - first < MAX_JOBS:
             raise ValueError(f"a grid's range goes up and has at most {MAX_JOBS} values, got {text!r}")
         return name, list(range(first, last + 1))
-    if name.rpartition(".")[2] in TEXTS and values.startswith("["):
+    if name.rpartition(".")[2] in TEXTS and values.startswith("[") and not OPENING.match(values):
         return name, parse_list(values)
     return name, [parse_value(name, value.strip()) for value in re.split(r",(?![^\[\]]*\])", values)]
 

@@ -72,10 +72,12 @@ def nag_of(request: GenerationRequest) -> Nag | None:
 
 def encode(runner: Runner, pictures: dict[str, np.ndarray], prompts: list[Said]) -> Conditioning:
     """Run the text encoders, the image encoder and the VAE's encoder."""
-    texts = runner.run(
+    read = dict.fromkeys(alone for said in prompts for alone in said.alone)
+    known = runner.run(
         "text",
-        lambda text, modes: {said: in_ram(text.encode(said.text, still=said.still)) for said in prompts},
+        lambda text, modes: {said: in_ram(text.encode(said.text, still=said.still)) for said in read},
     )
+    texts = {said: blend([(known[one], share) for one, share in said.alone.items()]) for said in prompts}
     features: dict[str, Tensor] = {}
     if "image" in runner.stages:
         features = runner.run(
@@ -86,6 +88,20 @@ def encode(runner: Runner, pictures: dict[str, np.ndarray], prompts: list[Said])
         lambda vae, modes: {key: vae.encode(pixels[None], mode=modes.encode) for key, pixels in pictures.items()},
     )
     return Conditioning(latents=latents, features=features, texts=texts, start=pictures.get("start"))
+
+
+def blend(parts: list[tuple[TextFeatures, float]]) -> TextFeatures:
+    """Features of several texts, mixed by their shares; a shorter one's last token is repeated. One text is itself."""
+    first = parts[0][0]
+    if len(parts) == 1:
+        return first
+    longest = max(features.text.shape[1] for features, _ in parts)
+
+    def padded(text: Tensor) -> Tensor:
+        return torch.cat([text, text[:, -1:].repeat(1, longest - text.shape[1], 1)], dim=1)
+
+    text = torch.stack([padded(features.text) * share for features, share in parts]).sum(0)
+    return replace(first, text=text, pooled=torch.stack([one.pooled * share for one, share in parts]).sum(0))
 
 
 def in_ram(features: TextFeatures) -> TextFeatures:

@@ -13,6 +13,7 @@ from framepack.jobs.paths import Kind, change_paths
 from framepack.media.marks import request_in
 from framepack.media.metadata import read_metadata
 from framepack.spec.picture import Picture
+from framepack.spec.prompt_times import is_timed
 from framepack.spec.request import GenerationRequest
 
 CONTENTS = "contents"
@@ -96,6 +97,8 @@ def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
             for name, value in before.items()
             if request.get(name) == value and merged.get(name) == value and name not in changes
         }
+    if is_timed(str(changes.get("prompt"))) and "prompts" not in changes:
+        merged["prompts"] = []
     before = request.get("output")
     output = {key: value for key, value in before.items() if key != "path"} if isinstance(before, dict) else {}
     wanted = dict(changes.get("output") or {})

@@ -47,6 +47,7 @@ RULES: tuple[Rule, ...] = (
         "the first and the last step are never skipped, and there are no others",
     ),
     ("sampler", lambda r: r.steps <= FULL_STEPS, "with one or two steps all samplers do the same"),
+    ("blend", lambda r: not r.prompts, "one prompt holds all the time: add timed prompts"),
     ("output.crf", lambda r: not CODECS[r.output.codec_name].crf, "{r.output.format} is not compressed by it"),
     ("output.crf", lambda r: r.output.quality is not None, "quality {r.output.quality} takes its place"),
     ("output.crf", lambda r: r.output.bitrate is not None, "bitrate {r.output.bitrate:g} takes its place"),

@@ -16,6 +16,7 @@ from framepack.spec.redo import index_of, made_anew
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import (
     PlacedKeyframe,
+    blended_into,
     changes_of,
     image_mix,
     is_backward,
@@ -53,10 +54,20 @@ class Noise(NamedTuple):
 
 
 class Said(NamedTuple):
-    """A text for the text encoders, and whether it stands still where nothing in it is known; see `SectionPlan`."""
+    """A text for the text encoders, and whether it stands still where nothing in it is known; see `Window`.
+
+    `others` are blended into it, each with its share; the text has what is left of 1.
+    """
 
     text: str
     still: bool = False
+    others: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def alone(self) -> dict["Said", float]:
+        """What the encoders read, and the shares."""
+        own = 1 - sum(share for _, share in self.others)
+        return {Said(self.text, self.still): own} | {Said(text, self.still): share for text, share in self.others}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +98,15 @@ class Window:
     still: bool = False
     """Whether a model of few words is to stand still where it knows nothing of the prompt, as neither a picture ahead
     nor a LoRA knows better."""
+    blended: tuple[tuple[str, float], ...] = ()
+    """Other prompts, near in time, and their shares."""
     image: tuple[tuple[str, float], ...]
     """Bank keys whose SigLIP features are mixed for this section, weights summing to 1."""
 
     @property
     def said(self) -> Said:
         """What the text encoders are to read."""
-        return Said(self.prompt, self.still)
+        return Said(self.prompt, self.still, self.blended)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +131,7 @@ def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
             noise=Noise(request.seed, cut.index),
             prompt=prompt_at(request, changes, cut.latents),
             still=cut.latents.start >= still_from(request),
+            blended=blended_into(request, changes, cut.latents),
             image=image_mix(keyframes, cut.latents),
         )
         for cut, (at, context) in zip(

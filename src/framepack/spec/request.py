@@ -37,6 +37,7 @@ from framepack.spec.parts import (
     TimedPrompt,
 )
 from framepack.spec.picture import Picture, PictureFile
+from framepack.spec.prompt_times import require_apart, times_apart
 from framepack.spec.rates import resampled_count
 from framepack.spec.rules import Bounds, one_of
 from framepack.spec.stored import LATEST, SCHEMA, upgraded
@@ -55,7 +56,10 @@ class GenerationRequest(Model):
     image: PictureFile
     """The picture the video starts with."""
     prompt: Annotated[Text, Field(json_schema_extra=option("--prompt", "-p"))] = ""
-    """What happens, in one sentence about the movement; what the picture shows need not be said."""
+    """What happens, in one sentence about the movement; what the picture shows need not be said.
+
+    Times in it change it on the way: `[0s: the camera pans left] [2.4s: night falls]`.
+    """
     negative_prompt: Annotated[Text, Field(json_schema_extra=option("--negative"))] = ""
     """What should not happen; used where nag or cfg is not 1."""
     model: Annotated[str, one_of(VARIANTS), Field(json_schema_extra=option(follows=True, enum=list(VARIANTS)))] = (
@@ -159,6 +163,8 @@ class GenerationRequest(Model):
         tuple[TimedPrompt, ...], Field(max_length=PROMPTS_MOST, json_schema_extra=option("--then", form="SECONDS:TEXT"))
     ] = ()
     """Prompts that take the place of the first one, each from its second on."""
+    blend: Annotated[float, Field(ge=0, le=60, json_schema_extra=option(usual=(0, 5)))] = 0.0
+    """Seconds over which one prompt turns into the next, around the time of a change. 0 is at once."""
     loras: Annotated[
         tuple[Lora, ...], Field(max_length=LORAS_MOST, json_schema_extra=option("--lora", form="FILE[:STRENGTH]"))
     ] = ()
@@ -304,6 +310,11 @@ class GenerationRequest(Model):
             return data
         return {**data, "cache_threshold": THRESHOLDS.get(str(data.get("cache")), THRESHOLDS["none"])}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _times_in_prompt(cls, data: object) -> object:
+        return times_apart(data) if isinstance(data, dict) else data
+
     @model_validator(mode="after")
     def _still_is_one_frame(self) -> Self:
         path = self.output.path
@@ -355,6 +366,11 @@ class GenerationRequest(Model):
                 raise ValueError(
                     f"a timed prompt must begin within the video's {length:.2f} s, got {prompt.second:g} s"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _blends_lie_apart(self) -> Self:
+        require_apart([prompt.second for prompt in self.prompts], self.blend)
         return self
 
     @model_validator(mode="after")

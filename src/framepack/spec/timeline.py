@@ -15,6 +15,9 @@ from framepack.spec.request import GenerationRequest, TimedPrompt
 from framepack.spec.rules import shortened
 from framepack.spec.variants import VARIANTS
 
+Weights = tuple[tuple[str, float], ...]
+LEAST_SHARE = 1e-3
+"""Of a text that blends into another; less is left out."""
 REACH = 3
 """How many windows away a keyframe may lie from the section that sees it."""
 DOUBTS = 5
@@ -148,6 +151,35 @@ def prompt_at(request: GenerationRequest, changes: Sequence[Change], latents: ra
     """The text that holds for a section. changes: see `changes_of`."""
     place = bisect_left(changes, latents.start, key=lambda change: change.latent)
     return changes[place - 1].text if place else request.prompt
+
+
+def blended_into(request: GenerationRequest, changes: Sequence[Change], latents: range) -> Weights:
+    """Texts before and after the one that holds for a section, with their shares of it, where they blend into it.
+
+    Around a change the later text's share rises linearly, from 0 to 1 within `blend` seconds; a section has its mean.
+    """
+    if not request.blend:
+        return ()
+    total, texts = request.latent_count, [request.prompt, *(change.text for change in changes)]
+    width = request.blend / request.geometry.seconds_of(total, total, request.window) * total
+    begin, end = latents.start - 1, latents.stop - 1
+    first = bisect_left(changes, begin - width / 2, key=lambda change: change.latent)
+    last = bisect_right(changes, end + width / 2, key=lambda change: change.latent)
+    risen = [mean_rise(begin - change.latent, end - change.latent, width) for change in changes[first:last]]
+    shares = [a - b for a, b in pairwise([1.0, *risen, 0.0])]
+    own = bisect_left(changes, latents.start, key=lambda change: change.latent) - first
+    return tuple(
+        (texts[first + place], share) for place, share in enumerate(shares) if place != own and share > LEAST_SHARE
+    )
+
+
+def mean_rise(low: float, high: float, width: float) -> float:
+    """Mean, from `low` to `high`, of what rises linearly from 0 to 1 between -width / 2 and width / 2."""
+
+    def integral(x: float) -> float:
+        return max(x, 0.0) if abs(x) >= width / 2 else (x + width / 2) ** 2 / (2 * width)
+
+    return (integral(high) - integral(low)) / (high - low)
 
 
 def still_from(request: GenerationRequest) -> float:

@@ -24,6 +24,7 @@ from framepack.spec.fields import RequestField, fields_of
 from framepack.spec.formats import CODECS, FORMATS, Codec, Quality, codec_of
 from framepack.spec.model import Model
 from framepack.spec.picture import Picture
+from framepack.spec.prompt_times import is_timed
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
@@ -118,6 +119,11 @@ ROWS = {
         add="Add a prompt",
         columns={"second": "From second", "text": "Prompt"},
         first_second=1.2,
+    ),
+    "blend": Row(
+        label="Blend prompts over seconds",
+        place="timeline",
+        visible=lambda values: bool(values["prompts"]) or is_timed(values["prompt"] or ""),
     ),
     "model": Row(
         label="Model",
