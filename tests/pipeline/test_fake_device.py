@@ -82,15 +82,15 @@ class Pretended(TorchFunctionMode):
 
 
 class Job:
-    """One section of a job with a keyframe of half weight and guidance, at 544x704."""
+    """One section of a job with a keyframe, a stronger hold on the start and guidance, at 544x704."""
 
     def __init__(self, transformer, vae, sigmas, device):
         self.device = device
-        fields = {"image": "a.png", "prompt": "", "model": "framepack", "seconds": 4}
-        keyframe = {"image": "c.png", "second": 2, "strength": 0.5}
+        fields = {"image": "a.png", "prompt": "", "model": "framepack", "seconds": 4, "consistency": 2}
+        keyframe = {"image": "c.png", "second": 2}
         self.request = GenerationRequest.model_validate({**fields, "frames": [keyframe]})
         self.sections = plan(self.request)
-        self.section = next(s for s in self.sections if any(span.weight < 1 for span in s.context))
+        self.section = next(s for s in self.sections if any(span.source == "frame:0" for span in s.context))
         self.transformer, self.vae = transformer, vae
         self.runner = lending(device, Modes(chunk_size=CHUNK_SIZE), transformer=self.transformer)
         self.sigmas = sigmas
@@ -113,7 +113,7 @@ class Job:
                 latents=history.take(span.take) if span.source == "history" else self.latents[span.source],
                 at=span.at,
                 scale=span.scale,
-                weight=span.weight,
+                key_scale=span.key_scale,
             )
             for span in self.section.context
         ]
@@ -162,7 +162,7 @@ def job(pretending, made, monkeypatch):
 def test_a_13b_section_mixes_no_devices_and_no_dtypes(job, mode):
     history = job.history()
     packed = job.pack(history)
-    assert packed.key_bias is not None
+    assert packed.key_scale is not None
     latents = job.sampled(packed, job.tables().table(Said(""), job.section), job.noise())
     assert (latents.device, latents.dtype, latents.shape) == (CUDA, torch.float32, job.noise().shape)
     history.add(latents)

@@ -66,8 +66,11 @@ class Said(NamedTuple):
     @property
     def alone(self) -> dict["Said", float]:
         """What the encoders read, and the shares."""
-        own = 1 - sum(share for _, share in self.others)
-        return {Said(self.text, self.still): own} | {Said(text, self.still): share for text, share in self.others}
+        shares = {Said(self.text, self.still): 1 - sum(share for _, share in self.others)}
+        for text, share in self.others:
+            one = Said(text, self.still)
+            shares[one] = shares.get(one, 0.0) + share
+        return shares
 
 
 @dataclass(frozen=True, kw_only=True)
