@@ -44,13 +44,15 @@ def test_a_type_that_is_none_is_reported_before_anything_is_queued(monkeypatch, 
     assert not list(tmp_path.glob("outputs/*"))
 
 
-def test_a_plan_with_keyframes_of_any_strength_takes_every_attention(monkeypatch, capsys, tmp_path):
+def test_a_plan_tells_what_a_package_leaves_to_pytorch(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn"))
     Image.new("RGB", (64, 64)).save(picture := tmp_path / "a.png")
     size = ["--model", "framepack", "--width", "64", "--height", "64", "--vram-limit", "8GB", "--seconds", "4"]
     options = [*size, "--attention", "flash-attn", "--frame", f"{picture}@2:0.5"]
     assert ask(monkeypatch, "plan", str(picture), *options) == 0
     assert "note: attention" not in capsys.readouterr().out
+    assert ask(monkeypatch, "plan", str(picture), *options, "--reference", f"{picture}:0.5") == 0
+    assert "note: attention flash-attn supports no strength of pictures: " in capsys.readouterr().out
     assert ask(monkeypatch, "plan", str(picture), *size[:6], "--attention", "flash-attn") == 2
     assert "attention flash-attn needs a CUDA device, got cpu: use auto" in capsys.readouterr().err
 

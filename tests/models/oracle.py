@@ -122,14 +122,17 @@ def reference_velocity(model: Reference, c: Case) -> Tensor:
         )[0]
 
 
-def spans(c: Case) -> list[ContextLatents]:
-    """The case's context."""
+def spans(c: Case, **weights: float) -> list[ContextLatents]:
+    """The case's context: weights by name "clean", "2x", "4x"."""
     named = {"clean": (c.clean, 1), "2x": (c.history_2x, 2), "4x": (c.history_4x, 4)}
-    return [ContextLatents(latents=latents, at=c.at[name], scale=scale) for name, (latents, scale) in named.items()]
+    return [
+        ContextLatents(latents=latents, at=c.at[name], scale=scale, weight=weights.get(name, 1.0))
+        for name, (latents, scale) in named.items()
+    ]
 
 
-def packed(model: Ours, c: Case) -> PackedTokens:
-    return model.pack(spans(c), c.at["noisy"], tuple(c.x.shape[2:]))
+def packed(model: Ours, c: Case, **weights: float) -> PackedTokens:
+    return model.pack(spans(c, **weights), c.at["noisy"], tuple(c.x.shape[2:]))
 
 
 def table(model: Ours, c: Case, timesteps: Tensor | None = None):

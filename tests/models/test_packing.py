@@ -1,4 +1,4 @@
-"""The packed context beyond what diffusers can do: free spans, scaled keys, missing scales, refusals."""
+"""The packed context beyond what diffusers can do: free spans, weights, missing scales, refusals."""
 
 import math
 from dataclasses import replace
@@ -50,6 +50,41 @@ def test_a_section_may_have_no_context_at_all(ours):
     context = ours.pack([], c.at["noisy"], tuple(c.x.shape[2:]))
     assert context.context.shape[1] == 0
     assert velocity(ours, c, context).shape == c.x.shape
+
+
+def test_weight_one_takes_the_path_without_bias(ours):
+    assert packed(ours, case()).key_bias is None
+    assert packed(ours, case(), clean=0.5).key_bias is not None
+
+
+@pytest.mark.parametrize("lengths", [(9, 9), (9, 4)])
+def test_weight_near_one_is_near_weight_one(ours, lengths):
+    c = case(2, 3, lengths=lengths)
+    plain = velocity(ours, c, packed(ours, c))
+    near = [distance(velocity(ours, c, packed(ours, c, clean=w)), plain) for w in (0.5, 0.9, 0.99, 1 - 1e-7)]
+    assert near == sorted(near, reverse=True)
+    assert near[0] > 1e-3
+    assert near[-1] <= 1e-5
+
+
+def test_a_weight_near_zero_is_the_span_left_out(ours):
+    c = case()
+    kept = spans(c)
+    absent = velocity(ours, c, ours.pack(kept[:2], c.at["noisy"], tuple(c.x.shape[2:])))
+    faint = velocity(ours, c, packed(ours, c, **{"4x": 1e-9}))
+    assert distance(faint, absent) <= 1e-5
+
+
+def test_weights_fall_on_their_own_tokens(ours):
+    c = case(window=1, size=(4, 4))
+    weighted = [
+        ContextLatents(latents=c.history_4x, at=c.at["4x"], scale=4, weight=0.25),
+        ContextLatents(latents=c.clean[:, :, :1], at=[0], scale=1),
+        ContextLatents(latents=c.clean[:, :, 1:], at=[3], scale=1, weight=0.5),
+    ]
+    bias = ours.pack(weighted, [1], (1, 4, 4)).key_bias
+    expected = [math.log(0.25)] * 4 + [0.0] * 4 + [math.log(0.5)] * 4 + [0.0] * 4
+    assert bias.tolist() == pytest.approx(expected)
 
 
 def scaled(ours, c, key_scale):
@@ -107,6 +142,8 @@ def test_rope_turns_each_axis_by_its_own_index(ours):
     ("change", "message"),
     [
         ({"scale": 3}, "scale must be one of"),
+        ({"weight": 0.0}, "weight must be above 0"),
+        ({"weight": 1.5}, "at most 1, got 1.5"),
         ({"key_scale": 0.0}, "key_scale must be above 0"),
         ({"at": [1]}, "one index for each"),
     ],

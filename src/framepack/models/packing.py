@@ -36,13 +36,17 @@ class ContextLatents:
     """Frame index of each of the t latents, for RoPE. Text is not turned: the origin matters, not distances alone."""
     scale: Literal[1, 2, 4]
     """1: full detail; 2 and 4: that many latents a side become one."""
+    weight: float = 1.0
+    """How strongly these latents are looked at, 0 < weight <= 1: their share in each softmax is scaled by it."""
     key_scale: float = 1.0
     """Their keys are multiplied by it after norm and RoPE: above 1 a query that matches them holds to them more."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a wrong scale or number of indices."""
+        """Raise ValueError for a wrong scale, weight or number of indices."""
         if self.scale not in SCALES:
             raise ValueError(f"scale must be one of {', '.join(map(str, SCALES))}, got {self.scale}")
+        if not 0 < self.weight <= 1:
+            raise ValueError(f"weight must be above 0 and at most 1, got {self.weight}: leave the latents out for 0")
         if self.key_scale <= 0:
             raise ValueError(f"key_scale must be above 0, got {self.key_scale}")
         if self.latents.ndim != 5 or self.latents.shape[2] != len(self.at):
@@ -60,6 +64,8 @@ class PackedTokens:
     """(B, L_context, D): embedded context tokens."""
     rope: Tensor
     """(L_context + L_noisy, 1, E / 2) complex64: cosine + i sine."""
+    key_bias: Tensor | None
+    """(L_context + L_noisy,) float32, log of each token's weight; None where all weights are 1."""
     key_scale: Tensor | None
     """(L_context + L_noisy,) float32, what each token's keys are multiplied by; None where that is 1 everywhere."""
     shape: tuple[int, int, int]
@@ -165,7 +171,7 @@ def pack_context(
     check_shapes(context, noisy_at, shape, patch)
     rows, columns = shape[1] // patch, shape[2] // patch
     weight = embed.proj.weight
-    tokens, ropes, scales = [], [], []
+    tokens, ropes, biases, scales = [], [], [], []
     for scale in sorted(SCALES, reverse=True):
         if not (spans := [span for span in context if span.scale == scale]):
             continue
@@ -173,13 +179,17 @@ def pack_context(
         at = [index for span in spans for index in span.at]
         tokens.append(embed(latents, scale))
         ropes.append(tokens_first(coarse(rotary(config, at, rows, columns, weight.device), scale)))
+        biases.append(by_token(spans, lambda span: math.log(span.weight), rows, columns))
         scales.append(by_token(spans, lambda span: span.key_scale, rows, columns))
     ropes.append(tokens_first(rotary(config, noisy_at, rows, columns, weight.device)))
+    biases.append(torch.zeros(len(ropes[-1])))
     scales.append(torch.ones(len(ropes[-1])))
+    weighted = any(span.weight != 1 for span in context)
     scaled = any(span.key_scale != 1 for span in context)
     return PackedTokens(
         context=torch.cat(tokens, dim=1) if tokens else weight.new_empty(1, 0, config.width),
         rope=torch.cat(ropes).contiguous(),
+        key_bias=torch.cat(biases).to(weight.device) if weighted else None,
         key_scale=torch.cat(scales).to(weight.device) if scaled else None,
         shape=shape,
     )

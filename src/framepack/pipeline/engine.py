@@ -221,6 +221,7 @@ class Engine:
                 latents=source(span.source, span.take),
                 at=span.at,
                 scale=span.scale,
+                weight=span.weight,
                 key_scale=span.key_scale,
             )
             for span in section.context

@@ -33,6 +33,7 @@ from framepack.pipeline.runner import Runner
 from framepack.pipeline.section_store import SectionStore
 from framepack.pipeline.stages import stages_of
 from framepack.pipeline.usable import check_conditioning
+from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
 from framepack.spec.formats import check_size
 from framepack.spec.ignored import ignored_settings
@@ -235,7 +236,7 @@ class FramePack:
         check_size((width, height), request.output.codec_name)
         memory_plan, planned = self.plan(request, sections, (height, width))
         yield planned
-        of_model = (*self.loader.notices(), *self.lora_notices)
+        of_model = (*self.loader.notices(), *self.lora_notices, *left_to_sdpa(self.loader.attention_name, sections))
         for message in (*of_model, *ignored_settings(request), *cut):
             yield Notice(message=message)
         return Runner(self.memory, memory_plan, self.stages), pictures

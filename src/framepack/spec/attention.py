@@ -4,11 +4,14 @@ Boundary: names and sentences; `models.attention` computes. Loads no torch and n
 """
 
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
+
+from framepack.spec.plan import SectionPlan
 
 ATTENTIONS = ("auto", "sdpa", "sdpa-chunked", "flash-attn", "sage", "xformers")
 PACKAGES = {"flash-attn": "flash_attn", "sage": "sageattention", "xformers": "xformers"}
-"""What one needs besides torch."""
+"""What one needs besides torch. These know no weights of keys."""
 WHEN = {
     "flash-attn": "auto takes it where PyTorch has no FlashAttention of its own, as on Windows; else they are the same",
     "sage": "it is approximate (8-bit logits), so auto never takes it",
@@ -29,3 +32,14 @@ def require_attention(name: str) -> None:
         raise ValueError(f"attention must be one of {', '.join(ATTENTIONS)}, got {name!r}")
     if name in PACKAGES and not installed(name):
         raise ValueError(f"attention {name} needs the package {PACKAGES[name]}, which is not installed; use auto")
+
+
+def left_to_sdpa(name: str, sections: Sequence[SectionPlan]) -> list[str]:
+    """A sentence where sections weigh what they see, which the attention called `name` cannot."""
+    weighed = sum(any(span.weight != 1 for span in section.context) for section in sections)
+    if name not in PACKAGES or not weighed:
+        return []
+    return [
+        f"attention {name} supports no strength of pictures: {weighed} of {len(sections)} sections have one other than "
+        "1 and are computed with PyTorch's (sdpa)"
+    ]

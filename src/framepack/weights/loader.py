@@ -116,6 +116,7 @@ class Loader:
         self.source = source
         self.precision = precision
         self.attention = choose_attention(attention, device, precision.transformer)
+        self.attention_name = attention
 
     @cached_property
     def places(self) -> dict[str, Path]:

@@ -18,6 +18,7 @@ from framepack.memory import Budget
 from framepack.pipeline.device import choose_device
 from framepack.pipeline.estimate import Estimator
 from framepack.pipeline.in_files import check_lora_room, stay_in_files
+from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Planned, PlannedStage
 from framepack.spec.ignored import ignored_settings
 from framepack.spec.machine import MachineOptions
@@ -79,6 +80,7 @@ def run(request: GenerationRequest, machine: MachineOptions, without_say: Sequen
         *passed_over(variant_of(request.model), source),
         *narrow(precision),
         *lora_notes,
+        *left_to_sdpa(machine.attention, sections),
         *ignored_settings(request),
         *unknown_in(request, source.models_dir),
         *cuts(request, sizes),

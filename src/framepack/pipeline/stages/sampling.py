@@ -64,6 +64,7 @@ class SampleStage(Stage):
                 latents=latents(len(span.take)),
                 at=span.at,
                 scale=span.scale,
+                weight=span.weight,
                 key_scale=span.key_scale,
             )
             for span in job.section.context
