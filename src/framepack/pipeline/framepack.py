@@ -200,13 +200,19 @@ class FramePack:
 
     @torch.inference_mode()
     def sections(
-        self, request: GenerationRequest, given: Given = nothing_given, *, history: Tensor | None = None
+        self,
+        request: GenerationRequest,
+        given: Given = nothing_given,
+        *,
+        history: Tensor | None = None,
+        frames_from: int = 0,
     ) -> Generator[Event | Made]:
         """Make the video of `request` without any file: events, and a `SectionResult` for each section.
 
-        given: latents of sections that exist already; they are not made again. history: see `Engine`.
+        given: latents of sections that exist already; they are not made again. history: see `Engine`. frames_from: the
+        first section whose frames are wanted; with the number of sections nothing is decoded.
         """
-        yield from self._alone(self._sections(request, given, history), request)
+        yield from self._alone(self._sections(request, given, history, frames_from), request)
 
     def frames(self, request: GenerationRequest) -> np.ndarray:
         """The whole video of `request`, uint8 (T, H, W, 3) at the model's own rate; no file is written."""
@@ -255,12 +261,14 @@ class FramePack:
         yield StageStarted(stage="prepare", message="preparing all steps")
         return conditioning
 
-    def _sections(self, request: GenerationRequest, given: Given, history: Tensor | None) -> Generator[Event | Made]:
+    def _sections(
+        self, request: GenerationRequest, given: Given, history: Tensor | None, frames_from: int
+    ) -> Generator[Event | Made]:
         request = request.resolved()
         sections = plan(request)
         runner, pictures = yield from self._begin(request, sections)
         conditioning = yield from self._encoded(runner, request, sections, pictures)
-        yield from Engine(runner, request, sections, conditioning, history=history).run(given)
+        yield from Engine(runner, request, sections, conditioning, history=history).run(given, frames_from=frames_from)
 
     def _generate(self, request: GenerationRequest, outputs: Path, work: Path | None) -> Generator[Event]:
         began, request = time.monotonic(), request.resolved()
