@@ -117,9 +117,11 @@ def test_guides_change_the_video(model: str, keyframes: dict, framepacks: dict, 
     if "frames" in keyframes:
         second, strength = keyframes["frames"]
         fields = {"frames": (Keyframe(image=other, second=second, strength=strength),)}
+        same = {"frames": (Keyframe(image=picture, second=second, strength=strength),)}
     else:
         fields = {"end_frame": EndFrame(image=other, strength=keyframes["end_frame"])}
-    a = make(framepacks[model], plain, tmp_path / "a")
+        same = {"end_frame": EndFrame(image=picture, strength=keyframes["end_frame"])}
+    a = make(framepacks[model], plain.model_copy(update=same), tmp_path / "a")
     b = make(framepacks[model], plain.model_copy(update=fields), tmp_path / "b")
     assert not torch.equal(torch.cat(a, 2), torch.cat(b, 2))
 
