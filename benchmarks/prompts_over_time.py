@@ -29,6 +29,8 @@ PAIRS = (("still", "darken"), ("pan left", "pan right"), ("roll clockwise", "pan
 SECONDS = (0.6, 1.2, 1.8, 2.0, 2.4, 3.0)
 LENGTH = 3.6
 SIZE = 128
+KEYED = 20
+"""The frame at which a keyframe stands; a video has as many behind it, or ends there."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -59,7 +61,7 @@ def prompts(folder: Path, *, blend: float = 0.0, seconds: tuple[float, ...] = SE
 
 def keyframes(folder: Path, photos: int) -> None:
     """A line for each model, photo and place: dB at the keyframe's time by strength, and through the VAE alone."""
-    frame = HUNYUAN.temporal * HUNYUAN.window
+    frame = KEYED
     for model in MODELS:
         framepack = FramePack.load(model, device="cpu")
         for scene in photo_scenes(photos, (SIZE, SIZE)):
