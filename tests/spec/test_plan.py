@@ -11,7 +11,7 @@ from framepack.spec.geometry import HUNYUAN
 from framepack.spec.output import OutputSettings
 from framepack.spec.plan import SectionPlan, delivery, final_frames, plan, spacing
 from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, TimedPrompt
-from framepack.spec.stills import EVENNESS, LEAST_NOISE, stills
+from framepack.spec.stills import EVENNESS, LEAST_NOISE, Still, stills
 from framepack.spec.timeline import keyframes_of, unseen_keyframes, unused_prompts
 
 
@@ -241,6 +241,16 @@ def test_what_a_text_holds_for_is_an_inverted_video_of_its_own_from_the_moment_i
         ("still:27", "run", "still:9", 1.0),
     ]
     assert stills(request.model_copy(update={"model": "framepack-f1"})) == ()
+
+
+@given(requests(), st.lists(st.floats(0.0, 1.0), max_size=4))
+def test_whatever_sees_a_still_has_it_made_before(request_: GenerationRequest, shares: list[float]):
+    prompts = tuple(TimedPrompt(second=share * request_.seconds, text=f"{share}") for share in shares)
+    asked = request_.model_copy(update={"prompts": prompts})
+    there = {"start", "history", "empty", "end", *(g.key for g in keyframes_of(asked))}
+    for window in (*stills(asked), *plan(asked)):
+        assert {span.source for span in window.context} <= there
+        there |= {window.key} if isinstance(window, Still) else set()
 
 
 def test_a_keyframe_at_a_change_is_what_follows_begins_from():

@@ -1,9 +1,9 @@
 """Latents of single moments that are made before the sections, as some of these begin from them or pass through them.
 
-A still is a window of one latent. Where the prompt changes in inverted order, it is what the text before has come to,
-and the start picture of what follows. A keyframe of less than full strength is noised and made anew from there, without
-seeing itself: at strength 1 it is itself, towards 0 it is what the model shows at that time anyway (SDEdit, arXiv
-2108.01073). No tensors.
+A still is a window of one latent, placed as in inverted order. Where the prompt changes, it is what the text before has
+come to, and the start picture of what follows: in inverted order sections, in both orders other stills. A keyframe of
+less than full strength is noised and made anew from there, without seeing itself: at strength 1 it is itself, towards 0
+it is what the model shows at that time anyway (SDEdit, arXiv 2108.01073). No tensors.
 """
 
 from dataclasses import dataclass, replace
@@ -44,9 +44,9 @@ def stills(request: GenerationRequest) -> tuple[Still, ...]:
     keyframes, changes = keyframes_of(request), changes_of(request)
     levels = {g.latent: (g.key, 1 - g.strength**EVENNESS) for g in keyframes}
     wanted = {latent: (key, level) for latent, (key, level) in levels.items() if level > LEAST_NOISE}
-    if is_backward(request):
-        begins = {change.latent for change in changes} - {0, *levels}
-        wanted |= {latent: (start_at((), latent), 1.0) for latent in begins}
+    until = request.latent_count if is_backward(request) else max(wanted, default=0)
+    begins = {change.latent for change in changes if change.latent < until} - {0, *levels}
+    wanted |= {latent: (start_at((), latent), 1.0) for latent in begins}
     made = []
     for latent, (key, level) in sorted(wanted.items()):
         place = range(latent, latent + 1)

@@ -37,7 +37,7 @@ def everything(folders: Folders) -> GenerationRequest:
     return GenerationRequest(
         image={"file": here / "a.png", "rotate": 90, "exposure": 0.5}, prompt="a", negative_prompt="b",
         model="framepack", seconds=72.5, length="exact", motion=0.4, consistency=1.5, shift=15, seed=2**63 - 1,
-        steps=99,
+        steps=99, blend=0.5,
         guidance=6.25, cfg=2.5, cfg_rescale=0.3, window=7, width=640, height=608, sampler="euler", cache="teacache",
         cache_threshold=0.2, frames=(Keyframe(image=here / "b.png", second=2.5, strength=0.5),),
         end_frame=EndFrame(image=here / "c.png", strength=0.75), prompts=(TimedPrompt(second=3, text="c"),),
