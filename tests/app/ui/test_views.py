@@ -113,8 +113,8 @@ def test_a_prompt_that_no_section_takes_is_noted_before_the_video_is_made() -> N
         request = GenerationRequest(image=Path("x.png"), prompt="zoom in", seconds=2.4, prompts=prompts)
         return views.summary(request, None, {})
 
-    assert summary(1.2) == "2.4 s · 72 frames · 2 sections"
-    assert "No section takes the prompt from 2 s on, 'then night falls'" in summary(2.0)
+    assert summary(1.2) == "2.4 s · 72 frames · 2 sections, the end first"
+    assert "No section takes the prompt from 2.39 s on, 'then night falls'" in summary(2.39)
     request = GenerationRequest(image=Path("x.png"), prompt="she smiles")
     assert "Nothing in the prompt is known to this small model" in views.summary(request, None, {})
 
