@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from av.error import FFmpegError
 
 from framepack.media.codecs import WRITERS
 from framepack.media.sinks import SinkSpec
@@ -28,7 +29,7 @@ def main() -> None:
         answer = {"frames": encode(order, sys.stdin.buffer)}
     except OSError as error:
         answer = {"errno": error.errno, "error": error.strerror or str(error)}
-    except (ValueError, MemoryError) as error:
+    except (ValueError, MemoryError, FFmpegError) as error:
         answer = {"error": str(error) or "it needs too much memory"}
     answers.write(json.dumps(answer).encode())
     answers.flush()
