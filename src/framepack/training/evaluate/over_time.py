@@ -37,7 +37,7 @@ def true_small(picture: Picture, before: str, after: str, latents: int, change: 
     """The true frames of latents 1 .. N where one motion takes over from another at frame `change`."""
     rates = [MOTIONS[motion].row()[None] for motion in (before, after)]
     covered = torch.arange(1, latents + 1)[:, None] * HUNYUAN.temporal - torch.tensor([2.5, 0.5])
-    state = state_at(covered.flatten(), *rates, torch.tensor([change]))
+    state = state_at(covered.flatten(), rates[0], rates[1], torch.tensor([change]))
     levels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     frames = avg_pool2d(render(levels, state)[0].transpose(0, 1) * 127.5 + 127.5, HUNYUAN.spatial)
     return frames.unflatten(0, (latents, 2)).mean(1).permute(0, 2, 3, 1).numpy()
