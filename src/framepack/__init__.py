@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from framepack.media.credentials import read_credentials, sign_file
     from framepack.media.frames import extract_frames
     from framepack.media.inspection import inspect_file
     from framepack.media.keep import picture
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 PLACES = {
+    "media.credentials": ("read_credentials", "sign_file"),
     "media.frames": ("extract_frames",),
     "media.inspection": ("inspect_file",),
     "media.keep": ("picture",),
@@ -78,9 +80,11 @@ __all__ = [
     "load",
     "picture",
     "presets",
+    "read_credentials",
     "redo",
     "request_from_timeline",
     "request_like",
+    "sign_file",
 ]
 
 

@@ -77,7 +77,9 @@ def test_500_traversals_in_each_path_of_a_request_find_nothing(folders, path):
         for part in reversed(path.split(".")):
             value = [value] if part == "*" else {part: value}
         data |= value
-        with pytest.raises(ValueError, match=r"name of|no upload or output|no LoRA called|chosen by the service|null"):
+        with pytest.raises(
+            ValueError, match=r"name of|no upload or output|no LoRA called|for finishing|chosen by|null"
+        ):
             from_client(data, folders)
     assert sorted(file for file in folders.outputs.parent.rglob("*")) == before
 

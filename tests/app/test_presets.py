@@ -14,7 +14,7 @@ from framepack.app.cli import main as cli
 from framepack.app.ui.controller import Controller
 from framepack.app.ui.form import defaults, request_of
 from framepack.media.sheet import save_png
-from framepack.pipeline.preset_settings import OF_ONE_FILE, OF_ONE_VIDEO, settings_of
+from framepack.pipeline.preset_settings import OF_ONE_FILE, OF_ONE_MACHINE, OF_ONE_VIDEO, settings_of
 from framepack.spec.fields import fields_of
 from framepack.spec.request import GenerationRequest
 
@@ -178,6 +178,7 @@ def test_the_command_shows_renames_exports_imports_and_deletes(outputs, tmp_path
 def test_save_has_an_option_for_every_setting_that_a_preset_keeps() -> None:
     options = {name for one in get_command(cli.app).commands["presets"].commands["save"].params for name in one.opts}
     left_out = {*OF_ONE_VIDEO, *(f"output.{name}" for name in OF_ONE_FILE)}
+    left_out |= {f"finish.{name}" for name in OF_ONE_MACHINE}
     for field in fields_of(GenerationRequest):
         assert field.name == "output.overwrite" or (set(field.options or ("none",)) <= options) == (
             field.name not in left_out

@@ -14,7 +14,7 @@ from framepack.spec.output import PICTURE
 
 RESERVE = 256 * 2**20
 """Bytes that must be free before a job starts."""
-SUBFOLDERS = ("work", "logs", "loras")
+SUBFOLDERS = ("work", "logs", "loras", "finishing")
 KEPT_MOST = 4 * 2**30
 """Bytes that the sections of finished jobs may take together."""
 MIN_GAIN = 64 * 2**20

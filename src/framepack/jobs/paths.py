@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from framepack.spec.picture import typed
 
-Kind = Literal["picture", "lora", "output"]
+Kind = Literal["picture", "lora", "finishing file", "output"]
 PATHS: dict[tuple[str, ...], Kind] = {
     ("image",): "picture",
     ("image", "file"): "picture",
@@ -17,6 +17,9 @@ PATHS: dict[tuple[str, ...], Kind] = {
     ("reference", "image"): "picture",
     ("reference", "image", "file"): "picture",
     ("loras", "*", "file"): "lora",
+    ("finish", "network"): "finishing file",
+    ("finish", "lut"): "finishing file",
+    ("finish", "audio"): "finishing file",
     ("output", "path"): "output",
 }
 """Where a request has paths: a picture is its path, or an object with edits beside the file. A test compares this with

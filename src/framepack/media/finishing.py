@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from framepack.media.marks import is_made_by_ai, wanted
 from framepack.media.read import VideoInfo, probe, read_video
 from framepack.media.sinks import Frame
 from framepack.media.sound import Sound, has_sound, opened
+from framepack.media.source import Source, name_of, open_source
 from framepack.media.video import VideoWriter
 from framepack.spec.finish import FileFinish, Finish, check_sound
-from framepack.spec.formats import CODECS, codec_of
+from framepack.spec.formats import CODECS, Coding, codec_of
 
 Enlarge = Callable[[Frame], Frame]
 """(H, W, 3) uint8 to a whole multiple of it."""
@@ -41,7 +42,7 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Footage:
     """What a video's frames will be: their number, size and rate before the steps, and its sound."""
 
     frames: int
@@ -52,13 +53,18 @@ class Source:
     notices: tuple[str, ...] = ()
 
 
-def source_of(file: Path, finish: FileFinish) -> Source:
-    """The frames of `file`, cut, and of what is joined to it. MediaError for what cannot be read or does not fit."""
+def footage_of(file: Source, finish: FileFinish, again: Source | None = None) -> Footage:
+    """The frames of `file`, cut, and of what is joined to it. MediaError for what cannot be read or does not fit.
+
+    again: the same file opened once more, for its sound, where `file` is an open one.
+    """
     info = probe(file)
     end = info.frames if finish.end is None else min(round(finish.end * info.fps), info.frames)
     kept = range(round(finish.start * info.fps), end)
     if not kept:
-        raise MediaError(f"'{file}' lasts {info.duration:.2f} s, so nothing of it is left: choose another start or end")
+        raise MediaError(
+            f"{name_of(file)} lasts {info.duration:.2f} s, so nothing of it is left: choose another start or end"
+        )
     others = [joined_info(other, file, info) for other in finish.join]
     fade = round(finish.fade * info.fps)
     counts = [len(kept), *(count for _, count in others)]
@@ -71,26 +77,39 @@ def source_of(file: Path, finish: FileFinish) -> Source:
         parts += [read_video(other, fps=info.fps, whole=True) for other, _ in others]
         return joined(parts, fade)
 
-    sound, notices = sound_of(file, finish, kept, info)
+    sound, notices = sound_of(file if again is None else again, finish, kept, info)
     total = sum(counts) - fade * len(others)
-    return Source(
+    return Footage(
         frames=total, size=(info.width, info.height), fps=info.fps, read=read, sound=sound, notices=tuple(notices)
     )
 
 
-def joined_info(other: Path, file: Path, info: VideoInfo) -> tuple[Path, int]:
+def joined_info(other: Path, file: Source, info: VideoInfo) -> tuple[Path, int]:
     """A video that follows, and its number of frames at the first one's rate. MediaError for another size."""
     found = probe(other)
     if (found.width, found.height) != (info.width, info.height):
         raise MediaError(
-            f"'{other}' is {found.width}x{found.height}, '{file}' {info.width}x{info.height}: "
+            f"'{other}' is {found.width}x{found.height}, {name_of(file)} {info.width}x{info.height}: "
             "videos that are joined have one size"
         )
     same = found.fps == info.fps
     return other, found.frames if same else sum(1 for _ in read_video(other, fps=info.fps))
 
 
-def sound_of(file: Path, finish: FileFinish, kept: range, info: VideoInfo) -> tuple[Sound | None, list[str]]:
+def check_steps(finish: Finish) -> None:
+    """MediaError where a file that the steps need is missing or no such file; before any work."""
+    if finish.audio is not None:
+        with opened(finish.audio):
+            pass
+    if finish.network is not None:
+        with open_source(finish.network):
+            pass
+    if finish.lut is not None:
+        black = np.zeros((32, 32, 3), np.uint8)
+        list(filtered([black], filters_after(Finish(lut=finish.lut)), Fraction(30)))
+
+
+def sound_of(file: Source, finish: FileFinish, kept: range, info: VideoInfo) -> tuple[Sound | None, list[str]]:
     """The sound that is asked for, else the file's own; it is lost where others are joined, with a notice."""
     if finish.audio is not None:
         with opened(finish.audio):
@@ -98,7 +117,7 @@ def sound_of(file: Path, finish: FileFinish, kept: range, info: VideoInfo) -> tu
     if not has_sound(file):
         return None, []
     if finish.join:
-        return None, [f"the sound of {file.name} is left out, as others are joined to it: give one with audio"]
+        return None, [f"the sound of {name_of(file)} is left out, as others are joined to it: give one with audio"]
     return Sound(file=file, start=float(kept.start / info.fps)), []
 
 
@@ -118,11 +137,11 @@ def joined(parts: list[Iterator[Frame]], fade: int) -> Iterator[Frame]:
     yield from tail
 
 
-def final_size(finish: Finish, size: tuple[int, int], format_: str) -> tuple[int, int]:
+def final_size(finish: Finish, size: tuple[int, int], format_: str, coding: Coding) -> tuple[int, int]:
     """(width, height) after the steps; even where the format needs it."""
     if finish.enlarge == 1:
         return size
-    step = 2 if CODECS[codec_of(format_)].even else 1
+    step = 2 if CODECS[codec_of(format_, coding.codec)].even else 1
     width, height = (max(round(side * finish.enlarge / step), 1) * step for side in size)
     return width, height
 
@@ -160,23 +179,31 @@ def iter_with(first: Frame, others: Iterator[Frame]) -> Iterator[Frame]:
 
 
 def write_finished(
-    source: Source,
+    source: Footage,
     finish: Finish,
     path: Path,
     *,
     format_: str,
-    crf: int,
+    coding: Coding,
     metadata: str | None,
     enlarge: Enlarge | None = None,
+    alone: bool = False,
 ) -> Generator[Progress]:
     """Do the steps and write `path`, saying after each frame how far it is. Closing it leaves nothing of the file.
 
     ValueError for sound in a format that has none, MediaError for damage, DiskFullError.
     """
     check_sound(finish, format_)
-    sizes = source.size, final_size(finish, source.size, format_)
+    sizes = source.size, final_size(finish, source.size, format_, coding)
     with VideoWriter(
-        path, size=sizes[1], fps=source.fps, format=format_, quality=crf, metadata=metadata, sound=source.sound
+        path,
+        size=sizes[1],
+        fps=source.fps,
+        format=format_,
+        quality=coding,
+        metadata=metadata,
+        alone=alone,
+        sound=source.sound,
     ) as writer:
         for number, frame in enumerate(finished(source.read(), finish, source.fps, sizes, enlarge), 1):
             writer.write(frame)
@@ -185,7 +212,7 @@ def write_finished(
             raise MediaError(f"{writer.frames_encoded} frames were finished of {source.frames}, so nothing is kept")
 
 
-def metadata_after(file: Path, finish: FileFinish) -> str | None:
+def metadata_after(file: Source, finish: FileFinish) -> str | None:
     """What the result says: the file's own settings and steps, these, and the mark where any part has it."""
     settings: dict[str, Any] = json.loads(carried(file) or "{}")
     by_ai = any(is_made_by_ai(other) for other in (file, *finish.join))
@@ -197,3 +224,14 @@ def metadata_after(file: Path, finish: FileFinish) -> str | None:
     if by_ai and not wanted(json.dumps(after)):
         after["mark"] = True
     return json.dumps(after)
+
+
+def finish_open_file(
+    file: BinaryIO, again: BinaryIO, target: Path, format_: str, coding: Coding, steps: dict[str, Any]
+) -> int:
+    """Finish an open file; returns the number of frames. again: the same, opened once more, for its sound."""
+    finish = FileFinish.model_validate(steps)
+    footage, metadata = footage_of(file, finish, again), metadata_after(file, finish)
+    for _ in write_finished(footage, finish, target, format_=format_, coding=coding, metadata=metadata, alone=True):
+        pass
+    return footage.frames

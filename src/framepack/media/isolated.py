@@ -25,7 +25,8 @@ class IsolatedSink:
     def __init__(self, path: Path, spec: SinkSpec) -> None:
         order = {**asdict(spec), "fps": str(spec.fps), "path": str(path.absolute())}
         if spec.sound:
-            order["sound"] = {"file": str(spec.sound.file.absolute()), "start": spec.sound.start}
+            assert isinstance(spec.sound.file, str | Path), "the child opens it by its name"
+            order["sound"] = {"file": str(Path(spec.sound.file).absolute()), "start": spec.sound.start}
         metadata = (order.pop("metadata") or "").encode()  # too long for a command line
         order["metadata_bytes"] = len(metadata)
         command = [sys.executable, "-P", "-s", "-m", "framepack.media.encode_child", json.dumps(order)]

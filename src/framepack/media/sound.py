@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -15,7 +14,7 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 
 from framepack.files.errors import MediaError
-from framepack.media.source import head_of, open_source
+from framepack.media.source import Source, head_of, name_of, open_source
 
 RATE = 48_000
 """Samples a second: what AAC, FLAC and Opus all have."""
@@ -39,11 +38,11 @@ LOUDEST = "192k"
 class Sound:
     """The sound of `file` from a second on."""
 
-    file: Path
+    file: Source
     start: float = 0.0
 
 
-def has_sound(file: Path) -> bool:
+def has_sound(file: Source) -> bool:
     """Whether there is sound in a file that can be read."""
     try:
         with opened(file):
@@ -55,7 +54,7 @@ def has_sound(file: Path) -> bool:
 class opened:  # noqa: N801 - used as a function
     """The container in `file` and its first sound stream, in a `with`. MediaError where there is none."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Source) -> None:
         self.file, self.stack = file, ExitStack()
 
     def __enter__(self) -> tuple[InputContainer, Any]:
@@ -64,16 +63,20 @@ class opened:  # noqa: N801 - used as a function
             head = head_of(source)
             demuxer = next((name for magic, at, name in DEMUXERS if head[at : at + len(magic)] == magic), None)
             if demuxer is None or head[8:12] == b"WEBP":
-                raise MediaError(f"'{self.file}' is no sound that can be read: use wav, mp3, flac, ogg, m4a or a video")
+                raise MediaError(
+                    f"{name_of(self.file)} is no sound that can be read: use wav, mp3, flac, ogg, m4a or a video"
+                )
             container = self.stack.enter_context(av.open(source, "r", format=demuxer))
             if not container.streams.audio:
-                raise MediaError(f"'{self.file}' has no sound in it: use wav, mp3, flac, ogg, m4a or another video")
+                raise MediaError(
+                    f"{name_of(self.file)} has no sound in it: use wav, mp3, flac, ogg, m4a or another video"
+                )
             return container, container.streams.audio[0]
         except (FFmpegError, ValueError) as error:
             self.stack.close()
             if isinstance(error, MediaError):
                 raise
-            raise MediaError(f"the sound of '{self.file}' is damaged ({error}): copy it again") from error
+            raise MediaError(f"the sound of {name_of(self.file)} is damaged ({error}): copy it again") from error
 
     def __exit__(self, *_: object) -> None:
         self.stack.close()
@@ -132,6 +135,8 @@ class SoundTrack:
                     while fifo.samples >= self.size:
                         yield fifo.read(self.size)
             except FFmpegError as error:
-                raise MediaError(f"the sound of '{self.sound.file}' is damaged ({error}): copy it again") from error
+                raise MediaError(
+                    f"the sound of {name_of(self.sound.file)} is damaged ({error}): copy it again"
+                ) from error
             if fifo.samples:
                 yield fifo.read(self.size, partial=True)

@@ -3,14 +3,16 @@
 What is done is `media.finishing`'s; this brings torch to it only where a network is wanted.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framepack.files.atomic import make_folder, require_new, sweep_parts
-from framepack.media.finishing import Enlarge, Progress, metadata_after, source_of, write_finished
+from framepack.media.finishing import Enlarge, Progress, footage_of, metadata_after, write_finished
 from framepack.media.video import format_of
 from framepack.spec.finish import FileFinish, Finish, check_sound
+from framepack.spec.formats import Coding
 
 if TYPE_CHECKING:
     from framepack.memory import MemoryManager
@@ -38,19 +40,20 @@ def finish_video(
     finish = steps if isinstance(steps, FileFinish) else FileFinish.model_validate(dict(steps))
     path = default_output(file) if output is None else Path(output)
     format_ = format_of(path)
+    coding = Coding(crf=crf)
     check_sound(finish, format_)
     if path.exists() and file.exists() and path.samefile(file):
         raise ValueError(f"{path} is the video itself: give the result another name")
     if not overwrite:
         require_new(path)
-    source = source_of(file, finish)
+    footage = footage_of(file, finish)
     enlarge = enlarger(finish, device)
     make_folder(path.parent)
     sweep_parts(path.parent, unwritten=OTHERS_WRITE, names={path.name})
-    yield from source.notices
+    yield from footage.notices
     yield from ignored(finish)
     metadata = metadata_after(file, finish)
-    yield from write_finished(source, finish, path, format_=format_, crf=crf, metadata=metadata, enlarge=enlarge)
+    yield from write_finished(footage, finish, path, format_=format_, coding=coding, metadata=metadata, enlarge=enlarge)
 
 
 def finish(file: Path | str, output: Path | str | None = None, **steps: Any) -> Path:
@@ -74,6 +77,19 @@ def ignored(steps: Finish) -> list[str]:
     if steps.deflicker == 1:
         said.append("deflicker 1 has no effect: brightness is evened out over 2 frames or more")
     return said
+
+
+@contextmanager
+def lent_enlarger(steps: Finish, memory: "MemoryManager") -> Iterator[Enlarge | None]:
+    """As `enlarger`, the network being in the care of `memory` until the block ends."""
+    enlarge = enlarger(steps, memory=memory)
+    try:
+        yield enlarge
+    finally:
+        if enlarge is not None:
+            from framepack.pipeline.enlarge import NAME
+
+            memory.remove(NAME)
 
 
 def enlarger(steps: Finish, device: str = "auto", memory: "MemoryManager | None" = None) -> Enlarge | None:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from framepack.media.credentials import library as credentials_library
+from framepack.media.finishing import check_steps
 from framepack.memory import Budget, FileSlice, MemoryManager
 from framepack.memory.allocator import limit_device
 from framepack.memory.budget import Size
@@ -25,6 +27,7 @@ from framepack.pipeline.conditioning import Conditioning, encode, load_pictures,
 from framepack.pipeline.device import choose_device
 from framepack.pipeline.engine import Engine, Given, Made, SectionResult, nothing_given, whole
 from framepack.pipeline.estimate import Estimator
+from framepack.pipeline.finish_job import finish_job
 from framepack.pipeline.in_files import check_lora_room, stay_in_files
 from framepack.pipeline.memory_plan import MemoryPlan, check_tiling
 from framepack.pipeline.output import VideoOutput
@@ -236,6 +239,9 @@ class FramePack:
     ) -> Generator[Event, None, tuple[Runner, dict[str, np.ndarray]]]:
         """Read the pictures, plan the work, and say what there is to be said before it."""
         yield StageStarted(stage="encode", message="reading pictures and prompt")
+        check_steps(request.finish)
+        if request.output.sign:
+            credentials_library()
         self.use_loras(request.loras)
         pictures, cut = load_pictures(request)
         height, width = pictures["start"].shape[:2]
@@ -287,7 +293,7 @@ class FramePack:
             engine = Engine(runner, request, sections, conditioning, wide=request.output.wide)
             yield from recorded(engine, store, video)
             yield StageStarted(stage="finish", message="finishing the file")
-            file, frames = video.finish()
+            file, frames = yield from finish_job(request, video, self.memory)
         yield Finished(file=file, frames=frames, seconds=time.monotonic() - began)
 
 

@@ -22,8 +22,8 @@ DIGITS = 16
 """Of a hash; enough to distinguish files of one name."""
 END = 4 << 20
 """Bytes of a file's beginning and end that are looked at; few pictures have more."""
-HERE = (".", ".framepack/uploads", ".framepack/loras")
-"""Where files are looked for, from a video's folder: the last two are the job service's."""
+HERE = (".", ".framepack/uploads", ".framepack/loras", ".framepack/finishing")
+"""Where files are looked for, from a video's folder: the others are the job service's."""
 ALTERNATIVES = ({"width", "height"}, {"resolution"})
 """Settings of which a new one takes the place of the others."""
 FOLLOWS = {"cache": {"cache_threshold"}, "model": {"length"}}

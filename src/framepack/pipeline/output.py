@@ -170,10 +170,7 @@ class VideoOutput:
 
         Raises ValueError rather than to publish fewer frames than were planned, or others.
         """
-        planned = self.planned(len(self.settled) - 1)
-        settled = self.settled_file(len(self.settled) - 1)
-        if sum(segment.frames for segment in settled) != planned:
-            raise ValueError(f"the file of finished frames does not hold the {planned} that were planned; {AGAIN}")
+        settled = self.all_settled()
         if self.still:
             (picture,) = read_video(settled[0].path)
             save_png(self.path, picture, self.metadata)
@@ -208,6 +205,14 @@ class VideoOutput:
             for frame in retimed(frames, self.keeping.fps, self.settings.fps, self.settings.fps_mode):
                 writer.write(frame)
         return writer.frames_encoded
+
+    def all_settled(self) -> list[Segment]:
+        """The file of all frames. ValueError where it has not those that were planned."""
+        planned = self.planned(len(self.settled) - 1)
+        settled = self.settled_file(len(self.settled) - 1)
+        if sum(segment.frames for segment in settled) != planned:
+            raise ValueError(f"the file of finished frames does not hold the {planned} that were planned; {AGAIN}")
+        return settled
 
     def encode(self, file: Path, frames: np.ndarray, first: int) -> list[Path]:
         """Encode frames from the video's frame `first` on, at the output's rate: [file], or [] where none falls in."""

@@ -34,7 +34,7 @@ def kept_as(request: GenerationRequest) -> Kept:
     output = request.output
     played = output.played(request.geometry.fps)
     timed = output.fps_mode != "repeat" and output.fps != played
-    if can_copy(output.format, output.coding) and not timed:
+    if can_copy(output.format, output.coding) and not timed and not request.finish.changes:
         return Kept(copies=True, format=output.format, coding=output.coding, fps=output.fps)
     coding = Coding(codec="ffv1-16" if output.wide else "ffv1")
     return Kept(copies=False, format="mkv", coding=coding, fps=float(played) if timed else output.fps)

@@ -5,9 +5,11 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from framepack.pipeline.like import merge
-from framepack.spec.parts import OF_ONE_FILE, OF_ONE_VIDEO
+from framepack.spec.parts import OF_ONE_FILE, OF_ONE_MACHINE, OF_ONE_VIDEO
 from framepack.spec.request import GenerationRequest
 
+PARTS = {"output": OF_ONE_FILE, "finish": OF_ONE_MACHINE}
+"""Parts of a request of which some settings make one video."""
 PRESET = "preset"
 """The key beside a request's fields that names the preset it begins with."""
 
@@ -43,17 +45,19 @@ def settings_of(request: GenerationRequest) -> dict[str, Any]:
 def shared(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without what makes one video."""
     kept = {field: value for field, value in settings.items() if field not in OF_ONE_VIDEO}
-    output = kept.get("output")
-    if isinstance(output, Mapping):
-        kept["output"] = {field: value for field, value in output.items() if field not in OF_ONE_FILE}
+    for part, left_out in PARTS.items():
+        if isinstance(inside := kept.get(part), Mapping):
+            kept[part] = {field: value for field, value in inside.items() if field not in left_out}
     return kept
 
 
 def unshared(settings: Mapping[str, Any]) -> list[str]:
     """The names of those settings that make one video."""
-    output = settings.get("output")
     named = [name for name in OF_ONE_VIDEO if name in settings]
-    return named + [f"output.{name}" for name in OF_ONE_FILE if isinstance(output, Mapping) and name in output]
+    for part, names in PARTS.items():
+        inside = settings.get(part)
+        named += [f"{part}.{name}" for name in names if isinstance(inside, Mapping) and name in inside]
+    return named
 
 
 def is_bare(name: str) -> bool:

@@ -92,7 +92,9 @@ def request_in(claim: dict[str, Any]) -> dict[str, Any]:
 
 def decisive(request: GenerationRequest) -> dict[str, Any]:
     """What of a request decides latents or frames, as JSON."""
-    return request.model_dump(mode="json", exclude={"output": {"path", "live", "overwrite", "mark"}})
+    return request.model_dump(
+        mode="json", exclude={"finish": True, "output": {"path", "live", "overwrite", "mark", "sign"}}
+    )
 
 
 def contents(request: GenerationRequest) -> dict[str, str]:

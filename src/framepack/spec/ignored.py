@@ -6,6 +6,7 @@ Pure. A field at its default is never reported; what is invalid, `request` refus
 from collections.abc import Callable
 from typing import Any
 
+from framepack.spec.finish import Finish
 from framepack.spec.formats import CODECS
 from framepack.spec.output import OutputSettings
 from framepack.spec.request import GenerationRequest
@@ -56,6 +57,8 @@ RULES: tuple[Rule, ...] = (
         lambda r: r.output.fps == r.output.played(r.geometry.fps),
         "the file has the model's own frames, so there are none between them",
     ),
+    ("finish.network", lambda r: r.finish.enlarge == 1, "finish.enlarge is 1: say how much larger"),
+    ("finish.deflicker", lambda r: r.finish.deflicker == 1, "brightness is evened out over 2 frames or more"),
     ("output.overwrite", lambda r: r.output.path is None, "the file gets a new name, so there is none to replace"),
 )
 
@@ -98,7 +101,7 @@ def value_at(request: GenerationRequest, field: str) -> Any:
 
 def default_of(field: str) -> Any:
     """What a field is where nobody says anything."""
-    owner = OutputSettings if "." in field else GenerationRequest
+    owner = {"output": OutputSettings, "finish": Finish}.get(field.rpartition(".")[0], GenerationRequest)
     return owner.model_fields[field.rpartition(".")[2]].default
 
 

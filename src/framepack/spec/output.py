@@ -17,6 +17,9 @@ PICTURE = ".png"
 """The suffix of a still; the files of videos have others."""
 KNOWN: dict[str, tuple[str, ...]] = {**SUFFIXES, PICTURE: ("png",)}
 """The formats of a file by its suffix; png is a zip of pictures, or one picture."""
+SIGNED: tuple[Format, ...] = ("mp4", "gif", "webp")
+"""Formats that hold content credentials."""
+
 
 class OutputSettings(Model):
     """What is asked of the file: its name, format, compression and rate."""
@@ -68,6 +71,12 @@ class OutputSettings(Model):
     mark: bool = True
     """Says in the file, for programs and for people, that AI made it. In the European Union that is a duty."""
 
+    sign: bool = False
+    """Signs the file with content credentials (C2PA), with a key of your own; needs the extra c2pa.
+
+    For mp4, gif and webp; readers say that they are valid and the signer unknown.
+    """
+
     @property
     def coding(self) -> Coding:
         """How the file's frames are compressed, in numbers."""
@@ -88,6 +97,14 @@ class OutputSettings(Model):
     def played(self, fps: Fraction | float) -> Fraction:
         """At how many frames a second the model's frames, made for `fps`, go by in the file."""
         return exact_rate(fps) * exact_rate(self.speed)
+
+    @model_validator(mode="after")
+    def _can_be_signed(self) -> Self:
+        if self.sign and self.format not in SIGNED:
+            raise ValueError(f"{self.format} holds no content credentials: leave sign out, or use {', '.join(SIGNED)}")
+        if self.sign and not self.mark:
+            raise ValueError("sign says that AI made the file, and mark is off: leave one of the two out")
+        return self
 
     @model_validator(mode="after")
     def _format_can(self) -> Self:

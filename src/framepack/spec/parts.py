@@ -27,6 +27,8 @@ OF_ONE_VIDEO = ("image", "frames", "end_frame", "reference", "prompt", "prompts"
 """Fields that make one video and no other: a preset neither keeps nor changes them."""
 OF_ONE_FILE = ("path", "overwrite")
 """The same of the output's settings."""
+OF_ONE_MACHINE = ("network", "lut", "audio")
+"""The same of what is done to the final frames: files that lie on one machine."""
 
 Strength = Annotated[float, Field(ge=0, le=1)]
 Second = Annotated[float, Field(ge=0, le=36000)]

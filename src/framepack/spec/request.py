@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from framepack.spec.buckets import LARGEST_BASE, SMALLEST_BASE, find_bucket
 from framepack.spec.fields import option
+from framepack.spec.finish import Finish, check_sound
 from framepack.spec.formats import check_size
 from framepack.spec.geometry import HUNYUAN, Geometry
 from framepack.spec.model import Model
@@ -175,6 +176,8 @@ class GenerationRequest(Model):
     """Sections that were made anew, one take after the other; `framepack jobs redo` and its HTTP route add one."""
     still: Annotated[Still | None, Field(json_schema_extra=option(form="INDEX", apart=True))] = None
     """One frame in place of a video, as a PNG; `framepack still` and `framepack storyboard` ask for it."""
+    finish: Finish = Field(default_factory=Finish)
+    """What is done to the final frames before they are encoded."""
     output: OutputSettings = Field(default_factory=OutputSettings)
     """The file to write."""
 
@@ -392,6 +395,11 @@ class GenerationRequest(Model):
                 f"keyframes fill all {len(places) * self.geometry.temporal + 1} frames of the video: lengthen it or "
                 "remove one"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _format_has_sound(self) -> Self:
+        check_sound(self.finish, self.output.format)
         return self
 
     @model_validator(mode="after")

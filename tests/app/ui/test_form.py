@@ -17,6 +17,7 @@ from framepack.app.ui.form import (
 )
 from framepack.app.ui.widget_types import Integer, Number, Slider
 from framepack.jobs.folders import Folders
+from framepack.spec.finish import Finish
 from framepack.spec.output import OutputSettings
 from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, Reference, TimedPrompt
 
@@ -25,6 +26,7 @@ from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, 
 def folders(tmp_path: Path) -> Folders:
     folders = Folders(tmp_path / "outputs", tmp_path / "home", reserve=0)
     (folders.home / "loras" / "style.safetensors").touch()
+    (folders.home / "finishing" / "n.safetensors").touch()
     for name in ("a.png", "b.png", "c.png"):
         (folders.uploads / name).write_bytes(b"x")
     return folders
@@ -44,6 +46,10 @@ def everything(folders: Folders) -> GenerationRequest:
         reference=Reference(image=here / "b.png", strength=0.5), restate=3, guard=0.5, guidance_mode="apg", nag=5,
         nag_alpha=0.25, nag_tau=2.5, nag_end=0.5,
         loras=(Lora(file=folders.home / "loras" / "style.safetensors", strength=-0.5),),
+        finish=Finish(
+            deflicker=7, denoise=0.25, enlarge=2, network=folders.home / "finishing" / "n.safetensors", grain=0.1,
+            sharpen=0.3, exposure=-0.5, contrast=1.1, saturation=0.9, warmth=0.2,
+        ),
         output=OutputSettings(format="webm", crf=20, fps=24, live=False),
     )  # fmt: skip
 

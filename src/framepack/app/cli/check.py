@@ -9,7 +9,9 @@ from framepack.spec.request import GenerationRequest
 def check_files(request: GenerationRequest, work: Path | None, options: MachineOptions) -> None:
     """ValueError for a file that is missing, wrong or in the way: before torch, which takes seconds to load."""
     from framepack.app.service.models_here import not_here
+    from framepack.media.credentials import library
     from framepack.media.edit import edited
+    from framepack.media.finishing import check_steps
     from framepack.media.image import load_image
     from framepack.media.source import open_source
     from framepack.pipeline.output_file import require_place
@@ -21,6 +23,9 @@ def check_files(request: GenerationRequest, work: Path | None, options: MachineO
     for wanted in request.loras:
         with open_source(wanted.file):
             pass
+    check_steps(request.finish)
+    if request.output.sign:
+        library()
     output = request.output
     if output.path is not None and (work is None or not work.exists()):
         require_place(output.path, request, own=False)

@@ -18,6 +18,7 @@ from framepack.app.cli.presets import presets_app
 from framepack.app.cli.request import EDITS, NOT_PLANNED, PLAN, Preset, given, request_of, with_fields
 from framepack.app.cli.run import run
 from framepack.app.cli.service import serve
+from framepack.app.cli.sign import sign
 from framepack.app.cli.stills import still, storyboard
 from framepack.app.cli.train import evaluate, train_app
 from framepack.spec.machine import MachineOptions
@@ -37,6 +38,7 @@ app.command()(extract)
 app.command()(inspect)
 app.command()(export)
 app.command()(finish)
+app.command()(sign)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(presets_app, name="presets")
 app.add_typer(train_app, name="train")

@@ -11,13 +11,19 @@ import typer
 
 from framepack.app.cli.jobs import Outputs
 from framepack.app.cli.request import presets_of, with_fields
-from framepack.spec.parts import OF_ONE_FILE, OF_ONE_VIDEO
+from framepack.spec.parts import OF_ONE_FILE, OF_ONE_MACHINE, OF_ONE_VIDEO
 from framepack.spec.request import GenerationRequest
 
 presets_app = typer.Typer(
     no_args_is_help=True,
     help="Presets, which are settings without pictures, prompts and seed: list, save, exchange.",
 )
+LEFT_OUT = (
+    *OF_ONE_VIDEO,
+    *(f"output.{name}" for name in OF_ONE_FILE),
+    *(f"finish.{name}" for name in OF_ONE_MACHINE),
+)
+"""Fields that no preset has."""
 Name = Annotated[str, typer.Argument(help="The preset's name.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace presets of the same names.")]
 
@@ -42,7 +48,7 @@ def show(name: Name, outputs: Outputs = None) -> None:
 
 
 @presets_app.command("save")
-@with_fields((*OF_ONE_VIDEO, *(f"output.{name}" for name in OF_ONE_FILE)), asked=GenerationRequest)
+@with_fields(LEFT_OUT, asked=GenerationRequest)
 def save(
     name: Name,
     asked: dict[str, Any],

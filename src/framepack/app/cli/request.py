@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framepack.spec.fields import RequestField, fields_of
+from framepack.spec.finish import Finish
 from framepack.spec.model import Model
 from framepack.spec.output import PICTURE
 from framepack.spec.picture import EXAMPLE, Picture
@@ -29,8 +30,9 @@ EDITS = (
 """The end of `generate`'s help."""
 NOT_PLANNED = (
     *("negative_prompt", "seed", "guidance", "cfg_rescale", "guidance_mode", "nag_tau", "sampler", "cache_threshold"),
-    *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark", "work", "verbose"),
-    *("output_quality", "output_bitrate"),
+    *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark", "output_sign"),
+    *("output_quality", "output_bitrate", "work", "verbose"),
+    *(f"finish_{name}" for name in Finish.model_fields),
 )
 """Options of `generate` that have no say in its plan."""
 PLAN = "Show how `generate` would run with the same options, and what it would need. Nothing is loaded or downloaded."

@@ -10,10 +10,12 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from framepack.app.service.uploads import NoRoom
@@ -29,6 +31,7 @@ MOST = 4
 """Videos that may be asked for at a time; further ones are refused, as one may take an hour."""
 MOST_OF_JOB = 2
 """Of them, of one job, so that nobody's job closes the way for all others."""
+NO_STEPS: Mapping[str, Any] = MappingProxyType({})
 SAID = 100_000
 """Bytes of a child's answer that are read at most."""
 
@@ -62,21 +65,26 @@ class Conversions:
         self._child: Child | None = None
         self._closing = False
 
-    def file(self, job: str, source: Path, name: str, quality: int | Coding) -> Path:
+    def file(
+        self, job: str, source: Path, name: str, quality: int | Coding, steps: Mapping[str, Any] = NO_STEPS
+    ) -> Path:
         """`source`, a video of `job`, in the format called `name`; waits for its turn. quality: see `VideoWriter`.
+
+        steps: see `spec.finish`.
 
         What is made has the time of what it was made from, so that a source that changes meanwhile is made again.
         Raises MediaError where it cannot be made, NoRoom where the disk is full, TooMany where it would take too long.
         """
         coding = Coding(crf=quality) if isinstance(quality, int) else quality
         check_coding(name, coding)
-        target = self.folder(job) / name_of(source.stem, name, coding)
+        done = f"-{sha256(json.dumps(dict(steps), sort_keys=True).encode()).hexdigest()[:8]}" if steps else ""
+        target = self.folder(job) / name_of(f"{source.stem}{done}", name, coding)
         if is_of(target, source):
             return target
         with self._place(job), self._turn:
             version = source.stat().st_mtime_ns
             if not is_of(target, source):
-                self._make(source, target, name, coding)
+                self._make(source, target, name, coding, steps)
                 os.utime(target, ns=(version, version))
         return target
 
@@ -116,15 +124,21 @@ class Conversions:
         if child := self._child:
             child.kill()
 
-    def _make(self, source: Path, target: Path, name: str, coding: Coding) -> None:
+    def _make(self, source: Path, target: Path, name: str, coding: Coding, steps: Mapping[str, Any]) -> None:
         if self._folders.full():
             raise NoRoom("the disk is full, so nothing can be converted; free some space")
         if self._closing:
             raise MediaError("the service is shutting down: try again when it is back")
         target.parent.mkdir(parents=True, exist_ok=True)
-        order = {"target": str(target), "format": name, "coding": asdict(coding), "limits": asdict(self._limits)}
+        order = {
+            "target": str(target),
+            "format": name,
+            "coding": asdict(coding),
+            "limits": asdict(self._limits),
+            "steps": dict(steps),
+        }
         try:
-            answer = self._ask(source, json.dumps(order))
+            answer = self._ask(source, order)
         finally:
             for part in target.parent.glob(f".{target.name}.*.part"):
                 part.unlink(missing_ok=True)
@@ -134,12 +148,14 @@ class Conversions:
             why = answer.get("error") or "it needs more time or memory than the service allows"
             raise MediaError(f"this video cannot be converted to {name}: {why}")
 
-    def _ask(self, source: Path, order: str) -> dict[str, Any]:
-        command = [sys.executable, "-P", "-s", "-m", "framepack.app.service.convert_child", order]
-        with (
-            source.open("rb") as file,
-            start(command, stdin=file, stdout=PIPE, stderr=NOTHING, env=bare_environment()) as child,
-        ):
+    def _ask(self, source: Path, order: dict[str, Any]) -> dict[str, Any]:
+        command = [sys.executable, "-P", "-s", "-m", "framepack.app.service.convert_child"]
+        with ExitStack() as stack:
+            file, again = (stack.enter_context(source.open("rb")) for _ in range(2))
+            said, own = json.dumps({**order, "again": again.fileno()}), bare_environment()
+            child = stack.enter_context(
+                start([*command, said], stdin=file, stdout=PIPE, stderr=NOTHING, env=own, keep=(again.fileno(),))
+            )
             self._child = child
             timer = threading.Timer(self._limits.seconds, child.kill)
             timer.start()

@@ -14,6 +14,7 @@ from typing import Any
 from framepack.files.confine import confine
 from framepack.files.errors import DiskFullError, FileTooLargeError
 from framepack.media.convert import convert
+from framepack.media.finishing import finish_open_file
 from framepack.spec.formats import Coding
 
 POLITE = 10
@@ -29,7 +30,12 @@ def main() -> None:
     confine([target.parent])
     limit(order["limits"])
     try:
-        frames = convert(os.fdopen(os.dup(0), "rb"), target, order["format"], Coding(**order["coding"]))
+        source, name, coding = os.fdopen(os.dup(0), "rb"), order["format"], Coding(**order["coding"])
+        if order["steps"]:
+            again = os.fdopen(order["again"], "rb")
+            frames = finish_open_file(source, again, target, name, coding, order["steps"])
+        else:
+            frames = convert(source, target, name, coding)
         answer: Mapping[str, Any] = {"frames": frames}
     except DiskFullError:
         answer = {"full": "the disk is full, so nothing can be converted; free some space"}

@@ -69,6 +69,15 @@ def find_lora(name: str, folders: Folders) -> Path:
         raise ValueError(f"there is no LoRA called {name[:80]!r} here; add its file to the LoRAs first") from None
 
 
+def find_finishing(name: str, folders: Folders) -> Path:
+    """The network, colour table or sound called `name` among those of the service; ValueError where there is none."""
+    folder = folders.home / "finishing"
+    try:
+        return find_file(name, (folder,))
+    except ValueError:
+        raise ValueError(f"there is no file {name[:80]!r} for finishing here; it must lie in {folder.name}/") from None
+
+
 def from_client(request: dict[str, Any], folders: Folders, own: Sequence[Path] = ()) -> dict[str, Any]:
     """The JSON of a request from the network with its names made paths; ValueError where one names nothing of ours.
 
@@ -88,6 +97,8 @@ def from_client(request: dict[str, Any], folders: Folders, own: Sequence[Path] =
             raise ValueError("output.path is chosen by the service; leave it out")
         if kind == "lora" and kept.get(name):
             return str(kept[name].pop(0) if len(kept[name]) > 1 else kept[name][0])
+        if kind == "finishing file":
+            return str(find_finishing(name, folders))
         found = find_lora(name, folders) if kind == "lora" else find_file(name, (folders.uploads, folders.outputs))
         return str(found)
 
@@ -112,7 +123,7 @@ def adopt(request: GenerationRequest, folders: Folders) -> GenerationRequest:
         if kind == "output":
             return str(Path(path).absolute())
         file = there(kind, path)
-        if kind == "lora" or file.resolve().parent in (folders.uploads, folders.outputs):
+        if kind in ("lora", "finishing file") or file.resolve().parent in (folders.uploads, folders.outputs):
             return str(file)
         return str(copy_once(file, folders.uploads))
 

@@ -34,6 +34,9 @@ ENCODING = {
 BETWEEN = {"repeat": 0.0, "blend": 0.02e-6, "motion": 0.24e-6}
 """Seconds a pixel of each frame at another rate, measured in the same way."""
 
+FINISHING = (0.002, 0.1e-6)
+"""The same of steps on the final frames; a network takes many times as long."""
+
 
 def decoded_latents(sections: Sequence[Cut], tiles: TimeTiles) -> list[int]:
     """For each section how many latents go through the VAE once it is sampled, tile after tile, each overlap anew."""
@@ -45,6 +48,8 @@ def finishing_seconds(request: GenerationRequest, sections: Sequence[Cut]) -> fl
     if kept_as(request).copies:
         return 0.0
     frame, pixel = ENCODING[request.output.codec_name]
+    if request.finish.changes:
+        frame, pixel = frame + FINISHING[0], pixel + FINISHING[1]
     side = request.resolution or VARIANTS[request.model].bucket_base
     area = request.width * request.height if request.width and request.height else side**2
     frames = sum(section.frames for section in sections)

@@ -81,6 +81,7 @@ class Row:
     """Labels of choices; "" is none of them."""
 
 
+OF_FINISHING = "The name of a file in the service's folder outputs/.framepack/finishing."
 ROWS = {
     "image": Row(
         label="Image",
@@ -170,6 +171,7 @@ ROWS = {
     "output.speed": Row(label="Speed"),
     "output.live": Row(label="Show provisional frames early"),
     "output.mark": Row(label="Mark as made by AI"),
+    "output.sign": Row(label="Sign with content credentials"),
     "window": Row(label="Window"),
     "length": Row(
         label="What the length means",
@@ -191,6 +193,18 @@ ROWS = {
     "cache": Row(label="Cache"),
     "cache_threshold": Row(label="Cache threshold", visible=lambda values: values["cache"] != "none"),
     "loras": Row(label="LoRAs", add="Add a LoRA"),
+    "finish.deflicker": Row(label="Deflicker"),
+    "finish.denoise": Row(label="Remove noise"),
+    "finish.enlarge": Row(label="Enlarge"),
+    "finish.network": Row(label="Enlarge with", extra_help=OF_FINISHING),
+    "finish.sharpen": Row(label="Sharpen"),
+    "finish.exposure": Row(label="Exposure"),
+    "finish.contrast": Row(label="Contrast"),
+    "finish.saturation": Row(label="Saturation"),
+    "finish.warmth": Row(label="Warmth"),
+    "finish.lut": Row(label="Colour table", extra_help=OF_FINISHING),
+    "finish.grain": Row(label="Film grain"),
+    "finish.audio": Row(label="Sound", extra_help=OF_FINISHING),
 }
 """In the page's order. Fields without a row come last."""
 
@@ -226,7 +240,7 @@ def widget_of(one: RequestField, row: Row) -> Widget:
     if one.kind is bool:
         return Checkbox()
     if one.kind not in (int, float):
-        return Textbox(lines=row.lines, placeholder=row.placeholder)
+        return Textbox(lines=row.lines, placeholder=row.placeholder, optional=one.default is None)
     low, high = one.usual or one.bounds[:2]
     if one.default is None or high - low > SLIDER_SPAN:
         return Integer(placeholder="auto" if one.default is None else "") if one.kind is int else Number()

@@ -11,7 +11,7 @@ from typing import Any
 
 from framepack.app.service.paths import find_file, find_lora, from_client
 from framepack.app.ui.controls import CONTROLS, Control, Values
-from framepack.app.ui.widget_types import Dropdown, Integer, Number, Rows, Slider
+from framepack.app.ui.widget_types import Dropdown, Integer, Number, Rows, Slider, Textbox
 from framepack.jobs.folders import Folders
 from framepack.media.cuts import sizes_of_pngs
 from framepack.spec.model import RequestError
@@ -211,7 +211,7 @@ def to_control(widget: object, value: Any) -> Any:
         return ([value] if value else []) if widget.single else list(value)
     if isinstance(widget, Integer):
         return "" if value is None else str(value)
-    if isinstance(widget, Dropdown):
+    if isinstance(widget, Dropdown | Textbox):
         return value or ""
     return value
 
@@ -226,7 +226,7 @@ def to_request(control: Control, values: Values) -> Any:
         if is_empty(value):
             return default_number(control, values)
         return json_number(value) if is_number(widget, value) else value
-    if isinstance(widget, Dropdown):
+    if isinstance(widget, Dropdown) or (isinstance(widget, Textbox) and widget.optional):
         return value or None
     return value
 

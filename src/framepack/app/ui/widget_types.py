@@ -15,6 +15,8 @@ class Textbox:
 
     lines: int = 1
     placeholder: str = ""
+    optional: bool = False
+    """Whether an empty text is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

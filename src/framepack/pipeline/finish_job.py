@@ -1,0 +1,70 @@
+"""The end of a job: the settled frames get the file's name, with the request's steps done to them first."""
+
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from framepack.media.credentials import sign_file
+from framepack.media.finishing import Enlarge, Footage, Progress, write_finished
+from framepack.media.read import read_video
+from framepack.media.retime import retimed
+from framepack.media.sinks import Frame
+from framepack.media.sound import Sound
+from framepack.memory import MemoryManager
+from framepack.pipeline.finishing import lent_enlarger
+from framepack.pipeline.output import VideoOutput
+from framepack.spec.events import Event, StageStarted
+from framepack.spec.finish import Finish
+from framepack.spec.rates import exact_rate, resampled_count
+from framepack.spec.request import GenerationRequest
+
+EVERY = 1.0
+"""Seconds between two words on how far it is."""
+
+
+def finish_job(
+    request: GenerationRequest, video: VideoOutput, memory: MemoryManager
+) -> Generator[Event, None, tuple[Path, int]]:
+    """Give the video its name; returns it and its number of frames. memory: lends the network that enlarges.
+
+    Raises ValueError rather than to publish fewer frames than were planned, or others.
+    """
+    frames = (yield from done_steps(request, video, memory)) if request.finish.changes else video.finish()[1]
+    if request.output.sign:
+        yield StageStarted(stage="finish", message="signing the file")
+        sign_file(video.path)
+    return video.path, frames
+
+
+def done_steps(request: GenerationRequest, video: VideoOutput, memory: MemoryManager) -> Generator[Event, None, int]:
+    """Do the request's steps, saying once a second how far they are; returns the number of frames."""
+    said, frames = time.monotonic(), 0
+    with lent_enlarger(request.finish, memory) as enlarge:
+        for now in finished_settled(video, request.finish, enlarge):
+            frames = now.frames
+            if time.monotonic() - said >= EVERY:
+                said = time.monotonic()
+                yield StageStarted(stage="finish", message=f"finishing frame {now.frames} of {now.total}")
+    return frames
+
+
+def finished_settled(video: VideoOutput, steps: Finish, enlarge: Enlarge | None) -> Generator[Progress]:
+    """Do the steps to the frames that waited lossless, and encode them for the first time."""
+    (settled,), settings = video.all_settled(), video.settings
+    sound = Sound(file=steps.audio) if steps.audio else None
+
+    def read() -> Iterator[Frame]:
+        return retimed(read_video(settled.path, whole=True), video.keeping.fps, settings.fps, settings.fps_mode)
+
+    frames = resampled_count(settled.frames, video.keeping.fps, settings.fps)
+    footage = Footage(frames=frames, size=settled.size, fps=exact_rate(settings.fps), read=read, sound=sound)
+    yield from write_finished(
+        footage,
+        steps,
+        video.path,
+        format_=settings.format,
+        coding=settings.coding,
+        metadata=video.metadata,
+        enlarge=enlarge,
+    )
+    video.part.unlink(missing_ok=True)

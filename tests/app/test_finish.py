@@ -1,0 +1,113 @@
+"""Finishing over HTTP: a finished job's video with steps, a request with some, and files only of the service's own."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_generator import ask
+
+from framepack.media.marks import is_marked
+from framepack.media.metadata import read_metadata
+from framepack.media.read import probe, read_video
+from framepack.media.sound import Sound, has_sound
+from framepack.media.video import VideoWriter
+from framepack.pipeline.finishing import finish
+
+REQUEST = json.dumps({"framepack": "0.1.0", "request": {"image": "a.png", "seed": 7, "schema": 2}})
+
+
+def film(file: Path, sound: Sound | None = None) -> Path:
+    with VideoWriter(file, fps=10, size=(64, 48), metadata=REQUEST, sound=sound) as writer:
+        for number in range(20):
+            writer.write(np.full((48, 64, 3), 9 * number, np.uint8))
+    return file
+
+
+def done(service, video: Path, status: str = "done") -> str:
+    (job,) = service.store.submit([ask()])
+    claimed = service.store.claims.take("w")
+    service.store.claims.finish(job.id, claimed.claim, status, outputs=[video])
+    return job.id
+
+
+def tone(file: Path) -> Path:
+    import wave
+
+    with wave.open(str(file), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(16000)
+        sound.writeframes((9000 * np.sin(np.arange(48000) / 6)).astype("<i2").tobytes())
+    return file
+
+
+def test_it_is_what_python_makes_and_is_made_once(client, service, tmp_path):
+    video = film(service.folders.outputs / "v.mkv")
+    job, steps = done(service, video), {"enlarge": 1.5, "start": 0.5, "sharpen": 0.2}
+    answer = client.post(f"/api/jobs/{job}/finish", params={"format": "mkv"}, json=steps)
+    assert answer.status_code == 200, answer.text
+    want = finish(video, tmp_path / "w.mkv", **steps)
+    assert (np.stack(list(read_video(io.BytesIO(answer.content)))) == np.stack(list(read_video(want)))).all()
+    assert read_metadata(io.BytesIO(answer.content)) == read_metadata(want)
+    assert is_marked(io.BytesIO(answer.content))
+    (kept,) = service.conversions.folder(job).iterdir()
+    stamp = kept.stat().st_ino
+    assert client.post(f"/api/jobs/{job}/finish", params={"format": "mkv"}, json=steps).content == answer.content
+    assert kept.stat().st_ino == stamp
+    other = client.post(f"/api/jobs/{job}/finish", json={"enlarge": 2})
+    assert probe(io.BytesIO(other.content)).width == 128
+    assert len(list(service.conversions.folder(job).iterdir())) == 2
+
+
+def test_the_sound_goes_along(client, service, tmp_path):
+    video = film(service.folders.outputs / "v.mp4", Sound(file=tone(tmp_path / "t.wav")))
+    answer = client.post(f"/api/jobs/{done(service, video)}/finish", json={"start": 0.5})
+    assert answer.status_code == 200, answer.text
+    (tmp_path / "o.mp4").write_bytes(answer.content)
+    assert has_sound(tmp_path / "o.mp4")
+    assert probe(tmp_path / "o.mp4").frames == 15
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "why"),
+    [
+        ({}, 400, "change nothing"),
+        ({"lut": "a.cube"}, 400, "lut needs a file"),
+        ({"join": ["a.mp4"]}, 400, "join needs a file"),
+        ({"enlarge": 9}, 422, "enlarge must be 1..4"),
+        ({"enlarge": "2"}, 400, "enlarge is a number"),
+        ({"start": 99}, 400, "nothing of it is left"),
+        ({"blur": 1}, 422, "no setting called blur"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence_and_leaves_nothing(client, service, steps, status, why):
+    job = done(service, film(service.folders.outputs / "v.mkv"))
+    answer = client.post(f"/api/jobs/{job}/finish", json=steps)
+    assert (answer.status_code, why in answer.json()["error"]) == (status, True), answer.text
+    folder = service.conversions.folder(job)
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+def test_a_job_that_is_not_done_has_nothing_to_finish(client, service):
+    (job,) = service.store.submit([ask()])
+    assert client.post(f"/api/jobs/{job.id}/finish", json={"enlarge": 2}).status_code == 409
+
+
+def test_a_request_over_http_names_files_of_the_service_only(client, service, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    sent = {"file": ("a.png", (tmp_path / "a.png").read_bytes())}
+    image = client.post("/api/uploads", files=sent).json()[0]["id"]
+    for name in ("../queue.sqlite", str(tmp_path / "t.wav"), "none.wav", "queue.sqlite"):
+        answer = client.post("/api/jobs", json={"image": image, "finish": {"audio": name}})
+        assert answer.status_code == 400, answer.text
+        assert "for finishing here" in answer.json()["error"]
+    tone(service.folders.home / "finishing" / "t.wav")
+    answer = client.post("/api/jobs", json={"image": image, "finish": {"audio": "t.wav", "enlarge": 2}})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["request"]["finish"]["audio"] == "t.wav"
+    kept = service.get(answer.json()["id"]).request.finish
+    assert (kept.audio, kept.enlarge) == (service.folders.home / "finishing" / "t.wav", 2)

@@ -1,0 +1,109 @@
+"""Content credentials, read back by c2pa's own reader."""
+
+import json
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from framepack.files.errors import MediaError
+from framepack.media import credentials
+from framepack.media.credentials import read_credentials, sign_file
+from framepack.media.marks import SOURCE_TYPE, is_marked
+from framepack.media.metadata import read_metadata
+from framepack.media.read import read_video
+from framepack.media.video import VideoWriter
+
+pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
+REQUEST = json.dumps({"framepack": "0.1.0", "request": {"image": "a.png", "seed": 7}})
+
+
+@pytest.fixture(autouse=True)
+def own_identity(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setenv(credentials.FOLDER, str(tmp_path / "identity"))
+    return tmp_path / "identity"
+
+
+def film(file: Path, metadata: str | None = REQUEST) -> Path:
+    with VideoWriter(file, fps=10, size=(64, 48), metadata=metadata) as writer:
+        for number in range(8):
+            writer.write(np.full((48, 64, 3), 9 * number, np.uint8))
+    return file
+
+
+def manifest(file: Path) -> dict:
+    found = read_credentials(file)
+    assert found is not None
+    assert found["validation_state"] == "Valid"
+    assert [one["code"] for one in found["validation_status"]] == ["signingCredential.untrusted"]
+    return found["manifests"][found["active_manifest"]]
+
+
+def actions(said: dict) -> list[dict]:
+    (data,) = [one["data"] for one in said["assertions"] if one["label"].startswith("c2pa.actions")]
+    return data["actions"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
+def test_a_signed_file_says_validly_that_ai_made_it_and_is_otherwise_the_same(tmp_path: Path, suffix: str) -> None:
+    file = film(tmp_path / f"v{suffix}")
+    before, size = np.stack(list(read_video(file))), file.stat().st_size
+    assert read_credentials(file) is None
+    assert sign_file(file) == file
+    said = manifest(file)
+    assert (said["title"], actions(said)[0]["action"]) == (file.name, "c2pa.created")
+    assert actions(said)[0]["digitalSourceType"] == SOURCE_TYPE
+    assert "thumbnail" not in said
+    assert file.stat().st_size < size + 40_000
+    assert (np.stack(list(read_video(file, whole=True))) == before).all()
+    assert (read_metadata(file), is_marked(file)) == (json.loads(REQUEST), True)
+
+
+def test_a_video_of_elsewhere_is_not_said_to_be_of_ai(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not marked as made by AI"):
+        sign_file(film(tmp_path / "v.mp4", None))
+    assert read_credentials(tmp_path / "v.mp4") is None
+
+
+def test_an_edit_is_signed_anew_with_its_source_as_ingredient(tmp_path: Path) -> None:
+    source = sign_file(film(tmp_path / "v.mp4"))
+    said = manifest(sign_file(film(tmp_path / "w.mp4"), source))
+    (ingredient,) = said["ingredients"]
+    assert (ingredient["title"], ingredient["relationship"]) == ("v.mp4", "parentOf")
+    assert [one["action"] for one in actions(said)] == ["c2pa.opened", "c2pa.edited"]
+
+
+def test_a_changed_file_is_no_longer_valid(tmp_path: Path) -> None:
+    file = sign_file(film(tmp_path / "v.mp4"))
+    content = bytearray(file.read_bytes())
+    place = content.index(b"mdat") + 40
+    content[place] ^= 0xFF
+    file.write_bytes(content)
+    found = read_credentials(file)
+    assert found is not None
+    assert found["validation_state"] == "Invalid"
+
+
+def test_the_key_is_made_once_and_only_its_user_reads_it(tmp_path: Path, own_identity: Path) -> None:
+    sign_file(film(tmp_path / "v.mp4"))
+    key = own_identity / credentials.KEY
+    made = key.read_bytes()
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    sign_file(film(tmp_path / "w.mp4"))
+    assert key.read_bytes() == made
+
+
+def test_what_holds_none_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
+    file = film(tmp_path / "v.mkv")
+    content = file.read_bytes()
+    with pytest.raises(ValueError, match="cannot hold content credentials"):
+        sign_file(file)
+    assert file.read_bytes() == content
+    (tmp_path / "bad.mp4").write_bytes(b"nothing of the kind")
+    with pytest.raises(MediaError, match="neither a video nor an image"):
+        sign_file(tmp_path / "bad.mp4")
+    assert (tmp_path / "bad.mp4").read_bytes() == b"nothing of the kind"
+    assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".")]
+    with pytest.raises(MediaError, match="no such file"):
+        sign_file(tmp_path / "none.mp4")
