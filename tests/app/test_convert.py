@@ -67,6 +67,34 @@ def test_every_format_can_be_asked_for_and_has_all_frames_and_the_settings(clien
     assert (part.status_code, part.content) == (206, answer.content[:10])
 
 
+@pytest.mark.parametrize(
+    ("asked", "codec", "name"),
+    [
+        ({"format": "mp4", "codec": "av1"}, "av1", "v.av1.mp4"),
+        ({"format": "webm", "quality": "lossless"}, "vp9", "v.lossless.webm"),
+        ({"format": "mp4", "codec": "h264"}, "h264", "v.mp4"),
+    ],
+)
+def test_a_codec_can_be_asked_for_too(client, service, asked, codec, name):
+    job = done(service)
+    answer = client.get(f"/api/jobs/{job.id}/video", params=asked)
+    assert answer.status_code == 200, answer.text
+    assert name in answer.headers["content-disposition"]
+    assert (probe(io.BytesIO(answer.content)).codec, probe(io.BytesIO(answer.content)).frames) == (codec, 10)
+
+
+def test_a_codec_that_a_format_has_not_is_a_sentence(client, service):
+    job = done(service)
+    for asked, words in (
+        ({"format": "mov", "codec": "h264"}, "mov holds prores or prores4444, got codec h264"),
+        ({"format": "mp4", "quality": "lossless"}, "h264 is never lossless"),
+        ({"codec": "av1"}, "av1 needs a format"),
+    ):
+        answer = client.get(f"/api/jobs/{job.id}/video", params=asked)
+        assert answer.status_code in (400, 422), answer.text
+        assert words in answer.text
+
+
 @pytest.mark.parametrize("metadata", ['{"request": {}}', '{"request": {"output": {"mark": false}}}', None])
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_mark_goes_along_where_there_is_one(tmp_path, name, metadata):

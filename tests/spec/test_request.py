@@ -58,7 +58,10 @@ def test_json_round_trip_loses_nothing():
         ({"prompts": [{"second": 60, "text": "x"}]}, ["timed prompt"]),
         ({"output": {"crf": 0}}, ["crf must be 1..51"]),
         ({"output": {"path": 5}}, ["output.path", "5"]),
-        ({"output": {"path": "a/v.avi"}}, ["'.avi' of 'v.avi'", "use one of .mp4, .mkv, .webm, .gif, .webp, .zip"]),
+        (
+            {"output": {"path": "a/v.avi"}},
+            ["'.avi' of 'v.avi'", "use one of .mp4, .mkv, .webm, .mov, .gif, .webp, .apng, .zip"],
+        ),
     ],
 )
 def test_a_bad_value_is_explained_in_one_sentence(fields: dict, words: list[str]):

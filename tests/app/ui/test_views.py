@@ -85,7 +85,8 @@ def test_a_file_no_browser_plays_is_shown_as_an_mp4_and_saved_as_it_is() -> None
 
 def test_other_formats_are_offered_once_the_video_no_longer_grows() -> None:
     assert views.video_view(job(outputs=(Path("v.part.mkv"),)))["formats"] == []
-    assert views.video_view(job("done", outputs=(Path("v.mp4"),)))["formats"] == ["mkv", "webm", "gif", "webp", "png"]
+    others = views.video_view(job("done", outputs=(Path("v.mp4"),)))["formats"]
+    assert others == ["mkv", "webm", "mov", "gif", "webp", "apng", "png", "tiff", "exr"]
     assert "mp4" in views.video_view(job("cancelled", outputs=(Path("v.part.mkv"),)))["formats"]
 
 
