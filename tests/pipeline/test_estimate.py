@@ -218,7 +218,7 @@ def test_more_sections_and_prompts_take_no_more_of_the_device_and_ram_for_their_
     budget, end = Budget(device=torch.device("meta"), vram_limit=12 * GB), {"image": "b.png"}
     rams, peaks = [], set()
     for seconds, scenes in ((12, 1), (120, 1), (12, 4)):
-        prompts = [{"second": 3 * i, "text": f"scene {i}"} for i in range(scenes)]
+        prompts = [{"second": 3.6 * i, "text": f"scene {i}"} for i in range(scenes)]  # where sections end
         settings = {"image": "a.png", "model": "framepack", "seconds": seconds, "end_frame": end, "prompts": prompts}
         request = GenerationRequest.model_validate(settings)
         planned = elsewhere.plan(request, plan(request), (640, 640), budget)[1]

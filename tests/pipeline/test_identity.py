@@ -84,8 +84,7 @@ def test_a_picture_is_seen_again_every_so_many_sections() -> None:
 def test_it_is_the_nearest_in_time() -> None:
     frame = {"image": "c.png", "second": 3, "strength": 0.5}
     again = planned(restate=1, frames=[frame], end_frame={"image": "d.png"})
-    weights = {section.context[-1].source: section.context[-1].weight for section in again}
-    assert weights == {"start": 1, "frame:0": 0.5, "end": 1}
+    assert {section.context[-1].weight for section in again} == {1}
     seen = [(section.latents, section.context[-1].source) for section in again]
     for window, source in seen:
         middle = (window[0] + window[-1]) / 2

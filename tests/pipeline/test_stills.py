@@ -91,9 +91,9 @@ def test_a_storyboard_has_a_picture_at_each_border_that_has_none() -> None:
         }
     )
     panels = storyboard(request)
-    assert [one.second for one in panels] == [1.2, 2.4, 3.6, 4.8]
-    assert [one.request.prompt for one in panels] == ["day", "night", "night", "night"]
-    assert [one.request.still.index for one in panels if one.request.still] == [9, 18, 27, 36]
+    assert [one.second for one in panels] == [0.933, 2.0, 2.933, 3.867, 4.8]
+    assert [one.request.prompt for one in panels] == ["day", "day", "night", "night", "night"]
+    assert [one.request.still.index for one in panels if one.request.still] == [7, 15, 22, 29, 36]
     through = [{"image": "b.png", "second": one.second} for one in panels]
     whole = GenerationRequest.model_validate({**request.model_dump(), "frames": through})
     assert {section.latents for section in plan(whole)} == {section.latents for section in plan(request)}

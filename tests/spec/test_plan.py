@@ -247,7 +247,7 @@ def test_what_a_text_holds_for_is_an_inverted_video_of_its_own_from_the_moment_i
 def test_whatever_sees_a_still_has_it_made_before(request_: GenerationRequest, shares: list[float]):
     prompts = tuple(TimedPrompt(second=share * request_.seconds, text=f"{share}") for share in shares)
     asked = request_.model_copy(update={"prompts": prompts})
-    there = {"start", "history", "empty", "end", *(g.key for g in keyframes_of(asked))}
+    there = {"start", "history", "empty", "end", "reference", *(g.key for g in keyframes_of(asked))}
     for window in (*stills(asked), *plan(asked)):
         assert {span.source for span in window.context} <= there
         there |= {window.key} if isinstance(window, Still) else set()

@@ -153,7 +153,8 @@ def pictured(section: SectionPlan, request: GenerationRequest) -> SectionPlan:
     if reference is None or reference.strength == 0:
         return section
     share = reference.strength / 2
-    image = (*((key, weight * (1 - share)) for key, weight in section.image), ("reference", share))
+    mixed = (*((key, weight * (1 - share)) for key, weight in section.image), ("reference", share))
+    image = tuple((key, weight) for key, weight in mixed if weight > 1e-6)
     return replace(section, context=(*section.context, single("reference", 0, reference.strength)), image=image)
 
 
