@@ -32,11 +32,9 @@ def storyboard(request: GenerationRequest) -> list[Panel]:
         raise ValueError("a storyboard is made of a video's request: leave still and redo out")
     if not VARIANTS[request.model].keyframes_ahead:
         raise ValueError(f"{request.model} takes no keyframes, which stills are for: use model framepack")
-    total, changes = request.latent_count, changes_of(request)
-    taken = {keyframe.latent for keyframe in keyframes_of(request)}
-    borders = [border for border in sorted(tile.stop - 1 for tile in tiles_of(request)) if border not in taken]
-    if total + 1 in taken:  # an end frame stands behind the last one
-        borders = [border for border in borders if border != total]
+    changes, taken = changes_of(request), {keyframe.latent for keyframe in keyframes_of(request)}
+    ends = sorted(tile.stop - 1 for tile in tiles_of(request))
+    borders = [end for end in ends if not taken & {end, end + 1}]  # a picture ends a section, or stands right behind it
     if not borders:
         raise ValueError("each border between sections has a picture already: a storyboard would add none")
     return [panel(request, border, prompt_at(request, changes, range(border, border + 1))) for border in borders]
