@@ -83,7 +83,7 @@ def test_it_is_made_smaller_to_be_looked_at_and_its_size_in_the_video_is_reporte
 
 
 WRONG = [
-    ({"edits": '{"rotate": 45}'}, "rotate: input should be 0, 90, 180 or 270, got 45"),
+    ({"edits": '{"rotate": 45}'}, "rotate must be one of 0, 90, 180, 270, got 45"),
     ({"edits": '{"exposure": 9}'}, "exposure must be -4..4, got 9"),
     ({"edits": '{"crop": [0.5, 0, 0.5, 1]}'}, "crop is LEFT/TOP/RIGHT/BOTTOM with LEFT < RIGHT and TOP < BOTTOM"),
     ({"edits": '{"sharpen": 1}'}, "there is no setting called sharpen"),

@@ -10,6 +10,7 @@ from framepack.app.service.shares import decoded_latents
 from framepack.files.assets import BUNDLED
 from framepack.models.hunyuan.vae import VideoVAE, empty_vae
 from framepack.models.hunyuan.vae_tiles import TileMemo, decode_in_time
+from framepack.spec.cuts import HistoryLatent
 from framepack.spec.geometry import HUNYUAN
 from framepack.spec.plan import SectionPlan, plan
 from framepack.spec.request import GenerationRequest, Keyframe
@@ -19,10 +20,17 @@ from framepack.spec.variants import HUNYUAN_REPO
 def decoded(sections: tuple[SectionPlan, ...]) -> list[int]:
     """Latents that `decode_in_time` hands to its decoder, section after section; each latent is its own number."""
     memo, counts, edge = TileMemo(), [], []
+    numbers: dict[str, int] = {}
+
+    def number_of(picture: HistoryLatent) -> int:
+        return numbers.setdefault(picture.source, -len(numbers))
+
     for section in sections:
         new = list(section.latents)
-        shown = [0] * (len(section.after) if section.direction == "backward" else len(section.before))
-        edge = [*shown, *new, *edge] if section.direction == "backward" else [*edge, *shown, *new]
+        before, after = (
+            [number_of(picture) for picture in found if picture.shown] for found in (section.before, section.after)
+        )
+        edge = [*after, *new, *before, *edge] if section.direction == "backward" else [*edge, *before, *new, *after]
         count = section.decode_latents
         clip = edge[:count] if section.direction == "backward" else edge[-count:]
         again = len(new) if section.provisional else 0

@@ -10,12 +10,12 @@ import torch
 from tiny_recipe import TINY
 
 from framepack.files.assets import BUNDLED
+from framepack.training import loop
 from framepack.training.optimizer import Optimizer
 from framepack.training.run_log import read_log
 from framepack.training.transformer.recipe import Schedule
 from framepack.training.transformer.start import read_start
 from framepack.training.transformer.trainer import MiniModel, train
-from framepack.training.vae import train as vae
 
 SHORT = replace(TINY, schedule=Schedule(steps=20, warm_up=4))
 LONGER = replace(TINY, schedule=Schedule(steps=40, warm_up=4))
@@ -103,7 +103,7 @@ def test_the_vae_is_kept_or_trained_further(made, tmp_path):
 def test_a_run_that_was_to_begin_with_a_model_does_not_begin_with_nothing(made, tmp_path):
     slow = replace(TINY.vae, further=True, encoder_rate=0, steps=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vae, "LOG_EVERY", 1)
+        patch.setattr(loop, "LOG_EVERY", 1)
         assert train(replace(LONGER, vae=slow), tmp_path / "run", start=made / "model", seconds=0) == 0
     with pytest.raises(ValueError, match="was to begin with a model and has not taken a step: name it again"):
         train(replace(LONGER, vae=slow), tmp_path / "run")

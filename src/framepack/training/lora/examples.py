@@ -72,5 +72,5 @@ def _window(timeline: Tensor, section: SectionPlan) -> Tensor:
 
 
 def _add_anchors(history: History, anchors: tuple, start: Tensor) -> None:
-    for anchor in anchors:
-        history.add(start * anchor.weight)
+    for _ in anchors:
+        history.add(start)
