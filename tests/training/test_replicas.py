@@ -23,6 +23,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.proof
 def test_gradients_are_averaged_also_where_one_process_has_none(walked):
     found = [json.loads((walked / f"found{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
     for rank, one in enumerate(found):
@@ -37,6 +38,7 @@ def test_gradients_are_averaged_also_where_one_process_has_none(walked):
     assert found[0]["drawn"] == int(np.random.default_rng((1, 2)).integers(2**30))
 
 
+@pytest.mark.proof
 def test_a_run_of_two_processes_in_pieces_is_the_run_in_one_go_to_the_bit(walked):
     for file in walked.glob("steps*.json"):
         assert json.loads(file.read_text(encoding="utf-8")) == [40, 20, 40, 40]
