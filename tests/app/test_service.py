@@ -15,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import TARGET, ask
 
 from framepack.app.api.broadcast import Broadcast
-from framepack.app.service.job_service import UNUSED_AFTER, Service, folders_at
+from framepack.app.service.job_service import Service, folders_at
 from framepack.app.service.sheets import CELL, make_sheet, sheet_file
+from framepack.app.service.tidy import UNUSED_AFTER
 from framepack.jobs.job import UnknownJob
 from framepack.jobs.pool import PoolConfig
 from framepack.jobs.store import JobStore

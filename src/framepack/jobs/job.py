@@ -1,6 +1,7 @@
 """A job as data: one request's place in the queue, its progress and its result. Pure; `store` saves it."""
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,3 +103,19 @@ class Job:
     def request(self) -> GenerationRequest:
         """The request, validated by the current rules."""
         return GenerationRequest.stored(json.loads(self.request_json))
+
+
+def new_id() -> str:
+    """An id that no job has."""
+    return secrets.token_hex(6)
+
+
+def resumed(job: Job) -> dict[str, Any]:
+    """Fields of a job that waited for space; none of one that was changed meanwhile."""
+    return {"status": "queued", "waits_for": None, "reason": ""} if job.waits_for == "space" else {}
+
+
+def require_status(job: Job, allowed: tuple[Status, ...], participle: str) -> None:
+    """WrongState unless the job has one of the statuses."""
+    if job.status not in allowed:
+        raise WrongState(f"only a {' or '.join(allowed)} job can be {participle}, {job.id} is {job.status}")

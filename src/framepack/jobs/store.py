@@ -5,7 +5,6 @@ command line and the service use the same file. The workers' side is `claims`.
 """
 
 import json
-import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any, get_args
 
 from framepack.jobs.claims import Claims
 from framepack.jobs.database import LOCK_TIMEOUT, Database
-from framepack.jobs.job import ControlRequest, Job, Progress, Status, WrongState
+from framepack.jobs.job import ControlRequest, Job, Progress, Status, WrongState, new_id, require_status, resumed
 from framepack.jobs.repair import find_damage
 from framepack.jobs.rows import checksum, stored
 from framepack.spec.request import GenerationRequest
@@ -285,19 +284,3 @@ class JobStore:
         """Queue the jobs again that waited for disk space."""
         waiting = self._database.jobs("SELECT * FROM job WHERE status = 'paused' AND waits_for = 'space'")
         return [self._database.change(job.id, resumed) for job in waiting if not job.damaged]
-
-
-def new_id() -> str:
-    """An id that no job has."""
-    return secrets.token_hex(6)
-
-
-def resumed(job: Job) -> dict[str, Any]:
-    """Fields of a job that waited for space; none of one that was changed meanwhile."""
-    return {"status": "queued", "waits_for": None, "reason": ""} if job.waits_for == "space" else {}
-
-
-def require_status(job: Job, allowed: tuple[Status, ...], participle: str) -> None:
-    """WrongState unless the job has one of the statuses."""
-    if job.status not in allowed:
-        raise WrongState(f"only a {' or '.join(allowed)} job can be {participle}, {job.id} is {job.status}")

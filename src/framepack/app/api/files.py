@@ -42,7 +42,7 @@ def send_file(file: Path) -> FileResponse:
 def file_routes(service: Service) -> APIRouter:
     """All of them."""
     routes = APIRouter(prefix="/api", tags=["files"], route_class=LimitedRoute)
-    for part in (uploads_and_outputs, pictures_of_jobs):
+    for part in (uploads_and_outputs, pictures_of_jobs, frames_of_jobs):
         part(routes, service)
     return routes
 
@@ -80,18 +80,6 @@ def uploads_and_outputs(routes: APIRouter, service: Service) -> None:
 def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
     """What there is to see of a job."""
 
-    async def in_format(
-        job: str, wanted: Format | None = None, codec: Codec | None = None, quality: Literal["lossless"] | None = None
-    ) -> Path:
-        file = await run_in_threadpool(service.video, job)
-        if file is None or file.parent != service.folders.outputs:
-            raise HTTPException(404, "there is nothing to play yet")
-        if wanted is None:
-            if codec or quality:
-                raise ValueError(f"{codec or quality} needs a format: name that too, such as format=mp4")
-            return file
-        return await to_thread.run_sync(service.converted, job, wanted, codec, quality, limiter=CONVERTING)
-
     @routes.get("/jobs/{job}/video", response_class=FileResponse)
     async def video(
         job: str,
@@ -103,7 +91,7 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
 
         `codec`: where the format has several. A video in that format and codec is sent as it is.
         """
-        return send_file(await in_format(job, format, codec, quality))
+        return send_file(await video_of(service, job, format, codec, quality))
 
     @routes.post("/jobs/{job}/convert")
     async def convert(
@@ -113,13 +101,50 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
         quality: Literal["lossless"] | None = None,
     ) -> File:
         """Have the video converted now; answers when that is done, with the address to fetch it from."""
-        file = await in_format(job, format, codec, quality)
+        file = await video_of(service, job, format, codec, quality)
         said = {"format": format, "codec": codec, "quality": quality}
         address = f"/api/jobs/{job}/video?{urlencode({name: value for name, value in said.items() if value})}"
         return File(name=file.name, url=address, bytes=file.stat().st_size)
 
+    @routes.get("/jobs/{job}/preview", response_class=Response)
+    def preview(job: str) -> Response:
+        """The last step's expected frames below each other as PNG; the header X-Frames says how many."""
+        picture = service.preview(service.get(job).id)
+        if picture is None:
+            raise HTTPException(404, "there is no preview; it appears with the first step")
+        headers = {"x-frames": str(picture[1]), "cache-control": "no-store"}
+        return Response(picture[0], media_type="image/png", headers=headers)
+
+    @routes.get("/jobs/{job}/picture", response_class=FileResponse)
+    async def picture(job: str) -> FileResponse:
+        """A thumbnail of the picture the job starts from."""
+        found_job = await run_in_threadpool(service.get, job)
+        return await small(service, found_job.request.image.file)
+
+
+async def video_of(
+    service: Service,
+    job: str,
+    wanted: Format | None = None,
+    codec: Codec | None = None,
+    quality: Literal["lossless"] | None = None,
+) -> Path:
+    """What exists of a job's video by now, or that in another format; 404 where there is nothing yet."""
+    file = await run_in_threadpool(service.video, job)
+    if file is None or file.parent != service.folders.outputs:
+        raise HTTPException(404, "there is nothing to play yet")
+    if wanted is None:
+        if codec or quality:
+            raise ValueError(f"{codec or quality} needs a format: name that too, such as format=mp4")
+        return file
+    return await to_thread.run_sync(service.converted, job, wanted, codec, quality, limiter=CONVERTING)
+
+
+def frames_of_jobs(routes: APIRouter, service: Service) -> None:
+    """Single frames of a job's video, and what its file says."""
+
     async def frame(job: str, which: Which | None, at: float | None) -> Response:
-        file = await in_format(job)
+        file = await video_of(service, job)
         shown, png = await to_thread.run_sync(still_png, file, which, at, limiter=DECODING)
         place = {"x-frame": str(shown.number), "x-frames": str(shown.frames), "x-second": f"{shown.second:.4f}"}
         name = f"inline; filename*=utf-8''{quote(file.stem)}-{shown.number:06d}.png"
@@ -138,23 +163,8 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
     @routes.get("/jobs/{job}/inspect")
     async def inspect(job: str) -> Inspection:
         """What is inside the video's file: size, frames, codec, the settings it was made with, the mark."""
-        file = await in_format(job)
+        file = await video_of(service, job)
         return await to_thread.run_sync(checked, inspect_untrusted, file, limiter=DECODING)
-
-    @routes.get("/jobs/{job}/preview", response_class=Response)
-    def preview(job: str) -> Response:
-        """The last step's expected frames below each other as PNG; the header X-Frames says how many."""
-        picture = service.preview(service.get(job).id)
-        if picture is None:
-            raise HTTPException(404, "there is no preview; it appears with the first step")
-        headers = {"x-frames": str(picture[1]), "cache-control": "no-store"}
-        return Response(picture[0], media_type="image/png", headers=headers)
-
-    @routes.get("/jobs/{job}/picture", response_class=FileResponse)
-    async def picture(job: str) -> FileResponse:
-        """A thumbnail of the picture the job starts from."""
-        found_job = await run_in_threadpool(service.get, job)
-        return await small(service, found_job.request.image.file)
 
 
 def written_at(entry: "os.DirEntry[str]") -> float:

@@ -219,7 +219,7 @@ def delete(
     files: Annotated[bool, typer.Option("--files", help="Delete its video too, if in the outputs folder.")] = False,
 ) -> None:
     """Delete a job that does not run, with its unfinished work. Its video stays, unless --files is given."""
-    from framepack.app.service.job_service import forget
+    from framepack.app.service.tidy import forget
 
     with queue(outputs) as store:
         old = forget(store, folders_of(outputs), store.find(job).id, files=files)

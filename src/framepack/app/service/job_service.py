@@ -10,24 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from framepack.app.machine import has_gpu
 from framepack.app.service.convert import Conversions, held_in
 from framepack.app.service.models_here import ModelsHere, not_here
-from framepack.app.service.paths import adopt
+from framepack.app.service.paths import adopt, with_file
 from framepack.app.service.sheets import Sheets
 from framepack.app.service.takes import TakeNode, Wanted, drop_sections, queue_take, takes_of
-from framepack.app.service.thumbnails import sweep_thumbnails
+from framepack.app.service.tidy import forget, tidy_up, used_by
 from framepack.app.service.tracker import Tracker
 from framepack.app.service.uploads import drop_unfinished
-from framepack.files.atomic import sweep_parts
 from framepack.files.lock import QueueLock
 from framepack.jobs.batch import batch_name
 from framepack.jobs.feed import Feed, JobUpdate, Listener
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ENDED, UNFINISHED, Job, Status, UnknownJob, WrongState
-from framepack.jobs.paths import paths_in
 from framepack.jobs.periodic import Periodic
 from framepack.jobs.poll import QueuePoller
 from framepack.jobs.pool import Pool, PoolConfig
@@ -42,11 +40,10 @@ from framepack.spec.request import GenerationRequest
 from framepack.spec.storyboard import storyboard
 from framepack.spec.unknown import unknown_in
 
+Queued = TypeVar("Queued", Job, list[Job])
 TIDY_EVERY = 3600.0
 CHECK_EVERY = 20.0
 """Seconds between checks of the queue's file."""
-UNUSED_AFTER = 24 * 3600.0
-"""Seconds after which an upload that no job uses is dropped."""
 
 
 def folders_at(outputs: Path, home: Path | None = None, **settings: Any) -> Folders:
@@ -93,8 +90,8 @@ class Service:
             stack.callback(self.models.close)
             self.pool = Pool(self.store, self.feed, folders, config, Tracker, keep=lock.descriptors)
             drop_unfinished(folders)
-            self._tidy_up()
-            stack.callback(Periodic(self._tidy_up, TIDY_EVERY, "tidying").close)
+            self.tidy_up()
+            stack.callback(Periodic(self.tidy_up, TIDY_EVERY, "tidying").close)
             stack.callback(Periodic(self.store.check, CHECK_EVERY, "check of the queue").close)
             self.pool.start()
             stack.callback(self.pool.close)
@@ -207,9 +204,7 @@ class Service:
         machine: see `app.machine`.
         """
         adopted = [adopt(request, self.folders) for request in requests]
-        jobs = self.store.submit(adopted, batch=batch, labels=labels, machine=machine)
-        self.pool.wake()
-        return jobs
+        return self._woken(self.store.submit(adopted, batch=batch, labels=labels, machine=machine))
 
     def storyboard(self, request: GenerationRequest, machine: Mapping[str, Any] = NO_SETTINGS) -> list[Job]:
         """Queue a batch of stills, one for each border between the sections of the video of `request`."""
@@ -285,48 +280,10 @@ class Service:
             return job
         return replace(job, progress=attempt.progress, outputs=attempt.job.outputs)
 
-    def _woken(self, job: Job) -> Job:
+    def _woken(self, queued: Queued) -> Queued:
         self.pool.wake()
-        return job
+        return queued
 
-    def _tidy_up(self) -> None:
-        jobs = self.store.jobs(limit=-1)
-        self.conversions.sweep({job.id for job in jobs})
-        self.folders.limit(job for job in jobs if job.status == "done")
-        used = used_by(jobs)
-        for file in self.folders.uploads.iterdir():
-            if file not in used and time.time() - file.stat().st_mtime > UNUSED_AFTER:
-                file.unlink(missing_ok=True)
-        sweep_thumbnails(self.folders)
-        for folder in (self.folders.outputs, self.folders.home / "presets", self.folders.home / "thumbnails"):
-            sweep_parts(folder, unwritten=UNUSED_AFTER)
-
-
-def used_by(jobs: Iterable[Job]) -> set[Path]:
-    """The files that jobs name."""
-    return {path for job in jobs for path in paths_in(json.loads(job.request_json))}
-
-
-def with_file(request: GenerationRequest, before: Mapping[str, Any]) -> GenerationRequest:
-    """The request with the file of the output settings it had before, where it names none itself."""
-    output = request.output
-    if output.path or not before["path"]:
-        return request
-    file = Path(before["path"])
-    if FORMATS[output.format].suffix != file.suffix:
-        file = file.with_suffix(FORMATS[output.format].suffix)
-    kept = {"path": file, "overwrite": before.get("overwrite", False)}
-    return request.model_copy(update={"output": output.model_copy(update=kept)})
-
-
-def forget(store: JobStore, folders: Folders, job: str, *, files: bool) -> Job:
-    """Take a job that does not run out of the queue, with its unfinished work and, if asked for, its video."""
-    old = store.delete(job)
-    folders.clear(job)
-    Conversions(folders).forget(job)
-    for file in old.outputs if files else ():
-        if file.parent == folders.outputs:
-            file.unlink(missing_ok=True)
-    for part in folders.outputs.glob(f"*-{job}.part-*") if files else ():  # left by requests it had before
-        part.unlink(missing_ok=True)
-    return old
+    def tidy_up(self) -> None:
+        """Delete files that nobody needs any more."""
+        tidy_up(self.store.jobs(limit=-1), self.folders, self.conversions)

@@ -6,7 +6,7 @@ Paths on this machine never leave it: a request is shown with names in their pla
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from framepack.media.cuts import cuts
 from framepack.media.edit import edited
 from framepack.media.image import load_image
 from framepack.pipeline.output_file import require_place
+from framepack.spec.formats import FORMATS
+from framepack.spec.output import KNOWN, is_folder
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
@@ -173,3 +175,15 @@ def copy_once(file: Path, folder: Path) -> Path:
         with atomic_write(copy) as temporary:
             shutil.copyfile(file, temporary)
     return copy
+
+
+def with_file(request: GenerationRequest, before: Mapping[str, Any]) -> GenerationRequest:
+    """The request with the file of the output settings it had before, where it names none itself."""
+    output = request.output
+    if output.path or not before["path"]:
+        return request
+    file = Path(before["path"])
+    if not is_folder(file, output.format) and output.format not in KNOWN.get(file.suffix.lower(), ()):
+        file = file.with_suffix(FORMATS[output.format].suffix)
+    kept = {"path": file, "overwrite": before.get("overwrite", False)}
+    return request.model_copy(update={"output": output.model_copy(update=kept)})

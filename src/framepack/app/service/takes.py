@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import Job
-from framepack.jobs.store import JobStore, new_id, require_status
+from framepack.jobs.job import Job, new_id, require_status
+from framepack.jobs.store import JobStore
 from framepack.pipeline.takes import branch
 from framepack.spec.parts import Redo
 from framepack.spec.redo import made_in, redone, said_of, section_times, take_of
