@@ -135,3 +135,14 @@ def test_a_file_is_asked_for_its_frames(tmp_path, clip):
     require_frames(path, 5, Fraction(30))
     with pytest.raises(MediaError, match="holds 5 frames of 6, so it is not kept"):
         require_frames(path, 6, Fraction(30))
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "webm"])
+def test_at_its_own_rate_a_video_has_its_own_frames(tmp_path, suffix):
+    """Matroska's times are whole milliseconds, which must neither repeat a frame nor leave one out."""
+    for count in (1, 2, 7, 40, 60, 61, 91):
+        frames = np.stack([np.full((16, 16, 3), 2 * number, np.uint8) for number in range(count)])
+        path = tmp_path / f"{count}.{suffix}"
+        with VideoWriter(path, size=(16, 16)) as writer:
+            writer.write(frames)
+        assert np.array_equal(np.stack(list(read_video(path, fps=30))), np.stack(list(read_video(path))))

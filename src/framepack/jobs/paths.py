@@ -10,6 +10,10 @@ Kind = Literal["picture", "lora", "finishing file", "output"]
 PATHS: dict[tuple[str, ...], Kind] = {
     ("image",): "picture",
     ("image", "file"): "picture",
+    ("target",): "picture",
+    ("target", "file"): "picture",
+    ("motion_mask",): "picture",
+    ("motion_mask", "file"): "picture",
     ("frames", "*", "image"): "picture",
     ("frames", "*", "image", "file"): "picture",
     ("end_frame", "image"): "picture",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from framepack.media.clips import size_for
 from framepack.media.edit import box_of
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
@@ -18,7 +19,7 @@ def cuts(request: GenerationRequest, sizes: Mapping[str, tuple[int, int]]) -> li
     if request.size is None and "start" not in sizes:
         return []
     start_width, start_height = sizes.get("start", (0, 0))
-    height, width = request.size or request.size_for(start_height, start_width)
+    height, width = request.size or size_for(request, start_height, start_width)
     return [
         f"{lost:.0%} of the picture {key!r} is cut off, as the video is {width}x{height}: the edits fit=pad and "
         "fit=blur keep all of it, focus=X/Y chooses what stays"

@@ -23,6 +23,7 @@ from framepack.media.marks import embed_mark, tags
 from framepack.media.metadata import check_metadata
 from framepack.media.read import open_container, read_video, reading, require_frames
 from framepack.media.source import open_source
+from framepack.media.source_sound import SourceSound, beside, holds
 from framepack.media.video import VideoWriter, format_of
 from framepack.spec.formats import CODECS, Coding, check_coding, check_format, check_fps, codec_of
 
@@ -136,26 +137,54 @@ def _check_match(first: Segment, segment: Segment) -> None:
             )
 
 
-def _copy(segments: list[Segment], path: Path, codec: AvCodec, metadata: str | None, *, draft: bool) -> None:
+def lay_sound(
+    path: Path,
+    sound: SourceSound,
+    *,
+    format: str,  # noqa: A002
+    coding: Coding,
+    fps: Fraction | float,
+    metadata: str | None = None,
+) -> None:
+    """Copies a source's sound into a finished file, beside its frames; a format that does not hold it stays as it is.
+
+    Raises MediaError for a damaged file, DiskFullError.
+    """
+    sink = WRITERS[format, codec_of(format, coding.codec)]
+    if isinstance(sink, AvCodec) and holds(sink.container, sound):
+        _copy([scan_segment(path, fps)], path, sink, metadata, draft=False, sound=sound)
+
+
+def _copy(
+    segments: list[Segment],
+    path: Path,
+    codec: AvCodec,
+    metadata: str | None,
+    *,
+    draft: bool,
+    sound: SourceSound | None = None,
+) -> None:
     reorder = max(segment.reorder for segment in segments)
     needed = sum(segment.path.stat().st_size for segment in segments)
     with atomic_write(path, needed, durable=not draft) as temporary:
         with codec.open(temporary, draft=draft) as output:
             output.metadata.update(tags(metadata, codec.container))
-            target: Any = None
+            with open_source(segments[0].path) as file, open_container(file) as (_, stream):
+                target: Any = output.add_stream_from_template(stream)
             base, tick = 0, 1 / segments[0].fps
-            for segment in segments:
-                with open_source(segment.path) as file, open_container(file) as (container, stream):
-                    if target is None:
-                        target = output.add_stream_from_template(stream)
-                        target.time_base = tick
-                    index = -1
-                    for index, (packet, number) in enumerate(_numbered(container, stream, segment.fps)):
-                        packet.stream, packet.time_base = target, tick
-                        packet.pts, packet.dts, packet.duration = base + number, base + index - reorder, 1
-                        output.mux(packet)
-                _require_all(segment, index + 1)
-                base += segment.frames
+            target.time_base = tick
+            with beside(sound, output) as write_sound:
+                for segment in segments:
+                    with open_source(segment.path) as file, open_container(file) as (container, stream):
+                        index = -1
+                        for index, (packet, number) in enumerate(_numbered(container, stream, segment.fps)):
+                            packet.stream, packet.time_base = target, tick
+                            packet.pts, packet.dts, packet.duration = base + number, base + index - reorder, 1
+                            write_sound(float((base + number) * tick))
+                            output.mux(packet)
+                    _require_all(segment, index + 1)
+                    base += segment.frames
+                write_sound(float("inf"))
         embed_mark(temporary, metadata)
         if not draft:
             require_frames(temporary, base, segments[0].fps)

@@ -25,6 +25,8 @@ from framepack.media.sinks import Frame
 from framepack.media.source import VIDEO_KINDS, Source, kind_of, name_of, open_source
 
 DEMUXERS = AV_FORMATS | {"gif": "gif", "apng": "apng"}
+ROUNDING = 0.001
+"""Seconds by which a time may be off, a length by twice as much: Matroska's are whole milliseconds."""
 READABLE = (
     "mp4, mov, mkv, webm, avi, gif, animated webp or png, or a zip or folder of numbered PNG, TIFF or EXR pictures"
 )
@@ -283,11 +285,11 @@ def _at_rate(frames: Iterator[tuple[float, Pending]], fps: Fraction) -> Iterator
     period, begin, index, shown, start, length = float(1 / fps), None, 0, None, 0.0, 0.0
     for time, frame in frames:
         begin = time if begin is None else begin
-        while shown is not None and begin + index * period < time - 1e-6:
+        while shown is not None and begin + index * period < time - ROUNDING:
             yield shown
             index += 1
         length = time - start if shown is not None else period
         shown, start = frame, time
-    while shown is not None and begin is not None and begin + index * period < start + length - 1e-6:
+    while shown is not None and begin is not None and begin + index * period < start + length - 2 * ROUNDING:
         yield shown
         index += 1

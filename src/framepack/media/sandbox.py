@@ -5,11 +5,13 @@ no other (`sandbox_child`), and answers with one line of JSON and raw bytes: not
 """
 
 import json
+import math
 import sys
 import tempfile
 import threading
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from framepack.media.frames import Still, Which
 from framepack.media.image import MAX_PIXELS, ImageRGB
 from framepack.media.inspection import Inspection
 from framepack.media.read import VideoInfo
+from framepack.media.sinks import Frame
 from framepack.media.source import name_of, open_source
 from framepack.spec.sequence import VideoSequence
 
@@ -41,6 +44,10 @@ class Limits:
 
 
 DEFAULT = Limits()
+STREAM = Limits(memory_bytes=4 << 30)
+SOUND = Limits(seconds=60, output_bytes=1 << 30)
+STREAMED = 100
+"""Times the seconds of a frame, that a whole video may take of a processor."""
 
 
 def decode_untrusted_image(source: Path | str | bytes, limits: Limits = DEFAULT) -> ImageRGB:
@@ -78,6 +85,34 @@ def decode_untrusted_video(
     return _array(answer["shape"], pixels, name_of(source))
 
 
+def stream_untrusted_video(
+    source: Path | str | bytes, *, fps: float | None = None, limits: Limits = STREAM
+) -> Iterator[Frame]:
+    """All frames (H, W, 3) uint8 as `read.read_video` yields them, one after another, from a child.
+
+    Closing the generator stops the child. limits: the seconds are for each frame, and for the whole file a hundred
+    times as many. Raises MediaError for whatever goes wrong, where the frames end.
+    """
+    name = name_of(source)
+    order = order_of("stream", name, replace(limits, seconds=STREAMED * limits.seconds), fps=fps)
+    with ExitStack() as stack:
+        file = stack.enter_context(opened(source))
+        child = stack.enter_context(started(order, file))
+        stack.callback(child.kill)
+        while True:
+            with stopping(child, limits.seconds) as late:
+                answer = json.loads(child.stdout.readline(HEADER_BYTES) or b"{}")
+                shape = answer.get("shape", [0])
+                pixels = child.stdout.read(math.prod(shape))
+            if late.is_set():
+                raise MediaError(f"{name} took more than {limits.seconds} s for a frame: use another file")
+            if "error" in answer:
+                raise MediaError(str(answer["error"]))
+            if "end" in answer:
+                return
+            yield _array(shape, pixels, name)
+
+
 def still_of_untrusted_video(
     source: Path | str | bytes,
     name: str,
@@ -90,6 +125,14 @@ def still_of_untrusted_video(
     answer, pixels = _ask("still", source, limits, which=which, at=at, name=name)
     array = _array(answer["shape"], pixels, name_of(source))
     return Still(pixels=array, **answer["place"]), answer["metadata"]
+
+
+def sound_of_untrusted_video(source: Path | str | bytes, limits: Limits = SOUND) -> bytes:
+    """As `source_sound.taken`, in a child."""
+    answer, data = _ask("sound", source, limits)
+    if len(data) != answer["bytes"]:
+        raise MediaError(f"the sound of {name_of(source)} could not be read: use another file")
+    return data
 
 
 def inspect_untrusted(source: Path | str | bytes, limits: Limits = DEFAULT) -> Inspection:
@@ -108,16 +151,8 @@ def read_untrusted_timeline(source: Path | str | bytes, suffix: str, limits: Lim
 def _ask(task: str, source: Path | str | bytes, limits: Limits, **arguments: Any) -> tuple[dict[str, Any], bytes]:
     """Runs `task` in a child on `source`: its answer, and the bytes after it."""
     name = name_of(source)
-    order = json.dumps({"task": task, "name": name, "limits": asdict(limits), "arguments": arguments})
-    with ExitStack() as stack:
-        if isinstance(source, bytes):
-            file: Any = stack.enter_context(tempfile.TemporaryFile())
-            file.write(source)
-            file.flush()
-        else:
-            file = stack.enter_context(open_source(source))
-        file.seek(0)
-        output, code, late = _run(order, file, limits)
+    with opened(source) as file:
+        output, code, late = _run(order_of(task, name, limits, **arguments), file, limits)
     line, found, pixels = output.partition(b"\n")
     if late:
         raise MediaError(f"{name} took more than {limits.seconds} s to decode: make it smaller or use another file")
@@ -131,23 +166,54 @@ def _ask(task: str, source: Path | str | bytes, limits: Limits, **arguments: Any
     return answer, pixels
 
 
+def order_of(task: str, name: str, limits: Limits, /, **arguments: Any) -> str:
+    """What a child is told."""
+    return json.dumps({"task": task, "name": name, "limits": asdict(limits), "arguments": arguments})
+
+
+@contextmanager
+def opened(source: Path | str | bytes) -> Iterator[Any]:
+    """A file with a number for a child, at its beginning."""
+    with ExitStack() as stack:
+        if isinstance(source, bytes):
+            file: Any = stack.enter_context(tempfile.TemporaryFile())
+            file.write(source)
+            file.flush()
+        else:
+            file = stack.enter_context(open_source(source))
+        file.seek(0)
+        yield file
+
+
+def started(order: str, file: Any) -> Any:
+    """A child at work on an open file, for a `with`."""
+    command = [sys.executable, "-P", "-s", "-m", "framepack.media.sandbox_child", order]
+    return start(command, stdin=file, stdout=PIPE, stderr=NOTHING, env=bare_environment())
+
+
+@contextmanager
+def stopping(child: Any, seconds: float) -> Iterator[threading.Event]:
+    """Kills the child after so many seconds, and then says so."""
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        child.kill()
+
+    timer = threading.Timer(seconds, stop)
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+
+
 def _run(order: str, file: Any, limits: Limits) -> tuple[bytes, int, bool]:
     """The child's output (at most what the limits allow, and one byte), its exit code, and whether time ran out."""
-    command = [sys.executable, "-P", "-s", "-m", "framepack.media.sandbox_child", order]
-    with start(command, stdin=file, stdout=PIPE, stderr=NOTHING, env=bare_environment()) as child:
-        assert child.stdout is not None
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            child.kill()
-
-        timer = threading.Timer(limits.seconds, stop)
-        timer.start()
+    with started(order, file) as child, stopping(child, limits.seconds) as late:
         try:
             output = child.stdout.read(limits.output_bytes + HEADER_BYTES + 1)
         finally:
-            timer.cancel()
             child.kill()
     return output, child.returncode, late.is_set()
 

@@ -30,6 +30,10 @@ def main() -> None:
     limit(order["limits"])
     file = os.fdopen(os.dup(0), "rb")
     try:
+        if order["task"] == "stream":
+            stream(answers, file, **order["arguments"])
+            answers.flush()
+            os._exit(0)
         answer, pixels = TASKS[order["task"]](file, **order["arguments"])
     except MediaError as error:
         answer, pixels = {"error": str(error).replace("the file", order["name"], 1)}, None
@@ -96,6 +100,17 @@ def video(file: BinaryIO, count: int, tail: bool, fps: float | None, size: tuple
     return {"shape": pixels.shape}, pixels
 
 
+def stream(answers: BinaryIO, file: BinaryIO, fps: float | None) -> None:
+    """Frame after frame: a line with its shape, its pixels; then a line with the end."""
+    from framepack.media.read import read_video
+
+    for frame in read_video(file, fps=fps):
+        answers.write(json.dumps({"shape": frame.shape}).encode() + b"\n")
+        answers.write(np.ascontiguousarray(frame).data)
+        answers.flush()
+    answers.write(b'{"end": true}\n')
+
+
 def still(file: BinaryIO, which: Any, at: float | None, name: str) -> Answer:
     """Pixels (H, W, 3), and the still's metadata."""
     from framepack.media import frames
@@ -106,6 +121,14 @@ def still(file: BinaryIO, which: Any, at: float | None, name: str) -> Answer:
     about = frames.described(found, name, read_metadata(file), by_ai=is_made_by_ai(file))
     place = {"number": found.number, "second": found.second, "frames": found.frames}
     return {"shape": found.pixels.shape, "metadata": about, "place": place}, found.pixels
+
+
+def sound(file: BinaryIO) -> Answer:
+    """A video's sound, as the bytes of a Matroska file."""
+    from framepack.media.source_sound import taken
+
+    data = np.frombuffer(taken(file), np.uint8)
+    return {"bytes": len(data)}, data if len(data) else None
 
 
 def inspect(file: BinaryIO) -> Answer:
@@ -128,6 +151,7 @@ TASKS: dict[str, Callable[..., Answer]] = {
     "metadata": metadata,
     "video": video,
     "still": still,
+    "sound": sound,
     "inspect": inspect,
     "timeline": timeline,
 }

@@ -4,21 +4,22 @@ Leases each encoder in turn, so at most one of them is on the device. Features a
 device holds grows neither with the sections nor with the prompts.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from framepack.media.clips import look, size_for
 from framepack.media.cuts import cuts
-from framepack.media.edit import edited, fitted
-from framepack.media.image import load_image
+from framepack.media.edit import fitted
 from framepack.models.conditioning import ConditionTable
 from framepack.models.hunyuan.encoders import TextFeatures
 from framepack.models.nag import Nag
 from framepack.models.transfer import to_device, to_host
 from framepack.pipeline.runner import Runner
+from framepack.pipeline.sources import Sources
 from framepack.sampling import needs_negative
 from framepack.spec.plan import Said, SectionPlan, Window
 from framepack.spec.request import GenerationRequest
@@ -35,13 +36,15 @@ class Conditioning:
     """Encoded prompts and pictures. Keys of `latents` and `features` are the plan's: "start", "end", "frame:0" ..."""
 
     latents: dict[str, Tensor]
-    """(1, C, t, h, w) float32 of the pictures, t = 1, or of clips, on the device."""
+    """(1, C, t, h, w) float32 of the pictures, t = 1, or of clips, on the device; those of clips: see `sources`."""
     features: dict[str, Tensor]
     """(1, N, I) of the pictures, in RAM; empty for a family that has none."""
     texts: dict[Said, TextFeatures]
     """In RAM."""
     start: np.ndarray | None = None
     """The start picture, uint8 (H, W, 3), as the video's frames have it; None where there is none."""
+    sources: Sources = field(default_factory=Sources)
+    """What a task is given beside its pictures."""
 
 
 def load_pictures(request: GenerationRequest) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -49,8 +52,8 @@ def load_pictures(request: GenerationRequest) -> tuple[dict[str, np.ndarray], li
 
     And a sentence for each of which that cuts off much.
     """
-    pictures = {key: edited(load_image(picture.file), picture) for key, picture in request.pictures.items()}
-    height, width = request.size or request.size_for(*pictures["start"].shape[:2])
+    pictures = {key: look(request, key, picture) for key, picture in request.pictures.items()}
+    height, width = size_for(request, *pictures["start"].shape[:2])
     said = cuts(request, {key: (pixels.shape[1], pixels.shape[0]) for key, pixels in pictures.items()})
     return {key: fitted(pictures[key], picture, width, height) for key, picture in request.pictures.items()}, said
 

@@ -21,10 +21,12 @@ from framepack.pipeline.clip import ClipJoiner
 from framepack.pipeline.conditioning import Conditioning, Tables, make_tables, nag_of
 from framepack.pipeline.denoiser import Branch, Guidance, NoiseSource, make_denoiser
 from framepack.pipeline.drift import DriftGuard, DriftMeter
+from framepack.pipeline.given import Given, joined, sigmas_of
 from framepack.pipeline.history import History
 from framepack.pipeline.runner import Runner
 from framepack.pipeline.usable import UnusableError, require_usable
 from framepack.sampling import SAMPLERS, SampleStep, make_sigmas, needs_negative
+from framepack.spec.ends import MADE_FIRST
 from framepack.spec.events import Look, Notice, StageStarted, StepDone
 from framepack.spec.plan import EMPTY, NEIGHBOUR, Said, SectionPlan, Window
 from framepack.spec.request import GenerationRequest
@@ -59,7 +61,7 @@ class SectionResult:
 
 
 Made = StageStarted | StepDone | Notice | SectionResult
-Given = Callable[[SectionPlan], Tensor | None]
+Known = Callable[[SectionPlan], Tensor | None]
 """The latents (1, C, T, h, w) of a section that exists already; None for one that is to be made."""
 
 
@@ -88,7 +90,10 @@ class Engine:
         start = conditioning.latents["start"]
         self.runner, self.request, self.sections = runner, request, sections
         self.memo, self.meter, self.guard = TileMemo(), DriftMeter(conditioning.start), DriftGuard(request.guard)
-        self.latents = {key: to_device(latent, runner.device) for key, latent in conditioning.latents.items()}
+        self.latents = {
+            key: to_device(latent, runner.device) for key, latent in conditioning.latents.items() if key != "source"
+        }
+        self.given = Given(request, conditioning, runner.device)
         keep = max(request.geometry.history, *(section.decode_latents for section in sections))
         self.history = History(sections[0].direction, self.latents["start"], keep, history)
         self.joiner = ClipJoiner(sections[0].direction)
@@ -97,17 +102,19 @@ class Engine:
         self.preview = runner.run("encode", lambda vae, modes: vae.preview_map())
         pixels = (side * request.geometry.spatial for side in start.shape[-2:])
         tokens = request.window * request.geometry.tokens(*pixels)
-        self.sigmas = make_sigmas(request.steps, tokens, request.shift)
+        self.sigmas = sigmas_of(request, tokens)
         self.stills = stills(request)
         windows = (*sections, *self.stills)
         self.tables = make_tables(runner, conditioning, windows, self.sigmas, request.guidance)
+        levels = make_sigmas(request.steps, tokens, request.shift)
+        self.still_sigmas = {still.key: levels * still.level for still in self.stills if still.level < 1}
         self.still_tables = {
-            still.key: make_tables(runner, conditioning, (still,), self.sigmas * still.level, request.guidance)
+            still.key: make_tables(runner, conditioning, (still,), self.still_sigmas[still.key], request.guidance)
             for still in self.stills
             if still.level < 1
         }
 
-    def run(self, given: Given = nothing_given, *, frames_from: int = 0) -> Generator[Made]:
+    def run(self, given: Known = nothing_given, *, frames_from: int = 0) -> Generator[Made]:
         """Make the sections in their order.
 
         frames_from: the first section, by its index, whose frames are wanted; those before must be given, and of the
@@ -123,11 +130,14 @@ class Engine:
                 self._see_neighbour(section, given)
                 yield StageStarted(stage="section", message="sampling", section=section.index)
                 latents = self.guard.held(section, (yield from self._sample(section)))
+                latents = self.given.kept(section, latents)
                 yield from self._notices()
             else:
                 latents = to_device(latents, self.runner.device)
                 self.guard.note(section, latents)
             self.history.add(latents)
+            if section.index == 0:
+                self.latents[MADE_FIRST] = latents
             self._anchor(section.after)
             frames, look, wanted = None, None, section.index >= frames_from
             if wanted or (section.index == frames_from - 1 and section.index < len(self.sections) - 1):
@@ -149,19 +159,22 @@ class Engine:
     def _anchor(self, anchors: tuple[Any, ...]) -> None:
         """Let pictures join the history."""
         for anchor in anchors:
-            self.history.add(self.latents[anchor.source])
+            latents = self.latents[anchor.source]
+            self.history.add(latents if anchor.take is None else latents[:, :, list(anchor.take)])
 
     def _make_still(self, still: Still) -> Generator[StageStarted]:
-        """Put a moment's latent into the bank: of noise, or of a keyframe with some."""
-        start = to_device(self.noise.draw(still.noise, 1), self.runner.device)
+        """Put a moment's latent into the bank: as a section of it would begin, or of a keyframe with some noise."""
+        noise = to_device(self.noise.draw(still.noise, 1), self.runner.device)
         if still.level < 1:
-            start = still.level * start + (1 - still.level) * self.latents[still.key]
-        tables = self.still_tables.get(still.key, self.tables)
-        for step in self._steps(still, start, self.sigmas * still.level, tables):
+            start = still.level * noise + (1 - still.level) * self.latents[still.key]
+            steps = self._steps(still, start, self.still_sigmas[still.key], self.still_tables[still.key])
+        else:
+            steps = self._begun(still, noise)
+        for step in steps:
             yield StageStarted(stage="section", message=f"making a still, step {step.index + 1}")
             self.latents[still.key] = step.denoised
 
-    def _see_neighbour(self, section: SectionPlan, given: Given) -> None:
+    def _see_neighbour(self, section: SectionPlan, given: Known) -> None:
         """Let a section that is made between two others see the one on its far side, which is given."""
         if all(span.source != NEIGHBOUR for span in section.context):
             return
@@ -175,7 +188,7 @@ class Engine:
         """Denoise one window: (1, C, T, h, w) float32."""
         noise = to_device(self.noise.draw(section.noise, len(section.latents)), self.runner.device)
         denoised = noise
-        for step in self._steps(section, noise, self.sigmas, self.tables):
+        for step in self._begun(section, noise):
             denoised = step.denoised
             yield StepDone(
                 section=section.index,
@@ -197,12 +210,24 @@ class Engine:
         positive = branch(window.said, negative if nag else None)
         return [positive, branch(negative)] if needs_negative(request.cfg) else [positive]
 
-    def _steps(self, window: Window, start: Tensor, sigmas: Tensor, tables: Tables) -> Iterator[SampleStep]:
-        """Denoise one window from `start`, (1, C, T, h, w) float32, at the first of the noise levels."""
+    def _begun(self, window: Window, noise: Tensor) -> Iterator[SampleStep]:
+        """Denoise one window from noise and what is given of it, which stays where it stands still."""
+        start = self.given.begun(window, noise, float(self.sigmas[0]))
+        return self._steps(window, start, self.sigmas, self.tables, kept=True)
+
+    def _steps(
+        self, window: Window, start: Tensor, sigmas: Tensor, tables: Tables, *, kept: bool = False
+    ) -> Iterator[SampleStep]:
+        """Denoise one window from `start`, (1, C, T, h, w) float32, at the first of the noise levels.
+
+        kept: a motion mask holds.
+        """
         request = self.request
         branches, packed = self._branches(window, tables), self._pack(window, start)
         guidance = Guidance(scale=request.cfg, rescale=request.cfg_rescale, mode=request.guidance_mode)
         denoiser = make_denoiser(self.runner, packed, sigmas, branches, guidance)
+        if kept:
+            denoiser = self.given.held(window, denoiser)
         for step in SAMPLERS[request.sampler](denoiser, start, sigmas):
             if not step.denoised.isfinite().all():
                 raise UnusableError(OVERFLOWN.format(model=request.model))
@@ -254,7 +279,7 @@ class Engine:
             "decode", lambda vae, modes: vae.decode_float(latents, mode=modes.decode, memo=self.memo)
         )
         require_usable("VAE", clip, self.request.model)
-        return clip
+        return joined(clip, section, self.given)
 
     def _notices(self) -> Iterator[Notice]:
         """What was given up since the last call so that the work could go on."""

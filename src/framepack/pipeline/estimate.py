@@ -78,9 +78,17 @@ class Estimator:
         TilingRefusedError and TooSmallError, see `memory_plan`.
         """
         job = job_of(request, sections, size)
-        costs = JobCosts(self.run, self.stages, self.models, job)
+        stages = {name: stage for name, stage in self.stages.items() if stage.needed(job)}
+        costs = JobCosts(self.run, stages, self.models, job)
         others = self.base if budget.in_ram else budget.others(held)
-        first = MemoryPlan(cost=costs.cost, device=budget.device.type, size=f"{job.width}x{job.height}", tiling=tiling)
+        kind, shown = budget.device.type, f"{job.width}x{job.height}"
+        first = MemoryPlan(
+            cost=costs.cost,
+            parts=frozenset(stage.name for stage in stages.values()),
+            device=kind,
+            size=shown,
+            tiling=tiling,
+        )
         chosen = choose(first, self.weight_blocks, self.sizes["vae"], budget.capacity() - others)
         memory = self._manager(frozenset(self.sizes) if not budget.in_ram else mapped)
         memory.high_vram = is_roomy(budget) if high_vram is None else high_vram

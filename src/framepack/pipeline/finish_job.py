@@ -67,4 +67,6 @@ def finished_settled(video: VideoOutput, steps: Finish, enlarge: Enlarge | None)
         metadata=video.metadata,
         enlarge=enlarge,
     )
+    if not steps.audio:
+        video.lay_sound()
     video.part.unlink(missing_ok=True)

@@ -6,16 +6,18 @@ grow with the video's length. Source of the method: FramePack (arXiv 2504.12626)
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from framepack.media.clips import lasting
 from framepack.media.credentials import library as credentials_library
 from framepack.media.finishing import check_steps
 from framepack.memory import Budget, FileSlice, MemoryManager
@@ -23,9 +25,10 @@ from framepack.memory.allocator import limit_device
 from framepack.memory.budget import Size
 from framepack.memory.report import NOT_LOADED
 from framepack.models.family import Component
+from framepack.pipeline.beside import Clips
 from framepack.pipeline.conditioning import Conditioning, encode, load_pictures, prompts_of
 from framepack.pipeline.device import choose_device
-from framepack.pipeline.engine import Engine, Given, Made, SectionResult, nothing_given, whole
+from framepack.pipeline.engine import Engine, Known, Made, SectionResult, nothing_given, whole
 from framepack.pipeline.estimate import Estimator
 from framepack.pipeline.finish_job import finish_job
 from framepack.pipeline.in_files import check_lora_room, stay_in_files
@@ -34,6 +37,7 @@ from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.record import recorded
 from framepack.pipeline.runner import Runner
 from framepack.pipeline.section_store import SectionStore
+from framepack.pipeline.sources import Sources, encode_sources, read_sources
 from framepack.pipeline.stages import stages_of
 from framepack.pipeline.usable import check_conditioning
 from framepack.spec.attention import left_to_sdpa
@@ -47,6 +51,18 @@ from framepack.spec.variants import variant_of
 from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.meta import MetaModels
 from framepack.weights.sources import ModelSource
+
+
+class Material(NamedTuple):
+    """What of a request was read from files: its pictures, (H, W, 3) by key, and its sources."""
+
+    pictures: dict[str, np.ndarray]
+    sources: Sources
+
+    def shown(self, request: GenerationRequest) -> Clips:
+        """The clips whose frames are in the file."""
+        return {side: clip for side, clip in self.sources.clips.items() if side in request.beside}
+
 
 BUSY = "this model is generating another video: wait for it, close it, or load a second model"
 
@@ -205,7 +221,7 @@ class FramePack:
     def sections(
         self,
         request: GenerationRequest,
-        given: Given = nothing_given,
+        given: Known = nothing_given,
         *,
         history: Tensor | None = None,
         frames_from: int = 0,
@@ -218,8 +234,12 @@ class FramePack:
         yield from self._alone(self._sections(request, given, history, frames_from), request)
 
     def frames(self, request: GenerationRequest) -> np.ndarray:
-        """The whole video of `request`, uint8 (T, H, W, 3) at the model's own rate; no file is written."""
-        sections, made = plan(request.resolved()), self.sections(request)
+        """The whole video of `request`, uint8 (T, H, W, 3) at the model's own rate; no file is written.
+
+        Of a task that goes on from a video, the new part.
+        """
+        request = lasting(request.resolved())
+        sections, made = plan(request), self.sections(request)
         runs = [event.frames for event in made if isinstance(event, SectionResult) and event.frames is not None]
         return whole(sections, runs).numpy()[: request.frame_count]
 
@@ -236,8 +256,8 @@ class FramePack:
 
     def _begin(
         self, request: GenerationRequest, sections: tuple[SectionPlan, ...]
-    ) -> Generator[Event, None, tuple[Runner, dict[str, np.ndarray]]]:
-        """Read the pictures, plan the work, and say what there is to be said before it."""
+    ) -> Generator[Event, None, tuple[Runner, Material]]:
+        """Read the pictures and sources, plan the work, and say what there is to be said before it."""
         yield StageStarted(stage="encode", message="reading pictures and prompt")
         check_steps(request.finish)
         if request.output.sign:
@@ -246,49 +266,52 @@ class FramePack:
         pictures, cut = load_pictures(request)
         height, width = pictures["start"].shape[:2]
         check_size((width, height), request.output.codec_name)
+        sources, changed = read_sources(request, (height, width))
         memory_plan, planned = self.plan(request, sections, (height, width))
         yield planned
         of_model = (*self.loader.notices(), *self.lora_notices, *left_to_sdpa(self.loader.attention_name, sections))
-        for message in (*of_model, *ignored_settings(request), *cut):
+        for message in (*of_model, *ignored_settings(request), *cut, *changed):
             yield Notice(message=message)
-        return Runner(self.memory, memory_plan, self.stages), pictures
+        return Runner(self.memory, memory_plan, self.stages), Material(pictures, sources)
 
     def _encoded(
         self,
         runner: Runner,
         request: GenerationRequest,
         sections: tuple[SectionPlan, ...],
-        pictures: dict[str, np.ndarray],
+        material: Material,
     ) -> Generator[Event, None, Conditioning]:
-        """What the pictures and prompts become."""
-        conditioning = encode(runner, pictures, prompts_of(request, sections))
+        """What pictures, sources and prompts become."""
+        conditioning = encode(runner, material.pictures, prompts_of(request, sections))
+        latents = encode_sources(runner, request, material.sources, material.pictures)
+        conditioning = replace(conditioning, latents=conditioning.latents | latents, sources=material.sources)
         check_conditioning(conditioning, self.model)
         yield from notices(conditioning)
         yield StageStarted(stage="prepare", message="preparing all steps")
         return conditioning
 
     def _sections(
-        self, request: GenerationRequest, given: Given, history: Tensor | None, frames_from: int
+        self, request: GenerationRequest, given: Known, history: Tensor | None, frames_from: int
     ) -> Generator[Event | Made]:
-        request = request.resolved()
+        request = lasting(request.resolved())
         sections = plan(request)
-        runner, pictures = yield from self._begin(request, sections)
-        conditioning = yield from self._encoded(runner, request, sections, pictures)
+        runner, material = yield from self._begin(request, sections)
+        conditioning = yield from self._encoded(runner, request, sections, material)
         yield from Engine(runner, request, sections, conditioning, history=history).run(given, frames_from=frames_from)
 
     def _generate(self, request: GenerationRequest, outputs: Path, work: Path | None) -> Generator[Event]:
-        began, request = time.monotonic(), request.resolved()
+        began, request = time.monotonic(), lasting(request.resolved())
         sections = plan(request)
-        runner, pictures = yield from self._begin(request, sections)
+        runner, material = yield from self._begin(request, sections)
         with (
             SectionStore.open(work, request, outputs) as store,
-            VideoOutput.open(request, outputs, store, sections) as video,
+            VideoOutput.open(request, outputs, store, sections, material.shown(request)) as video,
         ):
             for message in store.notices:
                 yield Notice(message=message)
             if video.kept:
                 yield Notice(message=f"the file of an earlier run with this name is kept as {video.kept}")
-            conditioning = yield from self._encoded(runner, request, sections, pictures)
+            conditioning = yield from self._encoded(runner, request, sections, material)
             store.save_conditioning(conditioning, sections[0].said)
             engine = Engine(runner, request, sections, conditioning, wide=request.output.wide)
             yield from recorded(engine, store, video)

@@ -7,8 +7,10 @@ from typing import Any
 
 from framepack.memory.estimate import Cost
 from framepack.pipeline.conditioning import nag_of, prompts_of
+from framepack.pipeline.given import sigmas_of
+from framepack.pipeline.sources import source_work
 from framepack.pipeline.stages import Job, Modes, Stage
-from framepack.sampling import make_sigmas, needs_negative
+from framepack.sampling import needs_negative
 from framepack.spec.events import Part
 from framepack.spec.plan import SectionPlan, new_tiles
 from framepack.spec.request import GenerationRequest
@@ -21,7 +23,8 @@ Run = Callable[[Stage, tuple[Any, ...], Modes], tuple[Cost, Any]]
 def job_of(request: GenerationRequest, sections: tuple[SectionPlan, ...], size: tuple[int, int]) -> Job:
     """What of a request its estimate depends on. size: (height, width) in pixels."""
     prompts, nag = prompts_of(request, sections), nag_of(request)
-    sigmas = make_sigmas(request.steps, request.window * request.geometry.tokens(*size), request.shift)
+    sigmas = sigmas_of(request, request.window * request.geometry.tokens(*size))
+    source_frames, source_passes = source_work(request)
     return Job(
         geometry=request.geometry,
         height=size[0],
@@ -34,6 +37,8 @@ def job_of(request: GenerationRequest, sections: tuple[SectionPlan, ...], size: 
         nag_share=mean(map(nag.acts_at, sigmas[:-1].tolist())) if nag else 0.0,
         texts=len(prompts),
         pictures=len(request.pictures),
+        source_frames=source_frames,
+        source_passes=source_passes,
         mixes=len({section.image for section in sections}),
         sections=len(sections),
         section=max(sections, key=tokens_of),
@@ -66,7 +71,7 @@ class JobCosts:
 
     def cost(self, name: Part, modes: Modes) -> Cost:
         """Of one pass."""
-        if name not in ("text", "image", "encode"):
+        if name not in ("text", "image", "encode", "source"):
             _ = self.outputs
         stage = self.stages[name]
         counted, times = stage.counted(modes)

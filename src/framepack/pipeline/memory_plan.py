@@ -39,6 +39,8 @@ class MemoryPlan:
     """How a job's stages compute, and what each then needs. cost: of a stage, by its name and the modes."""
 
     cost: Callable[[Part, Modes], Cost]
+    parts: frozenset[Part] = frozenset()
+    """The stages that only some jobs have, of which this is one."""
     device: str
     """Its kind: cpu, or one of ACCELERATORS."""
     size: str
@@ -75,6 +77,8 @@ def choose(first: MemoryPlan, weight_blocks: Split, vae: int, free: int) -> Memo
     check_tiling(first.tiling)
     plan = first.having(chunk_size=_chunk_size(first, weight_blocks, free))
     encode = _vae_mode(plan, "encode", ("whole",), vae, free)
+    if "source" in first.parts and encode == "whole":
+        encode = _vae_mode(plan, "encode", ("whole",), vae, free, part="source")
     return plan.having(
         encode=encode, decode=_vae_mode(plan, "decode", _exact(plan, weight_blocks, vae, free), vae, free)
     )
@@ -112,18 +116,23 @@ def _exact(plan: MemoryPlan, weight_blocks: Split, vae: int, free: int) -> tuple
 
 
 def _vae_mode(
-    plan: MemoryPlan, stage: Literal["encode", "decode"], exact: Sequence[VaeMode], vae: int, free: int
+    plan: MemoryPlan,
+    stage: Literal["encode", "decode"],
+    exact: Sequence[VaeMode],
+    vae: int,
+    free: int,
+    part: Part | None = None,
 ) -> VaeMode:
     """The first mode that fits; else tiles, if allowed; else the least exact one, where RAM is the device."""
     if plan.tiling == "always":
         return "tiled"
     needs: dict[VaeMode, int] = {}
     for mode in exact:
-        needs[mode] = vae + plan.having(**{stage: mode}).workspace(stage)
+        needs[mode] = vae + plan.having(**{stage: mode}).workspace(part or stage)
         if needs[mode] <= free:
             return mode
     least = min(needs, key=lambda mode: needs[mode])
-    tiled = vae + plan.having(**{stage: "tiled"}).workspace(stage)
+    tiled = vae + plan.having(**{stage: "tiled"}).workspace(part or stage)
     if tiled <= free:
         if plan.tiling == "allow":
             return "tiled"

@@ -6,7 +6,8 @@ moved to another rate) grows losslessly, in 16 bits where the file holds more th
 Knows frames and files, no latents.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,13 +15,14 @@ import numpy as np
 
 from framepack.files.atomic import make_folder, require_space, require_writable, same_file, sweep_parts
 from framepack.files.errors import MediaError
-from framepack.media.join import Segment, join_segments, joined_frames, scan_segment
+from framepack.media.join import Segment, join_segments, joined_frames, lay_sound, scan_segment
 from framepack.media.marks import is_marked, wanted
 from framepack.media.read import read_video
 from framepack.media.retime import retimed
 from framepack.media.sheet import save_png
 from framepack.media.timing import resample_fps
 from framepack.media.video import VideoWriter
+from framepack.pipeline.beside import NOTHING, Beside, Clips, sound_of
 from framepack.pipeline.output_file import (
     dated_name,
     is_made_of,
@@ -48,7 +50,12 @@ class VideoOutput:
     """The files of one job. `frames_encoded` counts the encoder's work, provisional tails included."""
 
     def __init__(
-        self, request: GenerationRequest, path: Path, folder: SectionStore, sections: tuple[SectionPlan, ...]
+        self,
+        request: GenerationRequest,
+        path: Path,
+        folder: SectionStore,
+        sections: tuple[SectionPlan, ...],
+        clips: Clips = NOTHING,
     ) -> None:
         self.settings, self.still = request.output, request.still is not None
         self.path = path
@@ -57,11 +64,14 @@ class VideoOutput:
         self.part = part_of(path, request)
         self.folder = folder
         self.backward = sections[0].direction == "backward"
-        self.settled = final_frames(sections)
+        self.beside = Beside(clips, sections, request.frame_count)
+        before = self.beside.before
+        self.settled = [range(before + part.start, before + part.stop) for part in final_frames(sections)]
         self.rate = request.output.played(request.geometry.fps)
-        """at which the model's frames go by in the file"""
-        self.frames = request.frame_count
-        """frames of the model's rate that are delivered; what lies behind them is dropped"""
+        """at which the model's frames, and a source's, go by in the file"""
+        self.frames = before + request.frame_count
+        """frames of the model's rate up to the new part's last; what was made behind them is dropped"""
+        self.request = request
         self.metadata = metadata_of(request)
         self.frames_encoded = 0
         self.known: Segment | None = None
@@ -74,7 +84,12 @@ class VideoOutput:
     @classmethod
     @contextmanager
     def open(
-        cls, request: GenerationRequest, outputs: Path, folder: SectionStore, sections: tuple[SectionPlan, ...]
+        cls,
+        request: GenerationRequest,
+        outputs: Path,
+        folder: SectionStore,
+        sections: tuple[SectionPlan, ...],
+        clips: Clips = NOTHING,
     ) -> "Iterator[VideoOutput]":
         """Choose the file's name and see that it can be written. Whatever ends the block early, the part stays.
 
@@ -87,7 +102,7 @@ class VideoOutput:
         require_place(path, request, own=own)
         make_folder(path.parent)
         require_space(path, LEAST_FREE)
-        output = cls(request, path, folder, sections)
+        output = cls(request, path, folder, sections, clips)
         require_writable(output.part)
         sweep_parts(path.parent, unwritten=0 if own else OTHERS_WRITE, names={path.name, output.part.name})
         if not own or not folder.finished():
@@ -122,7 +137,8 @@ class VideoOutput:
 
     def planned(self, index: int) -> int:
         """How many frames of the settled file there are up to section `index`."""
-        delivered = (range(s.start, min(s.stop, self.frames)) for s in self.settled[: index + 1])
+        delivered = [range(s.start, min(s.stop, self.frames)) for s in self.settled[: index + 1]]
+        delivered += [source.place for source in self.beside.up_to(index)]
         return sum(resampled_count(len(s), self.rate, self.keeping.fps, start=s.start) for s in delivered)
 
     def write(self, index: int, frames: np.ndarray) -> None:
@@ -133,7 +149,12 @@ class VideoOutput:
         The file before is kept until the section after, so that a crash at any point loses nothing.
         """
         before = self.settled_file(index - 1)
-        new = self.encode(self.folder.path / f"new{self.suffix}", frames, self.settled[index].start)
+        first = self.settled[index].start
+        new = self.encode(self.folder.path / f"new{self.suffix}", frames[: max(self.frames - first, 0)], first)
+        for source in self.beside.at(index):
+            file = self.folder.path / f"{source.side}{self.suffix}"
+            encoded = self.encode(file, source.clip, source.place.start)
+            new = [*encoded, *new] if source.side == "before" else [*new, *encoded]
         if pieces := self.in_order(before, new):
             self.known = self.join(pieces, self.grown(index))
             self.sum = sum_of(self.known.path)
@@ -151,7 +172,8 @@ class VideoOutput:
         if self.settings.live and len(provisional):
             edge = self.settled[index]
             first = edge.start - len(provisional) if self.backward else edge.stop
-            tail = self.encode(self.folder.path / f"tail{self.suffix}", provisional, first)
+            shown = provisional[: max(self.frames - first, 0)]
+            tail = self.encode(self.folder.path / f"tail{self.suffix}", shown, first)
         if tail:
             frames = self.join(self.in_order(settled, tail), self.part, draft=True).frames
             tail[0].unlink()
@@ -177,6 +199,7 @@ class VideoOutput:
             frames = 1
         else:
             frames = self.copied(settled) if self.keeping.copies else self.encoded(settled)
+            self.lay_sound()
         self.part.unlink(missing_ok=True)
         return self.path, frames
 
@@ -206,6 +229,19 @@ class VideoOutput:
                 writer.write(frame)
         return writer.frames_encoded
 
+    def lay_sound(self) -> None:
+        """Copy a source's sound into the file, where its frames are."""
+        if sound := sound_of(self.request, self.beside):
+            settings = self.settings
+            lay_sound(
+                self.path,
+                sound,
+                format=settings.format,
+                coding=settings.coding,
+                fps=settings.fps,
+                metadata=self.metadata,
+            )
+
     def all_settled(self) -> list[Segment]:
         """The file of all frames. ValueError where it has not those that were planned."""
         planned = self.planned(len(self.settled) - 1)
@@ -214,19 +250,18 @@ class VideoOutput:
             raise ValueError(f"the file of finished frames does not hold the {planned} that were planned; {AGAIN}")
         return settled
 
-    def encode(self, file: Path, frames: np.ndarray, first: int) -> list[Path]:
+    def encode(self, file: Path, frames: Iterable[np.ndarray], first: int) -> list[Path]:
         """Encode frames from the video's frame `first` on, at the output's rate: [file], or [] where none falls in."""
-        delivered = frames[: max(self.frames - first, 0)]
-        wanted = list(resample_fps(delivered, self.rate, self.keeping.fps, start=first))
-        if not wanted:
+        wanted = resample_fps(frames, self.rate, self.keeping.fps, start=first)
+        if (frame := next(wanted, None)) is None:
             return []
-        height, width = frames.shape[1:3]
+        height, width = frame.shape[:2]
         with VideoWriter(
             file, fps=self.keeping.fps, size=(width, height), format=self.keeping.format, quality=self.keeping.coding
         ) as writer:
-            for frame in wanted:
-                writer.write(frame)
-        self.frames_encoded += len(wanted)
+            for one in itertools.chain([frame], wanted):
+                writer.write(one)
+        self.frames_encoded += writer.frames_encoded
         return [file]
 
     def join(self, pieces: Sequence[Path | Segment], file: Path, *, draft: bool = False) -> Segment:

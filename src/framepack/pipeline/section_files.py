@@ -23,7 +23,7 @@ CONTENTS = "contents"
 JOB = "job"
 """Key in the request's file: the SHA-256 of the request, which stands in each record too."""
 SECTION = re.compile(r"section-(\d{4,})\.(safetensors|json)")
-OURS = re.compile(rf"{SECTION.pattern}|conditioning\.safetensors|(settled-\d{{4,}}|new|tail)\.\w+")
+OURS = re.compile(rf"{SECTION.pattern}|conditioning\.safetensors|(settled-\d{{4,}}|new|tail|before|after)\.\w+")
 """Names of a job's files, without those that identify the job."""
 
 
@@ -99,7 +99,7 @@ def decisive(request: GenerationRequest) -> dict[str, Any]:
 
 def contents(request: GenerationRequest) -> dict[str, str]:
     """The SHA-256 of each file that has a say in the video, by its path."""
-    files = [picture.file for picture in request.pictures.values()]
+    files = [picture.file for picture in request.files.values()]
     files += [lora.file for lora in request.loras if lora.strength]
     return {str(path): digest(path) for path in files}
 

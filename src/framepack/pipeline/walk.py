@@ -161,7 +161,11 @@ class Walk:
             where=leased.where,
             from_disk=visit.from_disk,
             chunk_size=modes.chunk_size if stage.name == "sample" else None,
-            mode=modes.encode if stage.name == "encode" else modes.decode if stage.name == "decode" else None,
+            mode=modes.encode
+            if stage.name in ("encode", "source")
+            else modes.decode
+            if stage.name == "decode"
+            else None,
             weights=weights + (visit.loaded if in_ram else 0),
             activations=visit.workspace,
             peak=host if in_ram else self.others + on_device,

@@ -26,8 +26,8 @@ def mu_of(tokens: int) -> float:
     return min(slope * tokens + (y0 - slope * x0), math.log(MAX_SHIFT))
 
 
-def make_sigmas(steps: int, tokens: int, shift: float | None = None) -> Tensor:
-    """Noise levels (steps + 1,) from 1 to 0, float32 on the CPU.
+def make_sigmas(steps: int, tokens: int, shift: float | None = None, first: float = 1.0) -> Tensor:
+    """Noise levels (steps + 1,) from `first` to 0, float32 on the CPU.
 
     sigma(t) = s / (s + 1/t - 1) on an even grid of t, with s = `shift`, or e^mu of the token count where it is None.
     Raises ValueError for steps < 1 and for a shift that is not a positive, finite number.
@@ -37,5 +37,6 @@ def make_sigmas(steps: int, tokens: int, shift: float | None = None) -> Tensor:
     if shift is not None and not (math.isfinite(shift) and shift > 0):
         raise ValueError(f"shift must be a positive number (1 = even steps, 7 = the public default), got {shift}")
     strength = math.exp(mu_of(tokens)) if shift is None else shift
-    t = torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float32, device="cpu")
+    begin = first / (strength - first * (strength - 1)) if first < 1 else 1.0  # the t whose sigma is `first`
+    t = torch.linspace(begin, 0.0, steps + 1, dtype=torch.float32, device="cpu")
     return strength / (strength + (1.0 / t - 1.0))

@@ -7,16 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from framepack.spec.ends import End, HistoryLatent, early, late
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import is_backward, keyframes_in, keyframes_of, tiles_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class HistoryLatent:
-    """A bank latent that joins the history at its growing edge; `shown` ones are part of the video as well."""
-
-    source: str
-    shown: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +29,12 @@ class Cut:
     """Frames that it adds to the video."""
     provisional: int
     """Frames at the growing edge that the next section will still blend; 0 in the last one."""
+    first: int
+    """The clip's first latent, in the timeline."""
+    dropped: tuple[int, int] = (0, 0)
+    """Frames at the clip's beginning and end that are not the video's."""
+    meets: tuple[str, str] = ("", "")
+    """Clips of a source that lie right before and behind it; see `ends.End`."""
 
     @property
     def repeats(self) -> range:
@@ -54,21 +53,27 @@ def cuts(request: GenerationRequest) -> tuple[Cut, ...]:
     tiles, backward, geometry = tiles_of(request), is_backward(request), request.geometry
     if request.still is not None:
         return (alone(tiles[0], backward=backward),)
+    first, last, nothing = early(request, tiles), late(request), End()
+    begins = len(tiles) - 1 if backward else 0
     made, previous = [], 0
     for j, (latents, (before, after)) in enumerate(zip(tiles, pictures_between(request, tiles), strict=True)):
-        decoded = len(latents) + previous + sum(picture.shown for picture in (*before, *after))
+        head, tail = first if j == begins else nothing, last if j == 0 else nothing
+        decoded = len(latents) + previous + len(before) + len(after) + head.decoded + tail.decoded
         overlap = geometry.frames_of(previous) if previous else 0
         made.append(
             Cut(
                 index=j,
                 latents=latents,
                 direction="backward" if backward else "forward",
-                before=before,
-                after=after,
+                before=(tail.history if backward else head.history) + before,
+                after=after + (head.history if backward else ()),
                 decode_latents=decoded,
                 overlap=overlap,
-                frames=geometry.frames_of(decoded) - overlap,
+                frames=geometry.frames_of(decoded) - overlap - head.dropped - tail.dropped,
                 provisional=geometry.frames_of(len(latents)) if geometry.overlap and j < len(tiles) - 1 else 0,
+                first=latents.start - len(after) - head.decoded if backward else latents.stop + len(after) - decoded,
+                dropped=(head.dropped, tail.dropped),
+                meets=(head.meets, tail.meets),
             )
         )
         previous = len(latents) if geometry.overlap else 0
@@ -87,6 +92,7 @@ def alone(latents: range, *, backward: bool) -> Cut:
         overlap=0,
         frames=1,
         provisional=0,
+        first=latents.start,
     )
 
 
@@ -94,24 +100,20 @@ Pictures = tuple[HistoryLatent, ...]
 
 
 def pictures_between(request: GenerationRequest, tiles: Sequence[range]) -> Iterator[tuple[Pictures, Pictures]]:
-    """For each section the pictures that join the history before it, and after it: the start, and keyframes.
+    """For each section the keyframes that are shown between sections: those that join the history before it, and after.
 
-    Those that are shown join where they lie between sections. One that is not opens an inverted history as its end.
+    In the order in which they join it.
     """
     keyframes, backward, total = keyframes_of(request), is_backward(request), request.latent_count
-    start = HistoryLatent(source="start", shown=request.geometry.overlap)
 
     def between(low: int, high: int) -> Pictures:
         there = [HistoryLatent(source=one.key) for one in keyframes_in(keyframes, range(low, high)) if one.shown]
         return tuple(there[::-1] if backward else there)
 
-    end = tuple(HistoryLatent(source=g.key, shown=False) for g in keyframes if backward and g.latent > total)
     edge, last = total + 1 if backward else 0, len(tiles) - 1
     for j, latents in enumerate(tiles):
         if backward:
-            before = (end if j == 0 else ()) + between(latents.stop, edge)
-            yield before, (*between(1, latents.start), start) if j == last else ()
+            yield between(latents.stop, edge), between(1, latents.start) if j == last else ()
         else:
-            before = (() if j else (start,)) + between(edge + 1, latents.start)
-            yield before, between(latents.stop, total + 1) if j == last else ()
+            yield between(edge + 1, latents.start), between(latents.stop, total + 1) if j == last else ()
         edge = latents.start if backward else latents.stop - 1

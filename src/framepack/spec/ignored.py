@@ -40,6 +40,7 @@ RULES: tuple[Rule, ...] = (
         "the video has fewer sections than that: lower it, or leave it out",
     ),
     ("cfg_rescale", lambda r: r.cfg == 1, "it corrects what a cfg other than 1 does, and cfg is 1"),
+    ("strength", lambda r: r.task != "restyle", "it says how far restyle leaves its video: use task restyle"),
     ("cache_threshold", lambda r: r.cache == "none", "there is no cache: choose teacache or first-block"),
     ("cache", lambda r: r.cache_threshold == 0, "a threshold of 0 lets no step be skipped"),
     (

@@ -23,7 +23,10 @@ SECTIONS_MOST = 30_000
 
 TEXT_MOST = 10_000
 """Characters a prompt may have; the encoders read some 256 words of it."""
-OF_ONE_VIDEO = ("image", "frames", "end_frame", "reference", "prompt", "prompts", "seed", "redo", "still")
+OF_ONE_VIDEO = (
+    *("image", "task", "target", "motion_mask", "frames", "end_frame", "reference", "prompt", "prompts", "seed"),
+    *("redo", "still"),
+)
 """Fields that make one video and no other: a preset neither keeps nor changes them."""
 OF_ONE_FILE = ("path", "overwrite")
 """The same of the output's settings."""

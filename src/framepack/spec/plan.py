@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
 from framepack.spec.cuts import Cut, cuts
+from framepack.spec.ends import past_of
 from framepack.spec.geometry import Geometry, TimeTiles
 from framepack.spec.parts import Still
 from framepack.spec.redo import index_of, made_anew
@@ -204,9 +205,9 @@ def between(section: SectionPlan) -> SectionPlan:
     keyframe there. The engine finds it as `NEIGHBOUR`.
     """
     at = int(section.at[0]) - 1 if section.direction == "backward" else int(section.at[-1]) + 1
-    start, near, *others = section.context
-    others = (span for span in others if span.source == "history" or at not in span.at)
-    return replace(section, context=(start, near, single(NEIGHBOUR, at), *others))
+    near = 1 + next(place for place, span in enumerate(section.context) if span.source == "history")
+    others = (span for span in section.context[near:] if span.source == "history" or at not in span.at)
+    return replace(section, context=(*section.context[:near], single(NEIGHBOUR, at), *others))
 
 
 def steered(window: W, request: GenerationRequest, origin: int = 0) -> W:
@@ -253,10 +254,17 @@ Sight = tuple[Sequence[float], tuple[ContextSpan, ...]]
 
 
 def inverted(request: GenerationRequest, tiles: Sequence[range]) -> Iterator[Sight]:
-    """Inverted anti-drifting: the last section first, each seeing its start picture and the future made so far."""
+    """Inverted anti-drifting: the last section first, each seeing its start picture and the future made so far.
+
+    Those that begin from the start picture itself see what is known before it, too.
+    """
     keyframes, changes = keyframes_of(request), changes_of(request)
-    for latents, view in zip(tiles, views_of(request, tiles), strict=True):
-        yield beyond(view, len(latents), request.geometry, keyframes, origin_of(changes, latents))
+    for j, (latents, view) in enumerate(zip(tiles, views_of(request, tiles), strict=True)):
+        origin = origin_of(changes, latents)
+        at, (start, *others) = beyond(view, len(latents), request.geometry, keyframes, origin)
+        past = past_of(request, tiles, j) if origin == 0 else None
+        known = [ContextSpan(source=past[0], take=past[1], at=past[2], scale=1)] if past else []
+        yield at, (start, *known, *others)
 
 
 def beyond(view: range, count: int, geometry: Geometry, keyframes: Sequence[PlacedKeyframe], origin: int) -> Sight:
@@ -310,14 +318,9 @@ def new_tiles(sections: Sequence[Cut], tiles: TimeTiles) -> Iterator[list[range]
     """For each section the tiles of its clip, in latents, that the clip before did not hold: those that are decoded."""
     known = set[range]()
     for section in sections:
-        count, repeats = section.decode_latents, section.repeats
-        backward = section.direction == "backward"
-        first = (
-            section.latents.start - len(section.after)
-            if backward
-            else section.latents.stop + len(section.after) - count
-        )
-        there = {tile: range(first + tile.start, first + tile.stop) for tile in tiles.of(count)}
+        repeats = section.repeats
+        first = section.first
+        there = {tile: range(first + tile.start, first + tile.stop) for tile in tiles.of(section.decode_latents)}
         yield [tile for tile, latents in there.items() if latents not in known]
         known = {there[tile] for tile in there if tile.start >= repeats.start and tile.stop <= repeats.stop}
 

@@ -42,6 +42,7 @@ from framepack.spec.prompt_times import require_apart, times_apart
 from framepack.spec.rates import resampled_count
 from framepack.spec.rules import Bounds, one_of
 from framepack.spec.stored import LATEST, SCHEMA, upgraded
+from framepack.spec.tasks import TASKS, Beside, Task, frames_of, is_trimmed, latents_for, refused
 from framepack.spec.variants import DEFAULT, VARIANTS, Length, model_for
 
 SIZES = ("width", "height", "resolution")
@@ -55,7 +56,19 @@ class GenerationRequest(Model):
     """
 
     image: PictureFile
-    """The picture the video starts with."""
+    """The picture the video starts with; the video that extend, lead_in, bridge and restyle work on."""
+    task: Task = "image"
+    """What is made. image: a video that starts with the image. extend: what follows a video. lead_in: what led to it.
+    bridge: what lies between the image and the target. loop: a video that ends where it starts. restyle: a video anew.
+
+    Seconds and times count the new part.
+    """
+    target: Annotated[PictureFile | None, Field(json_schema_extra=option(form="FILE[EDITS]"))] = None
+    """What a bridge leads to, a picture or a video."""
+    strength: Annotated[float, Field(ge=0.05, le=1)] = 0.6
+    """How far restyle leaves its video: small stays near it, 1 keeps its first picture only."""
+    motion_mask: Annotated[PictureFile | None, Field(json_schema_extra=option(form="FILE[EDITS]"))] = None
+    """A picture whose white parts may move and whose black parts stand still. Keyframes are outside its law."""
     prompt: Annotated[Text, Field(json_schema_extra=option("--prompt", "-p"))] = ""
     """What happens, in one sentence about the movement; what the picture shows need not be said.
 
@@ -200,7 +213,7 @@ class GenerationRequest(Model):
 
     def resolved(self) -> Self:
         """The same with what its model decides said, so that stored it means the same to later versions."""
-        return self.model_copy(update={"length": self.length or VARIANTS[self.model].length})
+        return self.model_copy(update={"length": self.own_length})
 
     @property
     def pictures(self) -> dict[str, Picture]:
@@ -211,17 +224,34 @@ class GenerationRequest(Model):
             files["end"] = self.end_frame.image
         if self.reference is not None and self.reference.strength > 0:
             files["reference"] = self.reference.image
+        if self.target is not None:
+            files["target"] = self.target
         return files
 
     @property
+    def files(self) -> dict[str, Picture]:
+        """Every file of pixels that has a say: the pictures, and the mask."""
+        return self.pictures | ({"mask": self.motion_mask} if self.motion_mask else {})
+
+    @property
+    def beside(self) -> Mapping[Beside, str]:
+        """What the new part joins: the key of its clip, by where that lies."""
+        return TASKS[self.task].beside
+
+    @property
     def pictures_ahead(self) -> bool:
-        """Whether there are keyframes or an end frame that have a say."""
+        """Whether there are keyframes or an end frame that have a say, or a bridge's target."""
         return not self.pictures.keys() <= {"start", "reference"}
 
     @property
     def exact(self) -> bool:
         """Whether the video lasts `seconds` to the frame."""
-        return (self.length or VARIANTS[self.model].length) == "exact"
+        return self.own_length == "exact"
+
+    @property
+    def own_length(self) -> Length:
+        """What the seconds mean: what is said, else the model's own; a video is restyled to the frame."""
+        return self.length or ("exact" if self.task == "restyle" else VARIANTS[self.model].length)
 
     @property
     def geometry(self) -> Geometry:
@@ -234,17 +264,17 @@ class GenerationRequest(Model):
         if self.still is not None:
             return 1
         if self.exact:
-            return self.geometry.latents_for(self.geometry.exact_frames(self.seconds), self.window)
+            return latents_for(self.task, self.geometry, self.geometry.exact_frames(self.seconds), self.window)
         return self.geometry.section_count(self.seconds, self.window) * self.window
 
     @property
     def frame_count(self) -> int:
-        """Frames of the video at the model's own rate; what is made beyond them is dropped at the end."""
+        """Frames of the new part at the model's own rate; what is made beyond them is dropped at the end."""
         if self.still is not None:
             return 1
-        if self.exact:
+        if self.exact and is_trimmed(self.task):
             return self.geometry.exact_frames(self.seconds, self.output.fps / self.output.speed)
-        return self.geometry.video_frames(self.latent_count, self.window)
+        return frames_of(self.task, self.geometry, self.latent_count, self.window)
 
     @property
     def delivered_frames(self) -> int:
@@ -261,7 +291,8 @@ class GenerationRequest(Model):
     def keyframe_latent(self, second: float) -> int:
         """The latent at which a keyframe of `second` stands; at the very end the end frame's place, or before it."""
         total = self.latent_count
-        at_end = max(total - 1, 1) if "end" in self.pictures else self.end_latent
+        closed = "end" in self.pictures or TASKS[self.task].ends
+        at_end = max(total - 1, 1) if closed else self.end_latent
         latent = self.geometry.latent_at(second, total, self.window)
         return latent if latent < total else at_end
 
@@ -327,6 +358,8 @@ class GenerationRequest(Model):
             return self
         if self.output.format != "png":
             raise ValueError(f"a still is a {PICTURE}: leave output.format {self.output.format} out")
+        if self.task != "image":
+            raise ValueError(f"a still is one frame, made of the picture and the prompt: leave task {self.task} out")
         for name in ("frames", "end_frame", "prompts", "redo"):
             if getattr(self, name):
                 raise ValueError(f"a still is one frame, made of the picture and the prompt: leave {name} out")
@@ -400,6 +433,12 @@ class GenerationRequest(Model):
     @model_validator(mode="after")
     def _format_has_sound(self) -> Self:
         check_sound(self.finish, self.output.format)
+        return self
+
+    @model_validator(mode="after")
+    def _task_can(self) -> Self:
+        if refusal := refused(self.task, self.model, self.files):
+            raise ValueError(refusal)
         return self
 
     @model_validator(mode="after")

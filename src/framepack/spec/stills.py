@@ -19,6 +19,7 @@ from framepack.spec.timeline import (
     origin_of,
     prompt_at,
     still_from,
+    view_of,
 )
 
 EVENNESS = 1.5
@@ -51,7 +52,7 @@ def stills(request: GenerationRequest) -> tuple[Still, ...]:
     for latent, (key, level) in sorted(wanted.items()):
         place = range(latent, latent + 1)
         origin, far = origin_of(changes, place), (REACH + 1) * request.window - 1
-        view = range(max(latent - far, origin + 1), latent)
+        view = view_of(request, origin, latent, far)
         at, context = beyond(view, 1, request.geometry, keyframes, origin)
         still = Still(
             key=key,

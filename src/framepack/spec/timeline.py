@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from framepack.spec.request import GenerationRequest, TimedPrompt
 from framepack.spec.rules import shortened
+from framepack.spec.tasks import TASKS
 from framepack.spec.variants import VARIANTS
 
 Weights = tuple[tuple[str, float], ...]
@@ -45,7 +46,7 @@ class Change(NamedTuple):
 
 
 def keyframes_of(request: GenerationRequest) -> list[PlacedKeyframe]:
-    """Keyframes with a strength, in timeline order; an end frame that is not shown stands just past the last latent.
+    """Keyframes with a strength, in timeline order. An end that is not shown stands just past the last latent.
 
     A keyframe on the very last latent is an end frame, or comes before it if there is one. No two are on one latent:
     a request refuses them.
@@ -57,6 +58,8 @@ def keyframes_of(request: GenerationRequest) -> list[PlacedKeyframe]:
             placed.append((f"frame:{i}", request.keyframe_latent(frame.second), frame.strength))
     shown = VARIANTS[request.model].shows_keyframes
     keyframes = [PlacedKeyframe(key=key, latent=at, strength=strength, shown=shown) for key, at, strength in placed]
+    if request.target is not None:
+        keyframes.append(PlacedKeyframe(key="target", latent=request.latent_count + 1, strength=1.0, shown=False))
     return sorted(keyframes, key=lambda keyframe: keyframe.latent)
 
 
@@ -132,8 +135,17 @@ def views_of(request: GenerationRequest, tiles: Sequence[range]) -> list[range]:
         sections = list(run)
         for place, latents in enumerate(sections):
             far = request.window * (REACH if place == 0 or len(sections) <= 4 else 2)
-            views.append(range(max(latents.start - far, origin + 1), latents.start))
+            views.append(view_of(request, origin, latents.start, far))
     return views
+
+
+def view_of(request: GenerationRequest, origin: int, latent: int, far: int) -> range:
+    """The latents before `latent`, at most `far`, that lie behind the moment at which its text took over.
+
+    A lead-in's start is not known: the picture that stands for it stays as far as it can be.
+    """
+    known = origin or request.task != "lead_in"
+    return range(max(latent - far, origin + 1) if known else latent - far, latent)
 
 
 def middle_of(request: GenerationRequest, latents: range) -> float:
@@ -185,6 +197,8 @@ def mean_rise(low: float, high: float, width: float) -> float:
 def still_from(request: GenerationRequest) -> float:
     """The latent from which on a model of few words has nothing but its prompt: no picture ahead and no LoRA."""
     if not VARIANTS[request.model].few_words or any(lora.strength for lora in request.loras):
+        return math.inf
+    if TASKS[request.task].clips:  # a video shows how things move
         return math.inf
     return max((keyframe.latent + 1 for keyframe in keyframes_of(request)), default=0)
 

@@ -142,6 +142,10 @@ VARIANTS = {
 }
 
 
+ENDING = ("lead_in", "bridge", "loop")
+"""Tasks whose end is given, so that only the inverted order makes them."""
+
+
 def model_for(data: Mapping[str, Any]) -> str:
     """The model for a request that names none."""
     usual, seconds = VARIANTS[DEFAULT], data.get("seconds")
@@ -149,6 +153,9 @@ def model_for(data: Mapping[str, Any]) -> str:
         length = usual.seconds if seconds is None else float(seconds)
     except (TypeError, ValueError):
         length = usual.seconds
-    ahead = bool(data.get("frames") or data.get("end_frame"))
+    task = data.get("task")
+    if task == "extend" and not data.get("end_frame"):
+        return usual.forward or DEFAULT
+    ahead = bool(data.get("frames") or data.get("end_frame")) or task in ENDING
     forward = usual.suits_forward(length, ahead=ahead)
     return usual.forward if forward and usual.forward else DEFAULT

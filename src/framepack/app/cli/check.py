@@ -9,17 +9,17 @@ from framepack.spec.request import GenerationRequest
 def check_files(request: GenerationRequest, work: Path | None, options: MachineOptions) -> None:
     """ValueError for a file that is missing, wrong or in the way: before torch, which takes seconds to load."""
     from framepack.app.service.models_here import not_here
+    from framepack.media.clips import lasting, look
     from framepack.media.credentials import library
-    from framepack.media.edit import edited
     from framepack.media.finishing import check_steps
-    from framepack.media.image import load_image
     from framepack.media.source import open_source
     from framepack.pipeline.output_file import require_place
 
     if missing := not_here(request.model, options.models_dir, options.revision):
         raise ValueError(missing)
-    for picture in request.pictures.values():
-        edited(load_image(picture.file), picture)
+    for key, picture in request.files.items():
+        look(request, key, picture)
+    lasting(request)
     for wanted in request.loras:
         with open_source(wanted.file):
             pass

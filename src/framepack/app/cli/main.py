@@ -1,6 +1,7 @@
 """The command line. Parses, shows, and turns errors into one sentence; torch loads only when a command needs it."""
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ from framepack.app.cli.stills import still, storyboard
 from framepack.app.cli.train import evaluate, train_app
 from framepack.spec.machine import MachineOptions
 from framepack.spec.request import GenerationRequest
+from framepack.spec.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from framepack.weights.sources import ModelSource
@@ -51,6 +53,10 @@ ModelsDir = Annotated[
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of the transformer's repository on the hub.")]
 
 
+OF_TASKS = ("task", "target", "strength")
+"""Fields without an option in most of the tasks' commands."""
+
+
 @app.callback()
 def framepack() -> None:
     """Turn a picture and a sentence into a long, coherent video."""
@@ -62,6 +68,16 @@ def version() -> None:
     print(__version__)
 
 
+Work = Annotated[Path | None, typer.Option(help="Keep the work in this folder. The same command resumes it.")]
+Like = Annotated[
+    Path | None,
+    typer.Option(help="A FramePack video whose settings are used where no option and no --preset sets them."),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Says of each section what it looks like, so that drift is seen.")
+]
+
+
 @app.command("plan", help=PLAN, epilog=EDITS)
 @app.command(epilog=EDITS)
 @with_fields(asked=GenerationRequest, machine=MachineOptions)
@@ -69,13 +85,8 @@ def generate(
     context: typer.Context,
     asked: dict[str, Any],
     machine: dict[str, Any],
-    work: Annotated[
-        Path | None, typer.Option(help="Keep the work in this folder. The same command resumes it.")
-    ] = None,
-    like: Annotated[
-        Path | None,
-        typer.Option(help="A FramePack video whose settings are used where no option and no --preset sets them."),
-    ] = None,
+    work: Work = None,
+    like: Like = None,
     timeline: Annotated[
         Path | None,
         typer.Option(
@@ -84,11 +95,56 @@ def generate(
         ),
     ] = None,
     preset: Preset = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Says of each section what it looks like, so that drift is seen.")
-    ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Make a video from IMAGE."""
+    make(context, asked, machine, work, like, preset, timeline=timeline, verbose=verbose)
+
+
+def add_command(task: Task, told: str, own: Collection[str] = (), **arguments: str) -> None:
+    """A command of a task's own. own: fields that it has and others have not. arguments: what its files are called."""
+
+    @app.command(TASKS[task].command, help=told, epilog=EDITS)
+    @with_fields({*OF_TASKS} - {*own}, arguments, asked=GenerationRequest, machine=MachineOptions)
+    def command(
+        context: typer.Context,
+        asked: dict[str, Any],
+        machine: dict[str, Any],
+        work: Work = None,
+        like: Like = None,
+        preset: Preset = None,
+        verbose: Verbose = False,
+    ) -> None:
+        make(context, {"task": task, **asked}, machine, work, like, preset, verbose=verbose)
+
+
+COUNTED = "--seconds and all times count the new part."
+add_command("extend", f"Make what follows the video CLIP, which stays before it. {COUNTED}", image="CLIP")
+add_command("lead_in", f"Make what led to the video CLIP, which stays behind it. {COUNTED}", image="CLIP")
+add_command(
+    "bridge", f"Make what lies between A and B, videos or pictures. {COUNTED}", ["target"], image="A", target="B"
+)
+add_command("loop", "Make a video of IMAGE that ends where it starts.")
+add_command(
+    "restyle",
+    "Make the video CLIP anew from a prompt; --strength says how far it leaves it.",
+    ["strength"],
+    image="CLIP",
+)
+
+
+def make(
+    context: typer.Context,
+    asked: dict[str, Any],
+    machine: dict[str, Any],
+    work: Path | None,
+    like: Path | None,
+    preset: str | None,
+    *,
+    timeline: Path | None = None,
+    verbose: bool = False,
+) -> None:
+    """The video of a command's options, or its plan."""
     planned = context.info_name == "plan"
     if (
         "image" not in asked
@@ -96,7 +152,8 @@ def generate(
         and not (planned and asked.get("width") and asked.get("height"))
     ):
         either = ", or --width and --height" if planned else ""
-        raise typer.BadParameter(f"name the picture to start from{either}.")
+        what = "video to work on" if TASKS[asked.get("task", "image")].clips else "picture to start from"
+        raise typer.BadParameter(f"name the {what}{either}.")
     # a plan's limit describes a GPU where there is none
     options = machine_of(machine, MachineOptions, pretended=planned and "vram_limit" in machine)
     request = request_of(asked, like, preset, timeline)

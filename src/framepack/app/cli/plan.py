@@ -11,9 +11,8 @@ from rich.table import Table
 from framepack.app.cli.models import gigabytes
 from framepack.app.clock import clock
 from framepack.app.service.paths import there
+from framepack.media.clips import changes, lasting, look, size_for
 from framepack.media.cuts import cuts
-from framepack.media.edit import edited
-from framepack.media.image import load_image
 from framepack.memory import Budget
 from framepack.pipeline.device import choose_device
 from framepack.pipeline.estimate import Estimator
@@ -54,8 +53,8 @@ def run(request: GenerationRequest, machine: MachineOptions, without_say: Sequen
     if loras:
         check_lora_room(budget, models.sizes()["transformer"])
     lora_notes = look_at_loras(models["transformer"], loras)
-    sizes = sizes_of_pictures(request)
-    height, width = request.size or request.size_for(*sizes["start"][::-1])
+    request, sizes = lasting(request), sizes_of_pictures(request)
+    height, width = request.size or size_for(request, *sizes["start"][::-1])
     sections = plan(request)
     estimator = Estimator(models, budget.device, here=not pretended)
     _, planned = estimator.plan(
@@ -84,6 +83,7 @@ def run(request: GenerationRequest, machine: MachineOptions, without_say: Sequen
         *ignored_settings(request),
         *unknown_in(request, source.models_dir),
         *cuts(request, sizes),
+        *changes(request, (height, width)),
         *[f"{', '.join(without_say)} only matters to `generate`; the plan is the same with any value"]
         * bool(without_say),
     ]
@@ -110,7 +110,7 @@ def sizes_of_pictures(request: GenerationRequest) -> dict[str, tuple[int, int]]:
     sizes = {}
     for key, picture in request.pictures.items():
         if key != "start" or request.size is None or picture.file.exists():
-            height, width = edited(load_image(picture.file), picture).shape[:2]
+            height, width = look(request, key, picture).shape[:2]
             sizes[key] = width, height
     return sizes
 

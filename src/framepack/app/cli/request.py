@@ -28,6 +28,7 @@ EDITS = (
     + f", such as 'door.png[{EXAMPLE}]', in quotes. Edges and X/Y are shares of width and height, 0..1."
 )
 """The end of `generate`'s help."""
+NO_ARGUMENTS: Mapping[str, str] = {}
 NOT_PLANNED = (
     *("negative_prompt", "seed", "guidance", "cfg_rescale", "guidance_mode", "nag_tau", "sampler", "cache_threshold"),
     *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark", "output_sign"),
@@ -71,11 +72,12 @@ def request_of(
 
 
 def with_fields(
-    without: Collection[str] = (), **models: type[Model]
+    without: Collection[str] = (), arguments: Mapping[str, str] = NO_ARGUMENTS, **models: type[Model]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command gets options for the fields of models in place of the arguments named here, for typer to see.
 
-    Such an argument is what someone gave of them, as the model has it. without: fields that get no option.
+    Such an argument is what someone gave of them, as the model has it. without: fields that get no option. arguments:
+    what fields that are written without an option are called in the help.
     """
     groups = {
         argument: {
@@ -91,7 +93,7 @@ def with_fields(
         shown = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
         for name, one in own.items():
             if name in groups:
-                shown += [parameter(option, field) for option, field in groups[name].items()]
+                shown += [parameter(option, field, arguments.get(option)) for option, field in groups[name].items()]
             elif name != "context":
                 shown.append(one.replace(kind=one.KEYWORD_ONLY))
 
@@ -107,13 +109,17 @@ def with_fields(
     return share
 
 
-def parameter(name: str, field: RequestField) -> inspect.Parameter:
-    """The option of a field; the argument where it must be said. Bounds are shown here and checked by the request."""
+def parameter(name: str, field: RequestField, called: str | None = None) -> inspect.Parameter:
+    """The option of a field; an argument where it must be said, or is `called` something.
+
+    Bounds are shown here and checked by the request.
+    """
     text = " ".join([*field.help.split("\n\n"), *["Repeatable."] * field.many])
     default = None if field.follows or field.many else field.default
     kind: Any = list[str] if field.many else field.kind if field.kind in (int, float, bool, Path) else str
-    if field.required:
-        kind, default, said = kind | None, None, typer.Argument(help=f"{text} {field.form}, see the end.")
+    if field.required or called:
+        help_ = f"{text} {field.form}, see the end."
+        kind, default, said = kind | None, None, typer.Argument(help=help_, metavar=called)
     else:
         kind = kind | None if default is None else kind
         names = [f"{one}/--no{one[1:]}" if default is True else one for one in field.options]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from framepack.spec.storyboard import Panel
 
 OF_VIDEOS = (
-    *("seconds", "length", "frames", "end_frame", "prompts"),
+    *("task", "target", "strength", "seconds", "length", "frames", "end_frame", "prompts"),
     *("output.format", "output.crf", "output.fps", "output.live"),
 )
 """Fields that a still has no use for."""

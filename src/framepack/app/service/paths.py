@@ -15,9 +15,8 @@ from framepack.files.atomic import atomic_write
 from framepack.files.text import JOINERS
 from framepack.jobs.folders import Folders
 from framepack.jobs.paths import Kind, change_paths
+from framepack.media.clips import lasting, look
 from framepack.media.cuts import cuts
-from framepack.media.edit import edited
-from framepack.media.image import load_image
 from framepack.pipeline.output_file import require_place
 from framepack.spec.formats import FORMATS
 from framepack.spec.output import KNOWN, is_folder
@@ -142,10 +141,11 @@ def check_files(request: GenerationRequest, looked: dict[Picture, tuple[int, int
     change_paths(
         request.model_dump(mode="json"), lambda kind, path: path if kind == "output" else str(there(kind, path))
     )
-    for picture in request.pictures.values():
+    for key, picture in request.files.items():
         if picture not in looked:
-            height, width = edited(load_image(picture.file), picture).shape[:2]
+            height, width = look(request, key, picture).shape[:2]
             looked[picture] = width, height
+    lasting(request)
     return cuts(request, {key: looked[picture] for key, picture in request.pictures.items()})
 
 

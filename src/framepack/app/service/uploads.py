@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,6 +25,7 @@ from framepack.media.sandbox import (
     decode_untrusted_video,
     probe_untrusted_video,
     read_untrusted_metadata,
+    still_of_untrusted_video,
 )
 from framepack.media.sheet import thumbnail
 from framepack.media.source import kind_of
@@ -176,6 +178,10 @@ def settings_in(file: Path) -> dict[str, Any] | None:
 
 
 def small_picture(file: Path, longest: int = 256) -> bytes:
-    """A JPEG thumbnail of any picture; MediaError where it is none."""
+    """A JPEG thumbnail of any picture, or of a video's first frame; MediaError where it is neither."""
+    with file.open("rb") as opened:
+        video = kind_of(opened) in VIDEOS
+    read = partial(still_of_untrusted_video, name=file.name, which="first") if video else decode_untrusted_image
     with AT_ONCE:
-        return encode_image(thumbnail(checked(decode_untrusted_image, file), longest), "jpeg")
+        found = checked(read, file)
+        return encode_image(thumbnail(found[0].pixels if isinstance(found, tuple) else found, longest), "jpeg")

@@ -33,6 +33,8 @@ Values = Mapping[str, Any]
 """Values of controls, by field."""
 SERVICE_FIELDS = ("output.path", "output.overwrite", "redo", "still")
 """Fields that the service sets, or routes of their own. They have no control."""
+ELSEWHERE = ("task", "target", "strength", "motion_mask")
+"""Fields of videos that are made on the command line, in Python and over HTTP. They have no control."""
 FINE_SPAN, SLIDER_SPAN = 1, 100
 """A slider that spans at most FINE_SPAN has steps of 0.01, others 0.1. Beyond SLIDER_SPAN there is none."""
 
@@ -211,7 +213,7 @@ ROWS = {
 
 def controls_of(model: type[Model]) -> tuple[Control, ...]:
     """A control for each field of the model but those that the service sets."""
-    fields = {one.name: one for one in fields_of(model) if one.name not in SERVICE_FIELDS}
+    fields = {one.name: one for one in fields_of(model) if one.name not in SERVICE_FIELDS + ELSEWHERE}
     order = [*(name for name in ROWS if name in fields), *(name for name in fields if name not in ROWS)]
     return tuple(control_of(fields[name], ROWS.get(name) or Row(label=label_of(name))) for name in order)
 

@@ -162,6 +162,9 @@ def restore_values(
         stored = GenerationRequest.stored(dict(request) | {"image": image or "-"})
     except RequestError as error:
         raise ValueError(f"These settings do not fit this FramePack: {error}") from error
+    if stored.task != "image" or stored.motion_mask:
+        what = f"the task {stored.task}" if stored.task != "image" else "a motion mask"
+        raise ValueError(f"The page has no controls for {what}: use the command line or the HTTP API.")
     values = values_of(stored.model_dump(mode="json") | {"image": image})
     if stored.length == VARIANTS[stored.model].length:
         values["length"] = ""  # the model's own, which follows when another model is chosen

@@ -38,6 +38,9 @@ class Job:
     texts: int
     """Prompts to encode."""
     pictures: int
+    source_frames: int
+    """Of the longest pass that encodes a source; 0 where there is none."""
+    source_passes: int
     mixes: int
     """Different mixes of pictures that sections are given."""
     sections: int
@@ -99,6 +102,10 @@ class Stage(ABC):
     @abstractmethod
     def work(self, module: Any, *inputs: Any, modes: Modes) -> Any:
         """One call of it."""
+
+    def needed(self, job: Job) -> bool:
+        """Whether the job has such work."""
+        return self.passes(job) > 0
 
     def calls(self, job: Job) -> int:
         """Calls of `work` in one pass."""

@@ -1,0 +1,105 @@
+"""What a section is given of its own latents before it is made: a video to be restyled, what stands still.
+
+And what its frames are drawn to: the source's own, where the video goes on from them. Knows latents and frames of one
+section at a time.
+"""
+
+from bisect import bisect_right
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from framepack.models.transfer import to_device
+from framepack.pipeline.conditioning import Conditioning
+from framepack.sampling import Denoiser, make_sigmas
+from framepack.spec.plan import SectionPlan, Window
+from framepack.spec.request import GenerationRequest
+from framepack.spec.timeline import keyframes_of
+
+
+def sigmas_of(request: GenerationRequest, tokens: int) -> Tensor:
+    """Noise levels of a section's steps, (steps + 1,); a video that is restyled has less noise at first."""
+    first = request.strength if request.task == "restyle" else 1.0
+    return make_sigmas(request.steps, tokens, request.shift, first)
+
+
+class Given:
+    """Of one job."""
+
+    def __init__(self, request: GenerationRequest, conditioning: Conditioning, device: torch.device) -> None:
+        self.request, self.device = request, device
+        self.latents, self.sources = conditioning.latents, conditioning.sources
+        self.mask: Tensor | None = None
+        if self.sources.mask is not None:
+            rows, columns = conditioning.latents["start"].shape[-2:]
+            mask = F.adaptive_avg_pool2d(torch.from_numpy(self.sources.mask)[None, None], (rows, columns))
+            self.mask = mask[:, :, None].to(device)
+        self.keyframes = keyframes_of(request)
+
+    def begun(self, section: Window, noise: Tensor, sigma: float) -> Tensor:
+        """The latents a section begins with at the first noise level: x = (1 - s) z + s e where a video is restyled."""
+        if self.request.task != "restyle":
+            return noise
+        return (1 - sigma) * self.base(section) + sigma * noise
+
+    def held(self, section: Window, denoiser: Denoiser) -> Denoiser:
+        """The denoiser that keeps z outside the mask: x0 = m x0 + (1 - m) z.
+
+        A sampler's step is linear and takes a constant x0 to (1 - s) z + s e, so each step is that outside.
+        """
+        if self.mask is None:
+            return denoiser
+        mask, base = self.mask, self.base(section)
+        return lambda x, step: mask * denoiser(x, step) + (1 - mask) * base
+
+    def kept(self, section: Window, latents: Tensor) -> Tensor:
+        """A section's latents that were changed since, with z outside the mask."""
+        return latents if self.mask is None else self.mask * latents + (1 - self.mask) * self.base(section)
+
+    def base(self, section: Window) -> Tensor:
+        """z, (1, C, T, h, w): the restyled video's latents, else the pictures standing still."""
+        if "source" in self.latents:
+            return to_device(self.latents["source"][:, :, list(section.latents)], self.device)
+        return torch.cat([self._still(latent) for latent in section.latents], dim=2)
+
+    def _still(self, latent: int) -> Tensor:
+        """One latent of the start that stands still; between keyframes, which a mask does not hold, mixed by time."""
+        place = bisect_right(self.keyframes, latent, key=lambda keyframe: keyframe.latent)
+        key, since = (self.keyframes[place - 1].key, self.keyframes[place - 1].latent) if place else ("start", 0)
+        still = self.latents[f"standing:{key}"]
+        if place < len(self.keyframes):
+            future = self.keyframes[place]
+            share = future.strength * (latent - since) / (future.latent - since)
+            still = still.lerp(self.latents[f"standing:{future.key}"], share)
+        return still
+
+
+def joined(clip: Tensor, section: SectionPlan, given: Given) -> Tensor:
+    """A decoded clip, float32 (T, H, W, 3), without the frames that are not the video's, drawn to those beside it.
+
+    Each new frame gets the source's nearest frame less its decoded latent, which fades over the section.
+    """
+    first, last = section.dropped
+    kept = clip[first : len(clip) - last]
+    frames = len(section.latents) * given.sources.temporal
+    before, after = section.meets
+    if before:
+        offset = edge(given, before, -1) - clip[first - 1]
+        kept = faded(kept, offset, frames)
+    if after:
+        offset = edge(given, after, 0) - clip[len(clip) - last]
+        kept = faded(kept.flip(0), offset, frames).flip(0)
+    return kept
+
+
+def edge(given: Given, side: str, index: int) -> Tensor:
+    """The source's frame next to the new part, (H, W, 3) in -1..1, as `to_uint8` turns it into the same levels."""
+    frame = torch.from_numpy(given.sources.clips[side].end[index].copy())  # type: ignore[index]
+    return (frame.float() + 0.5 - 127.5) / 127.5
+
+
+def faded(frames: Tensor, offset: Tensor, count: int) -> Tensor:
+    """Frames (T, H, W, 3) plus an offset (H, W, 3) whose share falls from the first one to none after `count`."""
+    share = (1 - torch.arange(1, len(frames) + 1) / (count + 1)).clamp(min=0)
+    return frames + share.view(-1, 1, 1, 1) * offset
