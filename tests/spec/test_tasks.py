@@ -28,7 +28,7 @@ def asked(draw: st.DrawFn, task: str) -> GenerationRequest:
     later = model != "framepack-f1" and not TASKS[task].ends
     inverted = model in ("mini", "framepack")
     ends = later and (draw(st.booleans()) or (task == "extend" and inverted))
-    seconds = draw(st.floats(0.1, 20))
+    seconds = draw(st.floats(0.5 if ends else 0.1, 20))  # an end frame may be one of the frames, and not all of them
     frames = ()
     if model != "framepack-f1" and seconds > 1 and draw(st.booleans()):
         frames = (Keyframe(image="k.png", second=draw(st.floats(0.3, 0.6))),)
