@@ -156,7 +156,7 @@ def test_restyle_at_full_strength_begins_with_noise_alone(framepacks: Models, cl
 
 @pytest.mark.parametrize(("task", "begins"), [("extend", 0.0), ("lead_in", 33 / 30), ("restyle", 0.0)])
 def test_the_sources_sound_is_where_its_frames_are(framepacks: Models, picture, tmp_path, task, begins) -> None:
-    from test_sound import times, with_sound
+    from test_source_sound import times, with_sound
 
     source = with_sound(tmp_path / "sound.mp4")
     run(framepacks, asked(task, source, picture, tmp_path / "v.mp4", steps=1))

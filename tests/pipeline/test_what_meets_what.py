@@ -86,7 +86,7 @@ def models(tiny_models_dir: Path) -> dict[str, FramePack]:
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
 def test_each_pair_works_or_is_refused(pair: tuple[str, str], files: dict, models: dict, tmp_path: Path) -> None:
-    small = {"model": "mini", "steps": 1, "seconds": 0.2, "length": "exact", "window": 3}
+    small = {"model": "mini", "steps": 1, "seconds": 0.4, "length": "exact", "window": 3}
     fields = small | having(pair[0], files) | having(pair[1], files)
     image = fields.pop("image", files["picture"])
     if pair in REFUSED:

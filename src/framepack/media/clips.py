@@ -49,6 +49,8 @@ def is_video(picture: Picture) -> bool:
 def require_kind(request: GenerationRequest, key: str, picture: Picture) -> None:
     """Raises MediaError for a picture where a video is needed, and for a video where none is."""
     row, video = TASKS[request.task], is_video(picture)
+    if picture.file.is_dir():
+        raise MediaError(f"'{picture.file}' is a folder: pack its pictures into a zip, or name one file")
     if key in row.clips and not row.pictures and not video:
         raise MediaError(f"'{picture.file}' is a picture, and {row.title} needs a video: use generate for a picture")
 

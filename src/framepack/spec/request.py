@@ -389,6 +389,12 @@ class GenerationRequest(Model):
         return self
 
     @model_validator(mode="after")
+    def _task_can(self) -> Self:
+        if refusal := refused(self.task, self.model, self.files):
+            raise ValueError(refusal)
+        return self
+
+    @model_validator(mode="after")
     def _times_are_inside(self) -> Self:
         length = self.frame_count / self.geometry.fps
         for frame in self.frames:
@@ -433,12 +439,6 @@ class GenerationRequest(Model):
     @model_validator(mode="after")
     def _format_has_sound(self) -> Self:
         check_sound(self.finish, self.output.format)
-        return self
-
-    @model_validator(mode="after")
-    def _task_can(self) -> Self:
-        if refusal := refused(self.task, self.model, self.files):
-            raise ValueError(refusal)
         return self
 
     @model_validator(mode="after")
