@@ -16,6 +16,7 @@ from framepack.spec.parts import Still
 from framepack.spec.redo import index_of, made_anew
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import (
+    LEAST_WEIGHT,
     PlacedKeyframe,
     blended_into,
     changes_of,
@@ -154,8 +155,8 @@ def pictured(section: SectionPlan, request: GenerationRequest) -> SectionPlan:
     if reference is None or reference.strength == 0:
         return section
     share = reference.strength / 2
-    mixed = (*((key, weight * (1 - share)) for key, weight in section.image), ("reference", share))
-    image = tuple((key, weight) for key, weight in mixed if weight > 1e-6)
+    mix = (*((key, weight * (1 - share)) for key, weight in section.image), ("reference", share))
+    image = tuple((key, weight) for key, weight in mix if weight > LEAST_WEIGHT)
     return replace(section, context=(*section.context, single("reference", 0, reference.strength)), image=image)
 
 

@@ -19,6 +19,8 @@ from framepack.spec.variants import VARIANTS
 Weights = tuple[tuple[str, float], ...]
 LEAST_SHARE = 1e-3
 """Of a text that blends into another; less is left out."""
+LEAST_WEIGHT = 1e-6
+"""Of a picture whose features describe a section; less is left out."""
 REACH = 3
 """How many windows away a keyframe may lie from the section that sees it."""
 DOUBTS = 5
@@ -215,7 +217,7 @@ def image_mix(keyframes: Sequence[PlacedKeyframe], latents: range) -> tuple[tupl
     share = (middle - since) / (future.latent - since) if future else 0.0
     mix = {g.key: w * g.strength for g, w in ((past, 1 - share), (future, share)) if g}
     rest = 1.0 - sum(mix.values())
-    return tuple((key, weight) for key, weight in {"start": rest, **mix}.items() if weight > 1e-6)
+    return tuple((key, weight) for key, weight in {"start": rest, **mix}.items() if weight > LEAST_WEIGHT)
 
 
 def restated(request: GenerationRequest, index: int, latents: range) -> PlacedKeyframe | None:
