@@ -86,7 +86,8 @@ def test_a_take_shares_the_other_sections_and_the_sources_frames(
 def test_a_mask_holds_what_the_guard_would_change(framepacks: Models, picture, tmp_path) -> None:
     mask = tmp_path / "black.png"
     Image.new("RGB", (8, 8), "black").save(mask)
-    request = request_of(picture, tmp_path / "v.mkv", motion_mask=mask, guard=1, seconds=2, prompts=[])
+    prompts = [{"second": 1.6, "text": "pan up"}]
+    request = request_of(picture, tmp_path / "v.mkv", motion_mask=mask, guard=1, seconds=2, prompts=prompts)
     still = torch.cat(make(framepacks["mini"], request, tmp_path / "work"), 2)
     assert torch.equal(still, still[:, :, :1].expand_as(still))
 
