@@ -14,7 +14,7 @@ from framepack import FramePack, GenerationRequest
 from framepack.caching import CACHES, FirstBlockCache, TeaCache
 from framepack.media.read import read_video
 from framepack.spec.events import Finished
-from framepack.spec.request import THRESHOLDS
+from framepack.spec.parts import THRESHOLDS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CASES = (("harbour.jpg", "the camera pans left"), ("harbour.jpg", "night falls"), ("ball.jpg", "the ball moves right"))

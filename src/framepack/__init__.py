@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from framepack.pipeline.timelines import export_timeline, request_from_timeline
     from framepack.spec.events import Event, Finished, Look, Notice, Planned, SectionDone, StageStarted, StepDone
     from framepack.spec.output import OutputSettings
+    from framepack.spec.parts import EndFrame, Keyframe, Lora, Reference, TimedPrompt
     from framepack.spec.picture import Picture
-    from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, Reference, TimedPrompt
+    from framepack.spec.request import GenerationRequest
 
 __version__ = "0.1.0"
 PLACES = {
@@ -47,7 +48,8 @@ PLACES = {
     "spec.events": ("Event", "Finished", "Look", "Notice", "Planned", "SectionDone", "StageStarted", "StepDone"),
     "spec.output": ("OutputSettings",),
     "spec.picture": ("Picture",),
-    "spec.request": ("EndFrame", "GenerationRequest", "Keyframe", "Lora", "Reference", "TimedPrompt"),
+    "spec.parts": ("EndFrame", "Keyframe", "Lora", "Reference", "TimedPrompt"),
+    "spec.request": ("GenerationRequest",),
 }
 """Public names by the module they are in."""
 ALIASES = {"GuideFrame": "Keyframe"}

@@ -22,7 +22,8 @@ from framepack.sampling import SAMPLERS
 from framepack.spec.fields import fields_of, option
 from framepack.spec.formats import CODECS, FORMATS, Codec, Format
 from framepack.spec.machine import MachineOptions
-from framepack.spec.request import THRESHOLDS, CacheName, GenerationRequest, SamplerName
+from framepack.spec.parts import THRESHOLDS, CacheName, SamplerName
+from framepack.spec.request import GenerationRequest
 
 DOCS = Path(__file__).parents[2] / "docs"
 

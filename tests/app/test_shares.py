@@ -12,8 +12,9 @@ from framepack.models.hunyuan.vae import VideoVAE, empty_vae
 from framepack.models.hunyuan.vae_tiles import TileMemo, decode_in_time
 from framepack.spec.cuts import HistoryLatent
 from framepack.spec.geometry import HUNYUAN
+from framepack.spec.parts import Keyframe
 from framepack.spec.plan import SectionPlan, plan
-from framepack.spec.request import GenerationRequest, Keyframe
+from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import HUNYUAN_REPO
 
 

@@ -9,7 +9,7 @@ from framepack.jobs import schema
 from framepack.jobs.claims import LostClaim
 from framepack.jobs.job import Progress, UnknownJob
 from framepack.jobs.store import JobStore
-from framepack.spec.request import TimedPrompt
+from framepack.spec.parts import TimedPrompt
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from PIL import Image
 
 from framepack.media.cuts import cuts, size_after, sizes_of_pngs
 from framepack.media.edit import edited
+from framepack.spec.parts import EndFrame, Keyframe
 from framepack.spec.picture import Picture
-from framepack.spec.request import EndFrame, GenerationRequest, Keyframe
+from framepack.spec.request import GenerationRequest
 
 
 def request(start: str | dict = "a.png", end: str | dict = "c.png", way: str | dict = "b.png", **settings):

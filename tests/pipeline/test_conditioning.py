@@ -23,7 +23,8 @@ from framepack.pipeline.stages import Modes
 from framepack.pipeline.stages.sampling import tables as bytes_of_tables
 from framepack.sampling import make_sigmas
 from framepack.spec.events import StageStarted
-from framepack.spec.plan import Said, plan
+from framepack.spec.plan import plan
+from framepack.spec.windows import Said
 from framepack.weights.loader import choose_precision
 
 CPU, DEVICE = torch.device("cpu"), torch.device("meta")

@@ -21,7 +21,8 @@ from framepack.pipeline.denoiser import Branch, Guidance, NoiseSource, make_deno
 from framepack.pipeline.history import History
 from framepack.pipeline.stages import Modes
 from framepack.sampling import SAMPLERS, make_sigmas
-from framepack.spec.plan import Said, plan
+from framepack.spec.plan import plan
+from framepack.spec.windows import Said
 from framepack.weights.loader import choose_precision
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")

@@ -12,7 +12,7 @@ from framepack.memory import MemoryManager
 from framepack.models.lora import LoraError
 from framepack.pipeline import in_files
 from framepack.spec.events import Notice, StepDone
-from framepack.spec.request import Lora
+from framepack.spec.parts import Lora
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -11,7 +11,8 @@ import framepack
 from framepack.pipeline.preset_settings import OF_ONE_VIDEO, settings_of
 from framepack.pipeline.presets import Imported, PresetExists, Presets, UnknownPreset
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import GenerationRequest, Lora
+from framepack.spec.parts import Lora
+from framepack.spec.request import GenerationRequest
 
 DEFAULTS = settings_of(GenerationRequest(image="-"))
 

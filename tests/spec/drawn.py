@@ -3,7 +3,8 @@
 from hypothesis import strategies as st
 
 from framepack.spec.geometry import HUNYUAN
-from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Reference
+from framepack.spec.parts import EndFrame, Keyframe, Reference
+from framepack.spec.request import GenerationRequest
 
 MODELS = st.sampled_from(["mini", "mini-f1"])
 

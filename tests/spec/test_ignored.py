@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from framepack.spec.ignored import ignored_settings
-from framepack.spec.request import THRESHOLDS, GenerationRequest
+from framepack.spec.parts import THRESHOLDS
+from framepack.spec.request import GenerationRequest
 
 
 def said_of(**fields: object) -> list[str]:

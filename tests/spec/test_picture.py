@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from framepack.spec.model import RequestError
+from framepack.spec.parts import EndFrame, Keyframe
 from framepack.spec.picture import Picture
-from framepack.spec.request import EndFrame, GenerationRequest, Keyframe
+from framepack.spec.request import GenerationRequest
 
 EDITS = {"rotate": 90, "flip": "horizontal", "crop": [0.1, 0.0, 1.0, 0.5], "exposure": -0.5, "fit": "blur"}
 

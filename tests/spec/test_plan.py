@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from framepack.spec.geometry import HUNYUAN
 from framepack.spec.output import OutputSettings
-from framepack.spec.plan import SectionPlan, delivery, final_frames, plan, spacing
-from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, TimedPrompt
+from framepack.spec.parts import EndFrame, Keyframe, TimedPrompt
+from framepack.spec.plan import SectionPlan, delivery, final_frames, plan
+from framepack.spec.request import GenerationRequest
 from framepack.spec.stills import EVENNESS, LEAST_NOISE, Still, stills
 from framepack.spec.timeline import keyframes_of, unseen_keyframes, unused_prompts
+from framepack.spec.windows import spacing
 
 
 @given(requests())

@@ -3,8 +3,9 @@
 import pytest
 
 from framepack.spec.ignored import ignored_settings
+from framepack.spec.parts import TimedPrompt
 from framepack.spec.plan import plan
-from framepack.spec.request import GenerationRequest, TimedPrompt
+from framepack.spec.request import GenerationRequest
 
 REFUSED = [
     ("[1s: a] and then [2s: b]", "all text but the first has to be in brackets"),

@@ -9,7 +9,8 @@ import pytest
 from framepack.spec.geometry import HUNYUAN
 from framepack.spec.model import RequestError
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, TimedPrompt
+from framepack.spec.parts import EndFrame, Keyframe, TimedPrompt
+from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 
 FULL = GenerationRequest(

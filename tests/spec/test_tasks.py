@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from framepack.spec.ends import LEAST
 from framepack.spec.geometry import HUNYUAN
 from framepack.spec.ignored import ignored_settings
+from framepack.spec.parts import EndFrame, Keyframe
 from framepack.spec.plan import final_frames, new_tiles, plan
-from framepack.spec.request import EndFrame, GenerationRequest, Keyframe
+from framepack.spec.request import GenerationRequest
 from framepack.spec.tasks import TASKS
 from framepack.spec.timeline import keyframes_of
 

@@ -6,8 +6,9 @@ import pytest
 from drawn import requests
 from hypothesis import given
 
+from framepack.spec.parts import FRAMES_MOST, PROMPTS_MOST, TimedPrompt
 from framepack.spec.plan import cuts, plan
-from framepack.spec.request import FRAMES_MOST, PROMPTS_MOST, GenerationRequest, TimedPrompt
+from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import (
     DOUBTS,
     changes_of,

@@ -10,7 +10,7 @@ from framepack import FramePack
 from framepack.media.read import read_video
 from framepack.media.video import VideoWriter
 from framepack.spec.events import Finished
-from framepack.spec.request import Lora
+from framepack.spec.parts import Lora
 from framepack.training.evaluate.metrics import psnr
 from framepack.training.evaluate.pipeline import request_of
 from framepack.training.evaluate.results import Settings, VideoRequest

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from framepack.caching.change import checked_threshold, relative_change
-from framepack.spec.request import THRESHOLDS
+from framepack.spec.parts import THRESHOLDS
 
 
 class FirstBlockCache:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from framepack.caching.change import checked_threshold, relative_change
-from framepack.spec.request import THRESHOLDS
+from framepack.spec.parts import THRESHOLDS
 
 POLYNOMIAL = (7.33226126e02, -4.01131952e02, 6.75869174e01, -3.14987800e00, 9.61237896e-02)
 """Fitted for HunyuanVideo by TeaCache's authors, highest power first; the public FramePack application uses it too."""

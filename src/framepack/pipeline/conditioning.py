@@ -21,9 +21,10 @@ from framepack.models.transfer import to_device, to_host
 from framepack.pipeline.runner import Runner
 from framepack.pipeline.sources import Sources
 from framepack.sampling import needs_negative
-from framepack.spec.plan import Said, SectionPlan, Window
+from framepack.spec.plan import SectionPlan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.stills import stills
+from framepack.spec.windows import Said, Window
 
 NOISE_SCALE = 1000.0
 """Timesteps and guidance enter the model times 1000."""

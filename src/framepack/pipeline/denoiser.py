@@ -18,7 +18,7 @@ from framepack.models.nag import Nag
 from framepack.models.packing import PackedTokens
 from framepack.pipeline.runner import Runner
 from framepack.sampling import Denoiser, guide, x0_of, zero_steps
-from framepack.spec.plan import Noise
+from framepack.spec.windows import Noise
 
 
 @dataclass(kw_only=True)

@@ -28,9 +28,10 @@ from framepack.pipeline.usable import UnusableError, require_usable
 from framepack.sampling import SAMPLERS, SampleStep, make_sigmas, needs_negative
 from framepack.spec.ends import MADE_FIRST
 from framepack.spec.events import Look, Notice, StageStarted, StepDone
-from framepack.spec.plan import EMPTY, NEIGHBOUR, Said, SectionPlan, Window
+from framepack.spec.plan import SectionPlan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.stills import Still, stills
+from framepack.spec.windows import EMPTY, NEIGHBOUR, Said, Window
 
 OVERFLOWN = (
     "the transformer's output is not finite, so there would be nothing to see: use --dtype bfloat16 or float32 in "

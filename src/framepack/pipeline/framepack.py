@@ -5,13 +5,12 @@ grow with the video's length. Source of the method: FramePack (arXiv 2504.12626)
 """
 
 import time
-from collections.abc import Generator, Iterator
-from dataclasses import replace
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -25,44 +24,32 @@ from framepack.memory.allocator import limit_device
 from framepack.memory.budget import Size
 from framepack.memory.report import NOT_LOADED
 from framepack.models.family import Component
-from framepack.pipeline.beside import Clips
-from framepack.pipeline.conditioning import Conditioning, encode, load_pictures, prompts_of
+from framepack.pipeline.conditioning import load_pictures
 from framepack.pipeline.device import choose_device
 from framepack.pipeline.engine import Engine, Known, Made, SectionResult, nothing_given, whole
 from framepack.pipeline.estimate import Estimator
 from framepack.pipeline.finish_job import finish_job
 from framepack.pipeline.in_files import check_lora_room, stay_in_files
+from framepack.pipeline.material import Material, encoded
 from framepack.pipeline.memory_plan import MemoryPlan, check_tiling
 from framepack.pipeline.output import VideoOutput
 from framepack.pipeline.record import recorded
 from framepack.pipeline.runner import Runner
 from framepack.pipeline.section_store import SectionStore
-from framepack.pipeline.sources import Sources, encode_sources, read_sources
+from framepack.pipeline.sources import read_sources
 from framepack.pipeline.stages import stages_of
-from framepack.pipeline.usable import check_conditioning
 from framepack.spec.attention import left_to_sdpa
 from framepack.spec.events import Event, Finished, Notice, Planned, StageStarted
 from framepack.spec.formats import check_size
 from framepack.spec.ignored import ignored_settings
 from framepack.spec.machine import Tiling
+from framepack.spec.parts import Lora
 from framepack.spec.plan import SectionPlan, plan
-from framepack.spec.request import GenerationRequest, Lora
+from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import variant_of
 from framepack.weights.loader import Loader, choose_precision
 from framepack.weights.meta import MetaModels
 from framepack.weights.sources import ModelSource
-
-
-class Material(NamedTuple):
-    """What of a request was read from files: its pictures, (H, W, 3) by key, and its sources."""
-
-    pictures: dict[str, np.ndarray]
-    sources: Sources
-
-    def shown(self, request: GenerationRequest) -> Clips:
-        """The clips whose frames are in the file."""
-        return {side: clip for side, clip in self.sources.clips.items() if side in request.beside}
-
 
 BUSY = "this model is generating another video: wait for it, close it, or load a second model"
 
@@ -274,29 +261,13 @@ class FramePack:
             yield Notice(message=message)
         return Runner(self.memory, memory_plan, self.stages), Material(pictures, sources)
 
-    def _encoded(
-        self,
-        runner: Runner,
-        request: GenerationRequest,
-        sections: tuple[SectionPlan, ...],
-        material: Material,
-    ) -> Generator[Event, None, Conditioning]:
-        """What pictures, sources and prompts become."""
-        conditioning = encode(runner, material.pictures, prompts_of(request, sections))
-        latents = encode_sources(runner, request, material.sources, material.pictures)
-        conditioning = replace(conditioning, latents=conditioning.latents | latents, sources=material.sources)
-        check_conditioning(conditioning, self.model)
-        yield from notices(conditioning)
-        yield StageStarted(stage="prepare", message="preparing all steps")
-        return conditioning
-
     def _sections(
         self, request: GenerationRequest, given: Known, history: Tensor | None, frames_from: int
     ) -> Generator[Event | Made]:
         request = lasting(request.resolved())
         sections = plan(request)
         runner, material = yield from self._begin(request, sections)
-        conditioning = yield from self._encoded(runner, request, sections, material)
+        conditioning = yield from encoded(runner, request, sections, material)
         yield from Engine(runner, request, sections, conditioning, history=history).run(given, frames_from=frames_from)
 
     def _generate(self, request: GenerationRequest, outputs: Path, work: Path | None) -> Generator[Event]:
@@ -311,19 +282,10 @@ class FramePack:
                 yield Notice(message=message)
             if video.kept:
                 yield Notice(message=f"the file of an earlier run with this name is kept as {video.kept}")
-            conditioning = yield from self._encoded(runner, request, sections, material)
+            conditioning = yield from encoded(runner, request, sections, material)
             store.save_conditioning(conditioning, sections[0].said)
             engine = Engine(runner, request, sections, conditioning, wide=request.output.wide)
             yield from recorded(engine, store, video)
             yield StageStarted(stage="finish", message="finishing the file")
             file, frames = yield from finish_job(request, video, self.memory)
         yield Finished(file=file, frames=frames, seconds=time.monotonic() - began)
-
-
-def notices(made: Conditioning) -> Iterator[Notice]:
-    """What the encoders had to leave out, and, once for all prompts, what the model does not know."""
-    for text in made.texts.values():
-        if message := text.notice():
-            yield Notice(message=message)
-    if unknown := next((text.unknown for text in made.texts.values() if text.unknown), None):
-        yield Notice(message=unknown)

@@ -13,9 +13,10 @@ from torch import Tensor
 from framepack.models.transfer import to_device
 from framepack.pipeline.conditioning import Conditioning
 from framepack.sampling import Denoiser, make_sigmas
-from framepack.spec.plan import SectionPlan, Window
+from framepack.spec.plan import SectionPlan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import keyframes_of
+from framepack.spec.windows import Window
 
 
 def sigmas_of(request: GenerationRequest, tokens: int) -> Tensor:

@@ -42,10 +42,11 @@ from framepack.pipeline.section_files import (
 from framepack.pipeline.work_lock import TEMPORARY, held, sweep
 from framepack.spec.events import Look
 from framepack.spec.events_json import look_from_json
-from framepack.spec.plan import Said, SectionPlan
+from framepack.spec.plan import SectionPlan
 from framepack.spec.redo import made_anew
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import tiles_of
+from framepack.spec.windows import Said
 
 
 class SectionStore:

@@ -8,7 +8,7 @@ it is what the model shows at that time anyway (SDEdit, arXiv 2108.01073). No te
 
 from dataclasses import dataclass, replace
 
-from framepack.spec.plan import EMPTY, Noise, Window, beyond, start_at, steered
+from framepack.spec.plan import beyond, start_at
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import (
     REACH,
@@ -21,6 +21,7 @@ from framepack.spec.timeline import (
     still_from,
     view_of,
 )
+from framepack.spec.windows import EMPTY, Noise, Window, steered
 
 EVENNESS = 1.5
 """Power of a keyframe's strength with which its nearness at its time rises evenly; measured, see docs/control.md."""

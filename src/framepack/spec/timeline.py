@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from framepack.spec.request import GenerationRequest, TimedPrompt
+from framepack.spec.parts import TimedPrompt
+from framepack.spec.request import GenerationRequest
 from framepack.spec.rules import shortened
 from framepack.spec.tasks import TASKS
 from framepack.spec.variants import VARIANTS

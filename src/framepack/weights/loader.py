@@ -28,7 +28,7 @@ from framepack.models.lora import check_lora, fuse_loras
 from framepack.spec.attention import PACKAGES, require_attention
 from framepack.spec.dtypes import DTYPES as NAMES
 from framepack.spec.dtypes import require_dtype
-from framepack.spec.request import Lora
+from framepack.spec.parts import Lora
 from framepack.spec.variants import Variant
 from framepack.weights.sources import ModelSource, passed_over, require
 from framepack.weights.sums import HASHED_WHEN_LOADED, check_when_loaded, known_sum, model_files

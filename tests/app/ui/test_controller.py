@@ -20,7 +20,8 @@ from framepack.media.image import load_image
 from framepack.pipeline.preset_settings import OF_ONE_VIDEO
 from framepack.pipeline.presets import Presets
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import GenerationRequest, Lora
+from framepack.spec.parts import Lora
+from framepack.spec.request import GenerationRequest
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def test_each_row_has_a_label_and_a_sentence_of_help() -> None:
 
 
 def test_rows_ask_for_each_field_of_what_they_list() -> None:
-    from framepack.spec.request import EndFrame, Keyframe, Lora, Reference, TimedPrompt
+    from framepack.spec.parts import EndFrame, Keyframe, Lora, Reference, TimedPrompt
 
     listed = {"frames": Keyframe, "end_frame": EndFrame, "prompts": TimedPrompt, "loras": Lora}
     listed |= {"reference": Reference}

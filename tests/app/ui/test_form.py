@@ -19,7 +19,8 @@ from framepack.app.ui.widget_types import Integer, Number, Slider
 from framepack.jobs.folders import Folders
 from framepack.spec.finish import Finish
 from framepack.spec.output import OutputSettings
-from framepack.spec.request import EndFrame, GenerationRequest, Keyframe, Lora, Reference, TimedPrompt
+from framepack.spec.parts import EndFrame, Keyframe, Lora, Reference, TimedPrompt
+from framepack.spec.request import GenerationRequest
 
 
 @pytest.fixture

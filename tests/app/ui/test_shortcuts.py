@@ -5,7 +5,7 @@ import pytest
 from framepack.app.ui.controls import BY_FIELD
 from framepack.app.ui.form import defaults, draft_request
 from framepack.app.ui.shortcuts import CUSTOM, LABELS, labels_for, mode_of, modes_of, prompts_for, threshold_for
-from framepack.spec.request import THRESHOLDS
+from framepack.spec.parts import THRESHOLDS
 from framepack.spec.variants import VARIANTS
 from framepack.training.data.grammar import PHRASES, SPRITE_PHRASES
 

@@ -7,7 +7,8 @@ import pytest
 
 from framepack.app.ui import views
 from framepack.jobs.job import Job, Progress
-from framepack.spec.request import GenerationRequest, Keyframe, TimedPrompt
+from framepack.spec.parts import Keyframe, TimedPrompt
+from framepack.spec.request import GenerationRequest
 
 
 def job(status: str = "running", **more) -> Job:

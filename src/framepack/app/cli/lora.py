@@ -12,8 +12,9 @@ from framepack.pipeline.framepack import FramePack
 from framepack.pipeline.load import load
 from framepack.spec.events import Finished
 from framepack.spec.output import OutputSettings
+from framepack.spec.parts import Lora
 from framepack.spec.picture import Picture
-from framepack.spec.request import GenerationRequest, Lora
+from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 from framepack.training.lora.cache import Clip, cache_clips
 from framepack.training.lora.data import find_items

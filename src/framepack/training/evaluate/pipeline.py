@@ -15,8 +15,9 @@ from framepack.media.read import read_video
 from framepack.pipeline.framepack import FramePack
 from framepack.spec.events import Finished
 from framepack.spec.output import OutputSettings
+from framepack.spec.parts import EndFrame, Keyframe
 from framepack.spec.picture import Picture as PictureFile
-from framepack.spec.request import EndFrame, GenerationRequest, Keyframe
+from framepack.spec.request import GenerationRequest
 from framepack.training.evaluate.metrics import Video
 from framepack.training.evaluate.results import Generate, Reconstruct, Settings, VideoRequest
 from framepack.training.evaluate.scenes import Picture
