@@ -85,7 +85,7 @@ def test_count_duration_and_mark_of_every_codec(tmp_path, form, codec):
 
 @pytest.mark.parametrize(("form", "codec"), EVERY)
 def test_flat_colours_of_every_codec(tmp_path, form, codec):
-    check_flat(tmp_path, form, codec, (96, 80))
+    check_flat(tmp_path, form, codec, (64, 64))
 
 
 @pytest.mark.proof

@@ -27,9 +27,9 @@ def x264(coding: Coding) -> Options:
 def x265(coding: Coding) -> Options:
     """H.265; x265 decides by the number of frame threads, so that is fixed, and writes no line about itself.
 
-    Blocks of 64 pixels (`ctu`), x265's usual ones, failed now and then in pictures that are just one of them.
+    Without B-frames: with them a file of one or two frames cannot be written (their times come out before the start).
     """
-    params = f"log-level=none:info=0:ctu=32:pools=4:frame-threads=3{':lossless=1' if coding.lossless else ''}"
+    params = f"log-level=none:info=0:pools=4:frame-threads=3:bframes=0{':lossless=1' if coding.lossless else ''}"
     return {**rate_of(coding, coding.crf), "preset": "medium", "x265-params": params}
 
 
