@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from framepack.app.service.paths import for_client
-from framepack.app.ui.controls import CONTROLS, SERVICE_FIELDS
+from framepack.app.ui.controls import CONTROLS, ELSEWHERE, SERVICE_FIELDS
 from framepack.app.ui.form import (
     defaults,
     draft_request,
@@ -57,7 +57,7 @@ def everything(folders: Folders) -> GenerationRequest:
 
 def test_a_request_survives_the_form_to_the_last_bit(everything: GenerationRequest, folders: Folders) -> None:
     changed = [name for name in everything.model_fields_set if name != "output"]
-    assert set(changed) == set(GenerationRequest.model_fields) - {"output", "resolution", *SERVICE_FIELDS}
+    assert set(changed) == set(GenerationRequest.model_fields) - {"output", "resolution", *SERVICE_FIELDS, *ELSEWHERE}
     values, messages = restore_values(for_client(everything.model_dump(mode="json")), folders)
     assert messages == []
     assert request_of(values, folders) == everything
