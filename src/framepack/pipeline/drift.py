@@ -69,7 +69,7 @@ class DriftGuard:
     """Holds sections to the mean statistics of the first ones under the same prompt, which it lets pass.
 
     z' = (z - mean) (spread_ref / spread)^g + mean + g (mean_ref - mean), of each channel, for a strength g of 0..1.
-    Sections are told in the order they are made. What it makes is shown as well as seen by later sections: seen only,
+    Sections come in the order they are made. What it makes is shown as well as seen by later sections: seen only,
     it did half as much and left jumps (benchmarks/results/drift_guard-cpu-2026-12-01.md).
     """
 

@@ -1,4 +1,4 @@
-"""The one table of formats: what each kind of file is, which codecs it holds, and which settings each codec heeds.
+"""The one table of formats: what each kind of file is, which codecs it holds, and which settings each codec uses.
 
 Plain data. `media.codecs` knows how each codec is written, `docs/formats.md` is tested against this.
 """
@@ -37,7 +37,7 @@ class Coding:
 
 @dataclass(frozen=True, kw_only=True)
 class CodecRow:
-    """What a codec is and heeds. `lossless`: whether its frames come back to the bit: never, when asked, always."""
+    """What a codec is, and which settings it uses. `lossless`: whether its frames come back to the bit: never, when asked, always."""
 
     title: str
     crf: bool = False

@@ -101,10 +101,10 @@ def generate(
     make(context, asked, machine, work, like, preset, timeline=timeline, verbose=verbose)
 
 
-def add_command(task: Task, told: str, own: Collection[str] = (), **arguments: str) -> None:
+def add_command(task: Task, help_text: str, own: Collection[str] = (), **arguments: str) -> None:
     """A command of a task's own. own: fields that it has and others have not. arguments: what its files are called."""
 
-    @app.command(TASKS[task].command, help=told, epilog=EDITS)
+    @app.command(TASKS[task].command, help=help_text, epilog=EDITS)
     @with_fields({*OF_TASKS} - {*own}, arguments, asked=GenerationRequest, machine=MachineOptions)
     def command(
         context: typer.Context,

@@ -36,7 +36,7 @@ class Schedule:
     checkpoint_minutes: float = 4.0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a run without steps and for rates that could not be told."""
+        """Raise ValueError for a run without steps and for rates that cannot be read."""
         if self.steps < 1 or self.warm_up < 1:
             raise ValueError(f"[schedule] needs steps and warm_up of 1 or more, got {self.steps} and {self.warm_up}")
 
@@ -96,7 +96,7 @@ class Recipe:
         model = {"in_channels": channels, "out_channels": channels, **table.pop("model")}
         base = {name: table.pop(name, {}) for name in PHASE_PARTS}
         for name, kind in PHASE_PARTS.items():
-            _build(kind, base[name], name)  # a mistake is told even where each phase has its own
+            _build(kind, base[name], name)  # a mistake is reported even where each phase has its own
         parts: dict[str, Any] = {
             "model": TransformerConfig.from_dict(model),
             "towers": _build(TowerConfig, table.pop("towers", {}), "towers"),
