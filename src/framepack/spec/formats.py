@@ -37,7 +37,10 @@ class Coding:
 
 @dataclass(frozen=True, kw_only=True)
 class CodecRow:
-    """What a codec is, and which settings it uses. `lossless`: whether its frames come back to the bit: never, when asked, always."""
+    """What a codec is, and which settings it uses.
+
+    `lossless`: whether its frames come back to the bit: never, when asked, always.
+    """
 
     title: str
     crf: bool = False
