@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from framepack.app.service import uploads
-from framepack.app.service.job_service import UNUSED_AFTER, Service, folders_at
+from framepack.app.service.job_service import Service, folders_at
+from framepack.app.service.tidy import UNUSED_AFTER
 from framepack.app.service.uploads import Incoming, NoRoom, TooLarge
 from framepack.files.atomic import AtomicFile
 from framepack.files.errors import MediaError
