@@ -36,9 +36,11 @@ def block_rate(models: MetaModels, device: torch.device) -> float:
 def conv_rate(models: MetaModels, device: torch.device) -> float:
     """Multiplications and additions a second in the VAE's decoder, on as large a picture as is decoded in a moment."""
     vae, most = models["vae"], SHORT["cpu" if device.type == "cpu" else "gpu"]
-    flops = {side: estimate(vae.trial(side, "meta")).flops for side in SIDES}
-    side = next((side for side in SIDES if flops[side] <= most), SIDES[-1])
-    return flops[side] / seconds(vae.trial(side, device), device)
+    for side in SIDES:
+        flops = estimate(vae.trial(side, "meta")).flops
+        if flops <= most:
+            break
+    return flops / seconds(vae.trial(side, device), device)
 
 
 def copy_rate(device: torch.device) -> float:
