@@ -227,9 +227,9 @@ def test_more_sections_and_prompts_take_no_more_of_the_device_and_ram_for_their_
     assert len(peaks) == 1
     prompt, mix = 58_060_800, 729 * 3072 * 2
     for part in ("prepare", "sample", "decode"):
-        short, long, told = (ram[part] - ram["encode"] for ram in rams)
+        short, long, timed = (ram[part] - ram["encode"] for ram in rams)
         assert long - short == 90 * mix
-        assert told - short == pytest.approx(3 * prompt, rel=0.2)
+        assert timed - short == pytest.approx(3 * prompt, rel=0.2)
 
 
 def test_13b_is_planned_without_weights_and_without_invented_times(elsewhere):
@@ -290,7 +290,23 @@ def test_what_nothing_fits_is_refused_with_a_way_out(elsewhere):
         planned_for(elsewhere, 0.5 * GB, "allow")
 
 
-def test_an_effort_asks_for_less_than_the_plan(elsewhere):
+def test_stills_are_counted_and_of_a_take_only_what_it_makes(elsewhere):
+    timed = {"seconds": 4.8, "steps": 4, "prompts": [{"second": 0, "text": "day"}, {"second": 2.4, "text": "night"}]}
+    redo = {"redo": [{"section": 2, "only": True, "seed": 3, "take": 2}]}
+    rows = {stage.part: stage for stage in planned_for(elsewhere, 24 * GB, **timed)[1].stages}
+    taken = {stage.part: stage for stage in planned_for(elsewhere, 24 * GB, **timed, **redo)[1].stages}
+    assert rows["stills"].passes == 4
+    assert taken["sample"].passes == 4 < rows["sample"].passes
+    assert taken["decode"].passes == rows["decode"].passes
+    request = GenerationRequest.model_validate({"image": "a.png", "model": "framepack", **timed})
+    costs = costs_of(elsewhere, request, (640, 640))
+    still, sample = costs.cost("stills", WHOLE), costs.cost("sample", WHOLE)
+    assert still.activations == sample.activations  # it is made in a section's memory
+    assert sample.flops / 9 < still.flops < sample.flops / 2
+    assert "stills" not in {stage.part for stage in planned_for(elsewhere, 24 * GB)[1].stages}
+
+
+def test_a_fallback_level_asks_for_less_than_the_plan(elsewhere):
     chosen, _ = planned_for(elsewhere, 80 * GB)
     less = FallbackLevel(name="chunked", chunk_size=4096)
     assert chosen.modes.under(less) == Modes(chunk_size=4096, decode="chunked")
@@ -347,7 +363,7 @@ def test_a_plan_comes_before_the_first_work_and_steps_down_are_reported(
 
 
 @pytest.mark.parametrize("end", ["finished", "closed", "failed"])
-def test_a_jobs_end_leaves_no_lease_and_no_rung(end, picture, tmp_path, tiny_models_dir, monkeypatch):
+def test_a_jobs_end_leaves_no_lease_and_no_fallback_level(end, picture, tmp_path, tiny_models_dir, monkeypatch):
     loader = Loader(VARIANTS["mini"], ModelSource(models_dir=tiny_models_dir), choose_precision("cpu", "float32"))
     memory = MemoryManager("cpu", vram_limit=100_000_000, preserve=0)
     framepack = FramePack(loader, memory)

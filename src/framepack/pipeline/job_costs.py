@@ -13,7 +13,9 @@ from framepack.pipeline.stages import Job, Modes, Stage
 from framepack.sampling import needs_negative
 from framepack.spec.events import Part
 from framepack.spec.plan import SectionPlan, new_tiles
+from framepack.spec.redo import made_anew
 from framepack.spec.request import GenerationRequest
+from framepack.spec.stills import stills
 from framepack.weights.meta import MetaModels
 
 Run = Callable[[Stage, tuple[Any, ...], Modes], tuple[Cost, Any]]
@@ -41,6 +43,8 @@ def job_of(request: GenerationRequest, sections: tuple[SectionPlan, ...], size: 
         source_passes=source_passes,
         mixes=len({section.image for section in sections}),
         sections=len(sections),
+        made=len(made_anew(request)) if request.redo else len(sections),
+        stills=stills(request),
         section=max(sections, key=tokens_of),
         decoded=max(section.decode_latents for section in sections),
         tiles=round(mean(len(tiles) for tiles in new_tiles(sections, request.geometry.tiles))),
@@ -76,7 +80,7 @@ class JobCosts:
         stage = self.stages[name]
         counted, times = stage.counted(modes)
         flops = self._run(name, counted)[0].flops
-        share, lighter = stage.lighter(self.job, self._inputs[name])
+        share, lighter = stage.lighter(self.job, self.models, self._inputs[name])
         if share:
             flops += share * (self._call(stage, lighter, counted)[0].flops - flops)
         return replace(self._run(name, modes)[0], flops=round(flops * times * stage.calls(self.job)))

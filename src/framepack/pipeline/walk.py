@@ -151,7 +151,7 @@ class Walk:
         host += 0 if in_ram else self.costs.waiting(stage, 0)
         if stage.name == "decode":
             host += RGB * FLOAT * job.height * job.width * job.geometry.frames_of(job.decoded)
-        passes, others = stage.passes(job), job.sections - 1 if second else 0
+        passes, others = stage.passes(job), stage.sections(job) - 1 if second else 0
         first, next_ = visit.seconds(passes, speed), second.seconds(passes, speed) if second else 0.0
         modes = self.plan.modes
         return PlannedStage(
@@ -160,7 +160,7 @@ class Walk:
             placement=placement_of(stage.component, leased, held),
             where=leased.where,
             from_disk=visit.from_disk,
-            chunk_size=modes.chunk_size if stage.name == "sample" else None,
+            chunk_size=modes.chunk_size if stage.name in ("stills", "sample") else None,
             mode=modes.encode
             if stage.name in ("encode", "source")
             else modes.decode

@@ -9,6 +9,7 @@ from framepack.models.attention import Attention
 from framepack.models.hunyuan.blocks import Execution
 from framepack.models.packing import ContextLatents
 from framepack.pipeline.stages.stage import Job, Modes, Outputs, Stage
+from framepack.spec.windows import Window
 from framepack.weights.meta import MetaModels
 
 STATES = 6
@@ -53,29 +54,11 @@ class SampleStage(Stage):
         self.attention = attention
 
     def inputs(self, job: Job, models: MetaModels, outputs: Outputs) -> tuple[Any, ...]:
-        transformer, (rows, columns) = models["transformer"], job.latent_size
-        channels = transformer.config.in_channels
-
-        def latents(frames: int) -> torch.Tensor:
-            return torch.empty(1, channels, frames, rows, columns, device="meta")
-
-        spans = [
-            ContextLatents(
-                latents=latents(len(span.take)),
-                at=span.at,
-                scale=span.scale,
-                weight=span.weight,
-                key_scale=span.key_scale,
-            )
-            for span in job.section.context
-        ]
-        frames = len(job.section.latents)
-        with torch.no_grad():
-            packed = transformer.pack(spans, job.section.at, (frames, rows, columns))
+        x, packed = window_inputs(job, job.section, models["transformer"])
         table = outputs["prepare"]
         if job.nag:  # the longest prompt may be either of the two
             table = replace(table, negative=table.text)
-        return latents(frames), table.step(0, job.nag), packed, None
+        return x, table.step(0, job.nag), packed, None
 
     def work(self, module: Any, *inputs: Any, modes: Modes) -> Any:
         return module(*inputs, Execution(attention=self.attention, chunk_size=modes.chunk_size))
@@ -83,7 +66,10 @@ class SampleStage(Stage):
     def passes(self, job: Job) -> int:
         return job.steps * job.branches
 
-    def lighter(self, job: Job, inputs: tuple[Any, ...]) -> tuple[float, tuple[Any, ...]]:
+    def sections(self, job: Job) -> int:
+        return job.made
+
+    def lighter(self, job: Job, models: MetaModels, inputs: tuple[Any, ...]) -> tuple[float, tuple[Any, ...]]:
         x, step, *others = inputs
         return (1.0 - job.nag_share if job.nag else 0.0), (x, replace(step, nag=None, negative=None), *others)
 
@@ -98,6 +84,44 @@ class SampleStage(Stage):
 
     def waiting(self, job: Job, models: MetaModels, outputs: Outputs, on_device: int) -> int:
         return tables(job, outputs, job.texts - on_device, job.mixes - on_device)
+
+
+class StillStage(SampleStage):
+    """The same for the moments that are made before the sections, one latent each, in the memory of a section."""
+
+    name = "stills"
+    title = "stills"
+    in_sections = False
+
+    def passes(self, job: Job) -> int:
+        return super().passes(job) * len(job.stills)
+
+    def lighter(self, job: Job, models: MetaModels, inputs: tuple[Any, ...]) -> tuple[float, tuple[Any, ...]]:
+        _, step, _, mask = inputs
+        x, packed = window_inputs(job, job.stills[-1], models["transformer"])
+        return 1.0, (x, step, packed, mask)
+
+
+def window_inputs(job: Job, window: Window, transformer: Any) -> tuple[torch.Tensor, Any]:
+    """The latents of a window, and its packed context, on the meta device."""
+    rows, columns = job.latent_size
+
+    def latents(frames: int) -> torch.Tensor:
+        return torch.empty(1, transformer.config.in_channels, frames, rows, columns, device="meta")
+
+    spans = [
+        ContextLatents(
+            latents=latents(len(span.take)),
+            at=span.at,
+            scale=span.scale,
+            weight=span.weight,
+            key_scale=span.key_scale,
+        )
+        for span in window.context
+    ]
+    frames = len(window.latents)
+    with torch.no_grad():
+        return latents(frames), transformer.pack(spans, window.at, (frames, rows, columns))
 
 
 def tables(job: Job, outputs: Outputs, prompts: int, mixes: int) -> int:

@@ -13,6 +13,7 @@ from framepack.models.nag import Nag
 from framepack.spec.events import Part, VaeMode
 from framepack.spec.geometry import Geometry
 from framepack.spec.plan import SectionPlan
+from framepack.spec.windows import Window
 from framepack.weights.meta import MetaModels
 
 
@@ -44,6 +45,10 @@ class Job:
     mixes: int
     """Different mixes of pictures that sections are given."""
     sections: int
+    made: int
+    """Those of them that are sampled: the others are another take's."""
+    stills: tuple[Window, ...]
+    """Single latents that are made before the sections."""
     section: SectionPlan
     """The one with most tokens."""
     decoded: int
@@ -115,7 +120,11 @@ class Stage(ABC):
         """How often it is done; for a stage in sections, in one of them."""
         return 1
 
-    def lighter(self, job: Job, inputs: tuple[Any, ...]) -> tuple[float, tuple[Any, ...]]:
+    def sections(self, job: Job) -> int:
+        """In how many sections it is done, for a stage in sections."""
+        return job.sections
+
+    def lighter(self, job: Job, models: MetaModels, inputs: tuple[Any, ...]) -> tuple[float, tuple[Any, ...]]:
         """Which share of the calls has less to do, and their inputs; memory must hold the others."""
         return 0.0, inputs
 
