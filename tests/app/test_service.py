@@ -245,7 +245,7 @@ def test_a_queue_file_that_is_deleted_or_spoiled_under_a_service_costs_no_job_an
         folders.queue.unlink()
         assert [wait(service, job).status for job in jobs] == ["done"] * 3
         assert [job.attempts for job in service.jobs()] == [1] * 3
-        assert "was deleted" in service.health()["queue"]["mended"][0]
+        assert "was deleted" in service.health()["queue"]["repaired"][0]
         assert folders.queue.is_file()
 
 
@@ -259,7 +259,7 @@ def test_a_service_whose_folders_are_deleted_makes_them_again_and_goes_on(folder
         assert wait(service, job).status == "done"
         assert service.get(first.id).status == "done"
         assert folders.uploads.is_dir()
-        assert service.health()["queue"]["mended"]
+        assert service.health()["queue"]["repaired"]
 
 
 def test_a_service_answers_while_another_program_holds_the_queue_locked(folders, tmp_path, wait):
@@ -278,14 +278,14 @@ def test_a_service_answers_while_another_program_holds_the_queue_locked(folders,
         other.execute("ROLLBACK")
         other.close()
         assert wait(service, job).status == "done"
-        assert service.health()["queue"] == {"trouble": "", "mended": []}
+        assert service.health()["queue"] == {"trouble": "", "repaired": []}
 
 
 def test_a_queue_that_is_gone_at_the_start_is_reported_and_unfinished_work_stays(folders):
     kept = folders.work("abc")
     kept.mkdir()
     with Service(folders, PoolConfig(target=TARGET, workers=[])) as service:
-        assert "the work of 1 jobs is kept" in service.health()["queue"]["mended"][0]
+        assert "the work of 1 jobs is kept" in service.health()["queue"]["repaired"][0]
     assert kept.is_dir()
     with Service(folders, PoolConfig(target=TARGET, workers=[])):
         assert not kept.is_dir()

@@ -110,7 +110,7 @@ def test_damage_under_a_running_service_is_noticed_and_what_can_be_read_is_kept(
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage_while_no_service_runs_is_mended_by_the_next_one(file, name):
+def test_damage_while_no_service_runs_is_repaired_by_the_next_one(file, name):
     with closing(JobStore(file)) as store:
         store.submit([ask(seed=seed, word="w" * 900) for seed in range(40)])
     DAMAGES[name](file, random.Random(3))

@@ -185,7 +185,7 @@ class Service:
         ]
         disk = {"free": self.folders.free_space(), "full": self.folders.full()}
         counts, trouble = self.store.last_counts()
-        queue = {"trouble": trouble, "mended": list(self.store.notices)}
+        queue = {"trouble": trouble, "repaired": list(self.store.notices)}
         past = time.time() - self.started
         return {"jobs": counts, "queue": queue, "workers": workers, "disk": disk, "seconds": past}
 
