@@ -14,7 +14,7 @@ demo: $(INSTALLED)
 	$(BIN)/framepack generate examples/harbour.jpg --prompt "the camera pans left" --seconds 1.2 --output outputs/demo.mp4 --overwrite
 
 test: $(INSTALLED) lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --durations 25
 
 # Kills, damages, loads and matrices: what takes too long for every change.
 proof: $(INSTALLED)
