@@ -61,7 +61,7 @@ TASKS: dict[Task, TaskRow] = {
     "bridge": TaskRow(
         command="bridge",
         title="a bridge",
-        made="what lies between two videos or images",
+        made="what lies between two",
         clips={"start": "last", "target": "first"},
         beside={"before": "start", "after": "target"},
         ends="its target",

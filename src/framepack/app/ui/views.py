@@ -71,12 +71,13 @@ def viewer(job: Job | None, preview: int = 0, kept: int = 0) -> View:
         "pins": facts["pins"],
         "seconds": facts["seconds"],
         "backward": facts["backward"],
+        "joins": facts["joins"],
         "fps": facts["fps"],
         "prompt": facts["prompt"],
         "settings": facts["settings"],
         "still": facts["still"],
         "takes": {"kept": kept} if job.status == "done" and not facts["still"] else None,
-        "picture": f"/api/jobs/{job.id}/picture",
+        "picture": picture(job),
         "preview": preview and f"/api/jobs/{job.id}/preview?v={now.section}.{now.step}",
         "preview_frames": preview,
         "actions": actions(job),
@@ -115,11 +116,17 @@ def job_row(job: Job, index: int) -> View:
         "prompt": facts["prompt"],
         "label": extra_label(job.label, facts["prompt"]),
         "settings": facts["settings"],
-        "picture": f"/api/jobs/{job.id}/picture",
+        "picture": picture(job),
         "when": time.strftime("%d %b, %H:%M", time.localtime(job.finished or job.created)),
         "actions": actions(job),
         **video_view(job),
     }
+
+
+def picture(job: Job) -> str:
+    """A thumbnail: of the frame that a still is, else of the image that the job starts from."""
+    made = job.outputs[0] if job.outputs and job.status == "done" else None
+    return f"/api/uploads/{made.name}/picture" if made and made.suffix == PICTURE else f"/api/jobs/{job.id}/picture"
 
 
 def extra_label(label: str, prompt: str) -> str:
@@ -220,6 +227,7 @@ def request_facts(request_json: str) -> View:
         "prompt": asked.get("prompt") or "",
         "settings": f"{asked.get('model')} · {what} · seed {asked.get('seed')}",
         "still": still,
+        "joins": task in TASKS and bool(TASKS[task].beside),
         "steps": asked.get("steps") or 0,
         "cells": [],
         "pins": [],

@@ -75,9 +75,9 @@ FP.fetchJson = async (address, method = "GET", body = null) => {
   } catch {
     throw new Error("The server does not answer. Is it still running?");
   }
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(FP.sentence(body.error));
-  return body;
+  const found = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(FP.sentence(found.error));
+  return found;
 };
 
 FP.sentence = (text) => {

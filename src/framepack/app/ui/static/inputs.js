@@ -33,11 +33,13 @@ FP.kinds.image = (root, part) => {
     draw(image);
     part.set(image);
   };
+  /* What is there, or what belongs here, in a word. */
+  const named = () => (!main ? label.toLowerCase() : value && FP.isVideo(value) ? "video" : wanted === "any" && value ? "image" : WORDS[wanted].name.toLowerCase());
   const edit = () =>
     FP.editImage({
       image: value,
       own: main,
-      title: `Edit ${main ? WORDS[wanted].name.toLowerCase() : label.toLowerCase()}`,
+      title: `Edit ${named()}`,
       done: (image) => put(image, "the image's edits"),
       back: () => box.querySelector(".fp-edit"),
     });
@@ -79,8 +81,9 @@ FP.kinds.image = (root, part) => {
   };
   const choose = () => FP.chooseFiles(main && wanted === "image" ? WORDS.any.accept : WORDS[wanted].accept, main, take);
   const remove = () => {
+    const text = `The ${named()} was removed.`;
     put(null);
-    FP.notify({ text: `The ${main ? WORDS[wanted].name.toLowerCase() : label.toLowerCase()} was removed.`, undo: true });
+    FP.notify({ text, undo: true });
   };
 
   const face = (id) => {
@@ -95,12 +98,12 @@ FP.kinds.image = (root, part) => {
   const draw = (id) => {
     if (current && JSON.stringify(id) !== JSON.stringify(value)) current.stop();
     value = id;
-    const named = main ? WORDS[wanted].name.toLowerCase() : label.toLowerCase();
-    const tools = wanted === "video" ? [] : [FP.button(main ? "Webcam" : `Webcam, ${named}`, "camera", () => FP.webcam(take), { quiet: true })];
-    if (id || current) tools.unshift(FP.button(`Choose another ${named}`, "picture", choose, { quiet: true }));
-    if (id && !current) tools.unshift(FP.button(`Edit ${named}`, "edit", edit, { kind: "fp-edit" }));
+    const name = named();
+    const tools = wanted === "video" ? [] : [FP.button(main ? "Webcam" : `Webcam, ${name}`, "camera", () => FP.webcam(take), { quiet: true })];
+    if (id || current) tools.unshift(FP.button(`Choose another ${name}`, "picture", choose, { quiet: true }));
+    if (id && !current) tools.unshift(FP.button(`Edit ${name}`, "edit", edit, { kind: "fp-edit" }));
     if (current) tools.push(FP.button("Stop this upload", "close", current.stop, { quiet: true }));
-    else if (id) tools.push(FP.button(`Remove the ${named}`, "close", remove, { quiet: true }));
+    else if (id) tools.push(FP.button(`Remove the ${name}`, "close", remove, { quiet: true }));
     const badge = id && !current && FP.isVideo(id) ? FP.el("span", { class: "fp-badge" }, FP.icon("film"), "Video") : null;
     box.replaceChildren(face(id), ...(badge ? [badge] : []), FP.el("div", { class: "fp-tools" }, tools));
     box.classList.toggle("fp-full", Boolean(id || current));

@@ -143,7 +143,7 @@ FP.kinds.viewer = (root, part) => {
     }
     cells.hidden = ruler.hidden = view.still;
     cells.classList.toggle("fp-choosable", Boolean(view.takes));
-    ruler.querySelector(".fp-order").textContent = view.status !== "done" && view.backward && view.cells.length > 1 ? "the end is generated first" : "";
+    ruler.querySelector(".fp-order").textContent = view.status !== "done" && view.backward && view.cells.length > 1 ? "the end is generated first" : view.joins ? "the new part" : "";
     view.cells.forEach((cell, index) => {
       const element = cells.children[index];
       const [number, rest] = view.status === "done" ? [index + 1, ""] : [cell.order + 1, " to be generated"];
