@@ -41,7 +41,10 @@ class RequestFields(Model):
     """The fields alone; their docstrings are the help everywhere."""
 
     image: PictureFile
-    """The picture the video starts with; the video that extend, lead_in, bridge and restyle work on."""
+    """The picture the video starts with.
+
+    Of extend, lead_in, bridge and restyle: the video they work on.
+    """
     task: Task = "image"
     """What is made. image: a video that starts with the image. extend: what follows a video. lead_in: what led to it.
     bridge: what lies between the image and the target. loop: a video that ends where it starts. restyle: a video anew.

@@ -40,6 +40,19 @@ def storyboard(request: GenerationRequest) -> list[Panel]:
     return [panel(request, border, prompt_at(request, changes, range(border, border + 1))) for border in borders]
 
 
+def still_at(request: GenerationRequest, second: float | None = None) -> GenerationRequest:
+    """The request of one frame of the video of `request`: at a second, or as far from the start as a section is long.
+
+    Raises ValueError for a second outside of the video.
+    """
+    total, length = request.latent_count, request.frame_count / request.geometry.fps
+    if second is not None and not 0 < second <= length:
+        raise ValueError(f"the frame must lie after 0 and within the video's {length:.2f} s, got {second:g} s")
+    latent = request.window if second is None else request.geometry.latent_at(second, total, request.window)
+    latent = min(latent, total)
+    return panel(request, latent, prompt_at(request, changes_of(request), range(latent, latent + 1))).request
+
+
 def panel(request: GenerationRequest, border: int, prompt: str) -> Panel:
     """The still at latent `border`. Far ones lie as far from the start as the model was trained to see, not farther."""
     length = request.frame_count / request.geometry.fps

@@ -23,6 +23,8 @@ class TaskRow:
     """On the command line."""
     title: str
     """What is asked for, as a sentence names it."""
+    made: str
+    """What is made, for a list."""
     clips: Mapping[str, End] = field(default_factory=dict)
     """Keys of pictures that are, or may be, videos, and the frame that stands for each where a picture is needed."""
     pictures: bool = True
@@ -36,10 +38,11 @@ class TaskRow:
 
 
 TASKS: dict[Task, TaskRow] = {
-    "image": TaskRow(command="generate", title="a video from an image"),
+    "image": TaskRow(command="generate", title="a video from an image", made="a video from an image"),
     "extend": TaskRow(
         command="extend",
         title="extend",
+        made="what follows a video",
         clips={"start": "last"},
         pictures=False,
         beside={"before": "start"},
@@ -48,6 +51,7 @@ TASKS: dict[Task, TaskRow] = {
     "lead_in": TaskRow(
         command="lead-in",
         title="a lead-in",
+        made="what led to a video",
         clips={"start": "first"},
         pictures=False,
         beside={"after": "start"},
@@ -57,13 +61,16 @@ TASKS: dict[Task, TaskRow] = {
     "bridge": TaskRow(
         command="bridge",
         title="a bridge",
+        made="what lies between two",
         clips={"start": "last", "target": "first"},
         beside={"before": "start", "after": "target"},
         ends="its target",
         more=0,
     ),
-    "loop": TaskRow(command="loop", title="a loop", ends="its start"),
-    "restyle": TaskRow(command="restyle", title="restyle", clips={"start": "first"}, pictures=False),
+    "loop": TaskRow(command="loop", title="a loop", made="a loop from an image", ends="its start"),
+    "restyle": TaskRow(
+        command="restyle", title="restyle", made="a video anew", clips={"start": "first"}, pictures=False
+    ),
 }
 """By task. A lead-in's first latent is a clip's first, and one frame."""
 
@@ -111,6 +118,12 @@ def refused(task: Task, model: str, given: Collection[str]) -> str:
     if task != "image" and not VARIANTS[model].geometry.overlap:
         return f"{model} makes each section alone, so it has no task but image: use another model"
     return ""
+
+
+def able(task: Task, model: str, given: Collection[str]) -> str:
+    """The model where it can do the task, else the one of its size that can; the model itself where there is none."""
+    others = [model, sibling(model, "forward"), sibling(model, "inverted")]
+    return next((other for other in others if not refused(task, other, given)), model)
 
 
 def sibling(model: str, planner: Planner) -> str:

@@ -12,8 +12,9 @@ from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.service.job_service import Service, folders_at
 from framepack.app.service.uploads import Incoming
-from framepack.app.ui.controller import Controller, error_notice
+from framepack.app.ui.controller import Controller
 from framepack.app.ui.form import FieldError, defaults
+from framepack.app.ui.notices import error_notice
 from framepack.jobs.pool import PoolConfig
 from framepack.media.frames import still
 from framepack.media.image import load_image
@@ -49,7 +50,7 @@ def test_a_job_goes_from_the_form_to_a_video_and_back_to_the_form(controller: Co
     assert job
     view = ended(controller, job)
     assert (view["status"], view["show"], view["percent"]) == ("done", "video", 100)
-    assert view["actions"] == ["input", "reuse", "delete"]
+    assert view["actions"] == ["input", "extend", "reuse", "delete"]
     assert controller.job_action("reuse", job, 0, asked).values == asked
     taken = controller.job_action("input", job, 0, asked).values["image"]
     assert (controller.service.folders.uploads / taken).is_file()

@@ -1,6 +1,7 @@
 """The table of controls covers the request."""
 
-from framepack.app.ui.controls import CONTROLS, ELSEWHERE, ROWS, SERVICE_FIELDS
+from framepack.app.ui.control_rows import ROWS
+from framepack.app.ui.controls import CONTROLS, SERVICE_FIELDS
 from framepack.app.ui.form import defaults
 from framepack.app.ui.widget_types import Rows
 from framepack.spec.fields import fields_of
@@ -11,7 +12,7 @@ from framepack.spec.request import GenerationRequest
 def test_every_field_of_a_request_has_one_row() -> None:
     fields = [control.field for control in CONTROLS]
     assert len(fields) == len(set(fields))
-    assert set(fields) == {field.name for field in fields_of(GenerationRequest)} - set(SERVICE_FIELDS + ELSEWHERE)
+    assert set(fields) == {field.name for field in fields_of(GenerationRequest)} - set(SERVICE_FIELDS)
     assert set(fields) == set(ROWS), "each has a place of its own"
 
 

@@ -5,22 +5,26 @@ from pathlib import Path
 import pytest
 
 from framepack.app.service.paths import for_client
-from framepack.app.ui.controls import CONTROLS, ELSEWHERE, SERVICE_FIELDS
+from framepack.app.ui.controls import CONTROLS, SERVICE_FIELDS
 from framepack.app.ui.form import (
+    FieldError,
     defaults,
     draft_request,
     model_default,
     request_of,
-    restore_values,
     slider_notes,
     validation_errors,
 )
+from framepack.app.ui.restore import restore_values
 from framepack.app.ui.widget_types import Integer, Number, Slider
 from framepack.jobs.folders import Folders
 from framepack.spec.finish import Finish
 from framepack.spec.output import OutputSettings
 from framepack.spec.parts import EndFrame, Keyframe, Lora, Reference, TimedPrompt
+from framepack.spec.redo import redone
 from framepack.spec.request import GenerationRequest
+from framepack.spec.storyboard import still_at
+from framepack.spec.tasks import TASKS, Task
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def folders(tmp_path: Path) -> Folders:
     folders = Folders(tmp_path / "outputs", tmp_path / "home", reserve=0)
     (folders.home / "loras" / "style.safetensors").touch()
     (folders.home / "finishing" / "n.safetensors").touch()
-    for name in ("a.png", "b.png", "c.png"):
+    for name in ("a.png", "b.png", "c.png", "a.mp4"):
         (folders.uploads / name).write_bytes(b"x")
     return folders
 
@@ -38,7 +42,8 @@ def everything(folders: Folders) -> GenerationRequest:
     """A request with no field at its default."""
     here = folders.uploads
     return GenerationRequest(
-        image={"file": here / "a.png", "rotate": 90, "exposure": 0.5}, prompt="a", negative_prompt="b",
+        image={"file": here / "a.mp4", "rotate": 90, "exposure": 0.5}, task="restyle", strength=0.4,
+        motion_mask={"file": here / "b.png", "flip": "vertical"}, prompt="a", negative_prompt="b",
         model="framepack", seconds=72.5, length="exact", motion=0.4, consistency=1.5, shift=15, seed=2**63 - 1,
         steps=99, blend=0.5,
         guidance=6.25, cfg=2.5, cfg_rescale=0.3, window=7, width=640, height=608, sampler="euler", cache="teacache",
@@ -56,11 +61,76 @@ def everything(folders: Folders) -> GenerationRequest:
 
 
 def test_a_request_survives_the_form_to_the_last_bit(everything: GenerationRequest, folders: Folders) -> None:
-    changed = [name for name in everything.model_fields_set if name != "output"]
-    assert set(changed) == set(GenerationRequest.model_fields) - {"output", "resolution", *SERVICE_FIELDS, *ELSEWHERE}
+    changed = {name for name in everything.model_fields_set if name != "output"}
+    assert changed == set(GenerationRequest.model_fields) - {"output", "resolution", "target", *SERVICE_FIELDS}
     values, messages = restore_values(for_client(everything.model_dump(mode="json")), folders)
     assert messages == []
     assert request_of(values, folders) == everything
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_settings_of_every_task_open_as_what_they_are(task: Task, folders: Folders) -> None:
+    here = folders.uploads
+    image = here / ("a.mp4" if TASKS[task].clips else "a.png")
+    request = GenerationRequest(
+        image=image,
+        task=task,
+        target={"file": here / "b.png", "rotate": 180} if task == "bridge" else None,
+        motion_mask=None if task == "bridge" else here / "c.png",
+    )
+    values, messages = restore_values(for_client(request.model_dump(mode="json")), folders)
+    assert messages == []
+    assert request_of(values, folders) == request
+
+
+def test_what_another_task_used_stays_in_the_form_and_out_of_the_request(folders: Folders) -> None:
+    bridge = defaults() | {"image": "a.mp4", "task": "bridge", "target": "b.png", "strength": 0.2}
+    assert request_of(bridge, folders).target is not None
+    assert request_of(bridge, folders).strength == defaults()["strength"]
+    plain = request_of(bridge | {"image": "a.png", "task": "image"}, folders)
+    assert (plain.target, plain.strength) == (None, defaults()["strength"])
+    end = {"end_frame": [{"image": "b.png", "strength": 1}]}
+    assert request_of(defaults() | {"image": "a.png", "task": "loop"} | end, folders).end_frame is None
+    assert request_of(defaults() | {"image": "a.png"} | end, folders).end_frame is not None
+
+
+@pytest.mark.parametrize(
+    ("task", "image", "words"),
+    [
+        ("extend", "a.png", "extend needs a video, and this is an image"),
+        ("restyle", {"file": "a.png", "rotate": 90}, "restyle needs a video"),
+        ("image", "a.mp4", "a video from an image needs an image, and this is a video"),
+        ("loop", "a.mp4", "a loop needs an image"),
+        ("bridge", "a.png", None),
+        ("bridge", "a.mp4", None),
+    ],
+)
+def test_a_file_of_the_wrong_kind_is_found_at_its_field(task: Task, image: object, words: str | None) -> None:
+    found = validation_errors(defaults() | {"task": task, "image": image})
+    assert found == {} if words is None else words in found["image"]
+
+
+def test_a_bridge_without_its_target_asks_for_it_and_a_task_names_what_it_starts_from(folders: Folders) -> None:
+    with pytest.raises(FieldError, match="Add the target first") as missing:
+        request_of(defaults() | {"task": "bridge", "image": "a.mp4"}, folders)
+    assert missing.value.field == "target"
+    with pytest.raises(FieldError, match="Add a video first"):
+        request_of(defaults() | {"task": "restyle"}, folders)
+
+
+def test_a_still_opens_as_the_video_that_it_is_a_frame_of(folders: Folders) -> None:
+    request = still_at(GenerationRequest(image=folders.uploads / "a.png", prompt="a"), 1.2)
+    values, messages = restore_values(for_client(request.model_dump(mode="json")), folders)
+    assert messages == ["They made one frame: Look first makes it again, Generate makes a video with them."]
+    video = request_of(values, folders)
+    assert (video.still, video.output.format, video.prompt) == (None, "mp4", "a")
+
+
+def test_a_take_opens_with_the_settings_of_the_first_one(folders: Folders) -> None:
+    first = GenerationRequest(image=folders.uploads / "a.png")
+    values, messages = restore_values(for_client(redone(first, 1, prompt="b").model_dump(mode="json")), folders)
+    assert messages == ["They are those of its first take: what was made anew since is not among them."]
+    assert request_of(values, folders) == first
 
 
 def test_the_form_begins_with_the_requests_own_defaults_at_the_length_its_model_does_best(folders: Folders) -> None:

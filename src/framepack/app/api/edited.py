@@ -16,8 +16,9 @@ from framepack.media.image import encode_image
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 from framepack.spec.rules import shortened
+from framepack.spec.tasks import TASKS
 
-SIZING = ("image", "model", "resolution", "width", "height")
+SIZING = ("image", "task", "model", "resolution", "width", "height")
 """A request's fields that decide a video's size."""
 Edits = Annotated[str, Query(description="JSON: the picture's edits, as in a request")]
 Video = Annotated[
@@ -66,7 +67,11 @@ def video_of(asked: dict[str, Any], image: dict[str, Any], folders: Folders) -> 
     """A request as far as it decides the video's size; it starts with `image` where it names no other."""
     if unknown := sorted(asked.keys() - set(SIZING)):
         raise ValueError(f"{unknown[0][:80]!r} does not decide a video's size: use {', '.join(SIZING)}")
-    return validated({"image": image, **asked}, folders)
+    task = asked.pop("task", "image")
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {shortened(task)}")
+    # Of videos with a source all have the same size, and restyle needs nothing beside its source.
+    return validated({"image": image, **asked, "task": "restyle" if TASKS[task].clips else "image"}, folders)
 
 
 def shown(picture: Picture, video: GenerationRequest | None, longest: int | None) -> Response:

@@ -1,12 +1,18 @@
-"""A picture as a video will have it: decoded as a stranger's, edited, brought to the video's size. For looking at."""
+"""A picture, or a video's first frame, as a video will have it: edited, brought to the video's size. For looking at.
+
+Decoded as a stranger's.
+"""
 
 from functools import lru_cache
+from pathlib import Path
 
-from framepack.app.service.uploads import AT_ONCE, checked
+from framepack.app.service.uploads import AT_ONCE, VIDEOS, checked
+from framepack.media.clips import size_for
 from framepack.media.edit import edited, fitted
 from framepack.media.image import ImageRGB
-from framepack.media.sandbox import decode_untrusted_image
+from framepack.media.sandbox import decode_untrusted_image, still_of_untrusted_video
 from framepack.media.sheet import thumbnail
+from framepack.media.source import kind_of
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
@@ -18,13 +24,20 @@ def as_used(picture: Picture, video: GenerationRequest | None, longest: int | No
     generation. Raises MediaError for what is no picture.
     """
     with AT_ONCE:
-        pixels = edited(checked(decode_untrusted_image, picture.file), picture)
+        pixels = edited(checked(first_frame, picture.file), picture)
         if video is not None:
             shape = pixels.shape[:2] if picture == video.image else None
-            height, width = video.size or video.size_for(*(shape or shape_of(video.image)))
+            height, width = video.size or size_for(video, *(shape or shape_of(video.image)))
             pixels = fitted(pixels, picture, width, height)
         size = pixels.shape[0], pixels.shape[1]
         return (pixels if longest is None else thumbnail(pixels, longest)), size
+
+
+def first_frame(file: Path) -> ImageRGB:
+    """The pixels of a picture, or of a video's first frame. Raises MediaError for what is neither."""
+    with file.open("rb") as opened:
+        video = kind_of(opened) in VIDEOS
+    return still_of_untrusted_video(file, file.name, which="first")[0].pixels if video else decode_untrusted_image(file)
 
 
 def shape_of(picture: Picture) -> tuple[int, int]:
@@ -34,5 +47,5 @@ def shape_of(picture: Picture) -> tuple[int, int]:
 
 @lru_cache(maxsize=500)
 def _shape(picture: Picture, stamp: int) -> tuple[int, int]:
-    pixels = edited(checked(decode_untrusted_image, picture.file), picture)
+    pixels = edited(checked(first_frame, picture.file), picture)
     return pixels.shape[0], pixels.shape[1]

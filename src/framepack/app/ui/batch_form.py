@@ -13,7 +13,8 @@ from framepack.app.service.batches import BatchView, queue_batch
 from framepack.app.service.job_service import Service
 from framepack.app.service.paths import from_client
 from framepack.app.ui import form
-from framepack.app.ui.controls import CONTROLS, Control, Values
+from framepack.app.ui.control_rows import Values
+from framepack.app.ui.controls import CONTROLS, Control
 from framepack.app.ui.widget_types import Checkbox, Dropdown, Integer, Number, Slider
 from framepack.jobs.batch import Item, items_of_prompts, lines_of
 from framepack.jobs.grid import Grid, check_batch, parse_grid
@@ -143,8 +144,7 @@ def submit(service: Service, values: Values, batch: BatchForm, machine: Mapping[
     """Queue all videos, or none. Raises ValueError for an invalid one, with its row."""
     if batch.empty:
         raise ValueError("Add images, prompts or values first: the videos differ by them.")
-    if not values["image"] and not batch.images:
-        raise form.FieldError("image", form.NO_IMAGE)
+    form.require_files({**values, "image": values["image"] or bool(batch.images)})
     for field, message in form.validation_errors(values).items():
         raise form.FieldError(field, message)
     base, folders = form.json_of(values), service.folders

@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from framepack.app.ui.controls import Control
 from framepack.app.ui.form import MODEL_DEFAULTS, defaults, model_default
-from framepack.app.ui.widget_types import Checkbox, Dropdown, Image, Integer, Number, Rows, Slider, Textbox
+from framepack.app.ui.widget_types import Checkbox, Choice, Dropdown, Image, Integer, Number, Rows, Slider, Textbox
 from framepack.spec.variants import VARIANTS
 
 DRAW = "FP.mount('{kind}', {config}, element, props, trigger, watch, ['act', 'input'])"
@@ -41,8 +41,10 @@ def build(control: Control) -> Component:
     own: dict[str, Any] = {**name, "field": control.field, "help": control.help}
     visible = control.visible(defaults())
     match control.widget:
-        case Image():
-            return panel("image", value, **own)
+        case Image() as image:
+            return panel("image", value, visible=visible, **vars(image), **own)
+        case Choice(choices=choices):
+            return panel("choice", value, choices=choices, **own)
         case Rows() as rows:
             more = vars(rows) | {"columns": [vars(column) for column in rows.columns]}
             return panel("rows", value, visible=visible, **more, **own)

@@ -1,7 +1,6 @@
 """Handles the page's actions: calls the service and reports each result in a message. Imports nothing of Gradio."""
 
 import json
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,35 +9,32 @@ from framepack.app.machine import gigabytes_of, preserving
 from framepack.app.service.batches import cancel_batch, newest_batches
 from framepack.app.service.job_service import Service
 from framepack.app.service.paths import for_client
-from framepack.app.service.uploads import Incoming, checked
-from framepack.app.ui import batch_form, form, views
-from framepack.app.ui.controls import Values
+from framepack.app.ui import batch_form, first_looks, form, sources, views
+from framepack.app.ui.control_rows import Values
+from framepack.app.ui.restore import restore_values
 from framepack.app.ui.saved_form import Extras, read_saved_forms
+from framepack.jobs.folders import disk_use
 from framepack.jobs.job import ENDED, UNFINISHED, Job, UnknownJob
-from framepack.media.frames import Which
 from framepack.media.image import encode_image
-from framepack.media.sandbox import decode_untrusted_video, still_of_untrusted_video
+from framepack.media.sandbox import decode_untrusted_video
 from framepack.pipeline.preset_settings import OF_ONE_VIDEO, shared
 from framepack.pipeline.presets import Presets
+from framepack.spec.tasks import TASKS, able
 
 BATCHES = 3
 """How many of the newest batches are shown."""
 HISTORY = 60
 """How many videos the history shows. Search finds older ones."""
 WAITING = ("queued", "paused")
-LAST_FRAME = "The video's last frame is now the start image."
-FRAME_USED = {
-    "start": "Frame {number} is now the start image.",
-    "end": "Frame {number} is now the end frame.",
-    "keyframe": "Frame {number} is now a keyframe at {second:g} s.",
-}
-"""What a video's frame can be used as, and the message for it."""
-EARLIEST_KEYFRAME = 0.1
-"""Seconds. A video's first frame becomes a keyframe here, because keyframes come after the start image."""
+LAST_FRAME = "The last frame is now the start image."
+EXTENDED = "Generate now makes what follows this video, and one file of both."
+RESTORED = "The form now has these settings."
 EDITING = "You are editing a copy of this job's settings. Your form comes back afterwards."
 TOO_LATE = "The job you were editing has started or is gone. The form keeps its settings: Generate makes a new job."
-NO_SETTINGS = "This video has no FramePack settings. Its last frame is now the start image, so you can continue it."
-Notice = dict[str, str]
+NO_SETTINGS = (
+    "This video has no FramePack settings. Its last frame is now the start image. To go on from the whole video, "
+    "choose what follows a video, then add it again."
+)
 
 
 @dataclass(kw_only=True)
@@ -57,6 +53,8 @@ class Outcome:
     machine: Mapping[str, Any] | None = None
     """Machine settings of the job whose values these are."""
     extras: Extras | None = None
+    look_at: str | None = None
+    """The second of the frame that "Look first" makes, as typed."""
 
     @property
     def text(self) -> str:
@@ -87,7 +85,8 @@ class Controller:
             found = None
         running = found is not None and found.status == "running"
         preview = self.service.preview(job) if running else None
-        return views.viewer(found, preview[1] if preview else 0)
+        kept = sum(disk_use(self.service.folders.work(found.id)).values()) if found and found.status == "done" else 0
+        return views.viewer(found, preview[1] if preview else 0, kept)
 
     def advice(self, model: str) -> views.View | None:
         """Help for a model that is not downloaded; None where it is."""
@@ -127,7 +126,11 @@ class Controller:
     def batches(self) -> list[views.View]:
         """The newest batches that are unfinished or have a contact sheet."""
         found = newest_batches(self.service, BATCHES)
-        return [batch_form.batch_view(batch) for batch in found if batch.unfinished or batch.sheet]
+        return [
+            batch_form.batch_view(batch) | {"panels": first_looks.panels(self.service, batch.name)}
+            for batch in found
+            if batch.unfinished or batch.sheet
+        ]
 
     def editable(self, job: str) -> bool:
         """Whether the job still exists and has not started."""
@@ -155,11 +158,15 @@ class Controller:
             case "edit":
                 return self._load_settings(job, EDITING, editing=True)
             case "reuse":
-                return self._load_settings(job, "The form now has this video's settings.")
+                return self._load_settings(job, RESTORED)
             case "input":
-                return Outcome(values={"image": self._upload_frame(job, "last")[0]}, messages=[LAST_FRAME])
+                image = sources.upload_frame(self.service, job, "last")[0]
+                return Outcome(values=sources.start_from(image, values), messages=[LAST_FRAME])
+            case "extend":
+                return self._extend(job, values)
             case "start" | "end" | "keyframe":
-                return self._use_frame(action, job, place, values)
+                used, message = sources.use_frame(self.service, action, job, place, values)
+                return Outcome(values=used, messages=[message])
             case _:
                 raise ValueError(f"there is no button called {action!r}")
         return Outcome()
@@ -180,23 +187,49 @@ class Controller:
             return Outcome(values=last.values, extras=last.extras)
         return Outcome()
 
+    def follow_task(self, values: Values) -> Outcome:
+        """The model of the form's size that can do the form's task, where its own cannot."""
+        model = self._able(values)
+        if model == values["model"]:
+            return Outcome()
+        made = TASKS[values["task"]].made
+        message = f"The model is now {model}, as {values['model']} does not make {made} by itself."
+        return Outcome(values={"model": model}, messages=[message])
+
+    def first_look(self, action: str, second: str, values: Values, shown: str, preserve: str) -> Outcome:
+        """Queue one frame of the form's video, or its storyboard. The tab keeps showing an unfinished job.
+
+        second: of the frame, as typed; empty for the usual one.
+        """
+        machine = preserving(gigabytes_of(preserve), gpu=self.service.has_gpu)
+        jobs, message = first_looks.queue(self.service, action, second, values, machine)
+        return Outcome(job=None if self._is_unfinished(shown) else jobs[0].id, messages=[message])
+
+    def storyboard_keyframes(self, batch: str, jobs: Sequence[str], values: Values) -> Outcome:
+        """The chosen frames of a storyboard as keyframes of the form."""
+        frames = first_looks.keyframes(self.service, batch, jobs, values)
+        return Outcome(values={"frames": frames}, messages=[first_looks.CHOSEN.format(count=len(jobs))])
+
     def restore_dropped(self, answer: str) -> Outcome:
         """Fill the form with the settings inside a dropped video. answer: the API's answer to its upload, in JSON."""
-        values, missing = form.restore_values(json.loads(answer)[0]["request"], self.service.folders)
-        return Outcome(values=values, messages=["The form now has this video's settings.", *missing])
+        settings = json.loads(answer)[0]["request"]
+        values, missing = restore_values(settings, self.service.folders)
+        look_at = first_looks.second_in(settings)
+        return Outcome(values=values, messages=[RESTORED, *missing], look_at=look_at)
 
     def continue_video(self, upload: str) -> Outcome:
         """Start from the last frame of a dropped video without settings."""
         file = form.find_file(upload, (self.service.folders.uploads,))
         frame = decode_untrusted_video(file, count=1, tail=True)[0]
-        return Outcome(values={"image": self._upload(encode_image(frame, "png"))}, messages=[NO_SETTINGS])
+        image = sources.upload(self.service.folders, encode_image(frame, "png"))
+        return Outcome(values={"image": image}, messages=[NO_SETTINGS])
 
     def preset_action(self, action: str, event: dict[str, Any], values: Values) -> Outcome:
         """Handle a button of the presets."""
         presets, name = self.presets, str(event.get("name") or "")
         match action:
             case "save":
-                unshared = {"prompts": [], "frames": [], "end_frame": [], "reference": [], "seed": ""}
+                unshared = {field: form.defaults()[field] for field in OF_ONE_VIDEO if field in values}
                 if errors := form.validation_errors({**values, **unshared}):
                     raise form.FieldError(*next(iter(errors.items())))
                 return Outcome(messages=[f"Saved as {presets.save(name, shared(form.json_of(values)))}."])
@@ -218,7 +251,7 @@ class Controller:
 
     def load_preset(self, name: str) -> Outcome:
         """The preset's settings. Settings of one video, such as its image and its prompt, stay as they are."""
-        loaded, messages = form.restore_values(self.presets.load(name), self.service.folders)
+        loaded, messages = restore_values(self.presets.load(name), self.service.folders)
         values = {field: value for field, value in loaded.items() if field not in OF_ONE_VIDEO}
         return Outcome(values=values, messages=[f"{name} is loaded.", *messages])
 
@@ -239,6 +272,15 @@ class Controller:
         except UnknownJob:
             return False
 
+    def _able(self, values: Values) -> str:
+        given = {"target"} if values["task"] == "bridge" else {"end"} if values["end_frame"] else set()
+        return able(values["task"], values["model"], given)
+
+    def _extend(self, job: str, values: Values) -> Outcome:
+        """The form for what follows a job's video."""
+        new = {"task": "extend", "image": sources.upload_video(self.service, job)}
+        return Outcome(values={**new, "model": self._able({**values, **new})}, messages=[EXTENDED])
+
     def _move(self, job: str, by: int) -> None:
         waiting = [other.id for other in self.service.jobs(status=["queued", "paused"], limit=-1)]
         place = waiting.index(job) + 1 if job in waiting else 1  # the queue refuses a job that has started meanwhile
@@ -247,41 +289,9 @@ class Controller:
     def _load_settings(self, job: str, message: str, *, editing: bool = False) -> Outcome:
         found = self.service.get(job)
         request, own = found.request, [lora.file for lora in found.request.loras] if editing else ()
-        values, missing = form.restore_values(for_client(request.model_dump(mode="json")), self.service.folders, own)
+        values, missing = restore_values(for_client(request.model_dump(mode="json")), self.service.folders, own)
         edited = job if editing else None
-        return Outcome(values=values, messages=[message, *missing], machine=found.machine, editing=edited)
-
-    def _use_frame(self, use: str, job: str, number: int, values: Values) -> Outcome:
-        """Use a frame of a job's video as an image of the form."""
-        image, shown_at = self._upload_frame(job, number)
-        second = max(round(shown_at, 2), EARLIEST_KEYFRAME)
-        frame = {"image": image, "strength": 1}
-        new = {
-            "start": {"image": image},
-            "end": {"end_frame": [frame]},
-            "keyframe": {"frames": [*(values["frames"] or []), frame | {"second": second}]},
-        }
-        return Outcome(values=new[use], messages=[FRAME_USED[use].format(number=number, second=second)])
-
-    def _upload_frame(self, job: str, which: Which) -> tuple[str, float]:
-        """Store a frame of a job's video as an upload; returns its id and the second it is shown at."""
-        file = self.service.video(self.service.get(job).id)
-        if file is None:
-            raise ValueError("This job has no video. Choose another one.")
-        frame, _ = checked(lambda video: still_of_untrusted_video(video, video.name, which=which), file)
-        return self._upload(encode_image(frame.pixels, "png")), frame.second
-
-    def _upload(self, png: bytes) -> str:
-        with Incoming(self.service.folders) as incoming:
-            incoming.write(png)
-            return incoming.accept().id
-
-
-def error_notice(error: Exception) -> Notice:
-    """The notice for an error: a sentence for a user's mistake, and the traceback as well for anything else."""
-    text = str(error).strip() or type(error).__name__
-    if isinstance(error, ValueError):
-        notice = {"tone": "error", "text": views.as_sentence(text)}
-        return notice | {"field": error.field} if isinstance(error, form.FieldError) else notice
-    details = "".join(traceback.format_exception(error))
-    return {"tone": "error", "text": f"That did not work: {views.as_sentence(text)}", "detail": details}
+        look_at = first_looks.second_in(json.loads(found.request_json))
+        return Outcome(
+            values=values, messages=[message, *missing], machine=found.machine, editing=edited, look_at=look_at
+        )

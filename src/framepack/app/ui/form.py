@@ -9,17 +9,27 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from framepack.app.service.paths import find_file, find_lora, from_client
-from framepack.app.ui.controls import CONTROLS, Control, Values
-from framepack.app.ui.widget_types import Dropdown, Integer, Number, Rows, Slider, Textbox
+from framepack.app.service.paths import find_file, from_client
+from framepack.app.ui.control_rows import Values
+from framepack.app.ui.controls import BY_FIELD, CONTROLS, OF_TASKS, SOURCES, Control
+from framepack.app.ui.widget_types import Choice, Dropdown, Image, Integer, Number, Rows, Slider, Textbox
 from framepack.jobs.folders import Folders
 from framepack.media.cuts import sizes_of_pngs
 from framepack.spec.model import RequestError
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
-from framepack.spec.variants import VARIANTS
+from framepack.spec.tasks import TASKS
 
-NO_IMAGE = "Add an image first: drop it into the frame, or paste it."
+NO_FILE = {
+    "image": "Add an image first: drop it into the frame, or paste it.",
+    "video": "Add a video first: drop it into the frame.",
+    "any": "Add a video or an image first: drop it into the frame.",
+}
+NO_TARGET = "Add the target first, a video or an image: it is what the bridge leads to."
+IMAGES = tuple(control.field for control in CONTROLS if isinstance(control.widget, Image))
+"""Fields that are one image or video."""
+STILLS, MOVING = (".png", ".jpg", ".jpeg", ".bmp", ".heic", ".avif"), (".mp4", ".mov", ".mkv", ".webm", ".avi", ".zip")
+"""Files that are surely images or videos. Uploads are among these, since the service names them by their content."""
 MODEL_DEFAULTS = ("seconds", "steps")
 """Fields whose default depends on the model."""
 MAX_SAFE_INTEGER = 2**53
@@ -52,8 +62,12 @@ def values_of(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_of(values: Values) -> dict[str, Any]:
-    """The request's JSON for the controls' values, as a client sends it. Nothing is validated."""
+    """The request's JSON for the controls' values, as a client sends it. Nothing is validated.
+
+    What the chosen task does not use is as if it had never been touched.
+    """
     request: dict[str, Any] = {}
+    values = {**values, **{field: defaults()[field] for field in OF_TASKS if not is_used(field, values)}}
     for control in CONTROLS:
         *outer, name = control.field.split(".")
         target = request
@@ -65,16 +79,53 @@ def json_of(values: Values) -> dict[str, Any]:
 
 def request_of(values: Values, folders: Folders, own: Sequence[Path] = ()) -> GenerationRequest:
     """The validated request. Raises ValueError for what cannot work. own: see `from_client`."""
-    if not values["image"]:
-        raise FieldError("image", NO_IMAGE)
+    require_files(values)
     for field, text in validation_errors(values).items():
         raise FieldError(field, text)
     return GenerationRequest.model_validate(from_client(json_of(values), folders, own))
 
 
+def is_used(field: str, values: Values) -> bool:
+    """Whether the form's control is shown, with all that it depends on."""
+    return BY_FIELD[field].visible(values)
+
+
+def require_files(values: Values) -> None:
+    """Raises FieldError for an image, video or target that is missing."""
+    if not values["image"]:
+        raise FieldError("image", NO_FILE[accepted_by("image", values)])
+    if values["task"] == "bridge" and not values["target"]:
+        raise FieldError("target", NO_TARGET)
+
+
+def accepted_by(field: str, values: Values) -> str:
+    """What a field of an image takes for the form's task."""
+    widget = BY_FIELD[field].widget
+    assert isinstance(widget, Image)
+    return widget.accepts[str(values["task"])]
+
+
+def kind_errors(values: Values) -> Iterator[tuple[str, str]]:
+    """(field, message) for each image where the task needs a video, and for each video where it needs an image."""
+    title = TASKS[values["task"]].title
+    for field in SOURCES:
+        if not values[field] or not is_used(field, values):
+            continue
+        suffix, wanted = Path(file_of(values[field])).suffix.lower(), accepted_by(field, values)
+        if wanted == "video" and suffix in STILLS:
+            yield field, f"{title} needs a video, and this is an image: choose a video, or make something else"
+        if wanted == "image" and suffix in MOVING:
+            yield field, f"{title} needs an image, and this is a video: choose an image, or make something else"
+
+
+def file_of(image: Any) -> str:
+    """The name of an image's file, with edits or without."""
+    return str(image["file"] if isinstance(image, Mapping) else image)
+
+
 def validation_errors(values: Values) -> dict[str, str]:
     """Errors as {field: message}; the field is "" where several do not fit together."""
-    if errors := dict(number_errors(values)):
+    if errors := dict(number_errors(values)) or dict(kind_errors(values)):
         return errors
     try:
         draft_request(values)
@@ -140,64 +191,16 @@ def slider_notes(values: Values) -> dict[str, str]:
 
 
 def draft_request(values: Values) -> GenerationRequest:
-    """The request, validated without its files."""
-    return GenerationRequest.model_validate(json_of(values) | {"image": values["image"] or "-"})
+    """The request, validated without its files. Those that are missing count as given."""
+    request = json_of(values) | {"image": values["image"] or "-"}
+    if values["task"] == "bridge":
+        request["target"] = values["target"] or "-"
+    return GenerationRequest.model_validate(request)
 
 
 def image_sizes(request: GenerationRequest, folders: Folders) -> dict[str, tuple[int, int]]:
     """Width and height of a draft's images, as far as they are known without decoding."""
     return sizes_of_pngs(request, lambda file: find_file(str(file), (folders.uploads, folders.outputs)))
-
-
-def restore_values(
-    request: Mapping[str, Any], folders: Folders, own: Sequence[Path] = ()
-) -> tuple[dict[str, Any], list[str]]:
-    """The controls' values for a request from elsewhere, and a message for each file that is missing here.
-
-    own: LoRA files of the job that is edited, see `from_client`. Raises ValueError for settings of no valid request.
-    """
-    messages: list[str] = []
-    image = request.get("image")
-    try:
-        stored = GenerationRequest.stored(dict(request) | {"image": image or "-"})
-    except RequestError as error:
-        raise ValueError(f"These settings do not fit this FramePack: {error}") from error
-    if stored.task != "image" or stored.motion_mask:
-        what = f"the task {stored.task}" if stored.task != "image" else "a motion mask"
-        raise ValueError(f"The page has no controls for {what}: use the command line or the HTTP API.")
-    values = values_of(stored.model_dump(mode="json") | {"image": image})
-    if stored.length == VARIANTS[stored.model].length:
-        values["length"] = ""  # the model's own, which follows when another model is chosen
-    if stored.resolution == VARIANTS[stored.model].bucket_base:
-        values["resolution"] = ""
-    values["image"] = existing_image(image, folders, messages) if image else None
-    for field in ("frames", "end_frame", "reference"):
-        values[field] = [row for row in values[field] if existing_image(row["image"], folders, messages)]
-    names = {file.name for file in own}
-    loras = values["loras"]
-    values["loras"] = [row for row in loras if row["file"] in names or lora_exists(row["file"], folders, messages)]
-    return values, messages
-
-
-def lora_exists(name: str, folders: Folders, messages: list[str]) -> bool:
-    """Whether it is among the service's LoRAs. Adds a message where it is not."""
-    try:
-        find_lora(name, folders)
-    except ValueError:
-        messages.append(f"The LoRA {name} is not among those of this service. Add it again.")
-        return False
-    return True
-
-
-def existing_image(image: Any, folders: Folders, messages: list[str]) -> Any:
-    """The image, an upload's id or an object with edits, where its file exists; else None, and a message is added."""
-    name = image["file"] if isinstance(image, Mapping) else image
-    try:
-        find_file(name, (folders.uploads, folders.outputs))
-    except ValueError:
-        messages.append(f"The image {name} is not on this machine. Add it again.")
-        return None
-    return image
 
 
 def get_field(request: Mapping[str, Any], field: str) -> Any:
@@ -229,7 +232,7 @@ def to_request(control: Control, values: Values) -> Any:
         if is_empty(value):
             return default_number(control, values)
         return json_number(value) if is_number(widget, value) else value
-    if isinstance(widget, Dropdown) or (isinstance(widget, Textbox) and widget.optional):
+    if isinstance(widget, Dropdown | Choice) or (isinstance(widget, Textbox) and widget.optional):
         return value or None
     return value
 

@@ -7,7 +7,8 @@ from gradio.components import Component
 
 from framepack.app.ui import batch_form, shortcuts, views
 from framepack.app.ui.components import build, panel
-from framepack.app.ui.controls import BY_FIELD, CONTROLS, Place
+from framepack.app.ui.control_rows import Place
+from framepack.app.ui.controls import BY_FIELD, CONTROLS
 from framepack.app.ui.form import defaults
 
 PRESERVE_HELP = (
@@ -49,6 +50,8 @@ class Tab:
     batch_form: gr.HTML
     """Images, prompts and values for several videos at once, and their number."""
     batches: gr.HTML
+    first_look: gr.HTML
+    """Buttons for one frame and for a storyboard. Its value is the second of the frame."""
     generate: gr.Button
     stop_editing: gr.Button
     roll_seed: gr.Button
@@ -74,6 +77,8 @@ class Layout:
                     generate = gr.Button("Generate", variant="primary", elem_id="fp-generate")
                     stop_editing = gr.Button("Stop editing", visible=False, min_width=120, elem_id="fp-stop-editing")
                 summary = panel("text", elem_id="fp-summary")
+                with gr.Accordion("Look first: a frame or a storyboard", open=False, elem_classes="fp-fold", elem_id="fp-look-first"):
+                    first_look = panel("first_look", "", elem_id="fp-first-look")
                 with gr.Accordion("Keyframes and timed prompts", open=False, elem_classes="fp-fold"):
                     self._place("timeline")
                 with gr.Accordion("Several videos at once", open=False, elem_classes="fp-fold", elem_id="fp-several"):
@@ -95,6 +100,7 @@ class Layout:
             lock=lock, mode=mode, preserve=preserve, quick_prompts=quick_prompts, advice=advice, notice=notice,
             errors=errors, summary=summary, viewer=viewer, queue=queue, history=history, presets=presets,
             generate=generate, stop_editing=stop_editing, roll_seed=roll_seed, batch_form=several, batches=batches,
+            first_look=first_look,
         )  # fmt: skip
 
     def _place(self, place: Place) -> None:

@@ -4,7 +4,6 @@ The state of a tab is its job's id, in the address. What is typed lives in the c
 """
 
 import json
-import secrets
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -15,15 +14,23 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.routing import Mount
 
-from framepack.app.machine import preserved
 from framepack.app.service.job_service import Service
 from framepack.app.ui import batch_form, form, shortcuts, theme
 from framepack.app.ui.allowlist import Allowlist
-from framepack.app.ui.components import element_id
-from framepack.app.ui.controller import Controller, Outcome, error_notice
-from framepack.app.ui.controls import BY_FIELD, CONTROLS, always
+from framepack.app.ui.control_rows import always
+from framepack.app.ui.controller import Controller, Outcome
+from framepack.app.ui.controls import BY_FIELD, CONTROLS
 from framepack.app.ui.layout import Layout
 from framepack.app.ui.poll_rate import INTERVAL, PollRate
+from framepack.app.ui.updates import (
+    error_update,
+    field_message,
+    follow_model,
+    form_update,
+    info_update,
+    mode_update,
+    new_seed,
+)
 from framepack.app.ui.widget_types import Textbox
 from framepack.pipeline.presets import Presets
 
@@ -78,7 +85,8 @@ class Page:
     def _connect(self, blocks: gr.Blocks) -> None:
         tab, fields = self.tab, list(self.controls.values())
         lists = [tab.viewer, tab.queue, tab.history, tab.batches]
-        outputs = [tab.job, tab.search, tab.form_update, tab.notice, tab.presets, self.controls["seed"], *lists]
+        outputs = [tab.job, tab.search, tab.form_update, tab.notice, tab.presets, tab.first_look]
+        outputs += [self.controls["seed"], *lists]
         timer = gr.Timer(INTERVAL)
         timer.tick(self._poll, [tab.job, tab.search, self.controls["model"]], [*lists, tab.advice, timer], **QUIET)
         saved = "(...values) => [FP.jobInAddress(), FP.savedForms()]"
@@ -91,6 +99,7 @@ class Page:
         tab.presets.act(self._reporting_errors(self._preset_action), fields, outputs, **QUIET)
         batch = [*fields, tab.job, tab.search, tab.preserve]
         tab.batch_form.act(self._reporting_errors(self._batch_action), batch, [*outputs, tab.batch_form], **QUIET)
+        tab.first_look.act(self._reporting_errors(self._first_look), batch, outputs, **QUIET)
         self.controls["image"].act(self._reporting_errors(self._video_dropped), fields, outputs, **QUIET)  # type: ignore[attr-defined]
         tab.stop_editing.click(lambda: form_update(STOPPED_EDITING), None, [tab.form_update], **QUIET)
         tab.roll_seed.click(lambda: form_update(Outcome(values={"seed": new_seed()})), None, [tab.form_update], **QUIET)
@@ -108,6 +117,8 @@ class Page:
         model.input(follow_model, [model, *following], following, **QUIET)  # type: ignore[attr-defined]
         model.change(self.controller.advice, [model], [tab.advice], **QUIET)  # type: ignore[attr-defined]
         model.change(shortcuts.prompts_for, [model], [tab.quick_prompts], **QUIET)  # type: ignore[attr-defined]
+        task = self.controls["task"]
+        task.input(self._follow_task, list(self.controls.values()), [tab.form_update], **QUIET)  # type: ignore[attr-defined]
         threshold = self.controls["cache_threshold"]
         cache.input(shortcuts.threshold_for, [cache, threshold], [threshold], **QUIET)  # type: ignore[attr-defined]
 
@@ -177,6 +188,10 @@ class Page:
         if event.get("do") == "search":
             search = str(event.get("text") or "")
             return {self.tab.search: search, **self._refresh(job, search)}
+        if event.get("do") == "keyframes":
+            jobs = [str(one) for one in event.get("jobs") or ()]
+            outcome = self.controller.storyboard_keyframes(str(event.get("id")), jobs, self._values(values))
+            return self._outcome(outcome, job, search)
         target, place = str(event.get("id") or ""), int(event.get("place") or 0)
         outcome = self.controller.job_action(str(event.get("do")), target, place, self._values(values))
         if event.get("do") == "delete" and target == job:
@@ -194,6 +209,16 @@ class Page:
         outcome = self.controller.submit_batch(self._values(values), batch_form.read(event), job, preserve)
         queued = batch_form.count_view(event) | {"queued": time.monotonic_ns()}
         return {**self._outcome(outcome, job, search), self.tab.batch_form: queued}
+
+    def _first_look(self, *given: Any, event: dict[str, Any]) -> Updates:
+        *values, job, search, preserve = given
+        second = str(event.get("second") or "")
+        outcome = self.controller.first_look(str(event.get("do")), second, self._values(values), job, preserve)
+        return self._outcome(outcome, job, search)
+
+    def _follow_task(self, *given: Any) -> Any:
+        outcome = self.controller.follow_task(self._values(given))
+        return form_update(outcome) if outcome.values else gr.skip()
 
     def _video_dropped(self, *given: Any, event: dict[str, Any]) -> Updates:
         if event.get("do") == "video":
@@ -223,13 +248,16 @@ class Page:
 
     def _updates(self, outcome: Outcome) -> Updates:
         updates: Updates = {} if outcome.job is None else {self.tab.job: outcome.job}
+        if outcome.look_at is not None:
+            updates |= {self.tab.first_look: outcome.look_at}
         if outcome.values or outcome.edit_lost or outcome.editing is not None:
             return updates | {self.tab.form_update: form_update(outcome)}
         return updates | ({self.tab.notice: info_update(outcome.text)} if outcome.messages else {})
 
     def _reporting_errors(self, handler: Callable[..., Updates]) -> Callable[..., Updates]:
         """The handler, with every exception shown as a notice on the page."""
-        wants_event = handler in (self._job_action, self._preset_action, self._batch_action, self._video_dropped)
+        with_events = (self._job_action, self._preset_action, self._batch_action, self._first_look, self._video_dropped)
+        wants_event = handler in with_events
 
         @wraps(handler)
         def reporting(*given: Any, **event: Any) -> Updates:
@@ -242,57 +270,3 @@ class Page:
             return reporting(*given, event=dict(event._data or {}))
 
         return reporting_with_event if wants_event else reporting
-
-
-def form_update(outcome: Outcome, *, initial: bool = False) -> dict[str, Any]:
-    """New values that the browser puts into the form. With `initial` there is nothing to undo. `new` is unique."""
-    update: dict[str, Any] = {
-        "values": outcome.values,
-        "editing": outcome.editing,
-        "edit_lost": outcome.edit_lost,
-        "initial": initial,
-        "text": outcome.text,
-        "new": time.monotonic_ns(),
-    }
-    if outcome.machine is not None:
-        update["preserve"] = preserved(outcome.machine)
-    return update | (outcome.extras._asdict() if outcome.extras else {})
-
-
-def info_update(text: str) -> dict[str, Any]:
-    """A notice. `new` is unique, so that the same text is shown again after it has been closed."""
-    return {"tone": "info", "text": text, "new": time.monotonic_ns()}
-
-
-def error_update(error: Exception) -> dict[str, Any]:
-    """See `error_notice`. The field that it names becomes its element's id."""
-    notice = error_notice(error)
-    field = {"field": element_id(notice["field"])} if notice.get("field") else {}
-    return notice | field | {"new": time.monotonic_ns()}
-
-
-def field_message(field: str, text: str, tone: str) -> dict[str, str]:
-    """A message at its field, or below the button where it is about several."""
-    return {"id": element_id(field) if field else "fp-summary", "text": text, "tone": tone}
-
-
-def mode_update(name: str, model: str) -> dict[str, Any]:
-    """The values that a quality mode sets; none for the custom mode."""
-    return form_update(Outcome(values=shortcuts.modes_of(model).get(name, {})))
-
-
-def follow_model(model: str, *now: Any) -> tuple[Any, ...]:
-    """The new model's defaults for values that were the old model's defaults, and the new model.
-
-    The last of `now` is the old model.
-    """
-    *values, before = now
-    pairs = zip(form.MODEL_DEFAULTS, values, strict=True)
-    unchanged = {field for field, value in pairs if value in ("", form.model_default(before or model, field))}
-    new = (form.model_default(model, field) if field in unchanged else gr.skip() for field in form.MODEL_DEFAULTS)
-    return *new, model
-
-
-def new_seed() -> str:
-    """A random seed, short enough to be read aloud."""
-    return str(secrets.randbelow(2**32))

@@ -5,9 +5,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple, assert_never
 
 from framepack.app.ui.controls import CONTROLS
-from framepack.app.ui.form import defaults, existing_image, lora_exists
+from framepack.app.ui.form import IMAGES, defaults
+from framepack.app.ui.restore import existing_image, lora_exists
 from framepack.app.ui.widget_types import (
     Checkbox,
+    Choice,
     Column,
     Dropdown,
     Image,
@@ -61,7 +63,8 @@ def valid_values(given: dict[str, Any], folders: Folders) -> dict[str, Any]:
     for control in CONTROLS:
         if control.field in given and accepts(control.widget, given[control.field]):
             values[control.field] = given[control.field]
-    values["image"] = values["image"] and existing_image(values["image"], folders, [])
+    for field in IMAGES:
+        values[field] = values[field] and existing_image(values[field], folders, [])
     for field in ("frames", "end_frame", "reference"):
         values[field] = [row for row in values[field] if existing_image(row["image"], folders, [])]
     values["loras"] = [row for row in values["loras"] if lora_exists(row["file"], folders, [])]
@@ -77,7 +80,7 @@ def accepts(widget: Widget, value: Any) -> bool:
             return isinstance(value, str)
         case Number() | Slider():
             return is_number_or_text(value)
-        case Dropdown(choices=choices):
+        case Dropdown(choices=choices) | Choice(choices=choices):
             return value in [choice for _, choice in choices]
         case Checkbox():
             return isinstance(value, bool)

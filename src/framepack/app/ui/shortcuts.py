@@ -5,7 +5,7 @@ A mode is no setting of its own: it sets visible controls, and the current mode 
 
 from typing import Any
 
-from framepack.app.ui.controls import Values
+from framepack.app.ui.control_rows import Values
 from framepack.spec.parts import THRESHOLDS, CacheName
 from framepack.spec.variants import VARIANTS
 

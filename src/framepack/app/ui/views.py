@@ -16,14 +16,15 @@ from framepack.jobs.job import Job, Progress
 from framepack.media.cuts import cuts
 from framepack.spec.formats import FORMATS, SUFFIXES
 from framepack.spec.ignored import ignored_settings
-from framepack.spec.output import OutputSettings
+from framepack.spec.output import PICTURE, OutputSettings
 from framepack.spec.plan import delivery
 from framepack.spec.request import GenerationRequest
+from framepack.spec.tasks import TASKS
 from framepack.spec.timeline import is_backward, keyframes_of, tiles_of
 from framepack.spec.unknown import unknown_in
 from framepack.spec.variants import VARIANTS
 
-PLAYABLE = {".mp4": "video", ".webm": "video", ".gif": "image", ".webp": "image", ".apng": "image"}
+PLAYABLE = {".mp4": "video", ".webm": "video", ".gif": "image", ".webp": "image", ".apng": "image", PICTURE: "image"}
 """Files that a browser can show, and the element that shows them."""
 UNPLAYED = ("h265",)
 """Codecs of such files that not every browser has."""
@@ -44,8 +45,11 @@ CELLS_SHOWN = 200
 View = dict[str, Any]
 
 
-def viewer(job: Job | None, preview: int = 0) -> View:
-    """The viewer of one job, or of none. `preview` is the number of frames of the step's preview."""
+def viewer(job: Job | None, preview: int = 0, kept: int = 0) -> View:
+    """The viewer of one job, or of none.
+
+    preview: the number of frames of the step's preview. kept: bytes of the sections that the job keeps for takes.
+    """
     if job is None:
         return {"status": "empty"}
     now, facts = job.progress, request_facts(job.request_json)
@@ -67,10 +71,13 @@ def viewer(job: Job | None, preview: int = 0) -> View:
         "pins": facts["pins"],
         "seconds": facts["seconds"],
         "backward": facts["backward"],
+        "joins": facts["joins"],
         "fps": facts["fps"],
         "prompt": facts["prompt"],
         "settings": facts["settings"],
-        "picture": f"/api/jobs/{job.id}/picture",
+        "still": facts["still"],
+        "takes": {"kept": kept} if job.status == "done" and not facts["still"] else None,
+        "picture": picture(job),
         "preview": preview and f"/api/jobs/{job.id}/preview?v={now.section}.{now.step}",
         "preview_frames": preview,
         "actions": actions(job),
@@ -91,6 +98,8 @@ def job_rows(jobs: Sequence[Job]) -> list[View]:
 def title(job: Job) -> str:
     """The job's status in a word; while it runs, the end that was asked for."""
     asked = job.control_request if job.status == "running" else None
+    if job.status == "running" and not asked and request_facts(job.request_json)["still"]:
+        return "Making one frame"
     return STOPPING[asked] if asked else TITLES[job.status]
 
 
@@ -107,11 +116,17 @@ def job_row(job: Job, index: int) -> View:
         "prompt": facts["prompt"],
         "label": extra_label(job.label, facts["prompt"]),
         "settings": facts["settings"],
-        "picture": f"/api/jobs/{job.id}/picture",
+        "picture": picture(job),
         "when": time.strftime("%d %b, %H:%M", time.localtime(job.finished or job.created)),
         "actions": actions(job),
         **video_view(job),
     }
+
+
+def picture(job: Job) -> str:
+    """A thumbnail: of the frame that a still is, else of the image that the job starts from."""
+    made = job.outputs[0] if job.outputs and job.status == "done" else None
+    return f"/api/uploads/{made.name}/picture" if made and made.suffix == PICTURE else f"/api/jobs/{job.id}/picture"
 
 
 def extra_label(label: str, prompt: str) -> str:
@@ -121,16 +136,19 @@ def extra_label(label: str, prompt: str) -> str:
 
 def actions(job: Job) -> list[str]:
     """The buttons that work for a job now, in order. No button moves to where another was about to be pressed."""
+    still = request_facts(job.request_json)["still"]
+    edit = ["edit"] if not (job.progress.section or job.tree or still) else []
     if job.status == "running":
         last = job.progress.sections and job.progress.section + 1 >= job.progress.sections
         return ["cancel"] if job.control_request or last else ["cancel", "pause", "stop"]
     if job.status == "queued":
-        return ["cancel", "pause", "up", "down"] + (["edit"] if not job.progress.section else [])
+        return ["cancel", "pause", "up", "down", *edit]
     if job.status == "paused":
-        return ["cancel", "resume", "up", "down"] + (["edit"] if not job.progress.section else [])
+        return ["cancel", "resume", "up", "down", *edit]
     retry = ["retry"] if job.status != "done" else []
     video = ["input"] if video_view(job)["show"] else []
-    return [*retry, *video, "reuse", "delete"]
+    extend = ["extend"] if video and job.status == "done" and not still else []
+    return [*retry, *video, *extend, "reuse", "delete"]
 
 
 def video_view(job: Job) -> View:
@@ -153,7 +171,7 @@ def video_view(job: Job) -> View:
         "show": PLAYABLE.get(suffix, "video"),
         "save": f"{address}?v={version}",
         "file": file.name,
-        "formats": others if job.status != "running" else [],
+        "formats": others if job.status != "running" and not facts["still"] else [],
     }
 
 
@@ -164,7 +182,8 @@ def message(job: Job) -> str:
     if job.status == "queued":
         return as_sentence(job.reason) or "It starts by itself. You may close this page."
     if job.status == "done":
-        return f"{job.progress.frames} frames in {clock(job.ran)}" if job.ran >= 1 else ""
+        frames = job.progress.frames
+        return f"{frames} frame{'s' * (frames > 1)} in {clock(job.ran)}" if job.ran >= 1 else ""
     if job.status == "cancelled" and job.outputs:
         return as_sentence(job.reason) or "The finished part is kept and plays."
     return as_sentence(job.reason)
@@ -201,9 +220,14 @@ def request_facts(request_json: str) -> View:
     """A job's request as the page shows it. One that is no longer valid has a line but no timeline."""
     asked: dict[str, Any] = json.loads(request_json)
     output: dict[str, Any] = asked.get("output") or {}
+    still, task = bool(asked.get("still")), asked.get("task") or "image"
+    what = "one frame" if still else f"{format_number(asked.get('seconds'))} s"
+    what = what if task == "image" or task not in TASKS else f"{TASKS[task].title}, {what}"
     view: View = {
         "prompt": asked.get("prompt") or "",
-        "settings": f"{asked.get('model')} · {format_number(asked.get('seconds'))} s · seed {asked.get('seed')}",
+        "settings": f"{asked.get('model')} · {what} · seed {asked.get('seed')}",
+        "still": still,
+        "joins": task in TASKS and bool(TASKS[task].beside),
         "steps": asked.get("steps") or 0,
         "cells": [],
         "pins": [],
@@ -215,7 +239,7 @@ def request_facts(request_json: str) -> View:
         "lossless": output.get("quality") == "lossless",
     }
     try:
-        return view | timeline(GenerationRequest.stored(asked))
+        return view if still else view | timeline(GenerationRequest.stored(asked))
     except ValueError:
         return view
 

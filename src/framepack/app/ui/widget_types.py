@@ -1,12 +1,23 @@
 """What a control can be, as plain data. `components` makes Gradio components of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+Accepted = Literal["image", "video", "any"]
+"""What may be dropped where a file belongs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A drop zone for one image. Its value is an upload's id, or an object with it as `file` and with edits."""
+    """A drop zone for one image or video. Its value is an upload's id, or an object with it as `file` and with edits.
+
+    With `main` it takes what is dropped or pasted anywhere on the page.
+    """
+
+    accepts: Mapping[str, Accepted] = field(default_factory=dict)
+    """By task."""
+    main: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +59,13 @@ class Dropdown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The same in one line with its label. The choices say enough, so the help is read out and not shown."""
+
+    choices: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checkbox:
     """On or off."""
 
@@ -75,4 +93,4 @@ class Rows:
     single: bool = False
 
 
-Widget = Image | Textbox | Integer | Number | Slider | Dropdown | Checkbox | Rows
+Widget = Image | Textbox | Integer | Number | Slider | Dropdown | Choice | Checkbox | Rows

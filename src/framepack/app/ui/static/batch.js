@@ -137,11 +137,12 @@ FP.kinds.batches = (root, part) => {
   };
   const row = (one) =>
     FP.el("li", { class: "fp-batch", "data-batch": one.name },
-      FP.el("div", {}, FP.el("strong", {}, `${one.title} · ${one.jobs} videos`), FP.el("small", {}, one.line)),
+      FP.el("div", {}, FP.el("strong", {}, `${one.title} · ${one.jobs} ${one.panels.length ? "frames" : "videos"}`), FP.el("small", {}, one.line)),
       FP.el("div", { class: "fp-line" },
         one.unfinished ? FP.button("Cancel all", "close", () => stop(one)) : null,
         one.sheet ? FP.el("a", { class: "fp-button", href: one.sheet, download: one.file }, FP.icon("save"), FP.el("span", {}, "Contact sheet")) : null),
-      one.sheet ? FP.el("a", { class: "fp-sheet", href: one.sheet, target: "_blank", rel: "noopener" }, FP.el("img", { src: one.sheet, alt: `Contact sheet of ${one.title}: a frame of each video`, loading: "lazy" })) : null,
+      one.panels.length ? FP.storyboard(one, part.act) : null,
+      one.sheet && !one.panels.length ? FP.el("a", { class: "fp-sheet", href: one.sheet, target: "_blank", rel: "noopener" }, FP.el("img", { src: one.sheet, alt: `Contact sheet of ${one.title}: a frame of each video`, loading: "lazy" })) : null,
       FP.el("i", { class: "fp-thin", style: { width: `${one.unfinished ? one.percent : 0}%` } }));
   return {
     draw: (batches) => {

@@ -68,16 +68,16 @@ FP.button = (label, icon, onclick, { quiet = false, kind = "" } = {}) =>
   );
 
 /* The server's JSON. An error has the server's message. */
-FP.fetchJson = async (address, method = "GET") => {
+FP.fetchJson = async (address, method = "GET", body = null) => {
   let answer;
   try {
-    answer = await fetch(address, { method });
+    answer = await fetch(address, body === null ? { method } : { method, body, headers: { "content-type": "application/json" } });
   } catch {
     throw new Error("The server does not answer. Is it still running?");
   }
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(FP.sentence(body.error));
-  return body;
+  const found = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(FP.sentence(found.error));
+  return found;
 };
 
 FP.sentence = (text) => {
@@ -103,7 +103,7 @@ FP.setText = (selector, text) => {
 };
 
 /* Scrolls to what a button changes. */
-const TARGETS = { show: "#fp-viewer", retry: "#fp-viewer", edit: "#c-prompt", reuse: "#c-prompt", input: "#c-image", start: "#c-image", end: "#c-end-frame", keyframe: "#c-frames" };
+const TARGETS = { show: "#fp-viewer", retry: "#fp-viewer", edit: "#c-prompt", reuse: "#c-prompt", input: "#c-image", extend: "#c-image", start: "#c-image", end: "#c-end-frame", keyframe: "#c-frames" };
 FP.scrollTo = (name) => {
   const target = document.querySelector(TARGETS[name] || "none");
   const at = target && target.getBoundingClientRect();

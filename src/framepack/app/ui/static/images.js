@@ -4,10 +4,13 @@
 FP.localImages = new Map();
 FP.imageAddress = (id) => FP.localImages.get(id) || `/api/uploads/${encodeURIComponent(id)}/picture`;
 
+/* Whether an image is a video, as the service names files by their content. */
+FP.isVideo = (image) => /\.(mp4|mov|mkv|webm|avi|zip)$/i.test(image.file || image);
+
 /* The form's values that decide the video's size, with the start image unless it is the one that is shown. */
 FP.videoSize = (own) => {
-  const { image, model, resolution, width, height } = FP.form ? FP.form.values : {};
-  const given = { image: own ? null : image, model, resolution, width, height };
+  const { image, task, model, resolution, width, height } = FP.form ? FP.form.values : {};
+  const given = { image: own ? null : image, task, model, resolution, width, height };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value && String(value).trim()));
 };
 

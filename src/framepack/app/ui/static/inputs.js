@@ -1,5 +1,5 @@
-/* Components that hold a value: the drop zone and rows. */
-const IMAGES = "image/png,image/jpeg,image/webp,image/gif,image/avif,image/heic,image/bmp,image/tiff";
+/* Drop zones for images and videos, and the choice of what is made. */
+const IMAGES = FP.IMAGES = "image/png,image/jpeg,image/webp,image/gif,image/avif,image/heic,image/bmp,image/tiff";
 
 /* Shows the error of an upload at its field, and ends the wait for it. */
 FP.uploadFailed = (place, error) => {
@@ -8,29 +8,50 @@ FP.uploadFailed = (place, error) => {
   document.dispatchEvent(new Event("fp-upload-failed"));
 };
 
+/* What belongs into a drop zone, by the chosen task. */
+const WORDS = {
+  image: { name: "Image", drop: "Drop an image", accept: IMAGES, wrong: "This is a video, and an image is needed here." },
+  video: { name: "Video", drop: "Drop a video", accept: "video/*,.mkv", wrong: "This is an image, and a video is needed here." },
+  any: { name: "Video or image", drop: "Drop a video or an image", accept: `${IMAGES},video/*,.mkv` },
+};
+const fits = (kind, wanted) => wanted === "any" || (kind === "video") === (wanted === "video");
+
+/* A drop zone. The main one takes what is dropped anywhere on the page, and settings of videos made here. */
 FP.kinds.image = (root, part) => {
-  let value = null, current = null;
+  const { label, help, field, main, accepts } = part.config;
+  let value = null, current = null, wanted = "image";
   const problem = FP.el("p", { class: "fp-error", role: "alert" });
   const box = FP.el("div", { class: "fp-drop" });
-  root.append(FP.el("h2", { class: "fp-h" }, part.config.label), box, problem, FP.el("p", { class: "fp-help" }, part.config.help));
+  const heading = FP.el("h2", { class: "fp-h" }, label);
+  const note = FP.el("p", { class: "fp-help" }, help);
+  root.classList.toggle("fp-own-drop", !main);
+  root.append(heading, box, problem, note);
 
-  const put = (image, label = "another image") => {
-    if (value) FP.pushUndo(label);
+  const put = (image, undo = "another image") => {
+    if (value) FP.pushUndo(undo);
     value = image;
     draw(image);
     part.set(image);
   };
+  /* What is there, or what belongs here, in a word. */
+  const named = () => (!main ? label.toLowerCase() : value && FP.isVideo(value) ? "video" : wanted === "any" && value ? "image" : WORDS[wanted].name.toLowerCase());
   const edit = () =>
     FP.editImage({
       image: value,
-      own: true,
-      title: "Edit image",
+      own: main,
+      title: `Edit ${named()}`,
       done: (image) => put(image, "the image's edits"),
       back: () => box.querySelector(".fp-edit"),
     });
   const arrived = (got, url) => {
-    if (!got.request && got.kind !== "video") {
-      FP.localImages.set(got.id, url);
+    const restores = main && wanted === "image" && (got.request || got.kind === "video");
+    if (!restores && !fits(got.kind, wanted)) {
+      draw(value);
+      problem.textContent = WORDS[wanted].wrong;
+      return document.dispatchEvent(new Event("fp-upload-failed"));
+    }
+    if (!restores) {
+      if (got.kind !== "video") FP.localImages.set(got.id, url);
       return put(got.id);
     }
     draw(value);
@@ -40,10 +61,10 @@ FP.kinds.image = (root, part) => {
   };
   /* Of several uploads one after the other, the last counts. */
   const take = async (files) => {
-    if (files.length > 1) return FP.addToBatch(files);
+    if (files.length > 1 && main && wanted === "image") return FP.addToBatch(files);
     if (current) current.stop();
     problem.textContent = "";
-    const upload = FP.upload(files, { field: part.config.field, progress: (share) => box.style.setProperty("--share", share) });
+    const upload = FP.upload(files.slice(0, 1), { field, progress: (share) => box.style.setProperty("--share", share) });
     const mine = (current = { ...upload, url: URL.createObjectURL(files[0]), name: files[0].name });
     draw(value);
     try {
@@ -58,43 +79,77 @@ FP.kinds.image = (root, part) => {
       FP.uploadFailed(problem, error);
     }
   };
-  const choose = () => FP.chooseFiles(`${IMAGES},video/*`, true, take);
+  const choose = () => FP.chooseFiles(main && wanted === "image" ? WORDS.any.accept : WORDS[wanted].accept, main, take);
   const remove = () => {
+    const text = `The ${named()} was removed.`;
     put(null);
-    FP.notify({ text: "The image was removed.", undo: true });
+    FP.notify({ text, undo: true });
   };
 
   const face = (id) => {
     if (current) {
       const name = FP.el("p", { class: "fp-uploading-name" }, current.name);
-      return FP.el("img", { src: current.url, alt: "The image being uploaded", class: "fp-chosen", onerror: ({ target }) => target.replaceWith(name) });
+      return FP.el("img", { src: current.url, alt: "The file being uploaded", class: "fp-chosen", onerror: ({ target }) => target.replaceWith(name) });
     }
-    if (id) return FP.image(id, { alt: "The start image", class: "fp-chosen" }, true);
-    return FP.el("button", { type: "button", class: "fp-invite", onclick: choose },
-      FP.icon("picture"), FP.el("strong", {}, "Drop an image"), FP.el("span", {}, "or click to choose, or paste with Ctrl+V"));
+    if (id) return FP.image(id, { alt: main ? "The start image" : label, class: "fp-chosen" }, main);
+    return FP.el("button", { type: "button", class: "fp-invite", onclick: choose, "aria-label": main ? null : `${label}: ${WORDS[wanted].drop}, or click to choose` },
+      FP.icon(wanted === "video" ? "film" : "picture"), FP.el("strong", {}, WORDS[wanted].drop), FP.el("span", {}, main ? "or click to choose, or paste with Ctrl+V" : "or click to choose"));
   };
   const draw = (id) => {
     if (current && JSON.stringify(id) !== JSON.stringify(value)) current.stop();
     value = id;
-    const tools = [FP.button("Webcam", "camera", () => FP.webcam(take), { quiet: true })];
-    if (id || current) tools.unshift(FP.button("Choose another image", "picture", choose, { quiet: true }));
-    if (id && !current) tools.unshift(FP.button("Edit image", "edit", edit, { kind: "fp-edit" }));
+    const name = named();
+    const tools = wanted === "video" ? [] : [FP.button(main ? "Webcam" : `Webcam, ${name}`, "camera", () => FP.webcam(take), { quiet: true })];
+    if (id || current) tools.unshift(FP.button(`Choose another ${name}`, "picture", choose, { quiet: true }));
+    if (id && !current) tools.unshift(FP.button(`Edit ${name}`, "edit", edit, { kind: "fp-edit" }));
     if (current) tools.push(FP.button("Stop this upload", "close", current.stop, { quiet: true }));
-    else if (id) tools.push(FP.button("Remove the image", "close", remove, { quiet: true }));
-    box.replaceChildren(face(id), FP.el("div", { class: "fp-tools" }, tools));
+    else if (id) tools.push(FP.button(`Remove the ${name}`, "close", remove, { quiet: true }));
+    const badge = id && !current && FP.isVideo(id) ? FP.el("span", { class: "fp-badge" }, FP.icon("film"), "Video") : null;
+    box.replaceChildren(face(id), ...(badge ? [badge] : []), FP.el("div", { class: "fp-tools" }, tools));
     box.classList.toggle("fp-full", Boolean(id || current));
     box.classList.toggle("fp-busy", Boolean(current));
+    heading.textContent = main ? WORDS[wanted].name : label;
+    note.textContent = main && wanted !== "image" ? "" : help;
   };
+  /* Another task may take another kind of file. */
+  const follow = () => {
+    const next = accepts[FP.form.values.task] || "image";
+    if (!root.isConnected || next === wanted) return;
+    wanted = next;
+    draw(value);
+  };
+  document.addEventListener("fp-form-saved", follow);
+  if (FP.form) wanted = accepts[FP.form.values.task] || "image";
 
-  FP.acceptDrops(box, take, (text) => (problem.textContent = text));
+  if (main) FP.acceptDrops(box, take, (text) => (problem.textContent = text));
+  else FP.acceptOwnDrops(root, box, take);
   return { draw };
+};
+
+/* One of several, in a line with its label. */
+FP.kinds.choice = (root, part) => {
+  const id = `${root.parentElement.closest("[id]").id}-select`;
+  const options = part.config.choices.map(([label, value]) => FP.el("option", { value }, label));
+  const help = FP.el("p", { id: `${id}-help`, class: "fp-unseen" }, part.config.help);
+  const select = FP.el("select", { id, "aria-describedby": `${id}-help`, onchange: () => part.set(select.value) }, options);
+  root.append(FP.el("div", { class: "fp-choice" }, FP.el("label", { for: id }, part.config.label), select), help);
+  return { draw: (value) => (select.value = value) };
+};
+
+FP.acceptOwnDrops = (root, box, take) => {
+  root.addEventListener("dragover", () => box.classList.add("fp-over"));
+  root.addEventListener("dragleave", (event) => root.contains(event.relatedTarget) || box.classList.remove("fp-over"));
+  root.addEventListener("drop", (event) => {
+    box.classList.remove("fp-over");
+    if (event.dataTransfer.files.length) take([...event.dataTransfer.files]);
+  });
 };
 
 /* Takes files dropped or pasted anywhere on the page but on a list. Text still goes to where one types. */
 FP.acceptDrops = (box, take, report) => {
   const files = (event) => [...((event.clipboardData || event.dataTransfer || {}).files || [])];
   const typed = (event) => event.target.closest && event.target.closest("input, textarea");
-  const onList = (event) => event.target.closest && event.target.closest(".fp-rows");
+  const onList = (event) => event.target.closest && event.target.closest(".fp-rows, .fp-own-drop");
   const carries = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
   const dialogOpen = () => document.querySelector("dialog[open]");
   document.addEventListener("dragover", (event) => {
@@ -141,133 +196,4 @@ FP.webcam = async (take) => {
   } catch {
     help.textContent = "There is no camera here, or this page may not use it.";
   }
-};
-
-FP.kinds.rows = (root, part) => {
-  const { field, columns, single, add, label, help } = part.config;
-  const image = columns.find((column) => column.kind === "image");
-  const list = FP.el("ol", { class: "fp-list" });
-  const problem = FP.el("p", { class: "fp-error", role: "alert" });
-  const buttons = FP.el("div", { class: "fp-line" });
-  root.classList.add("fp-rows");
-  root.append(FP.el("h3", { class: "fp-h" }, label), list, buttons, problem, FP.el("p", { class: "fp-help" }, help));
-  const lora = columns.find((column) => column.kind === "lora");
-  let rows = [], loras = [], current = null;
-
-  /* The start value of a new row. Rows that are added together lie a second apart. */
-  const startValue = (column, index) => {
-    if (column.key !== "second") return column.start;
-    const latest = Math.max(...rows.map((row) => Number(row.second) || 0));
-    return rows.length ? latest + 1 + index : column.start + index;
-  };
-  const newRow = (file, index = 0) =>
-    Object.fromEntries(columns.map((column) => [column.key, column.kind === "image" || column.kind === "lora" ? file : startValue(column, index)]));
-  const change = (next, text) => {
-    if (rows.length && (text || single)) FP.pushUndo(text || "another image");
-    draw(next);
-    part.set(FP.copy(next));
-    if (text) FP.notify({ text, undo: true });
-  };
-  /* `use` gets the server's answer. Of several uploads to one place, the last counts. */
-  const send = async (files, address, use) => {
-    if (single && current) current.stop();
-    problem.textContent = "";
-    const mine = (current = FP.upload(files, { address, field }));
-    root.classList.add("fp-busy");
-    try {
-      await use(await mine.answer);
-    } catch (error) {
-      FP.uploadFailed(problem, error);
-    }
-    if (current === mine) root.classList.remove("fp-busy");
-  };
-  const take = (files) =>
-    send(single ? files.slice(0, 1) : files, "/api/uploads", (got) => {
-      got.forEach((one, index) => FP.localImages.set(one.id, URL.createObjectURL(files[index])));
-      const images = got.filter((one) => one.kind === "picture").map((one, index) => newRow(one.id, index));
-      if (images.length < got.length) problem.textContent = "Only images can be added here.";
-      if (images.length) change(single ? images : [...rows, ...images]);
-    });
-  const loadLoras = async () => {
-    loras = (await FP.fetchJson("/api/loras")).map((one) => one.name);
-  };
-  const takeLora = (files) =>
-    send(files, "/api/loras", async (got) => {
-      await loadLoras();
-      change([...rows, ...got.map((one) => newRow(one.name))]);
-    });
-  const chooseLora = async () => {
-    problem.textContent = "";
-    try {
-      await loadLoras();
-      if (loras.length) change([...rows, newRow(loras[0])]);
-      else FP.chooseFiles(".safetensors", true, takeLora);
-    } catch (error) {
-      problem.textContent = error.message;
-    }
-  };
-  const addRow = () => {
-    if (image) FP.chooseFiles(IMAGES, !single, take);
-    else if (lora) chooseLora();
-    else change([...rows, newRow()]);
-  };
-  const edit = (index, column) =>
-    FP.editImage({
-      image: rows[index][column.key],
-      own: false,
-      title: `Edit image, ${label} ${index + 1}`,
-      done: (image) => change(rows.map((row, other) => (other === index ? { ...row, [column.key]: image } : row)), `${label} ${index + 1}: edited.`),
-      back: () => list.children[index]?.querySelector(".fp-edit"),
-    });
-  const swap = (index, other) => {
-    const next = [...rows];
-    [next[index], next[other]] = [next[other], next[index]];
-    change(next);
-  };
-
-  const cell = (row, index, column) => {
-    const named = `${column.label}, ${label} ${index + 1}`;
-    if (column.kind === "image") return FP.image(row[column.key], { alt: named, class: "fp-thumb" });
-    const write = (put) => (value) => {
-      row[column.key] = value;
-      put(FP.copy(rows));
-    };
-    const [hold, set] = [write(part.hold), write(part.set)];
-    const attributes = { "aria-label": named, value: row[column.key] };
-    const files = () => [...new Set([row[column.key], ...loras])].map((file) => FP.el("option", { selected: file === row[column.key] }, file));
-    const kinds = {
-      lora: () => FP.el("select", { onchange: ({ target }) => set(target.value), "aria-label": named }, files()),
-      number: () => FP.numberBox(attributes, () => column.start, hold, set),
-      text: () => FP.el("input", { type: "text", oninput: ({ target }) => hold(target.value), onchange: ({ target }) => set(target.value), ...attributes }),
-    };
-    const input = kinds[column.kind]();
-    return FP.el("label", { class: `fp-cell fp-${column.kind}` }, FP.el("span", {}, column.label), input);
-  };
-
-  const draw = (value) => {
-    rows = value || [];
-    list.replaceChildren(
-      ...rows.map((row, index) =>
-        FP.el("li", { class: "fp-row" },
-          columns.map((column) => cell(row, index, column)),
-          FP.el("div", { class: "fp-tools" },
-            image ? FP.button(`Edit image, ${label} ${index + 1}`, "edit", () => edit(index, image), { quiet: true, kind: "fp-edit" }) : null,
-            index > 0 ? FP.button(`Move up, ${label} ${index + 1}`, "up", () => swap(index, index - 1), { quiet: true }) : null,
-            index < rows.length - 1 ? FP.button(`Move down, ${label} ${index + 1}`, "down", () => swap(index, index + 1), { quiet: true }) : null,
-            FP.button(`Remove, ${label} ${index + 1}`, "close", () => change(rows.filter((_, other) => other !== index), `${label} ${index + 1}: removed.`), { quiet: true })))),
-    );
-    const full = single && rows.length > 0;
-    buttons.replaceChildren(
-      ...(full ? [] : [FP.button(add, "plus", addRow)]),
-      ...(lora ? [FP.button("Upload a LoRA file", "save", () => FP.chooseFiles(".safetensors", true, takeLora))] : []),
-      ...(rows.length > 1 ? [FP.button("Clear all", "close", () => change([], `${label}: all removed.`))] : []),
-    );
-  };
-  root.addEventListener("drop", (event) => {
-    const files = [...event.dataTransfer.files];
-    if (files.length && image) take(files);
-    else if (files.length && lora) takeLora(files);
-    else if (files.length) problem.textContent = "Only prompts can be added here.";
-  });
-  return { draw };
 };

@@ -51,7 +51,7 @@ FP.kinds.notice = (root) => {
 };
 
 /* Puts a box as far down as possible without covering a button one may want now, or the field one types in. */
-const UNCOVERED = "#fp-generate, #fp-stop-editing, .fp-viewer .fp-line > *, .fp-formats, .fp-frames";
+const UNCOVERED = "#fp-generate, #fp-stop-editing, .fp-viewer .fp-line > *, .fp-formats, .fp-frames, .fp-redo, .fp-board > .fp-button";
 FP.placeNotice = (box) => {
   const { left, right, height } = box.getBoundingClientRect();
   const typed = document.activeElement && document.activeElement.matches("input, textarea, select") ? [document.activeElement] : [];

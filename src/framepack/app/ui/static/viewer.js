@@ -2,7 +2,7 @@
 const BUTTONS = {
   cancel: ["Cancel", "close"], stop: ["Stop after this section", "stop"], pause: ["Pause", "pause"], resume: ["Resume", "play"],
   retry: ["Try again", "retry"], edit: ["Edit", "edit"], up: ["Sooner", "up"], down: ["Later", "down"],
-  input: ["Use as input", "picture"], reuse: ["Reuse settings", "sliders"], delete: ["Delete", "trash"],
+  input: ["Use as input", "picture"], extend: ["Extend", "film"], reuse: ["Reuse settings", "sliders"], delete: ["Delete", "trash"],
 };
 const CONFIRM = { delete: "Delete this entry and its video?" };
 
@@ -49,7 +49,7 @@ FP.formatButtons = (view) => {
 };
 
 FP.videoElement = (view, { controls = false } = {}) => {
-  if (view.show === "image") return FP.el("img", { src: view.video, alt: `Video: ${view.prompt}` });
+  if (view.show === "image") return FP.el("img", { src: view.video, alt: `${view.still ? "Frame" : "Video"}: ${view.prompt}` });
   const video = FP.el("video", { src: view.video, loop: true, autoplay: true, playsinline: true, controls, "aria-label": `Video: ${view.prompt}` });
   video.muted = true;
   return video;
@@ -71,7 +71,8 @@ FP.kinds.viewer = (root, part) => {
   const traceback = FP.el("pre", { tabindex: 0, "aria-label": "Technical details" });
   const details = FP.el("details", { class: "fp-details" }, FP.el("summary", {}, "Technical details, for a report"), traceback);
   const frames = FP.frames(part.act);
-  const below = FP.el("div", { class: "fp-below" }, frames.root, cells, ruler, bar, title, text, notes, numbers, request, actions, details);
+  const takes = FP.takes(part.act);
+  const below = FP.el("div", { class: "fp-below" }, frames.root, cells, ruler, bar, title, text, notes, numbers, request, actions, takes.root, details);
   root.classList.add("fp-viewer");
   root.append(screen, below);
   let picture = "", preview = "", drawn = "", shown = null;
@@ -135,13 +136,19 @@ FP.kinds.viewer = (root, part) => {
     if (key !== drawn) {
       drawn = key;
       cells.replaceChildren(
-        ...view.cells.map((cell) => FP.el("div", { class: "fp-section", style: { flexGrow: cell.share }, title: `section ${cell.order + 1} of ${view.cells.length} to be generated` }, FP.el("i"), FP.el("span", { "aria-hidden": "true" }, String(cell.order + 1)))),
+        ...view.cells.map((cell, index) => FP.el("div", { class: "fp-section", style: { flexGrow: cell.share }, onclick: () => takes.choose(index + 1) }, FP.el("i"), FP.el("span", { "aria-hidden": "true" }))),
         ...view.pins.map((at) => FP.el("b", { class: "fp-pin", style: { left: `${at * 100}%` }, title: "keyframe" })),
       );
-      ruler.replaceChildren(FP.el("span", {}, "0 s"), FP.el("span", {}, view.backward && view.cells.length > 1 ? "the end is generated first" : ""), FP.el("span", {}, `${view.seconds} s`));
+      ruler.replaceChildren(FP.el("span", {}, "0 s"), FP.el("span", { class: "fp-order" }), FP.el("span", {}, `${view.seconds} s`));
     }
+    cells.hidden = ruler.hidden = view.still;
+    cells.classList.toggle("fp-choosable", Boolean(view.takes));
+    ruler.querySelector(".fp-order").textContent = view.status !== "done" && view.backward && view.cells.length > 1 ? "the end is generated first" : view.joins ? "the new part" : "";
     view.cells.forEach((cell, index) => {
       const element = cells.children[index];
+      const [number, rest] = view.status === "done" ? [index + 1, ""] : [cell.order + 1, " to be generated"];
+      element.title = `section ${number} of ${view.cells.length}${rest}`;
+      element.lastChild.textContent = number;
       element.style.setProperty("--done", state(cell));
       element.classList.toggle("fp-made", made(cell));
       element.classList.toggle("fp-backward", view.backward);
@@ -187,6 +194,7 @@ FP.kinds.viewer = (root, part) => {
         actions.dataset.key = key;
         actions.replaceChildren(...[FP.downloadButton(view, false), ...FP.jobButtons(view, part.act, false), view.formats.length ? FP.formatButtons(view) : null].filter(Boolean));
       }
+      takes.show(view);
       details.hidden = !view.traceback;
       traceback.textContent = view.traceback;
     },
