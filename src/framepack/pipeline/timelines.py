@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from framepack.files.atomic import make_folder, same_file
-from framepack.media.convert import convert_file
 from framepack.media.editors import check_editor, read_timeline, write_timeline
+from framepack.media.finishing import write_anew
 from framepack.media.marks import request_in
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe
 from framepack.media.video import FORMATS, check_format
 from framepack.pipeline.like import CONTENTS, found_again
 from framepack.spec.model import RequestError
+from framepack.spec.output import FileCoding
 from framepack.spec.request import GenerationRequest
 from framepack.spec.sequence import VideoSequence, fields_of_markers, markers_of, sequence_of
 from framepack.spec.stored import LATEST, SCHEMA
@@ -57,7 +58,7 @@ def export_timeline(
         if beside:
             same_file(file, one)
         else:
-            convert_file(file, one, str(media))
+            write_anew(file, one, FileCoding.model_validate({"format": media}))
     return write_timeline(sequence, path, to, video)
 
 
