@@ -69,6 +69,7 @@ class Conversions:
         self._turn, self._counting = threading.Lock(), threading.Lock()
         self._asked: list[str] = []
         self._child: Child | None = None
+        self._target = Path()
         self._closing = False
 
     def file(self, job: str, source: Path, output: FileCoding, steps: FileFinish = NO_STEPS, *, crf: int = CRF) -> Path:
@@ -89,14 +90,15 @@ class Conversions:
                 os.utime(target, ns=(version, version))
         return target
 
-    def make(self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard) -> None:
+    def make(self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard) -> int:
         """Make `target` of `source` when its turn comes; files that the steps name lie beside `target`.
 
+        Returns its number of frames.
         heard: is told how far it is, and raises to end the work, before which nothing is begun. Raises as `file` does.
         """
         with self._turn:
             heard({})
-            self._make(source, target, output, steps, heard)
+            return self._make(source, target, output, steps, heard)
 
     @contextmanager
     def _place(self, job: str) -> Iterator[None]:
@@ -128,6 +130,12 @@ class Conversions:
             if folder.name not in wanted or time.time() - folder.stat().st_mtime > KEPT:
                 self.forget(folder.name)
 
+    def stop(self, folder: Path) -> None:
+        """End what is being made in a folder, or below."""
+        child = self._child
+        if child and folder in self._target.parents:
+            child.kill()
+
     def close(self) -> None:
         """Make no more."""
         self._closing = True
@@ -136,7 +144,7 @@ class Conversions:
 
     def _make(
         self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard | None = None
-    ) -> None:
+    ) -> int:
         if self._folders.full():
             raise NoRoom("the disk is full, so nothing can be converted; free some space")
         if self._closing:
@@ -158,6 +166,7 @@ class Conversions:
         if "frames" not in answer or not target.is_file():
             why = answer.get("error") or "it needs more time or memory than the service allows"
             raise MediaError(f"this video cannot be converted to {output.format}: {why}")
+        return answer["frames"]
 
     def _ask(self, source: Path, order: dict[str, Any], heard: Heard = unheard) -> dict[str, Any]:
         command = [sys.executable, "-P", "-s", "-m", "framepack.app.service.convert_child"]
@@ -167,7 +176,7 @@ class Conversions:
             child = stack.enter_context(
                 start([*command, said], stdin=file, stdout=PIPE, stderr=NOTHING, env=own, keep=(again.fileno(),))
             )
-            self._child = child  # one at a time has the turn
+            self._child, self._target = child, Path(order["target"])  # one at a time has the turn
             timer = threading.Timer(self._limits.seconds, child.kill)
             timer.start()
             try:

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 
 from framepack.app.machine import has_gpu
 from framepack.app.service.convert import Conversions, held_in
+from framepack.app.service.finishings import Finishings
 from framepack.app.service.models_here import ModelsHere, not_here
 from framepack.app.service.paths import adopt, with_file
 from framepack.app.service.sheets import Sheets
@@ -86,6 +87,8 @@ class Service:
             stack.callback(QueuePoller(self.store, self.feed).close)
             self.conversions = Conversions(folders)
             stack.callback(self.conversions.close)
+            self.finishings = Finishings(folders, self.conversions)
+            stack.callback(self.finishings.close)
             folder = next((settings["models_dir"] for settings in config.workers if settings.get("models_dir")), None)
             self.models = ModelsHere(Path(folder) if folder else None)
             stack.callback(self.models.close)
@@ -286,3 +289,4 @@ class Service:
     def tidy_up(self) -> None:
         """Delete files that nobody needs any more."""
         tidy_up(self.store.jobs(limit=-1), self.folders, self.conversions)
+        self.finishings.sweep()
