@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from framepack.media.inspection import inspect_file
     from framepack.media.keep import picture
     from framepack.pipeline.engine import SectionResult
-    from framepack.pipeline.finishing import finish, finish_video
+    from framepack.pipeline.finishing import convert, convert_video, finish, finish_video
     from framepack.pipeline.framepack import FramePack
     from framepack.pipeline.like import request_like
     from framepack.pipeline.load import load
@@ -38,7 +38,7 @@ PLACES = {
     "media.inspection": ("inspect_file",),
     "media.keep": ("picture",),
     "pipeline.engine": ("SectionResult",),
-    "pipeline.finishing": ("finish", "finish_video"),
+    "pipeline.finishing": ("convert", "convert_video", "finish", "finish_video"),
     "pipeline.framepack": ("FramePack",),
     "pipeline.like": ("request_like",),
     "pipeline.load": ("load",),
@@ -74,6 +74,8 @@ __all__ = [
     "StepDone",
     "TimedPrompt",
     "__version__",
+    "convert",
+    "convert_video",
     "export_timeline",
     "extract_frames",
     "finish",

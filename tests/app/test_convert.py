@@ -16,7 +16,7 @@ from exiftool import says_made_by_ai
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
 
-from framepack.app.service import convert, convert_child
+from framepack.app.service import convert
 from framepack.app.service.convert import Conversions, Limits
 from framepack.app.service.job_service import Service
 from framepack.files.child import start
@@ -24,10 +24,12 @@ from framepack.files.errors import MediaError
 from framepack.files.landlock import version
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job
+from framepack.media.finishing import write_anew
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
 from framepack.media.video import VideoWriter
 from framepack.spec.formats import FORMATS
+from framepack.spec.output import FileCoding
 
 
 def film(file: Path, frames: int = 10) -> Path:
@@ -101,8 +103,7 @@ def test_the_mark_goes_along_where_there_is_one(tmp_path, name, metadata):
     source, target = tmp_path / "v.mkv", tmp_path / f"w{FORMATS[name].suffix}"
     with VideoWriter(source, fps=10, size=(48, 32), metadata=metadata) as writer:
         writer.write(np.zeros((2, 32, 48, 3), np.uint8))
-    with source.open("rb") as file:
-        convert_child.convert(file, target, name, 16)
+    write_anew(source, target, FileCoding(format=name))
     assert says_made_by_ai(target) == says_made_by_ai(source) == (metadata == '{"request": {}}')
 
 
@@ -111,8 +112,7 @@ def test_the_mark_of_a_video_without_settings_goes_along(tmp_path):
     film(source)
     source.write_bytes(source.read_bytes().replace(b'{"request"', b'["request"'))
     assert read_metadata(source) is None
-    with source.open("rb") as file:
-        convert_child.convert(file, target, "mkv", 16)
+    write_anew(source, target, FileCoding(format="mkv"))
     assert says_made_by_ai(target)
 
 
@@ -121,8 +121,8 @@ def test_a_gif_of_a_fast_video_lasts_as_long(tmp_path):
     with VideoWriter(fast, fps=120, size=(48, 32)) as writer:
         for shade in np.linspace(0, 255, 120).astype(np.uint8):
             writer.write(np.full((32, 48, 3), shade))
-    with fast.open("rb") as file:
-        assert convert_child.convert(file, tmp_path / "v.gif", "gif", 16) == 50
+    write_anew(fast, tmp_path / "v.gif", FileCoding(format="gif"))
+    assert probe(tmp_path / "v.gif").frames == 50
     assert probe(tmp_path / "v.gif").duration == pytest.approx(1.0)
 
 
@@ -130,11 +130,11 @@ def test_it_is_made_once_and_again_when_the_video_is_another(client, service):
     job = done(service)
     made = client.post(f"/api/jobs/{job.id}/convert", params={"format": "webm"}).json()
     assert made["bytes"] == len(client.get(made["url"]).content)
-    file = service.converted(job.id, "webm")
+    file = service.converted(job.id, FileCoding(format="webm"))
     first = file.stat().st_ctime_ns
-    assert service.converted(job.id, "webm").stat().st_ctime_ns == first
+    assert service.converted(job.id, FileCoding(format="webm")).stat().st_ctime_ns == first
     film(service.video(job.id), frames=5)
-    assert probe(service.converted(job.id, "webm")).frames == 5
+    assert probe(service.converted(job.id, FileCoding(format="webm"))).frames == 5
     service.delete(job.id)
     assert not file.exists()
 
@@ -152,8 +152,8 @@ def test_a_video_that_is_replaced_while_it_is_converted_is_converted_again(tmp_p
         return answer
 
     monkeypatch.setattr(conversions, "_ask", replaced_meanwhile)
-    assert probe(conversions.file("j", source, "mkv", 16)).frames == 10
-    assert probe(conversions.file("j", source, "mkv", 16)).frames == 5
+    assert probe(conversions.file("j", source, FileCoding(format="mkv"))).frames == 10
+    assert probe(conversions.file("j", source, FileCoding(format="mkv"))).frames == 5
 
 
 def test_while_a_job_runs_it_can_be_looked_at_as_an_mp4_and_nothing_else(client, service):
@@ -178,7 +178,7 @@ def test_a_conversion_beyond_its_limits_ends_and_leaves_nothing(tmp_path, limits
     conversions = Conversions(folders, limits)
     source = film(folders.outputs / "v.mp4")
     with pytest.raises(ValueError, match=r"cannot be converted|disk is full"):
-        conversions.file("j", source, "mkv", 16)
+        conversions.file("j", source, FileCoding(format="mkv"))
     assert list(conversions.folder("j").iterdir()) == []
 
 
@@ -187,7 +187,7 @@ def test_a_damaged_video_is_a_sentence(tmp_path):
     source = film(folders.outputs / "v.mp4")
     source.write_bytes(source.read_bytes()[:500])
     with pytest.raises(MediaError, match="cannot be converted to gif: "):
-        Conversions(folders).file("j", source, "gif", 16)
+        Conversions(folders).file("j", source, FileCoding(format="gif"))
 
 
 def test_old_conversions_and_those_of_deleted_jobs_are_dropped(tmp_path):
@@ -203,7 +203,8 @@ def test_old_conversions_and_those_of_deleted_jobs_are_dropped(tmp_path):
 HOSTILE = """
 from pathlib import Path
 from framepack.app.service import convert_child as child
-def convert(source, target, name, crf):
+from framepack.media.finishing import Progress
+def convert(source, again, target, output, steps):
     try:
         Path(SECRET).read_text()
     except OSError:
@@ -211,8 +212,8 @@ def convert(source, target, name, crf):
     try:
         (target.parent.parent / "outside").write_text("x")
     except OSError:
-        return 1
-child.convert = convert
+        yield Progress(frames=1, total=1)
+child.finish_open_file = convert
 child.main()
 """
 
@@ -223,28 +224,28 @@ def test_a_converter_that_was_taken_over_reads_no_other_file_and_writes_into_one
     secret.write_text("secret")
     code = HOSTILE.replace("SECRET", repr(str(secret)))
     monkeypatch.setattr(convert, "start", lambda them, **rest: start([sys.executable, "-c", code, them[-1]], **rest))
-    assert service.converted(job.id, "gif").read_text() == "made"
+    assert service.converted(job.id, FileCoding(format="gif")).read_text() == "made"
     assert not (service.folders.home / "converted" / "outside").exists()
 
 
 def test_what_was_made_of_another_video_does_not_stand_for_one_that_cannot_be_made(service, monkeypatch):
     job = done(service)
-    assert probe(service.converted(job.id, "gif")).frames == 10
+    assert probe(service.converted(job.id, FileCoding(format="gif"))).frames == 10
     film(service.video(job.id), frames=5)
     with monkeypatch.context() as patch:
         patch.setattr(
             convert, "start", lambda them, **rest: start([sys.executable, "-c", "import os; os.abort()"], **rest)
         )
         with pytest.raises(MediaError, match="needs more time or memory than the service allows"):
-            service.converted(job.id, "gif")
-    assert probe(service.converted(job.id, "gif")).frames == 5
+            service.converted(job.id, FileCoding(format="gif"))
+    assert probe(service.converted(job.id, FileCoding(format="gif"))).frames == 5
 
 
 def test_slow_conversions_of_one_video_close_the_way_for_no_other(client, service, monkeypatch):
     """Two formats of it may wait, and four in all; the next are told when to ask again, and what is made is there."""
     mine, other, third = (done(service, f"{number}.mp4") for number in (1, 2, 3))
     begun, go_on = threading.Semaphore(0), threading.Event()
-    made = service.converted(mine.id, "mkv").read_bytes()
+    made = service.converted(mine.id, FileCoding(format="mkv")).read_bytes()
 
     def slow(_, source, target, *rest):
         begun.release()
@@ -279,4 +280,4 @@ def test_a_file_larger_than_the_service_allows_is_not_called_a_full_disk(service
     job = done(service)
     monkeypatch.setattr(service.conversions, "_limits", Limits(file_bytes=100))
     with pytest.raises(MediaError, match=r"it would have more than 9\.31e-08 GB"):
-        service.converted(job.id, "mkv")
+        service.converted(job.id, FileCoding(format="mkv"))

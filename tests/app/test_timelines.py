@@ -11,7 +11,8 @@ from PIL import Image
 
 from framepack.app.cli import main as cli
 from framepack.app.cli.request import request_of
-from framepack.media.editors import EDITORS, read_timeline
+from framepack.media.editors import EDITORS
+from framepack.media.editors_read import read_timeline
 from framepack.media.video import VideoWriter
 from framepack.pipeline.output import metadata_of
 from framepack.pipeline.timelines import export_timeline, request_from_timeline

@@ -9,11 +9,13 @@ import pytest
 
 from framepack.files.errors import MediaError
 from framepack.media import credentials
-from framepack.media.credentials import read_credentials, sign_file
+from framepack.media.credentials import has_credentials, read_credentials, sign_file
+from framepack.media.finishing import Progress
 from framepack.media.marks import SOURCE_TYPE, is_marked
 from framepack.media.metadata import read_metadata
 from framepack.media.read import read_video
 from framepack.media.video import VideoWriter
+from framepack.pipeline.finishing import convert_video, finish_video
 
 pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
 REQUEST = json.dumps({"framepack": "0.1.0", "request": {"image": "a.png", "seed": 7}})
@@ -45,7 +47,7 @@ def actions(said: dict) -> list[dict]:
     return data["actions"]
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".gif", ".webp", ".apng"])
 def test_a_signed_file_says_validly_that_ai_made_it_and_is_otherwise_the_same(tmp_path: Path, suffix: str) -> None:
     file = film(tmp_path / f"v{suffix}")
     before, size = np.stack(list(read_video(file))), file.stat().st_size
@@ -74,6 +76,55 @@ def test_an_edit_is_signed_anew_with_its_source_as_ingredient(tmp_path: Path) ->
     assert [one["action"] for one in actions(said)] == ["c2pa.opened", "c2pa.edited"]
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".zip"])
+def test_what_holds_none_has_them_in_a_file_beside_it(tmp_path: Path, suffix: str) -> None:
+    file = film(tmp_path / f"v{suffix}")
+    content = file.read_bytes()
+    assert not has_credentials(file)
+    assert sign_file(file) == tmp_path / "v.c2pa"
+    assert (file.read_bytes(), has_credentials(file)) == (content, True)
+    assert actions(manifest(file))[0]["digitalSourceType"] == SOURCE_TYPE
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    changed = read_credentials(file)
+    assert changed is not None
+    assert changed["validation_state"] == "Invalid"
+
+
+def test_a_file_beside_is_of_one_video(tmp_path: Path) -> None:
+    sign_file(film(tmp_path / "v.mkv"))
+    with pytest.raises(ValueError, match=r"v\.c2pa is of v\.webm or of v\.mkv: rename"):
+        sign_file(film(tmp_path / "v.webm"))
+    (tmp_path / "v.webm").unlink()
+    assert manifest(tmp_path / "v.mkv")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".gif", ".zip"])
+def test_what_is_made_of_a_signed_file_is_signed_with_it_as_ingredient(tmp_path: Path, suffix: str) -> None:
+    signed = sign_file(film(tmp_path / "v.mp4"))
+    converted, finished = tmp_path / f"c{suffix}", tmp_path / f"f{suffix}"
+    said = [*convert_video(signed, converted), *finish_video(signed, {"grain": 0.1}, finished)]
+    assert [notice for notice in said if isinstance(notice, str)] == []
+    for file in (converted, finished):
+        (ingredient,) = manifest(file)["ingredients"]
+        assert (ingredient["title"], ingredient["relationship"]) == ("v.mp4", "parentOf")
+        assert "active_manifest" in ingredient
+
+
+def test_credentials_that_do_not_go_along_are_said(tmp_path: Path, monkeypatch) -> None:
+    signed = sign_file(film(tmp_path / "v.mp4"))
+    said = list(convert_video(signed, tmp_path / "pictures", format="png"))
+    assert "the content credentials of v.mp4 do not go along: pictures cannot have content credentials" in str(said[-1])
+    assert list(convert_video(film(tmp_path / "w.mp4"), tmp_path / "w.mov"))[-1] == Progress(frames=8, total=8)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".gif", ".webp", ".apng", ".png"])
+def test_signed_files_are_told_from_others_without_the_library(tmp_path: Path, suffix: str) -> None:
+    file = film(tmp_path / "v.apng").rename(tmp_path / "v.png") if suffix == ".png" else film(tmp_path / f"v{suffix}")
+    assert not has_credentials(file)
+    sign_file(file)
+    assert has_credentials(file)
+
+
 def test_a_changed_file_is_no_longer_valid(tmp_path: Path) -> None:
     file = sign_file(film(tmp_path / "v.mp4"))
     content = bytearray(file.read_bytes())
@@ -95,11 +146,11 @@ def test_the_key_is_made_once_and_only_its_user_reads_it(tmp_path: Path, own_ide
 
 
 def test_what_holds_none_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
-    file = film(tmp_path / "v.mkv")
-    content = file.read_bytes()
-    with pytest.raises(ValueError, match="cannot hold content credentials"):
-        sign_file(file)
-    assert file.read_bytes() == content
+    film(tmp_path / "v.mkv").rename(tmp_path / "v.avi")
+    for name in ("v.avi", "pictures"):
+        with pytest.raises(ValueError, match="cannot have content credentials"):
+            sign_file(tmp_path / name)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["v.avi"]
     (tmp_path / "bad.mp4").write_bytes(b"nothing of the kind")
     with pytest.raises(MediaError, match="neither a video nor an image"):
         sign_file(tmp_path / "bad.mp4")

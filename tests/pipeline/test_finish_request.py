@@ -151,7 +151,7 @@ def test_a_request_s_file_is_signed_when_that_is_asked_for(framepacks, picture, 
     assert (frames(tmp_path / "v.mp4") == frames(tmp_path / "plain.mp4")).all()
     assert read_credentials(tmp_path / "plain.mp4") is None
     for output, why in (
-        ({"format": "mkv"}, "mkv holds no content credentials"),
+        ({"format": "png", "path": str(tmp_path / "pictures")}, "a folder has no content credentials"),
         ({"mark": False}, "leave one of the two out"),
     ):
         with pytest.raises(ValueError, match=why):

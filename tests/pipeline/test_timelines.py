@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from framepack.files.errors import MediaError
-from framepack.media.editors import EDITORS, read_timeline, write_timeline
+from framepack.media.editors import EDITORS, write_timeline
+from framepack.media.editors_read import read_timeline
 from framepack.media.read import probe, read_video
 from framepack.media.video import VideoWriter
 from framepack.pipeline.like import request_like
 from framepack.pipeline.output import metadata_of
-from framepack.pipeline.timelines import export_timeline, request_from_timeline, sequence_from
+from framepack.pipeline.timelines import export_timeline, request_from_timeline, sequence_from, sequence_in_file
 from framepack.spec.request import GenerationRequest
 from framepack.spec.sequence import Clip, Marker, VideoSequence
 
@@ -114,7 +115,7 @@ def test_other_formats_keep_the_times_of_clips_and_markers_and_their_text(
     path = export_timeline(file, to)
     info, metadata = probe(file), json.loads(metadata_of(asked(here, TEN[number])))
     sequence = sequence_from("my video", info.fps, info.frames, metadata)
-    if to == "fcpxml":  # its adapter's reader loses a frame at times such as 41/10 s, see `media.editors.SECONDS`
+    if to == "fcpxml":  # its adapter's reader loses a frame at times such as 41/10 s, see `editors_read.SECONDS`
         back = read_timeline(path, path.suffix)
         assert [(clip.name, clip.start, clip.frames) for clip in back.clips] == [
             (clip.name, clip.start, clip.frames) for clip in sequence.clips
@@ -211,6 +212,60 @@ def test_a_moved_marker_has_its_new_time_and_a_longer_timeline_more_seconds(here
     back = request_from_timeline(path, image=here / "a.png")
     assert back.frames[0].second == pytest.approx((30 + start + 3) / 30)
     assert back.seconds == pytest.approx(3.0)
+
+
+REDONE = [
+    {"section": 2, "seed": 5, "take": 2},
+    {"section": 1, "only": False, "seed": 6, "prompt": "it rains", "take": 3},
+]
+
+
+@pytest.mark.parametrize("to", EDITORS)
+def test_a_take_says_which_sections_were_made_anew(here: Path, to: str) -> None:
+    file = made(here, {"prompt": "zoom in", "seconds": 3.6, "redo": REDONE[:1]})
+    sequence = sequence_in_file(file)
+    assert [clip.take for clip in sequence.clips] == [1, 2, 1]
+    assert [(m.frame, m.name) for m in sequence.markers if m.kind == "take"] == [
+        (sequence.clips[1].start - 1, "take 2: section 2")
+    ]
+    path = export_timeline(file, to)
+    if to == "edl":
+        assert "TAKE 2: SECTION 2" in path.read_text("utf-8")
+        return
+    back = read_timeline(path, path.suffix)
+    assert list(shown(back)) == list(shown(sequence))
+    if EDITORS[to].keeps_settings:
+        assert back.clips == sequence.clips
+        assert request_from_timeline(path) == request_like(file)
+        assert request_from_timeline(path).redo == request_like(file).redo
+
+
+def test_takes_of_takes_are_all_said_and_are_no_prompts(here: Path) -> None:
+    file = made(here, {"prompt": "zoom in", "seconds": 3.6, "redo": REDONE, "model": "mini"})
+    names = [marker.name for marker in sequence_in_file(file).markers if marker.kind == "take"]
+    assert sorted(names) == ["take 2: section 2", "take 3: from section 1, 'it rains'"]
+    path = export_timeline(file, "fcp7")
+    assert request_from_timeline(path).prompts == ()
+
+
+@pytest.mark.parametrize("speed", [0.5, 2.0])
+@pytest.mark.parametrize("to", ["otio", "fcpxml"])
+def test_a_file_that_plays_slower_or_faster_has_its_markers_where_they_are_seen(
+    here: Path, to: str, speed: float
+) -> None:
+    fields = {"frames": [{"image": "b.png", "second": 1.5}], "seconds": 3.6, "output": {"speed": speed}}
+    file = made(here, fields)
+    sequence = sequence_in_file(file)
+    (marker,) = [one for one in sequence.markers if one.kind == "keyframe"]
+    assert marker.frame == round(1.5 * 30 / speed)
+    plain = sequence_in_file(made(here, {**fields, "output": {}}, "plain.mkv"))
+    assert [clip.start for clip in sequence.clips] == pytest.approx([one.start / speed for one in plain.clips], abs=1)
+    path = export_timeline(file, to)
+    back = read_timeline(path, path.suffix)
+    assert list(shown(back)) == list(shown(sequence))
+    if to == "otio":
+        assert back.markers == sequence.markers
+        assert request_from_timeline(path) == request_like(file)
 
 
 def test_the_command_line_holds_before_the_timeline(here: Path) -> None:

@@ -5,6 +5,7 @@ its signer not known to them. No address is asked for the time, no thumbnail is 
 chain into the folder to sign with those.
 """
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from typing import Any
 from framepack.files.atomic import atomic_write, make_folder
 from framepack.files.errors import MediaError
 from framepack.media.marks import SOURCE_TYPE, is_made_by_ai
-from framepack.media.source import open_source
+from framepack.media.parts import APPLICATION, boxes, gif_parts, png_chunks, webp_chunks
+from framepack.media.source import kind_of, open_source
 
 MAKER = {"name": "FramePack", "version": metadata.version("framepack")}
 FOLDER = "FRAMEPACK_CREDENTIALS"
@@ -29,10 +31,18 @@ MIMES = {
     ".gif": "image/gif",
     ".webp": "image/webp",
     ".png": "image/png",
+    ".apng": "image/png",
     ".jpg": "image/jpeg",
     ".tiff": "image/tiff",
 }
 """Kinds of files that hold credentials, by suffix."""
+SIDECAR = ".c2pa"
+"""The ending of the file beside one that holds none, which C2PA's readers look for under its name."""
+BESIDE = {".mkv": "video/x-matroska", ".webm": "video/webm", ".zip": "application/zip"}
+"""Kinds of files that have them in a file beside them."""
+BOX_ID = bytes.fromhex("D8FEC3D61B0E483C92975828877EC481")
+GIF_ID = b"\x0bC2PA_GIF"
+"""C2PA 2.2, appendix A: where credentials are in an mp4 or mov (a uuid box) and in a gif."""
 SETTINGS = {"builder": {"thumbnail": {"enabled": False}}}
 """A thumbnail would make a gif ten times as large."""
 
@@ -49,42 +59,119 @@ def library() -> Any:
 
 
 def sign_file(file: Path | str, source: Path | str | None = None, *, folder: Path | None = None) -> Path:
-    """Put credentials into `file`, which is signed or stays as it was.
+    """Put credentials into `file`, or into NAME.c2pa beside it where it holds none (mkv, webm, zip).
 
-    source: the video it was made from, which the credentials name as its ingredient. folder: of key and certificate, by
-    default `~/.config/framepack/credentials` or $FRAMEPACK_CREDENTIALS. Raises ValueError for a kind of file that holds
-    none, for one that is not marked as made by AI, and without the extra, MediaError for a damaged one.
+    It is signed or stays as it was. source: the video it was made from, which the credentials name as its ingredient.
+    folder: of key and certificate, by default `~/.config/framepack/credentials` or $FRAMEPACK_CREDENTIALS. Returns the
+    file that has them. Raises ValueError for a kind of file that can have none, for one that is not marked as made by
+    AI, and without the extra, MediaError for a damaged one.
     """
     file, c2pa = Path(file), library()
-    mime = mime_of(file)
+    mime, aside = mime_of(file), sidecar_of(file)
     if not is_made_by_ai(file):
         raise ValueError(f"{file.name} is not marked as made by AI, which is what credentials say: leave it unsigned")
     certificate, sign = identity(folder)
     signer = c2pa.Signer.from_callback(sign, c2pa.C2paSigningAlg.ES256, certificate, None)
-    origin = None if source is None else Path(source)
+    origin, place = None if source is None else Path(source), aside or file
     try:
         with (
             c2pa.Context.from_dict(SETTINGS) as context,
             c2pa.Builder(statement(file, edited=origin is not None), context) as builder,
-            atomic_write(file) as temporary,
+            atomic_write(place) as temporary,
         ):
             if origin is not None:
-                builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
-                with origin.open("rb") as opened:
-                    builder.add_ingredient({"title": origin.name, "relationship": "parentOf"}, mime_of(origin), opened)
-            with file.open("rb") as before, temporary.open("wb+") as after:
-                builder.sign(signer, mime, before, after)
+                add_ingredient(c2pa, builder, origin)
+            with file.open("rb") as before:
+                if aside is None:
+                    with temporary.open("wb+") as after:
+                        builder.sign(signer, mime, before, after)
+                else:
+                    builder.set_no_embed()
+                    temporary.write_bytes(builder.sign(signer, mime, before, Discarded()))
     except c2pa.C2paError as error:
         raise MediaError(f"'{file}' cannot be signed ({error}): it may be damaged, so make it again") from error
-    return file
+    return place
+
+
+class Discarded(io.RawIOBase):
+    """Takes what is written and keeps none of it: of a file that is signed beside it, c2pa writes a copy too."""
+
+    place = size = 0
+
+    def write(self, data: Any) -> int:
+        """Count it."""
+        self.place += len(data)
+        self.size = max(self.size, self.place)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go there."""
+        self.place = offset + (0, self.place, self.size)[whence]
+        return self.place
+
+    def tell(self) -> int:
+        """Where it is."""
+        return self.place
+
+    def read(self, size: int = -1) -> bytes:
+        """Nothing: it is not kept."""
+        return b""
+
+
+def add_ingredient(c2pa: Any, builder: Any, origin: Path) -> None:
+    """Name `origin`, with the credentials in it, as what the file was made from; c2pa takes none that lie beside."""
+    builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
+    with origin.open("rb") as opened:
+        builder.add_ingredient({"title": origin.name, "relationship": "parentOf"}, mime_of(origin), opened)
+
+
+def carry_over(source: Path, file: Path) -> str | None:
+    """Sign `file`, which was made from `source`, where that is signed, naming it as the ingredient.
+
+    Returns a sentence where it is signed and `file` cannot be, which then has no credentials.
+    """
+    if not has_credentials(source):
+        return None
+    try:
+        sign_file(file, source)
+    except ValueError as error:
+        return f"the content credentials of {source.name} do not go along: {error}"
+    return None
+
+
+def has_credentials(file: Path) -> bool:
+    """Whether credentials are in a file or beside it, valid or not. Needs no c2pa-python."""
+    if file.suffix.lower() in BESIDE:
+        return file.with_suffix(SIDECAR).is_file()
+    if not file.is_file():
+        return False
+    with open_source(file) as opened:
+        kind = kind_of(opened)
+        if kind == "mp4":
+            return any(box == b"uuid" and opened.read(len(BOX_ID)) == BOX_ID for box, _ in boxes(opened))
+        if kind in ("png", "apng"):
+            return any(chunk == b"caBX" for chunk, _ in png_chunks(opened))
+        if kind == "webp":
+            return any(chunk == b"C2PA" for chunk, _ in webp_chunks(opened))
+        if kind == "gif":
+            parts = (part == APPLICATION and opened.read(len(GIF_ID)) == GIF_ID for part in gif_parts(opened))
+            return any(parts)
+    return False
 
 
 def read_credentials(file: Path | str) -> dict[str, Any] | None:
-    """What a file's credentials say, as c2pa's reader has it, with `validation_state`; None where there are none."""
+    """What the credentials in a file, or beside it, say, as c2pa's reader has it, with `validation_state`.
+
+    None where there are none. ValueError for a kind of file that can have none, MediaError for damaged ones.
+    """
     file, c2pa = Path(file), library()
+    mime, aside = mime_of(file), sidecar_of(file)
+    if aside is not None and not aside.is_file():
+        return None
+    manifest = None if aside is None else aside.read_bytes()
     with open_source(file) as opened:
         try:
-            with c2pa.Reader(mime_of(file), opened) as reader:
+            with c2pa.Reader(mime, opened, manifest_data=manifest) as reader:
                 return json.loads(reader.json())
         except c2pa.C2paError as error:
             if "ManifestNotFound" in f"{type(error).__name__} {error}":
@@ -93,10 +180,28 @@ def read_credentials(file: Path | str) -> dict[str, Any] | None:
 
 
 def mime_of(file: Path) -> str:
-    """The kind of a file. ValueError for one that holds no credentials."""
-    if file.suffix.lower() not in MIMES:
-        raise ValueError(f"{file.name} cannot hold content credentials: use one of {', '.join(MIMES)}")
-    return MIMES[file.suffix.lower()]
+    """The kind of a file. ValueError for one that can have no credentials."""
+    found = (MIMES | BESIDE).get(file.suffix.lower())
+    if found is None or file.is_dir():
+        raise ValueError(f"{file.name} cannot have content credentials: use one of {', '.join([*MIMES, *BESIDE])}")
+    return found
+
+
+def sidecar_of(file: Path) -> Path | None:
+    """The file that has the credentials of one that holds none. ValueError where that may be another file's."""
+    if file.suffix.lower() not in BESIDE:
+        return None
+    require_sidecar(file)
+    return file.with_suffix(SIDECAR)
+
+
+def require_sidecar(file: Path) -> None:
+    """ValueError where the credentials of `file` would take the place of those of another file."""
+    if file.suffix.lower() not in BESIDE or not file.with_suffix(SIDECAR).is_file():
+        return
+    others = (file.with_suffix(suffix) for suffix in BESIDE if suffix != file.suffix.lower())
+    for other in filter(Path.is_file, others):
+        raise ValueError(f"{file.stem}{SIDECAR} is of {file.name} or of {other.name}: rename one of the two")
 
 
 def statement(file: Path, *, edited: bool) -> dict[str, Any]:

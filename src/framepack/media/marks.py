@@ -108,6 +108,12 @@ def is_made_by_ai(source: Source) -> bool:
     return wanted_by(read_metadata(source) or {}) or is_marked(source)
 
 
+def carried(source: Source) -> str | None:
+    """What a copy of a video has to say: its settings, or at least that AI made it."""
+    settings = read_metadata(source)
+    return json.dumps(settings) if settings else MARKED if is_made_by_ai(source) else None
+
+
 def is_marked(source: Source) -> bool:
     """Whether a picture or video says for programs that AI made it or a part of it. Raises MediaError for damage."""
     with open_source(source) as file:

@@ -142,7 +142,7 @@ def inspect_untrusted(source: Path | str | bytes, limits: Limits = DEFAULT) -> I
 
 
 def read_untrusted_timeline(source: Path | str | bytes, suffix: str, limits: Limits = DEFAULT) -> VideoSequence:
-    """As `editors.read_timeline`, in a child. The request in it is a stranger's data: validate it before use."""
+    """As `editors_read.read_timeline`, in a child. The request in it is a stranger's data: validate it before use."""
     library()
     answer, _ = _ask("timeline", source, limits, suffix=suffix)
     return SEQUENCE.validate_python(answer["sequence"])

@@ -140,7 +140,8 @@ def inspect(file: BinaryIO) -> Answer:
 
 def timeline(file: BinaryIO, suffix: str) -> Answer:
     """A VideoSequence as JSON."""
-    from framepack.media.editors import SEQUENCE, read_timeline
+    from framepack.media.editors import SEQUENCE
+    from framepack.media.editors_read import read_timeline
 
     return {"sequence": SEQUENCE.dump_python(read_timeline(file, suffix), mode="json")}, None
 

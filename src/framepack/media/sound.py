@@ -87,7 +87,7 @@ class SoundTrack:
 
     def __init__(self, sound: Sound, output: OutputContainer, container: str) -> None:
         if container not in ENCODERS:
-            raise ValueError(f"{container} has no sound: leave it out, or use mp4, mkv or webm")
+            raise ValueError(f"{container} has no sound: leave it out, or use mp4, mkv, webm or mov")
         encoder, form = ENCODERS[container]
         self.output, self.sound = output, sound
         options = {} if encoder == "flac" else {"b": LOUDEST}

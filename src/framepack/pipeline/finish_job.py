@@ -3,12 +3,13 @@
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 from framepack.media.credentials import sign_file
-from framepack.media.finishing import Enlarge, Footage, Progress, write_finished
+from framepack.media.finishing import Enlarge, Progress, write_finished
+from framepack.media.footage import Footage
 from framepack.media.read import read_video
 from framepack.media.retime import retimed
-from framepack.media.sinks import Frame
 from framepack.media.sound import Sound
 from framepack.memory import MemoryManager
 from framepack.pipeline.finishing import lent_enlarger
@@ -53,8 +54,9 @@ def finished_settled(video: VideoOutput, steps: Finish, enlarge: Enlarge | None)
     (settled,), settings = video.all_settled(), video.settings
     sound = Sound(file=steps.audio) if steps.audio else None
 
-    def read() -> Iterator[Frame]:
-        return retimed(read_video(settled.path, whole=True), video.keeping.fps, settings.fps, settings.fps_mode)
+    def read(wide: bool) -> Iterator[Any]:
+        kept = read_video(settled.path, whole=True, wide=wide)
+        return retimed(kept, video.keeping.fps, settings.fps, settings.fps_mode)
 
     frames = resampled_count(settled.frames, video.keeping.fps, settings.fps)
     footage = Footage(frames=frames, size=settled.size, fps=exact_rate(settings.fps), read=read, sound=sound)
@@ -62,8 +64,7 @@ def finished_settled(video: VideoOutput, steps: Finish, enlarge: Enlarge | None)
         footage,
         steps,
         video.path,
-        format_=settings.format,
-        coding=settings.coding,
+        output=settings,
         metadata=video.metadata,
         enlarge=enlarge,
     )

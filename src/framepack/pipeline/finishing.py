@@ -1,4 +1,4 @@
-"""`framepack.finish`: steps on the frames of a file that is there, and the network that enlarges, loaded and lent.
+"""`framepack.finish` and `framepack.convert`: a file that is there once more, with steps or in another format.
 
 What is done is `media.finishing`'s; this brings torch to it only where a network is wanted.
 """
@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framepack.files.atomic import make_folder, require_new, sweep_parts
-from framepack.media.finishing import Enlarge, Progress, footage_of, metadata_after, write_finished
+from framepack.media.credentials import carry_over
+from framepack.media.finishing import Enlarge, Progress, metadata_after, write_finished
+from framepack.media.footage import footage_of
 from framepack.media.video import format_of
 from framepack.spec.finish import FileFinish, Finish, check_sound
-from framepack.spec.formats import Coding
+from framepack.spec.formats import FORMATS
+from framepack.spec.output import FileOutput, is_folder
 
 if TYPE_CHECKING:
     from framepack.memory import MemoryManager
@@ -26,47 +29,90 @@ def finish_video(
     steps: FileFinish | Mapping[str, Any],
     output: Path | str | None = None,
     *,
-    crf: int = 16,
-    overwrite: bool = False,
     device: str = "auto",
+    **settings: Any,
 ) -> Generator[Progress | str]:
     """Do `steps` to the frames of `file` and write them to `output`, by default `NAME-finished` beside it.
 
-    Yields notices as text, and how far it is after each frame; closing it leaves nothing. Settings, mark and, where
-    nothing is joined, the sound of the file go along. Raises ValueError for wrong steps, a file that is there already
-    and steps that change nothing, MediaError for a file that cannot be read, DiskFullError.
+    settings: the new file's, fields of `FileOutput`: `codec="h265"`, `fps=60`, `overwrite=True`. Yields notices as
+    text, and how far it is after each frame; closing it leaves nothing. Settings, mark, credentials and, where nothing
+    is joined, the sound of the file go along. Raises ValueError for wrong steps and a file that is there already,
+    MediaError for a file that cannot be read, DiskFullError.
     """
     file = Path(file)
     finish = steps if isinstance(steps, FileFinish) else FileFinish.model_validate(dict(steps))
-    path = default_output(file) if output is None else Path(output)
-    format_ = format_of(path)
-    coding = Coding(crf=crf)
-    check_sound(finish, format_)
+    wanted = named(FileOutput.model_validate({"path": output, **settings}), file, "finished")
+    yield from written_anew(file, finish, wanted, device)
+
+
+def convert_video(file: Path | str, output: Path | str | None = None, **settings: Any) -> Generator[Progress | str]:
+    """Write `file` to `output`, whose name says the format, by default to NAME with the ending of
+    `format` beside it.
+
+    settings, what is yielded and raised: as in `finish_video`. `convert_video("a.mp4", "a.mov", fps=60)`.
+    """
+    file = Path(file)
+    wanted = FileOutput.model_validate({"path": output, **settings})
+    if output is None and "format" not in settings:
+        raise ValueError("name the new file (--output), or its format (--format)")
+    yield from written_anew(file, FileFinish(), named(wanted, file, "converted"))
+
+
+def written_anew(file: Path, finish: FileFinish, output: FileOutput, device: str = "auto") -> Generator[Progress | str]:
+    """The work of both; `output` has a path."""
+    assert output.path is not None
+    path = output.path
+    check_sound(finish, output.format)
     if path.exists() and file.exists() and path.samefile(file):
         raise ValueError(f"{path} is the video itself: give the result another name")
-    if not overwrite:
+    if not output.overwrite:
         require_new(path)
-    footage = footage_of(file, finish)
+    footage = footage_of(file, finish, output)
     enlarge = enlarger(finish, device)
     make_folder(path.parent)
     sweep_parts(path.parent, unwritten=OTHERS_WRITE, names={path.name})
     yield from footage.notices
     yield from ignored(finish)
-    metadata = metadata_after(file, finish)
-    yield from write_finished(footage, finish, path, format_=format_, coding=coding, metadata=metadata, enlarge=enlarge)
+    metadata = metadata_after(file, finish, output)
+    yield from write_finished(footage, finish, path, output=output, metadata=metadata, enlarge=enlarge)
+    if said := carry_over(file, path):
+        yield said
 
 
 def finish(file: Path | str, output: Path | str | None = None, **steps: Any) -> Path:
     """`finish_video` in one call: `framepack.finish("night.mp4", enlarge=2, grain=0.2)`. Returns the file."""
-    how = {name: steps.pop(name) for name in ("crf", "overwrite", "device") if name in steps}
+    how = {name: steps.pop(name) for name in ("device", *FileOutput.model_fields) if name in steps}
     for _ in finish_video(file, steps, output, **how):
         pass
-    return default_output(Path(file)) if output is None else Path(output)
+    settings = {name: value for name, value in how.items() if name != "device"}
+    return finished_path(file, output, settings, "finished")
 
 
-def default_output(file: Path) -> Path:
-    """Where the result goes when nobody says it."""
-    return file.with_stem(f"{file.stem}-finished")
+def convert(file: Path | str, output: Path | str | None = None, **settings: Any) -> Path:
+    """`convert_video` in one call: `framepack.convert("a.mp4", "a.mov", codec="prores4444")`. Returns the file."""
+    for _ in convert_video(file, output, **settings):
+        pass
+    return finished_path(file, output, settings, "converted")
+
+
+def finished_path(file: Path | str, output: Path | str | None, settings: Mapping[str, Any], what: str) -> Path:
+    """Where the result is."""
+    path = named(FileOutput.model_validate({"path": output, **settings}), Path(file), what).path
+    assert path is not None
+    return path
+
+
+def named(output: FileOutput, file: Path, what: str) -> FileOutput:
+    """With a path: `NAME-finished` or so beside `file` where nobody says one. ValueError for one without an ending."""
+    if output.path is not None:
+        if not output.path.suffix and not is_folder(output.path, output.format):
+            format_of(output.path)
+        return output
+    said = "format" in output.model_fields_set
+    suffix = FORMATS[output.format].suffix if said else file.suffix or FORMATS["png"].suffix
+    other = what == "converted" and suffix != file.suffix
+    path = file.with_name(f"{file.stem}{'' if other else f'-{what}'}{suffix}")
+    return FileOutput.model_validate({**output.model_dump(exclude_unset=True), "path": path})
 
 
 def ignored(steps: Finish) -> list[str]:

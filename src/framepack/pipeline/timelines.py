@@ -4,23 +4,26 @@ What a person has changed there holds: a marker that was moved has its new time,
 longer timeline more seconds. What nobody touched is the stored request's to the bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from framepack.files.atomic import make_folder, same_file
-from framepack.media.convert import convert_file
-from framepack.media.editors import check_editor, read_timeline, write_timeline
+from framepack.media.credentials import carry_over
+from framepack.media.editors import check_editor, write_timeline
+from framepack.media.editors_read import read_timeline
+from framepack.media.finishing import write_anew
 from framepack.media.marks import request_in
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe
 from framepack.media.video import FORMATS, check_format
 from framepack.pipeline.like import CONTENTS, found_again
 from framepack.spec.model import RequestError
+from framepack.spec.output import FileCoding
 from framepack.spec.request import GenerationRequest
-from framepack.spec.sequence import VideoSequence, fields_of_markers, markers_of, sequence_of
+from framepack.spec.sequence import VideoSequence, fields_of_markers, markers_of, sequence_of, speed_in
 from framepack.spec.stored import LATEST, SCHEMA
 
 
@@ -31,11 +34,13 @@ def export_timeline(
     *,
     media: str | None = None,
     overwrite: bool = False,
+    said: Callable[[str], object] = len,
 ) -> Path:
     """Write a timeline about the video `file` for an editing program; the video lies beside it, or in an otioz.
 
     to: a key of EDITORS. output: a file or folder, by default beside the video; in another folder, the video is put
-    beside it too. media: a key of FORMATS, in which the video is had there. Returns the timeline's file.
+    beside it too. media: a key of FORMATS, in which the video is had there. said: is given what is to be noticed, such
+    as content credentials that do not go along. Returns the timeline's file.
     Raises ValueError for a file that is there already, a rate that `to` cannot say and where the extra `editors` is not
     installed, MediaError for what is no video.
     """
@@ -57,7 +62,9 @@ def export_timeline(
         if beside:
             same_file(file, one)
         else:
-            convert_file(file, one, str(media))
+            write_anew(file, one, FileCoding.model_validate({"format": media}))
+            if notice := carry_over(file, one):
+                said(notice)
     return write_timeline(sequence, path, to, video)
 
 
@@ -111,7 +118,7 @@ def fields_from(sequence: VideoSequence) -> dict[str, Any]:
     stored = request_in(settings)
     fields: dict[str, Any] = {SCHEMA: LATEST} if stored is None else dict(stored)
     if stored is None or settings.get("frames") != sequence.frames:
-        fields["seconds"] = float(sequence.frames / sequence.fps)
+        fields["seconds"] = float(sequence.frames / sequence.fps) * speed_in(settings)
     if stored is not None:
         request = GenerationRequest.stored(stored).resolved()
         before = markers_of(request, sequence.fps, int(settings.get("frames") or sequence.frames))

@@ -12,7 +12,7 @@ from framepack.spec.fields import option
 from framepack.spec.model import File, Model
 from framepack.spec.rules import shortened
 
-SOUNDING = ("mp4", "mkv", "webm")
+SOUNDING = ("mp4", "mkv", "webm", "mov")
 """Formats that can have sound."""
 FADE_MOST = 10.0
 """Seconds of a cross-fade at most: its frames are held in memory."""

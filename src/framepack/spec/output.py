@@ -17,19 +17,42 @@ PICTURE = ".png"
 """The suffix of a still; the files of videos have others."""
 KNOWN: dict[str, tuple[str, ...]] = {**SUFFIXES, PICTURE: ("png",)}
 """The formats of a file by its suffix; png is a zip of pictures, or one picture."""
-SIGNED: tuple[Format, ...] = ("mp4", "gif", "webp")
-"""Formats that hold content credentials."""
 
 
-class OutputSettings(Model):
-    """What is asked of the file: its name, format, compression and rate."""
+class NamedFile(Model):
+    """Where a file goes; its ending says its format."""
 
     path: Annotated[File | None, Field(json_schema_extra=option("--output", "-o"))] = None
     """The file's name, ending in .mp4, .mkv (lossless), .webm, .mov, .gif, .webp, .apng or .zip (pictures).
 
-    Where nobody says it: a dated name in the outputs folder. With format png, tiff or exr a name without an ending is a
-    folder of pictures.
+    Where nobody says it: a dated name in the outputs folder, or for a file that is there a name beside it. With format
+    png, tiff or exr a name without an ending is a folder of pictures.
     """
+    overwrite: bool = False
+    """Replaces a finished file of this name; else the work is refused before it begins."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _format_of_path(cls, data: object) -> object:
+        path = data.get("path") if isinstance(data, dict) else None
+        suffix = Path(path).suffix.lower() if isinstance(path, str | Path) else ""
+        if not isinstance(data, dict) or not isinstance(path, str | Path) or not suffix:
+            return data
+        said, named = data.get("format"), KNOWN.get(suffix)
+        name = shortened(Path(path).name)
+        if named is None and said is None:
+            known = ", ".join(SUFFIXES)
+            raise ValueError(f"no video format has the suffix {shortened(suffix)} of {name}: use one of {known}")
+        if named is not None and said is not None and said not in named:
+            raise ValueError(
+                f"output.path {name} and output.format {shortened(said)} are two formats: leave one of them out"
+            )
+        return {**data, "format": said or (named or (said,))[0]}
+
+
+class Compression(Model):
+    """A file's format, its codec, and how well its frames are compressed."""
+
     format: Format = "mp4"
     """Format of the file to keep.
 
@@ -52,30 +75,6 @@ class OutputSettings(Model):
     """
     bitrate: Annotated[float | None, Field(ge=0.01, le=500, json_schema_extra=option(usual=(1, 50)))] = None
     """Mbit a second on average in place of crf, for mp4 and webm."""
-    fps: Annotated[float, Field(ge=1, le=120)] = 30.0
-    """Rate of the file. The model thinks in 30 frames a second; other rates are computed from it."""
-    fps_mode: FpsMode = "repeat"
-    """How another rate is computed: frames repeated or left out, blended, or moved along the motion between them.
-
-    A hard cut stays hard in all of them. motion computes with 8 bits a colour.
-    """
-    speed: Annotated[float, Field(ge=0.25, le=4)] = 1.0
-    """How fast the file plays what the model made: 0.5 is slow motion that lasts twice as long.
-
-    The length and all times of a request are those before it.
-    """
-    live: bool = True
-    """Also plays, after each section, frames that the next section still blends with its own."""
-    overwrite: bool = False
-    """Replaces a finished file of this name; else the job is refused before it begins."""
-    mark: bool = True
-    """Says in the file, for programs and for people, that AI made it. In the European Union that is a duty."""
-
-    sign: bool = False
-    """Signs the file with content credentials (C2PA), with a key of your own; needs the extra c2pa.
-
-    For mp4, gif and webp; readers say that they are valid and the signer unknown.
-    """
 
     @property
     def coding(self) -> Coding:
@@ -94,22 +93,8 @@ class OutputSettings(Model):
         """Whether the file holds more than 8 bits a colour."""
         return CODECS[self.codec_name].wide
 
-    def played(self, fps: Fraction | float) -> Fraction:
-        """At how many frames a second the model's frames, made for `fps`, go by in the file."""
-        return exact_rate(fps) * exact_rate(self.speed)
-
     @model_validator(mode="after")
-    def _can_be_signed(self) -> Self:
-        if self.sign and self.format not in SIGNED:
-            raise ValueError(f"{self.format} holds no content credentials: leave sign out, or use {', '.join(SIGNED)}")
-        if self.sign and not self.mark:
-            raise ValueError("sign says that AI made the file, and mark is off: leave one of the two out")
-        return self
-
-    @model_validator(mode="after")
-    def _format_can(self) -> Self:
-        if self.format == "gif" and self.fps > GIF_FPS:
-            raise ValueError(f"a gif shows 1..{GIF_FPS} frames a second, got fps {self.fps:g}; webp shows more")
+    def _codec_can(self) -> Self:
         if self.quality is not None and self.bitrate is not None:
             raise ValueError(
                 f"quality {self.quality} and bitrate {self.bitrate:g} are two sizes: leave one of them out"
@@ -122,23 +107,77 @@ class OutputSettings(Model):
             )
         return self
 
-    @model_validator(mode="before")
-    @classmethod
-    def _format_of_path(cls, data: object) -> object:
-        path = data.get("path") if isinstance(data, dict) else None
-        suffix = Path(path).suffix.lower() if isinstance(path, str | Path) else ""
-        if not isinstance(data, dict) or not isinstance(path, str | Path) or not suffix:
-            return data
-        said, named = data.get("format"), KNOWN.get(suffix)
-        name = shortened(Path(path).name)
-        if named is None and said is None:
-            known = ", ".join(SUFFIXES)
-            raise ValueError(f"no video format has the suffix {shortened(suffix)} of {name}: use one of {known}")
-        if named is not None and said is not None and said not in named:
-            raise ValueError(
-                f"output.path {name} and output.format {shortened(said)} are two formats: leave one of them out"
-            )
-        return {**data, "format": said or (named or (said,))[0]}
+
+class Timing(Model):
+    """How fast a file plays, and how frames at another rate are had."""
+
+    fps_mode: FpsMode = "repeat"
+    """How another rate is computed: frames repeated or left out, blended, or moved along the motion between them.
+
+    A hard cut stays hard in all of them. motion computes with 8 bits a colour.
+    """
+    speed: Annotated[float, Field(ge=0.25, le=4)] = 1.0
+    """How fast the file plays what the model made: 0.5 is slow motion that lasts twice as long.
+
+    The length and all times of a request are those before it.
+    """
+
+
+class FileCoding(Timing, Compression):
+    """How a video that is there is written anew. `FileOutput` has its name too."""
+
+    fps: Annotated[float | None, Field(ge=1, le=120)] = None
+    """Rate of the new file; by default the video's own, a gif's at most 50."""
+
+    @model_validator(mode="after")
+    def _rate_can(self) -> Self:
+        check_gif(self.format, self.fps)
+        return self
+
+
+class FileOutput(FileCoding, NamedFile):
+    """The file that a video is written to anew: its name, format, compression, rate and speed."""
+
+
+class OutputSettings(Timing, Compression, NamedFile):
+    """What is asked of the file: its name, format, compression and rate."""
+
+    fps: Annotated[float, Field(ge=1, le=120)] = 30.0
+    """Rate of the file. The model thinks in 30 frames a second; other rates are computed from it."""
+    live: bool = True
+    """Also plays, after each section, frames that the next section still blends with its own."""
+    mark: bool = True
+    """Says in the file, for programs and for people, that AI made it. In the European Union that is a duty."""
+
+    sign: bool = False
+    """Signs the file with content credentials (C2PA), with a key of your own; needs the extra c2pa.
+
+    In mp4, mov, gif, webp and apng; of mkv, webm and zip in a file NAME.c2pa beside it. Readers say that they are valid
+    and the signer unknown.
+    """
+
+    def played(self, fps: Fraction | float) -> Fraction:
+        """At how many frames a second the model's frames, made for `fps`, go by in the file."""
+        return exact_rate(fps) * exact_rate(self.speed)
+
+    @model_validator(mode="after")
+    def _can_be_signed(self) -> Self:
+        if self.sign and self.path is not None and is_folder(self.path, self.format):
+            raise ValueError("a folder has no content credentials: leave sign out, or name a .zip")
+        if self.sign and not self.mark:
+            raise ValueError("sign says that AI made the file, and mark is off: leave one of the two out")
+        return self
+
+    @model_validator(mode="after")
+    def _rate_can(self) -> Self:
+        check_gif(self.format, self.fps)
+        return self
+
+
+def check_gif(form: str, fps: float | None) -> None:
+    """ValueError for more frames a second than a gif shows."""
+    if form == "gif" and fps is not None and fps > GIF_FPS:
+        raise ValueError(f"a gif shows 1..{GIF_FPS} frames a second, got fps {fps:g}; webp shows more")
 
 
 def is_folder(path: Path, form: str) -> bool:

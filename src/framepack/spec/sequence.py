@@ -5,7 +5,7 @@ fields. A marker's name says all of it, as some formats keep nothing else: `keyf
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -14,11 +14,17 @@ from typing import Any, Literal, get_args
 
 from framepack.files.text import JOINERS
 from framepack.spec.picture import Picture, PictureFile, typed
+from framepack.spec.rates import exact_rate
+from framepack.spec.redo import made_in, said_of, section_times
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import changes_of, prompt_at, tiles_of
 
-Kind = Literal["start", "keyframe", "end", "prompt"]
-SAID = re.compile(rf"\s*(?P<kind>{'|'.join(get_args(Kind))})\s*:\s*(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+Said = Literal["start", "keyframe", "end", "prompt"]
+"""What a request is made of again."""
+Kind = Literal[Said, "take"]
+SAID = re.compile(rf"\s*(?P<kind>{'|'.join(get_args(Said))})\s*:\s*(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+TAKE = re.compile(r"\s*take \d+: (from )?section \d+.*", re.IGNORECASE | re.DOTALL)
+"""Says which sections another take made anew; nothing of a request is read from it."""
 STRENGTH = re.compile(r"(?P<file>.+):(?P<strength>\d*\.?\d+)", re.DOTALL)
 UNNAMED = re.compile(r"\s*(marker|mark)?\s*\d*\s*", re.IGNORECASE)
 """What editing programs call a marker that nobody has named."""
@@ -40,6 +46,8 @@ class Marker:
     @property
     def name(self) -> str:
         """All of it in one line; line breaks of a prompt become spaces."""
+        if self.kind == "take":
+            return one_line(self.text)
         if self.picture is None:
             return f"{self.kind}: {one_line(self.text)}"
         strength = "" if self.strength == 1 else f":{self.strength:g}"
@@ -48,12 +56,13 @@ class Marker:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """A section: its frames, and the prompt it was made with."""
+    """A section: its frames, the prompt it was made with, and the number of the take that made it."""
 
     name: str
     start: int
     frames: int
     text: str = ""
+    take: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,38 +96,58 @@ def sequence_of(
 def clips_of(request: GenerationRequest, fps: Fraction, frames: int) -> Iterator[Clip]:
     """The sections that have frames in the file, in the order of time, counted from 1."""
     tiles, changes = sorted(tiles_of(request), key=lambda tile: tile.start), changes_of(request)
-    ends = [border(request, tile, fps) for tile in tiles]
+    ends, takes = [border(request, tile, fps) for tile in tiles], made_in(request)
     edges = [0, *(min(end, frames) for end in ends[:-1]), frames]
     for number, (tile, (start, end)) in enumerate(zip(tiles, pairwise(edges), strict=True), 1):
         if end > start:
             text = prompt_at(request, changes, tile)
-            yield Clip(name=f"section {number}", start=start, frames=end - start, text=text)
+            yield Clip(name=f"section {number}", start=start, frames=end - start, text=text, take=takes[number - 1])
 
 
 def border(request: GenerationRequest, tile: range, fps: Fraction) -> int:
     """The first frame of the file behind a section's last latent."""
     last = request.geometry.seconds_of(tile[-1], request.latent_count, request.window)
-    return round(Fraction(last).limit_denominator(10**6) * fps) + (1 if request.geometry.overlap else 0)
+    seen = round(Fraction(last).limit_denominator(10**6) * rate_of(request, fps))
+    return seen + (1 if request.geometry.overlap else 0)
+
+
+def rate_of(request: GenerationRequest, fps: Fraction) -> Fraction:
+    """Frames of the file for each second of the model: a file that plays slowly has more of them."""
+    return fps / exact_rate(request.output.speed)
 
 
 def markers_of(request: GenerationRequest, fps: Fraction, frames: int) -> Iterator[Marker]:
-    """One for each picture and each prompt."""
+    """One for each picture, each prompt, and each take that made sections anew."""
+    rate = rate_of(request, fps)
     yield Marker(kind="start", frame=0, second=0.0, picture=request.image)
     if request.prompt:
         yield Marker(kind="prompt", frame=0, second=0.0, text=request.prompt)
     for prompt in request.prompts:
-        yield Marker(kind="prompt", frame=frame_at(prompt.second, fps, frames), second=prompt.second, text=prompt.text)
+        yield Marker(kind="prompt", frame=frame_at(prompt.second, rate, frames), second=prompt.second, text=prompt.text)
     for one in request.frames:
-        at = frame_at(one.second, fps, frames)
+        at = frame_at(one.second, rate, frames)
         yield Marker(kind="keyframe", frame=at, second=one.second, picture=one.image, strength=one.strength)
     if end := request.end_frame:
-        second = float(frames / fps)
+        second = float(frames / rate)
         yield Marker(kind="end", frame=frames - 1, second=second, picture=end.image, strength=end.strength)
+
+    times = section_times(request) if request.redo else []
+    for redo in request.redo:
+        second, said = times[redo.section - 1][0], f"take {redo.take}: {said_of(redo)}"
+        yield Marker(kind="take", frame=frame_at(second, rate, frames), second=second, text=said)
 
 
 def frame_at(second: float, fps: Fraction, frames: int) -> int:
-    """The frame nearest to a second."""
+    """The frame nearest to a second, at so many of them for each."""
     return min(round(second * fps), frames - 1)
+
+
+def speed_in(settings: Mapping[str, Any] | None) -> float:
+    """How fast a file with these settings plays what the model made; 1 where they do not say."""
+    request = (settings or {}).get("request")
+    output = request.get("output") if isinstance(request, dict) else None
+    speed = output.get("speed", 1.0) if isinstance(output, dict) else 1.0
+    return float(speed) if isinstance(speed, int | float) and 0.25 <= speed <= 4 else 1.0
 
 
 def one_line(text: str) -> str:
@@ -146,6 +175,8 @@ def read_marker(name: str, comment: str, second: float, fps: Fraction, frames: i
     if UNNAMED.fullmatch(said):
         return None
     found, frame = SAID.fullmatch(said), frame_at(second, fps, frames)
+    if TAKE.fullmatch(said):
+        return Marker(kind="take", frame=frame, second=second, text=said)
     kind, rest = (found["kind"].lower(), found["rest"].strip()) if found else ("", said.strip())
     if not kind:
         file = STRENGTH.fullmatch(rest)

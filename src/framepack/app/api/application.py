@@ -17,6 +17,7 @@ from framepack.app.api.edited import edited_routes
 from framepack.app.api.events import event_routes
 from framepack.app.api.files import file_routes
 from framepack.app.api.finish import finish_routes
+from framepack.app.api.finishings import finishing_routes
 from framepack.app.api.guard import Access, Guard
 from framepack.app.api.jobs import job_routes
 from framepack.app.api.loras import lora_routes
@@ -81,7 +82,7 @@ def make_app(service: Service, access: Access) -> FastAPI:
     )
     app.router.route_class = LimitedRoute
     app.add_middleware(Guard, access=access)
-    of_files = file_routes, edited_routes, timeline_routes, finish_routes
+    of_files = file_routes, edited_routes, timeline_routes, finish_routes, finishing_routes
     for routes in (job_routes, batch_routes, event_routes, *of_files, lora_routes, preset_routes):
         app.include_router(routes(service))
 

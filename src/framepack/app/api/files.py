@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
 from anyio import CapacityLimiter, to_thread
@@ -23,11 +23,13 @@ from framepack.media.image import encode_image
 from framepack.media.inspection import Inspection
 from framepack.media.sandbox import inspect_untrusted, still_of_untrusted_video
 from framepack.media.sheet import png_with
-from framepack.spec.formats import FORMATS, Codec, Format
+from framepack.spec.formats import FORMATS
+from framepack.spec.output import FileCoding
 
 MIMES = {row.suffix: row.mime for row in FORMATS.values()} | {".png": "image/png"}
 CONVERTING = CapacityLimiter(2 * MOST)
 """Threads that may wait for a conversion: more than there may be, so that the others are refused at once."""
+AS_IT_IS = FileCoding()
 INLINE = ("video/", "image/")
 SAFE = {"content-security-policy": "sandbox; default-src 'none'", "cache-control": "no-cache"}
 
@@ -81,29 +83,20 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
     """What there is to see of a job."""
 
     @routes.get("/jobs/{job}/video", response_class=FileResponse)
-    async def video(
-        job: str,
-        format: Format | None = None,  # noqa: A002
-        codec: Codec | None = None,
-        quality: Literal["lossless"] | None = None,
-    ) -> FileResponse:
+    async def video(job: str, output: Annotated[FileCoding, Query()]) -> FileResponse:
         """What exists of the job's video by now; `format` has it converted first, which may take a while.
 
-        `codec`: where the format has several. A video in that format and codec is sent as it is.
+        A video in that format and codec is sent as it is, where nothing else is said.
         """
-        return send_file(await video_of(service, job, format, codec, quality))
+        return send_file(await video_of(service, job, output))
 
     @routes.post("/jobs/{job}/convert")
-    async def convert(
-        job: str,
-        format: Format,  # noqa: A002
-        codec: Codec | None = None,
-        quality: Literal["lossless"] | None = None,
-    ) -> File:
+    async def convert(job: str, output: Annotated[FileCoding, Query()]) -> File:
         """Have the video converted now; answers when that is done, with the address to fetch it from."""
-        file = await video_of(service, job, format, codec, quality)
-        said = {"format": format, "codec": codec, "quality": quality}
-        address = f"/api/jobs/{job}/video?{urlencode({name: value for name, value in said.items() if value})}"
+        if "format" not in output.model_fields_set:
+            raise ValueError("format is missing: say which it is, such as format=webm")
+        file = await video_of(service, job, output)
+        address = f"/api/jobs/{job}/video?{urlencode(output.model_dump(mode='json', exclude_unset=True))}"
         return File(name=file.name, url=address, bytes=file.stat().st_size)
 
     @routes.get("/jobs/{job}/preview", response_class=Response)
@@ -122,22 +115,16 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
         return await small(service, found_job.request.image.file)
 
 
-async def video_of(
-    service: Service,
-    job: str,
-    wanted: Format | None = None,
-    codec: Codec | None = None,
-    quality: Literal["lossless"] | None = None,
-) -> Path:
+async def video_of(service: Service, job: str, output: FileCoding = AS_IT_IS) -> Path:
     """What exists of a job's video by now, or that in another format; 404 where there is nothing yet."""
     file = await run_in_threadpool(service.video, job)
     if file is None or file.parent != service.folders.outputs:
         raise HTTPException(404, "there is nothing to play yet")
-    if wanted is None:
-        if codec or quality:
-            raise ValueError(f"{codec or quality} needs a format: name that too, such as format=mp4")
+    if "format" not in output.model_fields_set:
+        if said := output.model_dump(mode="json", exclude_unset=True):
+            raise ValueError(f"{next(iter(said.values()))} needs a format: name that too, such as format=mp4")
         return file
-    return await to_thread.run_sync(service.converted, job, wanted, codec, quality, limiter=CONVERTING)
+    return await to_thread.run_sync(service.converted, job, output, limiter=CONVERTING)
 
 
 def frames_of_jobs(routes: APIRouter, service: Service) -> None:

@@ -3,7 +3,7 @@
 Blocks are handled as they come, so nothing large is ever held in memory and a limit holds before the disk fills.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from anyio import CapacityLimiter, to_thread
 from fastapi import HTTPException, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
@@ -85,7 +86,7 @@ class LimitedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own, on a limited request."""
         handle = super().get_route_handler()
-        known = {field.alias for field in self.dependant.query_params} | {VERSION}
+        known = {name for field in self.dependant.query_params for name in names_of(field)} | {VERSION}
         lists = {field.alias for field in self.dependant.query_params if "list" in str(field.field_info.annotation)}
 
         async def limited(request: Request) -> Response:
@@ -98,6 +99,12 @@ class LimitedRoute(APIRoute):
             return await handle(Limited(request.scope, request.receive))
 
         return limited
+
+
+def names_of(field: Any) -> Iterable[str]:
+    """What a parameter is called in an address; one that is a model has its fields there."""
+    kind = field.field_info.annotation
+    return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else [field.alias]
 
 
 @dataclass

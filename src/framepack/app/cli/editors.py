@@ -1,5 +1,6 @@
 """`framepack export`: a video as a timeline for an editing program."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,13 @@ def export(
     """Write a timeline of a video for an editing program: sections as clips, keyframes and prompts as markers."""
     from framepack.pipeline.timelines import export_timeline
 
-    print(export_timeline(video_of(video, outputs), to, output, media=media, overwrite=overwrite))
+    file = video_of(video, outputs)
+    print(export_timeline(file, to, output, media=media, overwrite=overwrite, said=note))
+
+
+def note(text: str) -> None:
+    """What is to be noticed, on standard error."""
+    print(f"note: {text}", file=sys.stderr)
 
 
 def video_of(named: str, outputs: Path | None) -> Path:

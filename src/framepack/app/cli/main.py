@@ -12,7 +12,7 @@ from framepack.app.cli.batch import batch
 from framepack.app.cli.check import check_files
 from framepack.app.cli.editors import export
 from framepack.app.cli.files import extract, inspect
-from framepack.app.cli.finish import finish
+from framepack.app.cli.finish import convert, finish
 from framepack.app.cli.jobs import jobs_app
 from framepack.app.cli.machine import machine_of
 from framepack.app.cli.presets import presets_app
@@ -40,6 +40,7 @@ app.command()(extract)
 app.command()(inspect)
 app.command()(export)
 app.command()(finish)
+app.command()(convert)
 app.command()(sign)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(presets_app, name="presets")

@@ -10,20 +10,20 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from framepack.app.service.uploads import NoRoom
 from framepack.files.child import NOTHING, PIPE, Child, bare_environment, start
 from framepack.files.errors import MediaError
 from framepack.jobs.folders import Folders
-from framepack.spec.formats import FORMATS, SUFFIXES, Coding, check_coding, codec_of
-from framepack.spec.output import OutputSettings
+from framepack.spec.finish import FileFinish
+from framepack.spec.formats import CRF, FORMATS, SUFFIXES, codec_of
+from framepack.spec.output import FileCoding, OutputSettings
 
 KEPT = 24 * 3600.0
 """Seconds after which a service drops what was converted."""
@@ -31,9 +31,11 @@ MOST = 4
 """Videos that may be asked for at a time; further ones are refused, as one may take an hour."""
 MOST_OF_JOB = 2
 """Of them, of one job, so that nobody's job closes the way for all others."""
-NO_STEPS: Mapping[str, Any] = MappingProxyType({})
+NO_STEPS = FileFinish()
 SAID = 100_000
-"""Bytes of a child's answer that are read at most."""
+"""Bytes of a line of a child's answer that are read at most."""
+Heard = Callable[[dict[str, Any]], None]
+"""Takes what a child says on its way: `frames` of `total`, or a `notice`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,10 @@ class Limits:
 
 
 DEFAULT = Limits()
+
+
+def unheard(_: dict[str, Any]) -> None:
+    """Nobody listens."""
 
 
 class TooMany(ValueError):  # noqa: N818 - reads as the sentence it is
@@ -63,30 +69,36 @@ class Conversions:
         self._turn, self._counting = threading.Lock(), threading.Lock()
         self._asked: list[str] = []
         self._child: Child | None = None
+        self._target = Path()
         self._closing = False
 
-    def file(
-        self, job: str, source: Path, name: str, quality: int | Coding, steps: Mapping[str, Any] = NO_STEPS
-    ) -> Path:
-        """`source`, a video of `job`, in the format called `name`; waits for its turn. quality: see `VideoWriter`.
+    def file(self, job: str, source: Path, output: FileCoding, steps: FileFinish = NO_STEPS, *, crf: int = CRF) -> Path:
+        """`source`, a video of `job`, as `output` says and with steps done to it; waits for its turn.
 
-        steps: see `spec.finish`.
+        crf: where `output` says nothing of quality.
 
         What is made has the time of what it was made from, so that a source that changes meanwhile is made again.
         Raises MediaError where it cannot be made, NoRoom where the disk is full, TooMany where it would take too long.
         """
-        coding = Coding(crf=quality) if isinstance(quality, int) else quality
-        check_coding(name, coding)
-        done = f"-{sha256(json.dumps(dict(steps), sort_keys=True).encode()).hexdigest()[:8]}" if steps else ""
-        target = self.folder(job) / name_of(f"{source.stem}{done}", name, coding)
+        target = self.folder(job) / name_of(source.stem, output, steps)
         if is_of(target, source):
             return target
         with self._place(job), self._turn:
             version = source.stat().st_mtime_ns
             if not is_of(target, source):
-                self._make(source, target, name, coding, steps)
+                self._make(source, target, with_crf(output, crf), steps)
                 os.utime(target, ns=(version, version))
         return target
+
+    def make(self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard) -> int:
+        """Make `target` of `source` when its turn comes; files that the steps name lie beside `target`.
+
+        Returns its number of frames.
+        heard: is told how far it is, and raises to end the work, before which nothing is begun. Raises as `file` does.
+        """
+        with self._turn:
+            heard({})
+            return self._make(source, target, output, steps, heard)
 
     @contextmanager
     def _place(self, job: str) -> Iterator[None]:
@@ -118,13 +130,21 @@ class Conversions:
             if folder.name not in wanted or time.time() - folder.stat().st_mtime > KEPT:
                 self.forget(folder.name)
 
+    def stop(self, folder: Path) -> None:
+        """End what is being made in a folder, or below."""
+        child = self._child
+        if child and folder in self._target.parents:
+            child.kill()
+
     def close(self) -> None:
         """Make no more."""
         self._closing = True
         if child := self._child:
             child.kill()
 
-    def _make(self, source: Path, target: Path, name: str, coding: Coding, steps: Mapping[str, Any]) -> None:
+    def _make(
+        self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard | None = None
+    ) -> int:
         if self._folders.full():
             raise NoRoom("the disk is full, so nothing can be converted; free some space")
         if self._closing:
@@ -132,13 +152,12 @@ class Conversions:
         target.parent.mkdir(parents=True, exist_ok=True)
         order = {
             "target": str(target),
-            "format": name,
-            "coding": asdict(coding),
+            "output": output.model_dump(mode="json", exclude_defaults=True),
             "limits": asdict(self._limits),
-            "steps": dict(steps),
+            "steps": steps.model_dump(mode="json", exclude_defaults=True),
         }
         try:
-            answer = self._ask(source, order)
+            answer = self._ask(source, order) if heard is None else self._ask(source, order, heard)
         finally:
             for part in target.parent.glob(f".{target.name}.*.part"):
                 part.unlink(missing_ok=True)
@@ -146,9 +165,10 @@ class Conversions:
             raise NoRoom(answer["full"])
         if "frames" not in answer or not target.is_file():
             why = answer.get("error") or "it needs more time or memory than the service allows"
-            raise MediaError(f"this video cannot be converted to {name}: {why}")
+            raise MediaError(f"this video cannot be converted to {output.format}: {why}")
+        return answer["frames"]
 
-    def _ask(self, source: Path, order: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, source: Path, order: dict[str, Any], heard: Heard = unheard) -> dict[str, Any]:
         command = [sys.executable, "-P", "-s", "-m", "framepack.app.service.convert_child"]
         with ExitStack() as stack:
             file, again = (stack.enter_context(source.open("rb")) for _ in range(2))
@@ -156,28 +176,50 @@ class Conversions:
             child = stack.enter_context(
                 start([*command, said], stdin=file, stdout=PIPE, stderr=NOTHING, env=own, keep=(again.fileno(),))
             )
-            self._child = child
+            self._child, self._target = child, Path(order["target"])  # one at a time has the turn
             timer = threading.Timer(self._limits.seconds, child.kill)
             timer.start()
             try:
-                assert child.stdout is not None
-                said = child.stdout.read(SAID)
+                return self._heard(child, heard)
             finally:
                 timer.cancel()
                 child.kill()
                 self._child = None
-        try:
-            return json.loads(said)
-        except ValueError:
-            return {}
+
+    def _heard(self, child: Child, heard: Heard) -> dict[str, Any]:
+        """The last line a child says; those before it are handed on."""
+        assert child.stdout is not None
+        answer: dict[str, Any] = {}
+        for line in iter(lambda: child.stdout.readline(SAID), b""):  # type: ignore[union-attr]
+            if answer:
+                heard(answer)
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                return {}
+        return answer
 
 
-def name_of(stem: str, name: str, coding: Coding) -> str:
-    """A file's name: with its codec, or its format, where that is not the usual one of its ending."""
-    suffix, codec = FORMATS[name].suffix, codec_of(name, coding.codec)
+def name_of(stem: str, output: FileCoding, steps: FileFinish = NO_STEPS) -> str:
+    """A file's name: with its codec, or its format, where that is not the usual one of its ending.
+
+    Steps, and what the name does not show of compression, rate and speed, stand in it as a sum.
+    """
+    suffix, codec = FORMATS[output.format].suffix, output.codec_name
     usual = (SUFFIXES[suffix][0], codec_of(SUFFIXES[suffix][0]))
-    said = ([] if (name, codec) == usual else [codec]) + (["lossless"] if coding.lossless else [])
-    return f"{stem}.{'-'.join(said)}{suffix}" if said else f"{stem}{suffix}"
+    said = ([] if (output.format, codec) == usual else [codec]) + (["lossless"] if output.coding.lossless else [])
+    rest = output.model_dump(mode="json", exclude={"format", "codec", "crf"}, exclude_defaults=True)
+    rest = {name: value for name, value in rest.items() if value != "lossless"}
+    rest |= {"crf": output.crf} if "crf" in output.model_fields_set else {}
+    rest |= steps.model_dump(mode="json", exclude_defaults=True)
+    done = f"-{sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]}" if rest else ""
+    return f"{stem}{done}.{'-'.join(said)}{suffix}" if said else f"{stem}{done}{suffix}"
+
+
+def with_crf(output: FileCoding, crf: int) -> FileCoding:
+    """With that crf where nothing is said of quality."""
+    said = output.model_fields_set & {"crf", "quality", "bitrate"}
+    return output if said else output.model_copy(update={"crf": crf})
 
 
 def held_in(file: Path, output: OutputSettings) -> tuple[str, str]:

@@ -1,22 +1,26 @@
 """The child's half of `convert`: gives up what it does not need, then puts every frame of its input into the new file.
 
-Started as `python -m framepack.app.service.convert_child ORDER`; answers with one JSON object on standard output.
+Started as `python -m framepack.app.service.convert_child ORDER`; says how far it is, then answers, each in a line of
+JSON on standard output.
 """
 
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from framepack.files.confine import confine
 from framepack.files.errors import DiskFullError, FileTooLargeError
-from framepack.media.convert import convert
 from framepack.media.finishing import finish_open_file
-from framepack.spec.formats import Coding
+from framepack.spec.finish import FileFinish
+from framepack.spec.output import FileCoding
 
+EVERY = 0.5
+"""Seconds between two words on how far it is."""
 POLITE = 10
 """By how much its priority is lower than the service's; workers stand between them."""
 
@@ -30,12 +34,17 @@ def main() -> None:
     confine([target.parent])
     limit(order["limits"])
     try:
-        source, name, coding = os.fdopen(os.dup(0), "rb"), order["format"], Coding(**order["coding"])
-        if order["steps"]:
-            again = os.fdopen(order["again"], "rb")
-            frames = finish_open_file(source, again, target, name, coding, order["steps"])
-        else:
-            frames = convert(source, target, name, coding)
+        source, again = os.fdopen(os.dup(0), "rb"), os.fdopen(order["again"], "rb")
+        output, steps = FileCoding.model_validate(order["output"]), FileFinish.model_validate(order["steps"])
+        frames, told = 0, time.monotonic()
+        for now in finish_open_file(source, again, target, output, steps):
+            if isinstance(now, str):
+                say(answers, {"notice": now})
+                continue
+            frames = now.frames
+            if time.monotonic() - told >= EVERY:
+                told = time.monotonic()
+                say(answers, {"frames": frames, "total": now.total})
         answer: Mapping[str, Any] = {"frames": frames}
     except DiskFullError:
         answer = {"full": "the disk is full, so nothing can be converted; free some space"}
@@ -45,7 +54,12 @@ def main() -> None:
         answer = {"error": str(error)}
     except MemoryError:
         answer = {"error": "it needs too much memory"}
-    answers.write(json.dumps(answer).encode())
+    say(answers, answer)
+
+
+def say(answers: BinaryIO, answer: Mapping[str, Any]) -> None:
+    """One line of JSON; the last one is the answer."""
+    answers.write(json.dumps(answer).encode() + b"\n")
     answers.flush()
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from framepack.app.machine import has_gpu
 from framepack.app.service.convert import Conversions, held_in
+from framepack.app.service.finishings import Finishings
 from framepack.app.service.models_here import ModelsHere, not_here
 from framepack.app.service.paths import adopt, with_file
 from framepack.app.service.sheets import Sheets
@@ -34,8 +35,9 @@ from framepack.media.cuts import cuts, sizes_of_pngs
 from framepack.media.marks import png_marked
 from framepack.pipeline.presets import Presets
 from framepack.pipeline.section_files import belongs_to_sections
-from framepack.spec.formats import FORMATS, Coding, codec_of
+from framepack.spec.formats import FORMATS
 from framepack.spec.ignored import ignored_settings
+from framepack.spec.output import FileCoding
 from framepack.spec.request import GenerationRequest
 from framepack.spec.storyboard import storyboard
 from framepack.spec.unknown import unknown_in
@@ -85,6 +87,8 @@ class Service:
             stack.callback(QueuePoller(self.store, self.feed).close)
             self.conversions = Conversions(folders)
             stack.callback(self.conversions.close)
+            self.finishings = Finishings(folders, self.conversions)
+            stack.callback(self.finishings.close)
             folder = next((settings["models_dir"] for settings in config.workers if settings.get("models_dir")), None)
             self.models = ModelsHere(Path(folder) if folder else None)
             stack.callback(self.models.close)
@@ -152,22 +156,20 @@ class Service:
         outputs = self.get(job).outputs
         return outputs[0] if outputs and outputs[0].is_file() else None
 
-    def converted(
-        self, job: str, name: str, codec: str | None = None, quality: Literal["lossless"] | None = None
-    ) -> Path:
-        """The job's video in another format; waits until it is made. While the job runs that can only be an mp4.
+    def converted(self, job: str, output: FileCoding) -> Path:
+        """The job's video in another format, rate or speed; waits until it is made. While it runs only as an mp4.
 
-        As it is where it is in that format and codec already, and nothing is said of its quality.
+        As it is where it is in that format and codec already, and nothing else is said. Without a crf it has the job's.
         """
         file, now = self.video(job), self.get(job)
         if file is None:
             raise UnknownJob(f"job {job} has no video yet; it appears with the first section")
-        if quality is None and held_in(file, now.request.output) == (name, codec_of(name, codec)):
+        held = held_in(file, now.request.output) == (output.format, output.codec_name)
+        if held and not output.model_fields_set - {"format", "codec"}:
             return file
-        if now.status == "running" and name != "mp4":
-            raise WrongState(f"job {job} is running; its video can be converted to {name} when it is finished")
-        coding = Coding(codec=codec, crf=now.request.output.coding.crf, lossless=quality == "lossless")
-        return self.conversions.file(job, file, name, coding)
+        if now.status == "running" and output.format != "mp4":
+            raise WrongState(f"job {job} is running; its video can be converted to {output.format} when it is finished")
+        return self.conversions.file(job, file, output, crf=now.request.output.coding.crf)
 
     def health(self) -> dict[str, Any]:
         """The state of the service, for people and monitors."""
@@ -287,3 +289,4 @@ class Service:
     def tidy_up(self) -> None:
         """Delete files that nobody needs any more."""
         tidy_up(self.store.jobs(limit=-1), self.folders, self.conversions)
+        self.finishings.sweep()

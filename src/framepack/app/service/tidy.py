@@ -12,6 +12,7 @@ from framepack.jobs.folders import Folders
 from framepack.jobs.job import Job
 from framepack.jobs.paths import paths_in
 from framepack.jobs.store import JobStore
+from framepack.media.credentials import BESIDE, SIDECAR
 
 UNUSED_AFTER = 24 * 3600.0
 """Seconds after which an upload that no job uses is dropped."""
@@ -43,6 +44,8 @@ def forget(store: JobStore, folders: Folders, job: str, *, files: bool) -> Job:
     for file in old.outputs if files else ():
         if file.parent == folders.outputs:
             file.unlink(missing_ok=True)
+            if file.suffix in BESIDE:
+                file.with_suffix(SIDECAR).unlink(missing_ok=True)
     for part in folders.outputs.glob(f"*-{job}.part-*") if files else ():  # left by requests it had before
         part.unlink(missing_ok=True)
     return old

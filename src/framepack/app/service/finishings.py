@@ -1,0 +1,272 @@
+"""Files that someone hands in to have them finished or converted: one after another, watched, cancelled, kept a day.
+
+Each has a folder of its own: what came in, the order, which is written last, and the result. What a killed service was
+at begins anew when the next one opens; what is cancelled leaves nothing. The work is that of `convert`, in its child.
+"""
+
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from framepack.app.service.convert import Conversions, TooMany
+from framepack.app.service.paths import is_name
+from framepack.app.service.uploads import LOOK_EVERY, UNUSED_MOST, VIDEO_LIMIT, NoRoom, TooLarge
+from framepack.files.atomic import atomic_write, same_file
+from framepack.files.errors import MediaError
+from framepack.jobs.folders import Folders
+from framepack.jobs.job import UnknownJob, WrongState
+from framepack.spec.finish import FileFinish
+from framepack.spec.formats import FORMATS
+from framepack.spec.output import FileCoding
+
+MOST = 32
+"""That may wait at a time."""
+KEPT = 24 * 3600.0
+"""Seconds after which one that has ended is dropped."""
+LONGEST = 60
+"""Letters of the file's name that the result's name has."""
+ORDER, FILES = "order.json", "files"
+State = Literal["waiting", "running", "done", "failed"]
+
+
+class FileWork(FileFinish, FileCoding):
+    """What is done to a file that is there: steps on its frames, and how they are written. `file` is the one."""
+
+    file: str = "part:file"
+    """An upload's id, the name of a file in the outputs folder, or `part:NAME` for one that the form brings."""
+
+    def steps(self) -> FileFinish:
+        """The steps alone."""
+        return FileFinish.model_validate(self.model_dump(include={*FileFinish.model_fields}, exclude_unset=True))
+
+    def output(self) -> FileCoding:
+        """The new file alone."""
+        return FileCoding.model_validate(self.model_dump(include={*FileCoding.model_fields}, exclude_unset=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finishing:
+    """Where one stands. `frames` of `total` are written; `file` is the result's name."""
+
+    id: str
+    status: State = "waiting"
+    frames: int = 0
+    total: int = 0
+    file: str = ""
+    notices: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Ended(Exception):  # noqa: N818 - reads as the word it is
+    """It was cancelled, or the service ends."""
+
+
+class Finishings:
+    """Of one service. All methods may be called from any thread; `close` ends the one at work, which stays in order."""
+
+    def __init__(self, folders: Folders, conversions: Conversions) -> None:
+        self.home, self._folders, self._conversions = folders.home / "finishings", folders, conversions
+        self._known: dict[str, Finishing] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        self.home.mkdir(exist_ok=True)
+        for folder in sorted(self.home.iterdir(), key=lambda one: one.stat().st_mtime):
+            self._take_up(folder)
+        self._thread = threading.Thread(target=self._work, name="finishings", daemon=True)
+        self._thread.start()
+
+    def begin(self) -> Path:
+        """A new folder for what comes in; hand it to `add` or `drop`. TooMany, NoRoom."""
+        with self._changed:
+            waiting = sum(one.status in ("waiting", "running") for one in self._known.values())
+        if waiting >= MOST:
+            raise TooMany(f"{MOST} files wait to be finished already: try again in a minute")
+        self.require_room()
+        folder = self.home / secrets.token_hex(6)
+        (folder / FILES).mkdir(parents=True)
+        return folder
+
+    def add(self, folder: Path, work: FileWork) -> Finishing:
+        """Put a folder's work in the queue; its files, `work.file` too, lie in it."""
+        with atomic_write(folder / ORDER) as temporary:
+            temporary.write_text(work.model_dump_json(exclude_unset=True), "utf-8")
+        return self._set(Finishing(id=folder.name))
+
+    def drop(self, folder: Path) -> None:
+        """Nothing came of it."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def get(self, name: str) -> Finishing:
+        """UnknownJob where there is none."""
+        with self._changed:
+            if name not in self._known:
+                raise UnknownJob(f"there is no finishing {name[:80]!r}; it was cancelled, or ended a day ago")
+            return self._known[name]
+
+    def all(self) -> list[Finishing]:
+        """In the order they came."""
+        with self._changed:
+            return list(self._known.values())
+
+    def file(self, name: str) -> Path:
+        """The result. WrongState where there is none yet."""
+        now = self.get(name)
+        if now.status != "done":
+            raise WrongState(f"finishing {name} is {now.status}: {now.error or 'its file is there when it is done'}")
+        return self.home / name / now.file
+
+    def cancel(self, name: str) -> None:
+        """End it, and forget it and all its files."""
+        self.get(name)
+        with self._changed:
+            del self._known[name]
+            self._changed.notify_all()
+        self._conversions.stop(self.home / name)
+        self.drop(self.home / name)
+
+    def sweep(self) -> None:
+        """Drop what ended a day ago."""
+        for one in self.all():
+            if one.status in ("done", "failed") and time.time() - (self.home / one.id).stat().st_mtime > KEPT:
+                self.cancel(one.id)
+
+    def close(self) -> None:
+        """Make no more; what was being made begins anew the next time."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._conversions.stop(self.home)
+        self._thread.join()
+
+    def require_room(self) -> None:
+        """NoRoom where what was handed in takes all the bytes it may."""
+        if self._folders.full():
+            raise NoRoom("the disk is full, so nothing can be finished; free some space")
+        if sum(file.stat().st_size for file in files_below(self.home)) > UNUSED_MOST:
+            raise NoRoom(
+                f"files to be finished take {UNUSED_MOST / 2**30:g} GB already; delete some that are done, or wait"
+            )
+
+    def _take_up(self, folder: Path) -> None:
+        """What an earlier service has left: a result, an order to begin anew, or half of what came in."""
+        if not (folder / ORDER).is_file():
+            self.drop(folder)
+            return
+        result = next(
+            (file for file in folder.iterdir() if is_name(file.name) and file.name not in (ORDER, FILES)), None
+        )
+        done = (
+            Finishing(id=folder.name) if result is None else Finishing(id=folder.name, status="done", file=result.name)
+        )
+        self._known[folder.name] = done
+
+    def _set(self, now: Finishing, *, known: bool = False) -> Finishing:
+        """Remember its state. known: only if it was not forgotten meanwhile, else Ended."""
+        with self._changed:
+            if self._closing or (known and now.id not in self._known):
+                raise Ended
+            self._known[now.id] = now
+            self._changed.notify_all()
+        return now
+
+    def _next(self) -> Finishing | None:
+        """The next one that waits; None when there is to be none."""
+        with self._changed:
+            while not self._closing:
+                waiting = next((one for one in self._known.values() if one.status == "waiting"), None)
+                if waiting is not None:
+                    return waiting
+                self._changed.wait()
+        return None
+
+    def _work(self) -> None:
+        while (one := self._next()) is not None:
+            try:
+                self._make(self._set(replace(one, status="running"), known=True))
+            except Ended:
+                self.drop_cancelled(one.id)
+
+    def drop_cancelled(self, name: str) -> None:
+        """What the child may have written after its folder was deleted."""
+        with self._changed:
+            kept = name in self._known
+        if not kept:
+            self.drop(self.home / name)
+
+    def _make(self, now: Finishing) -> None:
+        folder = self.home / now.id
+        try:
+            work = FileWork.model_validate_json((folder / ORDER).read_text("utf-8"))
+            source, output, steps = Path(work.file), work.output(), work.steps()
+            stem = f"{source.stem[:LONGEST]}{'-finished' if steps.changes else ''}"
+            target = folder / f"{stem}{FORMATS[output.format].suffix}"
+
+            def heard(said: dict[str, Any]) -> None:
+                nonlocal now
+                told = {key: said[key] for key in ("frames", "total") if key in said}
+                notices = (*now.notices, *([said["notice"]] if "notice" in said else []))
+                now = self._set(replace(now, notices=notices, **told), known=True)
+
+            frames = self._conversions.make(source, target, output, steps, heard)
+            shutil.rmtree(folder / FILES, ignore_errors=True)
+            os.utime(folder)
+            self._set(replace(now, status="done", file=target.name, frames=frames, total=frames), known=True)
+        except (ValueError, MediaError, OSError) as error:
+            self._set(replace(now, status="failed", error=str(error).replace(str(folder), "")), known=True)
+
+
+class IncomingFile:
+    """A file on its way into a finishing's folder, as it came: only the child that does the work opens it."""
+
+    def __init__(self, finishings: Finishings, folder: Path, name: str) -> None:
+        if not is_name(name):
+            raise ValueError(f"{name[:80]!r} is no name for a file here: send it under another")
+        self._finishings, self._size, self._look_at = finishings, 0, LOOK_EVERY
+        self.file = unused(folder / FILES, name)
+        self._out = self.file.open("xb")
+
+    def __enter__(self) -> "IncomingFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._out.close()
+
+    def write(self, block: bytes) -> None:
+        """Take the next bytes; TooLarge or NoRoom before any are written that should not be."""
+        self._size += len(block)
+        if self._size > VIDEO_LIMIT:
+            raise TooLarge(f"a file may have {VIDEO_LIMIT // 2**20} MB; use a smaller one")
+        if self._size > self._look_at:
+            self._look_at += LOOK_EVERY
+            self._finishings.require_room()
+        self._out.write(block)
+
+    def accept(self) -> Path:
+        """It is all there."""
+        self._out.close()
+        return self.file
+
+
+def taken_in(folder: Path, file: Path) -> Path:
+    """A second name of a file of the service, in a finishing's folder: so that it stays what it is now."""
+    name = unused(folder / FILES, file.name)
+    same_file(file, name)
+    return name
+
+
+def unused(folder: Path, name: str) -> Path:
+    """A place for a file of that name; its content decides nothing."""
+    place = folder / str(len(list(folder.iterdir())))
+    place.mkdir()
+    return place / name
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files in a folder and those in it."""
+    return (file for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,220 @@
+"""Files handed in over HTTP to be finished: what comes back, how it is watched and cancelled, what a crash leaves."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from framepack.app.service.finishings import FILES, FileWork
+from framepack.app.service.job_service import Service, folders_at
+from framepack.jobs.pool import PoolConfig
+from framepack.media.marks import is_marked
+from framepack.media.read import probe, read_video
+from framepack.media.sound import has_sound
+from framepack.media.video import VideoWriter
+from framepack.pipeline.finishing import convert, finish
+
+REQUEST = json.dumps({"framepack": "0.1.0", "request": {"image": "a.png", "seed": 7, "schema": 2}})
+LUT = "LUT_3D_SIZE 2\n" + "".join(f"{1 - r} {g} {b}\n" for b in (0, 1) for g in (0, 1) for r in (0, 1))
+
+
+def film(file: Path, frames: int = 20, size: int = 64) -> Path:
+    with VideoWriter(file, fps=10, size=(size, size), metadata=REQUEST) as writer:
+        for number in range(frames):
+            writer.write(np.full((size, size, 3), 9 * number % 256, np.uint8))
+    return file
+
+
+def sent(client: TestClient, file: Path, request: object, **more: tuple[str, bytes]):
+    files = {"file": (file.name, file.read_bytes()), **more}
+    return client.post("/api/finishings", files=files, data={"request": json.dumps(request)})
+
+
+def ended(client: TestClient, name: str) -> dict:
+    until = time.monotonic() + 120
+    while (now := client.get(f"/api/finishings/{name}").json())["status"] in ("waiting", "running"):
+        assert time.monotonic() < until, now
+        time.sleep(0.05)
+    return now
+
+
+def frames(source: object) -> np.ndarray:
+    return np.stack(list(read_video(source)))  # type: ignore[arg-type]
+
+
+def test_a_file_comes_back_as_python_finishes_it(client, tmp_path):
+    file, steps = film(tmp_path / "night.mp4"), {"enlarge": 1.5, "start": 0.5, "grain": 0.2}
+    answer = sent(client, file, {**steps, "format": "mov", "codec": "prores4444", "fps": 20})
+    assert answer.status_code == 201, answer.text
+    now = ended(client, answer.json()["id"])
+    assert (now["status"], now["file"], now["frames"], now["error"]) == ("done", "night-finished.mov", 30, "")
+    made = client.get(now["url"])
+    assert (made.status_code, made.headers["content-type"]) == (200, "video/quicktime")
+    want = finish(file, tmp_path / "w.mov", codec="prores4444", fps=20, **steps)
+    assert (frames(io.BytesIO(made.content)) == frames(want)).all()
+    assert is_marked(io.BytesIO(made.content))
+    assert client.get(now["url"], headers={"range": "bytes=0-9"}).content == made.content[:10]
+    assert [one["id"] for one in client.get("/api/finishings").json()] == [now["id"]]
+
+
+def test_without_steps_it_is_converted(client, tmp_path):
+    file = film(tmp_path / "v.mkv")
+    now = ended(client, sent(client, file, {"format": "webm", "quality": "lossless", "speed": 2}).json()["id"])
+    assert now["file"] == "v.webm"
+    want = convert(file, tmp_path / "w.webm", quality="lossless", speed=2)
+    assert (frames(io.BytesIO(client.get(now["url"]).content)) == frames(want)).all()
+
+
+def test_further_files_come_with_the_form_or_lie_with_the_service(client, service, tmp_path):
+    import wave
+
+    with wave.open(str(tmp_path / "t.wav"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(16000)
+        sound.writeframes((9000 * np.sin(np.arange(32000) / 6)).astype("<i2").tobytes())
+    (service.folders.home / "finishing" / "red.cube").write_text(LUT)
+    file, other = film(tmp_path / "v.mkv"), film(tmp_path / "x.mkv", 5)
+    request = {"audio": "part:song", "lut": "red.cube", "join": ["part:then"]}
+    more = {"song": ("t.wav", (tmp_path / "t.wav").read_bytes()), "then": ("x.mkv", other.read_bytes())}
+    now = ended(client, sent(client, file, request, **more).json()["id"])
+    assert now["status"] == "done", now
+    (tmp_path / "o.mp4").write_bytes(client.get(now["url"]).content)
+    assert (probe(tmp_path / "o.mp4").frames, has_sound(tmp_path / "o.mp4")) == (25, True)
+    assert next(read_video(tmp_path / "o.mp4"))[0, 0, 0] > 240
+    assert str(service.folders.home) not in (tmp_path / "o.mp4").read_bytes().decode("latin-1")
+
+
+def test_an_upload_or_an_output_can_be_named(client, service, tmp_path):
+    video = film(service.folders.outputs / "v.mkv")
+    answer = client.post("/api/finishings", json={"file": "v.mkv", "sharpen": 0.2})
+    assert answer.status_code == 201, answer.text
+    assert ended(client, answer.json()["id"])["file"] == "v-finished.mp4"
+    assert video.is_file()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "why"),
+    [
+        ({"enlarge": 9}, 422, "enlarge must be 1..4"),
+        ({"enlarge": "2"}, 400, "enlarge is a number"),
+        ({"codec": "vp9"}, 422, "mp4 holds h264"),
+        ({"network": "part:file"}, 422, "network is a .safetensors file"),
+        ({"network": "n.safetensors", "enlarge": 2}, 400, "leave it out here"),
+        ({"lut": "part:none.cube"}, 400, "the form has no file called 'none.cube'"),
+        ({"lut": "../queue.cube"}, 400, "no file '../queue.cube' for finishing"),
+        ({"file": "v.mkv"}, 400, "there is no upload or output called"),
+        ({"blur": 1}, 422, "no setting called blur"),
+        ({"path": "/tmp/x.mp4"}, 422, "no setting called path"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence_and_leaves_nothing(client, service, tmp_path, request_, status, why):
+    answer = sent(client, film(tmp_path / "v.mkv", 2), request_)
+    assert (answer.status_code, why in answer.json()["error"]) == (status, True), answer.text
+    assert list(service.finishings.home.iterdir()) == []
+
+
+def test_what_fails_says_why(client, service, tmp_path):
+    (tmp_path / "v.mp4").write_bytes(film(tmp_path / "w.mp4").read_bytes()[:500])
+    now = ended(client, sent(client, tmp_path / "v.mp4", {"grain": 0.1}).json()["id"])
+    assert now["status"] == "failed"
+    assert "cannot be converted to mp4: " in now["error"]
+    assert str(service.folders.home) not in now["error"]
+    answer = client.get(f"/api/finishings/{now['id']}/file")
+    assert (answer.status_code, "is failed" in answer.json()["error"]) == (409, True)
+    assert client.get("/api/finishings/none").status_code == 404
+
+
+def test_its_events_say_how_far_it_is_and_its_end(client, tmp_path):
+    name = sent(client, film(tmp_path / "v.mkv", 60, 96), {"enlarge": 4, "grain": 0.1}).json()["id"]
+    with client.stream("GET", f"/api/finishings/{name}/events") as stream:
+        said = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: ")]
+    assert said[-1]["status"] == "done"
+    assert said[-1]["total"] == 60
+    seen = [one["frames"] for one in said]
+    assert seen == sorted(seen)
+    assert any(0 < one < 60 for one in seen)
+
+
+def test_what_is_cancelled_ends_at_once_and_leaves_nothing(client, service, tmp_path):
+    file = film(tmp_path / "v.mkv", 600, 128)
+    first, second = (sent(client, file, {"enlarge": 4, "denoise": 1}).json()["id"] for _ in range(2))
+    until = time.monotonic() + 60
+    while not client.get(f"/api/finishings/{first}").json()["frames"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    for name in (second, first):
+        assert client.delete(f"/api/finishings/{name}").status_code == 204
+        assert client.get(f"/api/finishings/{name}").status_code == 404
+    until = time.monotonic() + 20
+    while list(service.finishings.home.iterdir()) or service.conversions._child:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert client.delete(f"/api/finishings/{first}").status_code == 404
+
+
+def test_old_ones_are_dropped_and_unsent_ones_too(client, service, tmp_path):
+    name = ended(client, sent(client, film(tmp_path / "v.mkv"), {"grain": 0.1}).json()["id"])["id"]
+    assert not (service.finishings.home / name / FILES).exists()
+    service.finishings.sweep()
+    assert client.get(f"/api/finishings/{name}").status_code == 200
+    os.utime(service.finishings.home / name, (1, 1))
+    service.finishings.sweep()
+    assert list(service.finishings.home.iterdir()) == []
+
+
+SERVICE = """
+import sys, time
+from pathlib import Path
+from framepack.app.service.finishings import FileWork, taken_in
+from framepack.app.service.job_service import Service, folders_at
+from framepack.jobs.pool import PoolConfig
+with Service(folders_at(Path(sys.argv[1]), reserve=0), PoolConfig(target="none:none", workers=[])) as service:
+    (service.finishings.home / "half" / "files").mkdir(parents=True)
+    folder = service.finishings.begin()
+    work = {"file": str(taken_in(folder, Path(sys.argv[2]))), "enlarge": 4, "grain": 0.1, "format": "mkv"}
+    name = service.finishings.add(folder, FileWork.model_validate(work)).id
+    while not service.finishings.get(name).frames:
+        time.sleep(0.02)
+    print(name, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.proof
+def test_a_killed_service_s_work_begins_anew_and_is_whole(tmp_path):
+    file = film(tmp_path / "v.mkv", 400, 96)
+    command = [sys.executable, "-c", SERVICE, str(tmp_path / "outputs"), str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        name = child.stdout.readline().strip()
+        child.send_signal(signal.SIGKILL)
+    with Service(
+        folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[]), patience=60
+    ) as service:
+        until = time.monotonic() + 120
+        while service.finishings.get(name).status in ("waiting", "running"):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert service.finishings.get(name).status == "done", service.finishings.get(name)
+        made = service.finishings.file(name)
+        assert (frames(made) == frames(finish(file, tmp_path / "w.mkv", enlarge=4, grain=0.1))).all()
+        left = [one.name for one in (service.finishings.home / name).iterdir()]
+        assert sorted(left) == sorted(["order.json", made.name])
+        assert [one.name for one in service.finishings.home.iterdir()] == [name]
+    with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as again:
+        assert again.finishings.get(name).status == "done"
+
+
+def test_the_work_of_a_file_is_steps_and_the_new_file(tmp_path):
+    work = FileWork.model_validate({"enlarge": 2, "format": "mov", "fps": 60, "file": "a.mp4"})
+    assert work.steps().model_dump(exclude_unset=True) == {"enlarge": 2}
+    assert work.output().model_dump(exclude_unset=True) == {"format": "mov", "fps": 60}
