@@ -7,7 +7,10 @@ import torch
 from runs import make, request_of
 
 from framepack import FramePack
+from framepack.models.nag import Nag
+from framepack.pipeline.conditioning import PooledNag, pooled_nag_of
 from framepack.pipeline.engine import SectionResult
+from framepack.spec.windows import Said
 
 Models = dict[str, FramePack]
 BOTH = pytest.mark.parametrize("model", ["mini", "mini-f1"])
@@ -84,3 +87,23 @@ def test_nag_streams_block_by_block_to_the_same_bits(tiny_models_dir: Path, pict
         assert small.mapped
         made = latents(small, picture, **STRONG)
     assert torch.equal(made, latents(framepacks["mini"], picture, **STRONG))
+
+
+def test_mini_is_led_in_its_pooled_text_as_well_and_published_models_in_the_attention_alone(picture: Path) -> None:
+    def asked(model: str, **fields: object) -> PooledNag | None:
+        return pooled_nag_of(request_of(picture, Path("v.mp4"), model=model, **{**WORDS, **STRONG, **fields}))
+
+    for model in ("mini", "mini-f1"):
+        assert asked(model) == PooledNag(nag=Nag(scale=11, tau=10, alpha=1), negative=Said(WORDS["negative_prompt"]))
+        assert asked(model, nag=1) is asked(model, nag_alpha=0) is asked(model, negative_prompt="") is None
+    assert asked("framepack") is asked("framepack-f1") is None
+
+
+def test_pooled_text_is_led_away_in_steps_above_the_end_and_the_negative_one_is_kept() -> None:
+    one, away = torch.tensor([[1.0, 2.0, -1.0]]), torch.tensor([[0.5, 2.5, -1.0]])
+    led = PooledNag(nag=Nag(scale=5, end=0.75), negative=Said("b"))
+    found = led.guided({Said("a"): one, Said("b"): away}, torch.tensor([1.0, 0.8, 0.5, 0.0]))
+    guided = led.nag.guided(one, away)
+    assert torch.equal(found[Said("a")], torch.stack([guided, guided, one]))
+    assert torch.equal(found[Said("b")], away)
+    assert not torch.equal(guided, one)

@@ -20,7 +20,6 @@ CASES = [
     ({"negative_prompt": "blurry", "seed": 1}, {"nag": 5}, "negative_prompt blurry has no effect"),
     ({"guidance_mode": "apg"}, {"cfg": 3}, "guidance_mode apg has no effect: it says how cfg guides"),
     ({"nag": 5, "nag_alpha": 0}, {"nag_alpha": 0.25}, "nag 5.0 has no effect: a nag_alpha of 0 leaves it out"),
-    ({"model": "mini", "nag": 5}, {"model": "framepack"}, "nag 5.0 has no effect: mini hears its prompt beside"),
     ({"nag_alpha": 0.25}, {"nag": 5}, "nag_alpha 0.25 has no effect: nag is 1"),
     ({"nag_tau": 2.5}, {"nag": 5}, "nag_tau 2.5 has no effect: nag is 1"),
     ({"nag_end": 0.5}, {"nag": 5}, "nag_end 0.5 has no effect: nag is 1"),

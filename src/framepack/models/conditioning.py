@@ -100,7 +100,7 @@ class TimeTextEmbed(nn.Module):
         self.guidance_embedder = EmbeddingMLP(FREQUENCIES, config.width) if config.guidance_embeds else None
 
     def forward(self, time: Tensor, guidance: Tensor, pooled: Tensor) -> Tensor:
-        """Sinusoids of the timesteps (S, B, 256) and guidance (B, 256), pooled (B, P), to (S, B, D)."""
+        """Sinusoids of the timesteps (S, B, 256) and guidance (B, 256), pooled (B, P) or (S, B, P), to (S, B, D)."""
         conditioning = self.timestep_embedder(time)
         if self.guidance_embedder is not None:
             conditioning = conditioning + self.guidance_embedder(guidance)

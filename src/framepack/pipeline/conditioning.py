@@ -24,6 +24,7 @@ from framepack.sampling import needs_negative
 from framepack.spec.plan import SectionPlan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.stills import stills
+from framepack.spec.variants import VARIANTS
 from framepack.spec.windows import Said, Window
 
 NOISE_SCALE = 1000.0
@@ -142,21 +143,52 @@ class Tables:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PooledNag:
+    """Leads prompts' pooled text away from the negative one's, in the steps in which attention is led away."""
+
+    nag: Nag
+    negative: Said
+
+    def guided(self, pooled: dict[Said, Tensor], sigmas: Tensor) -> dict[Said, Tensor]:
+        """(1, P) each to (S, 1, P); the negative prompt's own stays as it is, as cfg may guide with it too."""
+        away = pooled[self.negative]
+        acts = torch.tensor([self.nag.acts_at(sigma) for sigma in sigmas[:-1].tolist()])[:, None, None]
+        led = {said: torch.where(acts, self.nag.guided(own, away), own) for said, own in pooled.items()}
+        return led | {self.negative: away}
+
+
+def pooled_nag_of(request: GenerationRequest) -> PooledNag | None:
+    """None where there is nothing to lead away from, and for models that are led in the attention alone."""
+    nag = nag_of(request)
+    if nag is None or not request.negative_prompt or not VARIANTS[request.model].pooled_nag:
+        return None
+    return PooledNag(nag=nag, negative=Said(request.negative_prompt))
+
+
 def make_tables(
-    runner: Runner, conditioning: Conditioning, sections: tuple[Window, ...], sigmas: Tensor, guidance: float
+    runner: Runner,
+    conditioning: Conditioning,
+    sections: tuple[Window, ...],
+    sigmas: Tensor,
+    guidance: float,
+    away: PooledNag | None = None,
 ) -> Tables:
     """Everything that step, prompt and picture decide, for all steps and sections of the job; one at a time."""
     device, features, prepare = runner.device, conditioning.features, runner.stages["prepare"]
+    pooled = {said: text.pooled for said, text in conditioning.texts.items()}
+    if away:
+        pooled = away.guided(pooled, sigmas)
     timesteps = (sigmas[:-1] * NOISE_SCALE).to(device)
     scale = torch.tensor([guidance * NOISE_SCALE], device=device)
     mixes = dict.fromkeys(section.image for section in sections) if features else {}
 
     def work(transformer: Any, modes: Any) -> Tables:
-        def table(text: TextFeatures) -> ConditionTable:
-            pooled, tokens = text.pooled.to(device), to_device(text.text, device)
-            return prepare.work(transformer, timesteps, scale, pooled, tokens, None, None, modes=modes).to("cpu")
+        def table(said: Said, text: TextFeatures) -> ConditionTable:
+            words, tokens = pooled[said].to(device), to_device(text.text, device)
+            return prepare.work(transformer, timesteps, scale, words, tokens, None, None, modes=modes).to("cpu")
 
-        by_prompt = {prompt: table(text) for prompt, text in conditioning.texts.items()}
+        by_prompt = {said: table(said, text) for said, text in conditioning.texts.items()}
         by_mix = {mix: to_host(transformer.project_image(mixed(features, mix, device))) for mix in mixes}
         return Tables(runner=runner, by_prompt=by_prompt, by_mix=by_mix)
 

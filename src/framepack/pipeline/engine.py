@@ -18,7 +18,7 @@ from framepack.models.hunyuan.vae_tiles import TileMemo
 from framepack.models.packing import ContextLatents, PackedTokens
 from framepack.models.transfer import to_device
 from framepack.pipeline.clip import ClipJoiner
-from framepack.pipeline.conditioning import Conditioning, Tables, make_tables, nag_of
+from framepack.pipeline.conditioning import Conditioning, Tables, make_tables, nag_of, pooled_nag_of
 from framepack.pipeline.denoiser import Branch, Guidance, NoiseSource, make_denoiser
 from framepack.pipeline.drift import DriftGuard, DriftMeter
 from framepack.pipeline.given import Given, joined, sigmas_of
@@ -105,14 +105,15 @@ class Engine:
         tokens = request.window * request.geometry.tokens(*pixels)
         self.sigmas = sigmas_of(request, tokens)
         self.stills = stills(request)
-        windows = (*sections, *self.stills)
-        self.tables = make_tables(runner, conditioning, windows, self.sigmas, request.guidance)
         levels = make_sigmas(request.steps, tokens, request.shift)
         self.still_sigmas = {still.key: levels * still.level for still in self.stills if still.level < 1}
+
+        def tables(windows: tuple[Window, ...], sigmas: Tensor) -> Tables:
+            return make_tables(runner, conditioning, windows, sigmas, request.guidance, pooled_nag_of(request))
+
+        self.tables = tables((*sections, *self.stills), self.sigmas)
         self.still_tables = {
-            still.key: make_tables(runner, conditioning, (still,), self.still_sigmas[still.key], request.guidance)
-            for still in self.stills
-            if still.level < 1
+            still.key: tables((still,), self.still_sigmas[still.key]) for still in self.stills if still.level < 1
         }
 
     def run(self, given: Known = nothing_given, *, frames_from: int = 0) -> Generator[Made]:

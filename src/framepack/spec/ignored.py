@@ -26,11 +26,6 @@ RULES: tuple[Rule, ...] = (
     ),
     ("guidance_mode", lambda r: r.cfg == 1, "it says how cfg guides, and cfg is 1"),
     ("nag", lambda r: r.nag_alpha == 0, "a nag_alpha of 0 leaves it out"),
-    (
-        "nag",
-        lambda r: VARIANTS[r.model].few_words,
-        "{r.model} hears its prompt beside the attention, in which nag works: use cfg, or a model of 13 B",
-    ),
     ("nag_alpha", lambda r: r.nag == 1, "nag is 1, which is off"),
     ("nag_tau", lambda r: r.nag == 1, "nag is 1, which is off"),
     ("nag_end", lambda r: r.nag == 1, "nag is 1, which is off"),

@@ -59,6 +59,9 @@ class Variant:
     """Ships inside the package."""
     few_words: bool = False
     """Whether it knows some phrases only, of which a table lies beside its tokenizers."""
+    pooled_nag: bool = False
+    """Whether nag leads away in the prompt's pooled text as well, for a model that hears its prompt there. Published
+    models are led in the attention alone, as the paper does it."""
     shows_keyframes: bool = False
     """Whether a keyframe is itself the latent at its time. Else, as published, it is seen from both sides only."""
     keyframes_ahead: bool = True
@@ -119,6 +122,7 @@ MINI = Variant(
     length="exact",
     bundled=True,
     few_words=True,
+    pooled_nag=True,
     shows_keyframes=True,
 )
 VARIANTS = {

@@ -42,8 +42,12 @@ def evaluate(
     model: Annotated[
         list[str] | None, typer.Option(help="mini, mini-f1, framepack or framepack-f1; repeatable.")
     ] = None,
-    images: Annotated[int, typer.Option(min=0, help="Held-out procedural pictures.")] = 4,
-    photos: Annotated[int, typer.Option(min=0, help="Photos from scikit-image and scikit-learn, where installed.")] = 4,
+    images: Annotated[
+        int | None, typer.Option(min=0, help="Held-out procedural pictures; 4, with --control 1.")
+    ] = None,
+    photos: Annotated[
+        int | None, typer.Option(min=0, help="Photos from scikit-image and scikit-learn; 4, with --control 1.")
+    ] = None,
     motion: Annotated[
         list[str] | None, typer.Option(help="A motion to ask for, such as 'pan left'; repeatable.")
     ] = None,
@@ -54,13 +58,22 @@ def evaluate(
         ),
     ] = None,
     control: Annotated[
-        bool, typer.Option("--control", help="What --motion and --consistency do: --part controls.")
+        bool, typer.Option("--control", help="What the controls do (docs/control.md), in place of the parts.")
     ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            help="With --control: nag, reference, prompts, keyframes, extend, lead-in, bridge, loop, restyle, mask, "
+            "takes, stills or guard, with commas between."
+        ),
+    ] = None,
     width: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 160,
     height: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 160,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps a section.")] = 2,
     sampler: Annotated[str, typer.Option(help="unipc, unipc-bh2, dpm++2m or euler.")] = "unipc",
-    sections: Annotated[int, typer.Option(min=2, help="Length of the videos that drift is measured on.")] = 6,
+    sections: Annotated[
+        int | None, typer.Option(min=2, help="Length of the videos that drift is measured on; 6, with --control 50.")
+    ] = None,
     drift_images: Annotated[int, typer.Option(min=0, help="Pictures of each kind that drift is measured on.")] = 2,
     seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 7,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for JSON, sheets and plots.")] = Path(
@@ -71,25 +84,33 @@ def evaluate(
     models_dir: ModelsDir = None,
 ) -> None:
     """Measure prompt following, keyframes, sharpness, drift and what the controls do."""
+    from framepack.app.cli.control import control_command
     from framepack.app.cli.evaluate import evaluate_command
     from framepack.training.evaluate.results import Settings
 
-    defaults = Settings()
-    part = [*(part or ()), *(["controls"] if control else ())]
+    defaults = Settings(procedural=1, photos=1, sections=50) if control else Settings()
     settings = Settings(
         models=tuple(model or defaults.models),
-        procedural=images,
-        photos=photos,
+        procedural=defaults.procedural if images is None else images,
+        photos=defaults.photos if photos is None else photos,
         motions=tuple(motion or defaults.motions),
         steered=tuple(motion or defaults.steered),
         parts=tuple(part or defaults.parts),
         size=(width, height),
         steps=steps,
         sampler=sampler,
-        sections=sections,
+        sections=sections or defaults.sections,
         drift_scenes=drift_images,
         seed=seed,
     )
+    if control:
+        for option in given(context, ("part", "sampler", "drift_images")):
+            print(f"note: {option} has no effect with --control", file=sys.stderr)
+        names = tuple(only.split(",")) if only else ()
+        control_command(settings, names, output, device=device, dtype=dtype, models_dir=models_dir)
+        return
+    for option in given(context, ("only",)):
+        print(f"note: {option} has no effect without --control", file=sys.stderr)
     unused = tuple(name for name, parts in PART_OPTIONS.items() if not set(parts) & set(settings.parts))
     for option in given(context, unused):
         parts = " or ".join(PART_OPTIONS[option[2:].replace("-", "_")])

@@ -71,10 +71,10 @@ class HunyuanVideoTransformer3DModelPacked(nn.Module):
     ) -> ConditionTable:
         """Compute what only step, prompt and image decide. Differentiable.
 
-        timesteps: sigma * 1000, (S,) for all samples or (S, B). guidance: scale * 1000, (B,). pooled: (B, P).
-        text: (B, L, 4096 or the config's width) with text_mask (B, L), True where a token is, padding on the right, or
-        None. image: (B, N, I), None for none. Timesteps and guidance are rounded to the weights' dtype, as the public
-        app does. Raises ValueError for a mask without tokens or with holes.
+        timesteps: sigma * 1000, (S,) for all samples or (S, B). guidance: scale * 1000, (B,). pooled: (B, P), or
+        (S, B, P) where steps differ. text: (B, L, 4096 or the config's width) with text_mask (B, L), True where a
+        token is, padding on the right, or None. image: (B, N, I), None for none. Timesteps and guidance are rounded to
+        the weights' dtype, as the public app does. Raises ValueError for a mask without tokens or with holes.
         """
         text, text_mask = crop_text(text, text_mask)
         dtype = self.dtype

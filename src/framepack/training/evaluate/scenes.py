@@ -86,8 +86,12 @@ def true_frames(
     picture: Picture, motion: str, at: torch.Tensor, factor: float = 1.0, cut_out: Layer | None = None
 ) -> Video:
     """`picture` moved by `factor` times a motion's normal speed, at these frames: (len(at), H, W, 3) uint8."""
-    rates = (MOTIONS | SPRITE_MOTIONS)[motion].row()[None] * factor
-    state = state_at(at, rates, rates, torch.zeros(1))
+    return true_mix(picture, (MOTIONS | SPRITE_MOTIONS)[motion].row() * factor, at, cut_out)
+
+
+def true_mix(picture: Picture, rates: torch.Tensor, at: torch.Tensor, cut_out: Layer | None = None) -> Video:
+    """The same of any rates, (columns,): a sum of motions."""
+    state = state_at(at, rates[None], rates[None], torch.zeros(1))
     return _frames(render(_tensor(picture), state, cut_out)[0].permute(1, 2, 3, 0))
 
 

@@ -1,0 +1,1 @@
+"""What the controls do, measured: `framepack eval --control`."""

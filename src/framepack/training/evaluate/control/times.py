@@ -1,0 +1,105 @@
+"""Prompts over time and keyframes: when a prompt takes over and how abruptly, how near keyframes are reached.
+
+Prompts are judged on latents (`over_time`), keyframes on decoded frames: dB to the picture at its time, the picture of
+a pan. Boundary: requests videos and measures them.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from framepack.spec.geometry import HUNYUAN
+from framepack.spec.variants import VARIANTS
+from framepack.training.evaluate.control.bench import SECTION, Bench, Row
+from framepack.training.evaluate.goals import Goal
+from framepack.training.evaluate.groups import grouped, mean
+from framepack.training.evaluate.metrics import psnr
+from framepack.training.evaluate.over_time import largest_step, latents_of, takes_over, true_small
+from framepack.training.evaluate.scenes import prompt_for
+
+PAIRS = (("still", "darken"), ("pan left", "pan right"), ("roll clockwise", "pan up"), ("brighten", "darken"))
+SECONDS = (0.6, 1.2, 1.8, 2.0, 2.4, 3.0)
+LENGTH = 3.6
+ABRUPT = 3.0
+KEYED = 20
+"""The frame at which a keyframe stands; a video has as many behind it, or ends there."""
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+PLACES = ("middle", "end")
+
+
+def prompts(bench: Bench) -> Iterator[Row]:
+    """A row for each model, scene, pair of prompts and time of the change."""
+    for model in bench.orders():
+        for scene in bench.scenes():
+            truth = cache(partial(true_small, scene.picture))
+            for before, after in PAIRS:
+                for second in SECONDS:
+                    said = f"{prompt_for(before, 0)} [{second}s: {prompt_for(after, 0)}]"
+                    latents = latents_of(
+                        bench.model(model), bench.request(model, scene, prompt=said, seconds=LENGTH, length="exact")
+                    )
+                    with bench.model(model).memory.lease("vae") as vae:
+                        video = np.asarray(vae.preview_map()(latents), np.float32)
+                    found = takes_over(video, partial(truth, before, after, len(video)))
+                    values = {"asked": second, "found": found, "off": abs(found - second)}
+                    yield Row(
+                        part="prompts",
+                        model=model,
+                        scene=scene.name,
+                        case=f"{before}, then {after} at {second:g} s",
+                        values=values | {"largest step": largest_step(video, second)},
+                    )
+
+
+def prompts_goals(rows: Sequence[Row]) -> Iterator[Goal]:
+    """Every change within a section of its time, and none abrupt."""
+    if rows:
+        off, steps = ([row.values[name] for row in rows] for name in ("off", "largest step"))
+        what = "timed prompts: seconds off, most"
+        yield Goal(goal=what, wanted=SECTION, reached=max(off), at_most=True)
+        yield Goal(
+            goal="timed prompts: largest step over the median, most", wanted=ABRUPT, reached=max(steps), at_most=True
+        )
+
+
+def keyframes(bench: Bench) -> Iterator[Row]:
+    """A row for each model, scene and place, a column for each strength and one for the VAE alone."""
+    for model in bench.orders():
+        for scene in bench.scenes():
+            key = scene.truth("pan left", KEYED + 1)[KEYED]
+            file = bench.save(key, "key")
+            for place in PLACES if VARIANTS[model].keyframes_ahead else ():
+                values = {}
+                for strength in STRENGTHS:
+                    frames = bench.frames(bench.request(model, scene, **given(place, file, strength)))
+                    values[f"{strength:g}"] = psnr(frames[KEYED][None], key[None])
+                with torch.inference_mode(), bench.model(model).memory.lease("vae") as vae:
+                    values["VAE alone"] = psnr(vae.decode(vae.encode(key[None])), key[None])
+                course = tuple(values[f"{strength:g}"] for strength in STRENGTHS)
+                yield Row(part="keyframes", model=model, scene=scene.name, case=place, values=values, course=course)
+            scene.clear_cache()
+
+
+def given(place: str, file: object, strength: float) -> dict[str, Any]:
+    """Fields of a request with a keyframe at frame KEYED, or that ends with one there."""
+    picture, second = {"image": file, "strength": strength}, KEYED / HUNYUAN.fps
+    if place == "end":
+        return {"seconds": second + 1 / HUNYUAN.fps, "length": "exact", "end_frame": picture}
+    return {"seconds": 2 * second, "length": "exact", "frames": [picture | {"second": second}]}
+
+
+def keyframes_goals(rows: Sequence[Row]) -> Iterator[Goal]:
+    """Nearer with each strength, and at 1 as near as the VAE lets a picture be."""
+    if rows:
+        rising = [all(a < b for a, b in zip(row.course, row.course[1:], strict=False)) for row in rows]
+        short = [row.values["VAE alone"] - row.values["1"] for row in rows]
+        yield Goal(goal="keyframes: dB rise with each strength, of all", wanted=1.0, reached=mean(rising))
+        yield Goal(
+            goal="keyframes: dB short of the VAE at strength 1, most", wanted=1.0, reached=max(short), at_most=True
+        )
+        for (place,), part in grouped(rows, lambda row: (row.case,)):
+            gain = min(row.values["1"] - row.values["0"] for row in part)
+            yield Goal(goal=f"keyframes: dB that strength 1 brings, {place}, least", wanted=5.0, reached=gain)
