@@ -1,5 +1,6 @@
 """The drift meter and the drift guard: numbers against plain ones, neutral to the bit, exact after a kill."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from framepack.pipeline.drift import DriftGuard, DriftMeter
 from framepack.pipeline.engine import SectionResult
 from framepack.pipeline.seal import read_json
 from framepack.spec.events import SectionDone
-from framepack.spec.plan import plan
+from framepack.spec.plan import SectionPlan, plan
 
 Models = dict[str, FramePack]
 BOTH = pytest.mark.parametrize("model", ["mini", "mini-f1"])
@@ -44,10 +45,18 @@ def test_a_look_is_in_levels_of_255() -> None:
     assert DriftMeter(None).look(torch.zeros(4, 32, 32, 3)).distance is None
 
 
+def held_in_turn(guard: DriftGuard, plans: Sequence[SectionPlan], made: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    held = []
+    for section, latents in zip(plans, made, strict=True):
+        held.append(guard.held(section, latents))
+        guard.note(section, held[-1])
+    return held
+
+
 @pytest.mark.parametrize("strength", [0.5, 1.0])
 def test_a_section_is_held_to_the_mean_statistics_of_the_first_two(strength: float) -> None:
     guard, made = DriftGuard(strength), [torch.randn(1, 3, 4, 5, 6) * (1 + i) + i for i in range(4)]
-    held = [guard.held(section, one) for section, one in zip(plan_of(4), made, strict=True)]
+    held = held_in_turn(guard, plan_of(4), made)
     assert torch.equal(held[0], made[0])
     assert torch.equal(held[1], made[1])
     for one, before in zip(held[2:], made[2:], strict=True):
@@ -64,7 +73,8 @@ def test_it_begins_anew_where_the_prompt_changes() -> None:
     made = [torch.randn(1, 3, 4, 5, 6) + i for i in range(6)]
     guard, asked = DriftGuard(1.0), plan_of(6, prompts=[{"second": 1.2, "text": "night falls"}])
     assert [section.prompt for section in asked] == [""] * 3 + ["night falls"] * 3
-    same = [torch.equal(guard.held(section, one), one) for section, one in zip(asked, made, strict=True)]
+    held = held_in_turn(guard, asked, made)
+    same = [torch.equal(one, before) for one, before in zip(held, made, strict=True)]
     assert same == [True, True, False, True, True, False]
 
 

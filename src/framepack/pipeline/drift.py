@@ -78,18 +78,19 @@ class DriftGuard:
         self._prompt: str | None = None
         self._first: list[Statistics] = []
 
-    def note(self, section: SectionPlan, latents: Tensor) -> bool:
-        """Keep the statistics of a section's latents (1, C, T, h, w) if it is one of the first; whether it is."""
+    def note(self, section: SectionPlan, latents: Tensor) -> None:
+        """Keep the statistics of a section's final latents (1, C, T, h, w) if it is one of the first."""
+        if self._is_first(section):
+            self._first.append(Statistics.of(latents))
+
+    def _is_first(self, section: SectionPlan) -> bool:
         if section.prompt != self._prompt:  # another scene may be darker, and is to
             self._prompt, self._first = section.prompt, []
-        if len(self._first) == FIRST:
-            return False
-        self._first.append(Statistics.of(latents))
-        return True
+        return len(self._first) < FIRST
 
     def held(self, section: SectionPlan, latents: Tensor) -> Tensor:
         """Latents (1, C, T, h, w) of a section that was just made; at strength 0 they are passed on."""
-        if not self.strength or self.note(section, latents):
+        if not self.strength or self._is_first(section):
             return latents
         own = Statistics.of(latents)
         mean = torch.stack([one.mean for one in self._first]).mean(dim=0)

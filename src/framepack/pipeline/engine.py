@@ -17,6 +17,7 @@ from framepack.models.hunyuan.vae import to_uint8, to_unit
 from framepack.models.hunyuan.vae_tiles import TileMemo
 from framepack.models.packing import ContextLatents, PackedTokens
 from framepack.models.transfer import to_device
+from framepack.pipeline.borders import settled
 from framepack.pipeline.clip import ClipJoiner
 from framepack.pipeline.conditioning import Conditioning, Tables, make_tables, nag_of, pooled_nag_of
 from framepack.pipeline.denoiser import Branch, Guidance, NoiseSource, make_denoiser
@@ -132,11 +133,11 @@ class Engine:
                 self._see_neighbour(section, given)
                 yield StageStarted(stage="section", message="sampling", section=section.index)
                 latents = self.guard.held(section, (yield from self._sample(section)))
-                latents = self.given.kept(section, latents)
+                latents = self.given.kept(section, settled(section, latents, self.latents, self.history))
                 yield from self._notices()
             else:
                 latents = to_device(latents, self.runner.device)
-                self.guard.note(section, latents)
+            self.guard.note(section, latents)
             self.history.add(latents)
             if section.index == 0:
                 self.latents[MADE_FIRST] = latents
@@ -183,8 +184,7 @@ class Engine:
         latents = given(self.sections[section.index + 1])
         if latents is None:
             raise ValueError(f"section {section.index + 2} of the plan must be given: the one before it is made beside")
-        nearest = latents[:, :, -1:] if section.direction == "backward" else latents[:, :, :1]
-        self.latents[NEIGHBOUR] = to_device(nearest, self.runner.device)
+        self.latents[NEIGHBOUR] = to_device(latents, self.runner.device)
 
     def _sample(self, section: SectionPlan) -> Generator[StepDone, None, Tensor]:
         """Denoise one window: (1, C, T, h, w) float32."""

@@ -38,6 +38,9 @@ from framepack.spec.windows import NEIGHBOUR, ContextSpan, Noise, Window, single
 class SectionPlan(Window, Cut):
     """One section: its place and what it sees."""
 
+    stay: tuple[str, str] = ("", "")
+    """Latents right before and behind it that stay as they are, which it is drawn to: "history" or bank keys."""
+
 
 def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
     """The sections of `request` in the order they are made."""
@@ -55,6 +58,8 @@ def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
             still=cut.latents.start >= still_from(request),
             blended=blended_into(request, changes, cut.latents),
             image=image_mix(keyframes, cut.latents),
+            # a loop's first section begins from a picture
+            stay=("before" if cut.meets[0] == "before" else "", cut.meets[1]),
         )
         for cut, (at, context) in zip(
             cuts(request), PLANNERS[VARIANTS[request.model].planner](request, tiles_of(request)), strict=True
@@ -111,21 +116,36 @@ def retaken(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> tu
         index = index_of(request, redo.section)
         noise, prompt = Noise(redo.seed, index), redo.prompt
         taken[index] = replace(taken[index], noise=noise, prompt=taken[index].prompt if prompt is None else prompt)
-    if request.redo and request.redo[-1].only and (last := made_anew(request)[0]) < len(taken) - 1:
-        taken[last] = between(taken[last])
+    if request.redo and request.redo[-1].only:
+        last = made_anew(request)[0]
+        near, far = taken[last - 1] if last else None, taken[last + 1] if last < len(taken) - 1 else None
+        taken[last] = between(taken[last], near, far)
     return tuple(taken)
 
 
-def between(section: SectionPlan) -> SectionPlan:
-    """The section with what stands on its far side in view: it is made between two neighbours that stay.
+def between(section: SectionPlan, near: SectionPlan | None, far: SectionPlan | None) -> SectionPlan:
+    """The section made beside neighbours that stay, with what stands on its far side in view.
 
-    The near one is its history; of the far one the nearest latent is one more 1x at its true index, in place of a
-    keyframe there. The engine finds it as `NEIGHBOUR`.
+    The near one, made before it, is its history; of the far one the nearest latent is one more 1x at its true index,
+    in place of a keyframe there. The engine finds it as `NEIGHBOUR`. A picture between two sections is in view anyway.
     """
-    at = int(section.at[0]) - 1 if section.direction == "backward" else int(section.at[-1]) + 1
-    near = 1 + next(place for place, span in enumerate(section.context) if span.source == "history")
-    others = (span for span in section.context[near:] if span.source == "history" or at not in span.at)
-    return replace(section, context=(*section.context[:near], single(NEIGHBOUR, at), *others))
+    backward = section.direction == "backward"
+    keys = ["history" if near and touch(near, section) else "", NEIGHBOUR if far and touch(far, section) else ""]
+    earlier, later = keys[::-1] if backward else keys
+    section = replace(section, stay=(earlier or section.stay[0], later or section.stay[1]))
+    if far is None or not keys[1]:
+        return section
+    at = int(section.at[0]) - 1 if backward else int(section.at[-1]) + 1
+    nearest = len(far.latents) - 1 if backward else 0
+    seen_there = replace(single(NEIGHBOUR, at), take=range(nearest, nearest + 1))
+    own = 1 + next(place for place, span in enumerate(section.context) if span.source == "history")
+    others = (span for span in section.context[own:] if span.source == "history" or at not in span.at)
+    return replace(section, context=(*section.context[:own], seen_there, *others))
+
+
+def touch(one: SectionPlan, other: SectionPlan) -> bool:
+    """Whether no picture lies between two sections that follow one another."""
+    return one.latents.stop == other.latents.start or other.latents.stop == one.latents.start
 
 
 Sight = tuple[Sequence[float], tuple[ContextSpan, ...]]

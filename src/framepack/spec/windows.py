@@ -13,7 +13,7 @@ from framepack.spec.request import GenerationRequest
 LEAST_MOTION, MOST_MOTION = 0.5, 1.22
 """Space between RoPE indices at motion -1 and 1; beyond it mini is over 1 dB farther from a true video so fast."""
 NEIGHBOUR = "neighbour"
-"""The bank's key of the latent beside a section on its far side, of a section that stays as it is."""
+"""The bank's key of the section on a section's far side, which stays as it is."""
 MOST_CONSISTENCY = 1.06
 """What the start picture's keys are multiplied by at consistency 2, and divided by at 0."""
 
