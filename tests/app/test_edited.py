@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from framepack.media.edit import edited, fitted
+from framepack.media.video import VideoWriter
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
@@ -73,6 +74,19 @@ def test_a_picture_on_the_way_gets_the_size_of_the_edited_start_picture(client, 
     width, height = (int(side) for side in answer.headers["x-size"].split("x"))
     assert (height, width) == GenerationRequest.model_validate({"image": turned}).size_for(30, 60)
     assert np.array_equal(drawn(answer), fitted(pixels, Picture(file=Path(upload)), width, height))
+
+
+def test_of_a_video_its_first_frame_is_drawn_at_the_size_that_its_task_gives_it(client, tmp_path, pixels) -> None:
+    frames = np.resize(pixels, (3, 128, 160, 3))
+    with VideoWriter(tmp_path / "a.mkv", size=(160, 128)) as writer:
+        writer.write(frames)
+    upload = client.post("/api/uploads", files={"file": ("a.mkv", (tmp_path / "a.mkv").read_bytes())}).json()[0]["id"]
+    for task, size in (("extend", "160x128"), ("bridge", "160x128"), ("image", "176x144")):
+        answer = asked(client, upload, video={"task": task, "model": "mini"})
+        assert (answer.status_code, answer.headers["x-size"]) == (200, size), task
+    assert drawn(asked(client, upload, {"rotate": 90})).shape == (160, 128, 3)
+    refused = asked(client, upload, video={"task": "dance"})
+    assert "task must be one of image, extend" in refused.json()["error"]
 
 
 def test_it_is_made_smaller_to_be_looked_at_and_its_size_in_the_video_is_reported(client, pixels) -> None:

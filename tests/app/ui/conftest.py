@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,24 @@ def sun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service]]:
+    folder = tmp_path_factory.mktemp("site")
+    with open_service(folder, pause=0.08) as service, served(folder, service) as address:
+        yield address, service
+
+
+@pytest.fixture(scope="session")
+def real_site(tmp_path_factory: pytest.TempPathFactory, tiny_models_dir: Path) -> Iterator[tuple[str, Service]]:
+    """The same with the real pipeline on tiny random checkpoints."""
+    folder = tmp_path_factory.mktemp("real-site")
+    settings = {"models_dir": str(tiny_models_dir), "device": "cpu", "threads": 1, "offline": True}
+    config = PoolConfig(target="framepack.app.service.worker_target:make_generator", workers=[settings])
+    with Service(folders_at(folder / "outputs", reserve=0), config) as service, served(folder, service) as address:
+        yield address, service
+
+
+@contextmanager
+def served(folder: Path, service: Service) -> Iterator[str]:
+    """The page and the API of a service, at an address."""
     pytest.importorskip("gradio")
     import uvicorn
 
@@ -58,8 +77,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Servic
     from framepack.app.api.guard import Access
     from framepack.app.ui import mount_page
 
-    folder = tmp_path_factory.mktemp("site")
-    with pytest.MonkeyPatch.context() as patch, open_service(folder, pause=0.08) as service:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_CACHE", str(folder / "hub"))
         app = mount_page(make_app(service, Access()), service, service.folders.home / "presets")
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
@@ -69,7 +87,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Servic
             assert thread.is_alive()
             time.sleep(0.05)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}", service
+        yield f"http://127.0.0.1:{port}"
         server.should_exit = True
         thread.join()
 
@@ -93,6 +111,20 @@ def refused(answer) -> bool:
 @pytest.fixture
 def tab(browser, site) -> Iterator[Callable]:
     """Call it for a new tab on the page. Errors in any tab's scripts fail the test."""
+    with tabs(browser, site[0]) as open_tab:
+        yield open_tab
+
+
+@pytest.fixture
+def real_tab(browser, real_site) -> Iterator[Callable]:
+    """The same on `real_site`."""
+    with tabs(browser, real_site[0]) as open_tab:
+        yield open_tab
+
+
+@contextmanager
+def tabs(browser, site: str) -> Iterator[Callable]:
+    """Opens tabs; see `tab`."""
     errors: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     context.set_default_timeout(SLOW)
@@ -105,7 +137,7 @@ def tab(browser, site) -> Iterator[Callable]:
         page.on("console", lambda line: errors.append(line.text) if WRONG.search(line.text) else None)
         page.on("response", lambda answer: errors.append(answer.url) if refused(answer) else None)
         page.on("dialog", lambda dialog: dialog.accept())
-        page.goto(f"{site[0]}/{address}")
+        page.goto(f"{site}/{address}")
         page.wait_for_selector(".fp-drop")
         page.wait_for_selector(".fp-summary:not(:empty)")
         return page

@@ -145,6 +145,7 @@ class Page:
             [tab.form_update, *form],
             [*form, tab.model, tab.generate, tab.stop_editing],
             js=f"(update, ...now) => FP.applyUpdate({names}, update, now)",
+            show_progress="hidden",
         )
         applied.then(self._reporting_errors(self._validate), fields, self._validation_outputs(), **QUIET)
 

@@ -9,7 +9,7 @@ from gradio.themes.utils.fonts import Font
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
-    "core.js", "images.js", "saved_form.js", "notice.js", "uploads.js", "numbers.js", "crop.js", "editor.js",
+    "core.js", "images.js", "saved_form.js", "notice.js", "uploads.js", "numbers.js", "crop.js", "editor.js", "mask.js",
     "inputs.js", "rows.js", "panels.js", "frames.js", "takes.js", "viewer.js", "lists.js", "storyboard.js", "batch.js",
 )  # fmt: skip
 STYLES = ("page.css", "editor.css", "batch.css", "takes.css")

@@ -18,6 +18,8 @@ class Image:
     accepts: Mapping[str, Accepted] = field(default_factory=dict)
     """By task."""
     main: bool = False
+    painted: bool = False
+    """Whether it is a mask, which can be painted over the start image."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ const fits = (kind, wanted) => wanted === "any" || (kind === "video") === (wante
 
 /* A drop zone. The main one takes what is dropped anywhere on the page, and settings of videos made here. */
 FP.kinds.image = (root, part) => {
-  const { label, help, field, main, accepts } = part.config;
+  const { label, help, field, main, accepts, painted } = part.config;
   let value = null, current = null, wanted = "image";
   const problem = FP.el("p", { class: "fp-error", role: "alert" });
   const box = FP.el("div", { class: "fp-drop" });
@@ -86,6 +86,12 @@ FP.kinds.image = (root, part) => {
     FP.notify({ text, undo: true });
   };
 
+  const paint = () => {
+    const { image } = FP.form.values;
+    if (image) return FP.paintMask({ image, mask: value, title: "Paint what may move", done: (file) => take([file]), back: () => box.querySelector(".fp-paint") });
+    problem.textContent = "Add the start image first: the mask is painted over it.";
+  };
+
   const face = (id) => {
     if (current) {
       const name = FP.el("p", { class: "fp-uploading-name" }, current.name);
@@ -102,6 +108,7 @@ FP.kinds.image = (root, part) => {
     const tools = wanted === "video" ? [] : [FP.button(main ? "Webcam" : `Webcam, ${name}`, "camera", () => FP.webcam(take), { quiet: true })];
     if (id || current) tools.unshift(FP.button(`Choose another ${name}`, "picture", choose, { quiet: true }));
     if (id && !current) tools.unshift(FP.button(`Edit ${name}`, "edit", edit, { kind: "fp-edit" }));
+    if (painted && !current) tools.unshift(FP.button(id ? "Paint" : "Paint a mask", "brush", paint, { kind: "fp-paint" }));
     if (current) tools.push(FP.button("Stop this upload", "close", current.stop, { quiet: true }));
     else if (id) tools.push(FP.button(`Remove the ${name}`, "close", remove, { quiet: true }));
     const badge = id && !current && FP.isVideo(id) ? FP.el("span", { class: "fp-badge" }, FP.icon("film"), "Video") : null;

@@ -122,13 +122,18 @@ const initialForm = (update, form, now) => {
 
 FP.applyUpdate = (names, update, now) => {
   update = FP.copy(update);
-  const form = update ? updated(update, formOf(names, now)) : formOf(names, now);
+  const before = formOf(names, now);
+  const form = { ...(update ? updated(update, before) : before) };
+  form.values = { ...form.values };
+  /* What the update leaves alone may have changed since `now`, such as an image that has just arrived. */
+  const left = FP.form ? names.filter((name) => same(form.values[name], before.values[name])) : [];
+  for (const name of left) form.values[name] = FP.form.values[name];
   FP.form = form;
   save();
   FP.answered();
   const gradioUpdate = (change) => ({ __type__: "update", ...change });
   return [
-    ...names.map((name) => form.values[name]), form.lock, form.preserve, form.editing, form.values.model,
+    ...names.map((name) => (left.includes(name) ? gradioUpdate({}) : form.values[name])), form.lock, form.preserve, form.editing, form.values.model,
     gradioUpdate({ value: form.editing ? "Save changes" : "Generate" }), gradioUpdate({ visible: Boolean(form.editing) }),
   ];
 };
