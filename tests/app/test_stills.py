@@ -94,7 +94,9 @@ def test_a_still_on_the_command_line(tmp_path, tiny_models_dir, picture):
     both = CliRunner().invoke(app, [*arguments, "--index", "3"])
     assert "either the index or the second" in str(both.exception)
     video = CliRunner().invoke(app, [*arguments[:-1], str(tmp_path / "still.mp4")])
-    assert "two formats" in str(video.exception)
+    assert "a still is one picture, got still.mp4: name a .png" in str(video.exception)
+    unnamed = CliRunner().invoke(app, [*arguments[:-1], str(tmp_path / "still")])
+    assert "a still is one picture, got still: name a .png" in str(unnamed.exception)
 
 
 def test_what_is_approved_and_what_is_printed():

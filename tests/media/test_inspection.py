@@ -1,11 +1,14 @@
 """Each format is written and inspected; what is cut off is told to be."""
 
+import json
+
 import av
 import numpy as np
 import pytest
 
 from framepack.files.errors import MediaError
 from framepack.media.inspection import inspect_file, lines_of
+from framepack.media.marks import is_made_by_ai
 from framepack.media.read import probe
 from framepack.media.video import VideoWriter
 from framepack.spec.formats import FORMATS
@@ -83,3 +86,24 @@ def test_a_file_without_its_end_is_told_to_be_cut_off(made, name, part):
 def test_what_follows_the_end_is_no_cut(made):
     for name in ("mp4", "mkv", "webm", "gif"):
         assert not inspect_file(made[name, 30].read_bytes() + bytes(8)).cut_off
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("tiff", ".tif"), ("exr", ".exr"), ("png", ".png")])
+@pytest.mark.parametrize("mark", [True, False])
+def test_a_picture_of_a_sequence_says_its_size_and_its_mark(tmp_path, form, suffix, mark):
+    metadata = json.dumps({"request": {"output": {"mark": mark}}})
+    with VideoWriter(tmp_path / "p", size=(64, 48), format=form, metadata=metadata) as writer:
+        writer.write(np.zeros((2, 48, 64, 3), np.uint8))
+    found = inspect_file(tmp_path / "p" / f"frame_000001{suffix}")
+    assert (found.format, found.width, found.height, found.frames) == (form, 64, 48, 1)
+    assert found.marked is mark
+    assert is_made_by_ai(tmp_path / "p" / f"frame_000001{suffix}") is mark
+
+
+def test_a_damaged_picture_of_floats_is_a_sentence(tmp_path):
+    with VideoWriter(tmp_path / "p", size=(64, 48), format="exr") as writer:
+        writer.write(np.zeros((1, 48, 64, 3), np.uint8))
+    file = tmp_path / "p" / "frame_000000.exr"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(MediaError, match="is damaged or cut off"):
+        inspect_file(file)

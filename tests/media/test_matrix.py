@@ -162,6 +162,7 @@ def test_three_writes_are_one_file(tmp_path, form, codec):
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("size", [(640, 352), (1280, 704)])
 @pytest.mark.parametrize(("form", "codec"), LOSSY)
 def test_three_writes_of_a_large_video_are_one_file(tmp_path, form, codec, size):

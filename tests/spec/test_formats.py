@@ -53,7 +53,7 @@ def test_a_format_takes_its_own_codecs_and_refuses_all_others(form: str, codec: 
             {"quality": "lossless"},
             "h264 is never lossless: .* one of h265, vp9, ffv1, ffv1-16, webp, apng, png or tiff",
         ),
-        ({"path": "a.zip", "format": "mkv"}, "two formats"),
+        ({"path": "a.zip", "format": "mkv"}, "is one format and 'mkv' another"),
         ({"path": "a.mov", "codec": "h264"}, "mov holds prores or prores4444, got codec h264: .* h264 is in mp4"),
         ({"path": "a.xyz"}, r"use one of \.mp4, \.mkv, \.webm, \.mov, \.gif, \.webp, \.apng, \.zip"),
         ({"speed": 5}, r"speed must be 0\.25\.\.4, got 5"),

@@ -163,7 +163,7 @@ def test_true_is_no_number_and_a_format_is_the_paths():
     ):
         with pytest.raises(RequestError, match="is neither true nor false"):
             GenerationRequest.model_validate({"image": "a.png", **fields})
-    with pytest.raises(RequestError, match=r"x\.gif' and output\.format 'mp4' are two formats"):
+    with pytest.raises(RequestError, match=r"x\.gif' is one format and 'mp4' another"):
         OutputSettings.model_validate({"path": "x.gif", "format": "mp4"})
     assert OutputSettings(path="x.zip", format="png").format == "png"
 

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO
 
+from av.error import FFmpegError
+
+from framepack.files.errors import MediaError
 from framepack.media.archive import FolderArchive, FolderFile
 from framepack.media.image import load_image
 from framepack.media.marks import is_marked, request_in
 from framepack.media.metadata import read_metadata
-from framepack.media.read import probe
-from framepack.media.source import VIDEO_KINDS, Source, kind_of, open_source
+from framepack.media.read import decoded_picture, probe
+from framepack.media.source import VIDEO_KINDS, Source, kind_of, name_of, open_source
 from framepack.media.whole import is_cut_off, is_quicktime, is_webm
+
+EXR_MOST = 1 << 30
+"""Bytes of an EXR picture that is looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +53,7 @@ def inspect_file(source: Source) -> Inspection:
         kind, size = kind_of(file), size_of(file)
         container, cut_off = container_of(file, kind), kind in VIDEO_KINDS and is_cut_off(file, kind)
     found = probe(source) if kind in VIDEO_KINDS else None
-    height, width = (found.height, found.width) if found else load_image(source).shape[:2]
+    height, width = (found.height, found.width) if found else size_of_picture(source, kind)
     settings = (read_metadata(source) if kind != "unknown" else None) or {}
     frame, version = settings.get("frame"), settings.get("framepack")
     return Inspection(
@@ -72,6 +78,20 @@ def container_of(file: BinaryIO, kind: str) -> str:
     if kind == "mkv" and is_webm(file):
         return "webm"
     return "mov" if kind == "mp4" and is_quicktime(file) else kind
+
+
+def size_of_picture(source: Source, kind: str) -> tuple[int, int]:
+    """(height, width) of a picture that can be read."""
+    if kind != "exr":
+        return load_image(source).shape[:2]
+    with open_source(source) as file:
+        if file.seek(0, 2) > EXR_MOST:
+            raise MediaError(f"{name_of(source)} has more than {EXR_MOST >> 20} MB: it is too large")
+        file.seek(0)
+        try:
+            return decoded_picture(file.read(), kind).shape[:2]
+        except FFmpegError as error:
+            raise MediaError(f"{name_of(source)} is damaged or cut off ({error}): copy it again") from error
 
 
 def size_of(file: BinaryIO) -> int:

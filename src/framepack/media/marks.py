@@ -46,6 +46,9 @@ GIF_ID = b"\x0bXMP DataXMP"
 GIF_END = bytes([1, *range(255, -1, -1), 0])
 """Wherever in the XMP a reader that knows only sub-blocks lands, this leads it out."""
 WEBP_KIND, WEBP_FLAGS, WEBP_HAS_XMP = b"XMP ", 20, 0x04
+TIFF_XMP = 700
+EXR_HEAD = 4096
+"""Bytes of an EXR in which attributes are looked for; ours end before 600."""
 MAX_BYTES = 1_000_000
 BY_AI = re.compile(rb"digitalsourcetype/\w*trainedAlgorithmicMedia", re.IGNORECASE)
 """Wholly or in part."""
@@ -195,6 +198,22 @@ def _xmp_of_zip(file: BinaryIO) -> bytes:
         return archive.read(ZIP_NAME, MAX_BYTES) if ZIP_NAME in archive.names() else b""
 
 
+def _xmp_of_tiff(file: BinaryIO) -> bytes:
+    """The XMP tag of the first picture (TIFF 6.0, section 2)."""
+    order = "<" if file.read(2) == b"II" else ">"
+    file.seek(struct.unpack(f"{order}2xI", file.read(6))[0])
+    count = struct.unpack(f"{order}H", file.read(2))[0]
+    entries = struct.iter_unpack(f"{order}HHII", file.read(12 * count))
+    place, size = next(((place, size) for tag, _, size, place in entries if tag == TIFF_XMP), (0, 0))
+    file.seek(place)
+    return file.read(min(size, MAX_BYTES))
+
+
+def _head_of_exr(file: BinaryIO) -> bytes:
+    """The attributes of an EXR, which stand at its beginning."""
+    return file.read(EXR_HEAD)
+
+
 EMBEDDERS: dict[str, Callable[[BinaryIO], None]] = {
     "mp4": _mark_mp4,
     "gif": _mark_gif,
@@ -208,6 +227,8 @@ FINDERS: dict[str, Callable[[BinaryIO], bytes]] = {
     "apng": _xmp_of_png,
     "webp": _xmp_of_webp,
     "gif": _xmp_of_gif,
+    "tiff": _xmp_of_tiff,
+    "exr": _head_of_exr,
     "zip": _xmp_of_zip,
     "folder": _xmp_of_zip,
 }

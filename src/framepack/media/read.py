@@ -259,10 +259,11 @@ def _picture(archive: Archive, name: str) -> Pending:
     most = PICTURE_BYTES[kind] * MAX_FRAME_PIXELS
     if archive.size(name) > most:
         raise MediaError(f"{name} in it is too large")
-    return partial(_decoded, archive.read(name, most), kind)
+    return partial(decoded_picture, archive.read(name, most), kind)
 
 
-def _decoded(data: bytes, kind: str, *, wide: bool = False) -> Any:
+def decoded_picture(data: bytes, kind: str, *, wide: bool = False) -> Any:
+    """(H, W, 3) of a picture of a sequence: uint8, or `wide`, float32. kind: png | tiff | exr."""
     if kind == "png":
         return either(load_image(data), wide=wide)
     with av.open(io.BytesIO(data), "r", format=PICTURE_READERS[kind]) as container:

@@ -71,9 +71,10 @@ def _open_path(path: Path, name: str) -> Iterator[BinaryIO]:
 
 
 def kind_of(file: BinaryIO) -> str:
-    """mp4 | mkv | avi | gif | webp | apng | png | jpeg | heic | avif | zip | folder | unknown.
+    """mp4 | mkv | avi | gif | webp | apng | png | jpeg | heic | avif | tiff | exr | zip | folder |
+    unknown.
 
-    `mp4` is any ISO or QuickTime container, `mkv` any Matroska. Other pictures (TIFF, BMP) are `unknown` here.
+    `mp4` is any ISO or QuickTime container, `mkv` any Matroska. Other pictures (BMP) are `unknown` here.
     """
     if isinstance(file, FolderFile):
         return "folder"
@@ -90,6 +91,10 @@ def kind_of(file: BinaryIO) -> str:
         b"\x89PNG": "png",
         b"\xff\xd8\xff": "jpeg",
         b"PK\x03\x04": "zip",
+        b"II*\0\x10\0\0\0CR": "unknown",  # a raw photo (CR2), which begins as a TIFF does
+        b"II*\0": "tiff",
+        b"MM\0*": "tiff",
+        b"v/1\1": "exr",
     }
     found = next((kind for signature, kind in signatures.items() if head.startswith(signature)), "unknown")
     if found == "png" and is_animated_png(file):

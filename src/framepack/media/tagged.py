@@ -6,9 +6,9 @@ Takes a file that FFmpeg has written, as bytes. Sources: TIFF 6.0, section 2; Op
 import struct
 from fractions import Fraction
 
-from framepack.media.marks import DESCRIPTION, SOURCE_TYPE, XMP
+from framepack.media.marks import DESCRIPTION, SOURCE_TYPE, TIFF_XMP, XMP
 
-IMAGE_DESCRIPTION, COMPRESSION, XMP_TAG = 270, 259, 700
+IMAGE_DESCRIPTION, COMPRESSION = 270, 259
 BYTE, ASCII, SHORT = 1, 2, 3
 DEFLATE = 8
 """Adobe's code of zlib's format; FFmpeg writes the older 32946 for the same, which fewer programs know."""
@@ -27,7 +27,7 @@ def tiff_tagged(content: bytes, *, marked: bool) -> bytes:
     entries = [compressed if entry[:2] == compressed[:2] else entry for entry in entries]
     content += b"\0" * (len(content) % 2)
     if marked:
-        for tag, kind, data in ((IMAGE_DESCRIPTION, ASCII, DESCRIPTION.encode() + b"\0"), (XMP_TAG, BYTE, XMP)):
+        for tag, kind, data in ((IMAGE_DESCRIPTION, ASCII, DESCRIPTION.encode() + b"\0"), (TIFF_XMP, BYTE, XMP)):
             entries.append(struct.pack("<HHII", tag, kind, len(data), len(content)))
             content += data + b"\0" * (len(data) % 2)
     entries.sort(key=lambda entry: struct.unpack("<H", entry[:2]))

@@ -18,8 +18,8 @@ from framepack.media.finishing import write_anew
 from framepack.media.marks import request_in
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe
-from framepack.media.video import FORMATS, check_format
 from framepack.pipeline.like import CONTENTS, found_again
+from framepack.spec.formats import FORMATS
 from framepack.spec.model import RequestError
 from framepack.spec.output import FileCoding
 from framepack.spec.request import GenerationRequest
@@ -48,7 +48,9 @@ def export_timeline(
     sequence = sequence_in_file(file)
     row = check_editor(to, sequence.fps)
     path = place_of(file, row.suffix, None if output is None else Path(output))
-    format_ = None if media is None else FORMATS[check_format(media)]
+    if media is not None and media not in FORMATS:
+        raise ValueError(f"media must be one of {', '.join(FORMATS)}, got {media!r}")
+    format_ = None if media is None else FORMATS[media]
     video = path.with_name(f"{file.stem}{format_.suffix if format_ else file.suffix}")
     beside = format_ is None or file.suffix == format_.suffix
     made = [] if video.absolute() == file.absolute() else [video]

@@ -44,9 +44,7 @@ class NamedFile(Model):
             known = ", ".join(SUFFIXES)
             raise ValueError(f"no video format has the suffix {shortened(suffix)} of {name}: use one of {known}")
         if named is not None and said is not None and said not in named:
-            raise ValueError(
-                f"output.path {name} and output.format {shortened(said)} are two formats: leave one of them out"
-            )
+            raise ValueError(f"{name} is one format and {shortened(said)} another: leave one of them out")
         return {**data, "format": said or (named or (said,))[0]}
 
 

@@ -131,7 +131,6 @@ def parameter(name: str, field: RequestField, called: str | None = None) -> insp
 def asked_of(context: typer.Context, fields: Mapping[str, RequestField]) -> dict[str, Any]:
     """What someone gave, as a request has it. ValueError for what cannot be read."""
     from framepack.app.cli.arguments import PARSERS
-    from framepack.media.video import format_of
 
     asked: dict[str, Any] = {}
     for name, field in fields.items():
@@ -144,9 +143,19 @@ def asked_of(context: typer.Context, fields: Mapping[str, RequestField]) -> dict
         place[last] = [parse(one) for one in value] if field.many else parse(value)
     output = asked.get("output", {})
     if output.get("path") and "format" not in output:  # its format holds before that of a preset
-        path = Path(output["path"])
-        output["format"] = "png" if path.suffix.lower() == PICTURE else format_of(path)
+        output["format"] = format_named(Path(output["path"]), still=context.info_name == "still")
     return asked
+
+
+def format_named(path: Path, *, still: bool) -> str:
+    """The format that a file's name says. ValueError where it says none, or that of a video for a still."""
+    from framepack.media.video import format_of
+
+    if path.suffix.lower() == PICTURE:
+        return "png"
+    if still:
+        raise ValueError(f"a still is one picture, got {path.name}: name a .png, or leave --output out")
+    return format_of(path)
 
 
 def given(context: typer.Context, names: tuple[str, ...]) -> list[str]:

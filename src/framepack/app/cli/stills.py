@@ -13,16 +13,16 @@ from framepack.app.cli.jobs import Outputs, folders_of, open_store
 from framepack.app.cli.machine import machine_of, pool_config, typed
 from framepack.app.cli.request import Preset, request_of, with_fields
 from framepack.spec.machine import MachineOptions, ServiceOptions
+from framepack.spec.output import Compression, Timing
 from framepack.spec.request import GenerationRequest
 
 if TYPE_CHECKING:
     from framepack.jobs.job import Job
     from framepack.spec.storyboard import Panel
 
-OF_VIDEOS = (
-    *("task", "target", "strength", "seconds", "length", "frames", "end_frame", "prompts"),
-    *("output.format", "output.crf", "output.fps", "output.live"),
-)
+OF_FILES = tuple(f"output.{name}" for name in (*Compression.model_fields, *Timing.model_fields, "fps", "live"))
+"""Fields that say how a video's file is written."""
+OF_VIDEOS = ("task", "target", "strength", "seconds", "length", "frames", "end_frame", "prompts", *OF_FILES)
 """Fields that a still has no use for."""
 OWN = ("--approve", "--outputs")
 """Options of `storyboard` that `generate` has not."""
@@ -55,7 +55,7 @@ def still(
     raise typer.Exit(run(request, None, options))
 
 
-@with_fields(without=OF_VIDEOS[-4:], asked=GenerationRequest, machine=ServiceOptions)
+@with_fields(without=OF_FILES, asked=GenerationRequest, machine=ServiceOptions)
 def storyboard(
     asked: dict[str, Any],
     machine: dict[str, Any],
