@@ -47,7 +47,9 @@ def drawn(latents: Tensor, earlier: Tensor | None, later: Tensor | None) -> Tens
         return latents
     shares = shares_of(latents.shape[2], [turned for turned, _ in beside]).to(latents)
     sides = [(turned, near, share) for (turned, near), share in zip(beside, shares, strict=True)]
-    alike = sum(matched(part, [(t, split(near)[i], s) for t, near, s in sides]) for i, part in enumerate(split(latents)))
+    alike = sum(
+        matched(part, [(t, split(near)[i], s) for t, near, s in sides]) for i, part in enumerate(split(latents))
+    )
     assert isinstance(alike, Tensor)
     return alike + sum(share * excess(turn(alike, turned), near) for turned, near, share in sides)
 

@@ -22,9 +22,10 @@ from framepack.pipeline.clip import ClipJoiner
 from framepack.pipeline.conditioning import Conditioning, Tables, make_tables, nag_of, pooled_nag_of
 from framepack.pipeline.denoiser import Branch, Guidance, NoiseSource, make_denoiser
 from framepack.pipeline.drift import DriftGuard, DriftMeter
-from framepack.pipeline.given import Given, joined, sigmas_of
+from framepack.pipeline.given import Given, sigmas_of
 from framepack.pipeline.history import History
 from framepack.pipeline.runner import Runner
+from framepack.pipeline.seams import joined
 from framepack.pipeline.usable import UnusableError, require_usable
 from framepack.sampling import SAMPLERS, SampleStep, make_sigmas, needs_negative
 from framepack.spec.ends import MADE_FIRST
@@ -181,8 +182,7 @@ class Engine:
         """Let a section that is made between two others see the one on its far side, which is given."""
         if all(span.source != NEIGHBOUR for span in section.context):
             return
-        latents = given(self.sections[section.index + 1])
-        if latents is None:
+        if (latents := given(self.sections[section.index + 1])) is None:
             raise ValueError(f"section {section.index + 2} of the plan must be given: the one before it is made beside")
         self.latents[NEIGHBOUR] = to_device(latents, self.runner.device)
 

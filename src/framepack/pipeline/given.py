@@ -1,8 +1,4 @@
-"""What a section is given of its own latents before it is made: a video to be restyled, what stands still.
-
-And what its frames are drawn to: the source's own, where the video goes on from them. Knows latents and frames of one
-section at a time.
-"""
+"""What a section is given of its own latents before it is made: a video to be restyled, what stands still."""
 
 from bisect import bisect_right
 
@@ -13,7 +9,6 @@ from torch import Tensor
 from framepack.models.transfer import to_device
 from framepack.pipeline.conditioning import Conditioning
 from framepack.sampling import Denoiser, make_sigmas
-from framepack.spec.plan import SectionPlan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import keyframes_of
 from framepack.spec.windows import Window
@@ -74,33 +69,3 @@ class Given:
             share = future.strength * (latent - since) / (future.latent - since)
             still = still.lerp(self.latents[f"standing:{future.key}"], share)
         return still
-
-
-def joined(clip: Tensor, section: SectionPlan, given: Given) -> Tensor:
-    """A decoded clip, float32 (T, H, W, 3), without the frames that are not the video's, drawn to those beside it.
-
-    Each new frame gets the source's nearest frame less its decoded latent, which fades over the section.
-    """
-    first, last = section.dropped
-    kept = clip[first : len(clip) - last]
-    frames = len(section.latents) * given.sources.temporal
-    before, after = section.meets
-    if before:
-        offset = edge(given, before, -1) - clip[first - 1]
-        kept = faded(kept, offset, frames)
-    if after:
-        offset = edge(given, after, 0) - clip[len(clip) - last]
-        kept = faded(kept.flip(0), offset, frames).flip(0)
-    return kept
-
-
-def edge(given: Given, side: str, index: int) -> Tensor:
-    """The source's frame next to the new part, (H, W, 3) in -1..1, as `to_uint8` turns it into the same levels."""
-    frame = torch.from_numpy(given.sources.clips[side].end[index].copy())  # type: ignore[index]
-    return (frame.float() + 0.5 - 127.5) / 127.5
-
-
-def faded(frames: Tensor, offset: Tensor, count: int) -> Tensor:
-    """Frames (T, H, W, 3) plus an offset (H, W, 3) whose share falls from the first one to none after `count`."""
-    share = (1 - torch.arange(1, len(frames) + 1) / (count + 1)).clamp(min=0)
-    return frames + share.view(-1, 1, 1, 1) * offset
