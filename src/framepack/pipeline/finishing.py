@@ -133,7 +133,7 @@ def lent_enlarger(steps: Finish, memory: "MemoryManager") -> Iterator[Enlarge | 
         yield enlarge
     finally:
         if enlarge is not None:
-            from framepack.pipeline.enlarge import NAME
+            from framepack.pipeline.stages.upscale import NAME
 
             memory.remove(NAME)
 

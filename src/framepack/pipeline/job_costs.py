@@ -43,6 +43,7 @@ def job_of(request: GenerationRequest, sections: tuple[SectionPlan, ...], size: 
         sections=len(sections),
         section=max(sections, key=tokens_of),
         decoded=max(section.decode_latents for section in sections),
+        enlarged=request.delivered_frames if request.finish.network and request.finish.enlarge != 1 else 0,
         tiles=round(mean(len(tiles) for tiles in new_tiles(sections, request.geometry.tiles))),
     )
 

@@ -50,6 +50,8 @@ class Job:
     """Most latents a section decodes."""
     tiles: int
     """Tiles of time that a section decodes anew."""
+    enlarged: int = 0
+    """Final frames that go through a network which enlarges them."""
 
     @property
     def latent_size(self) -> tuple[int, int]:
@@ -107,8 +109,8 @@ class Stage(ABC):
         """Whether the job has such work."""
         return self.passes(job) > 0
 
-    def calls(self, job: Job) -> int:
-        """Calls of `work` in one pass."""
+    def calls(self, job: Job) -> float:
+        """Calls of `work` in one pass; one that has less to do counts in part."""
         return 1
 
     def passes(self, job: Job) -> int:
