@@ -6,7 +6,7 @@ import pytest
 import torch
 from published import PLACES
 
-from framepack.app.service.shares import decoded_latents
+from framepack.app.service.shares import ENCODING, STEPS, decoded_latents, finishing_seconds, steps_seconds
 from framepack.files.assets import BUNDLED
 from framepack.models.hunyuan.vae import VideoVAE, empty_vae
 from framepack.models.hunyuan.vae_tiles import TileMemo, decode_in_time
@@ -70,3 +70,15 @@ def test_pictures_on_the_way_that_cut_sections_are_counted_with():
     sections = plan(GenerationRequest(image=Path("x.png"), seconds=6, frames=frames))
     assert len({len(section.latents) for section in sections}) > 1
     assert decoded_latents(sections, HUNYUAN.tiles) == decoded(sections)
+
+
+def test_steps_on_the_frames_take_their_time_and_a_larger_picture_more():
+    plain, sharp, large = (
+        GenerationRequest(image="a.png", width=64, height=64, output={"format": "gif"}, finish=finish)
+        for finish in ({}, {"sharpen": 0.5, "exposure": 1, "contrast": 1.2}, {"enlarge": 2})
+    )
+    seconds = [finishing_seconds(one.resolved(), plan(one.resolved())) for one in (plain, sharp, large)]
+    assert seconds[0] < seconds[1]
+    frames = large.resolved().delivered_frames
+    assert seconds[2] - seconds[0] > frames * 64**2 * (3 * ENCODING["gif"][1] + 4 * STEPS["enlarge"]) * 0.99
+    assert steps_seconds(sharp.finish) == pytest.approx(STEPS["sharpen"] + STEPS["exposure"])

@@ -71,7 +71,7 @@ def test_without_a_still_a_plan_is_as_before(picture: Path, tmp_path: Path) -> N
         ({"still": {}, "end_frame": {"image": "b.png"}}, "leave end_frame out"),
         ({"still": {}, "prompts": [{"second": 0.1, "text": "b"}]}, "must begin within|leave prompts out"),
         ({"output": {"path": "a.png"}}, "a .png holds one frame"),
-        ({"still": {}, "output": {"path": "a.zip"}}, "a .png holds one frame"),
+        ({"still": {}, "output": {"path": "a.zip"}}, "a still is one picture, got 'a.zip': name a .png"),
         ({"still": {"index": 0}}, r"index must be 1\.\.1000"),
     ],
 )

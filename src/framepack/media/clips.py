@@ -3,10 +3,8 @@
 They are decoded in a child process, as strangers' files are. A frame that has the size already is passed on untouched.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -76,15 +74,13 @@ def frames_of(picture: Picture, fps: int, size: tuple[int, int]) -> Iterator[Fra
 
 def read_clip(picture: Picture, *, end: End, count: int, fps: int, size: tuple[int, int]) -> Clip:
     """A source with its first or last `count` frames (fewer where there are fewer)."""
-    shown = frames_of(picture, fps, size)
-    kept = list(islice(shown, count)) if end == "first" else []
-    total = len(kept)
-    last: deque[Frame] = deque(maxlen=count)
-    for frame in shown:
-        total += 1
-        if end == "last":
-            last.append(frame)
-    return Clip(picture=picture, end=np.stack(kept or list(last)), frames=total, fps=fps, size=size)
+    kept, total = np.empty((count, *size, 3), np.uint8), 0  # pages of RAM are taken as frames come
+    for total, frame in enumerate(frames_of(picture, fps, size), 1):
+        if end == "last" or total <= count:
+            kept[(total - 1) % count] = frame
+    held = min(total, count)
+    found = np.roll(kept, -total, axis=0) if total > count and end == "last" else kept[:held]
+    return Clip(picture=picture, end=found, frames=total, fps=fps, size=size)
 
 
 def size_for(request: GenerationRequest, height: int, width: int) -> tuple[int, int]:

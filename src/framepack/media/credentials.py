@@ -7,24 +7,18 @@ chain into the folder to sign with those.
 
 import io
 import json
-import os
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from framepack.files.atomic import atomic_write, make_folder
+from framepack.files.atomic import atomic_write
 from framepack.files.errors import MediaError
 from framepack.media.marks import SOURCE_TYPE, is_made_by_ai
 from framepack.media.parts import APPLICATION, boxes, gif_parts, png_chunks, webp_chunks
+from framepack.media.signing_key import identity
 from framepack.media.source import kind_of, open_source
 
 MAKER = {"name": "FramePack", "version": metadata.version("framepack")}
-FOLDER = "FRAMEPACK_CREDENTIALS"
-"""Environment variable that names another folder for key and certificate."""
-KEY, CERTIFICATE = "key.pem", "certificate.pem"
-YEARS = 10
 MIMES = {
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",
@@ -56,6 +50,14 @@ def library() -> Any:
         raise ValueError(
             "content credentials are written by c2pa-python, which is not installed: pip install 'framepack[c2pa]'"
         ) from None
+
+
+def require_signing(path: Path | None) -> None:
+    """ValueError where a file at `path` (None: a new name) could not be signed: before the work that makes it."""
+    library()
+    identity()
+    if path is not None:
+        require_sidecar(path)
 
 
 def sign_file(file: Path | str, source: Path | str | None = None, *, folder: Path | None = None) -> Path:
@@ -204,6 +206,13 @@ def require_sidecar(file: Path) -> None:
         raise ValueError(f"{file.stem}{SIDECAR} is of {file.name} or of {other.name}: rename one of the two")
 
 
+def drop_sidecar(file: Path) -> None:
+    """Remove the credentials beside a file that was just written: they are those of the one it took the place of."""
+    others = (file.with_suffix(suffix) for suffix in BESIDE if suffix != file.suffix.lower())
+    if file.suffix.lower() in BESIDE and not any(other.is_file() for other in others):
+        file.with_suffix(SIDECAR).unlink(missing_ok=True)
+
+
 def statement(file: Path, *, edited: bool) -> dict[str, Any]:
     """That AI made the file with this program, or that it was edited with it; what it was before, c2pa adds."""
     action: dict[str, Any] = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}
@@ -215,58 +224,3 @@ def statement(file: Path, *, edited: bool) -> dict[str, Any]:
         "title": file.name,
         "assertions": [{"label": "c2pa.actions", "data": actions}],
     }
-
-
-def identity(folder: Path | None = None) -> tuple[str, Callable[[bytes], bytes]]:
-    """The certificate chain as PEM, and what signs bytes with its key (ES256); made where there is none yet."""
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-
-    named = os.environ.get(FOLDER)
-    home = folder or (Path(named) if named else Path.home() / ".config" / "framepack" / "credentials")
-    if not (home / CERTIFICATE).is_file():
-        make_identity(home)
-    key: Any = serialization.load_pem_private_key((home / KEY).read_bytes(), None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError(f"{home / KEY} is no key on the curve P-256, which content credentials are signed with here")
-
-    def sign(data: bytes) -> bytes:
-        r, s = decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
-        return r.to_bytes(32) + s.to_bytes(32)
-
-    return (home / CERTIFICATE).read_text("utf-8"), sign
-
-
-def make_identity(folder: Path) -> None:
-    """A key that only this user can read, and a certificate for it, as C2PA asks of one that signs."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    public = key.public_key()
-    titles = {NameOID.ORGANIZATION_NAME: "FramePack", NameOID.COMMON_NAME: "A user of FramePack"}
-    name = x509.Name([x509.NameAttribute(part, text) for part, text in titles.items()])
-    usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
-    usage |= dict.fromkeys(("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False)
-    certificate = (
-        x509.CertificateBuilder(name, name, public, x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=365 * YEARS))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(digital_signature=True, **usage), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    make_folder(folder)
-    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
-    with atomic_write(folder / KEY) as temporary:
-        temporary.touch(mode=0o600)
-        temporary.write_bytes(secret)
-    with atomic_write(folder / CERTIFICATE) as temporary:
-        temporary.write_bytes(certificate.public_bytes(pem))

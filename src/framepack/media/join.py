@@ -137,7 +137,14 @@ def _check_match(first: Segment, segment: Segment) -> None:
             )
 
 
+def holds_sound(format: str, coding: Coding, sound: SourceSound) -> bool:  # noqa: A002
+    """Whether a file of that format can have a source's sound."""
+    sink = WRITERS[format, codec_of(format, coding.codec)]
+    return isinstance(sink, AvCodec) and holds(sink.container, sound)
+
+
 def lay_sound(
+    silent: Path,
     path: Path,
     sound: SourceSound,
     *,
@@ -146,13 +153,13 @@ def lay_sound(
     fps: Fraction | float,
     metadata: str | None = None,
 ) -> None:
-    """Copies a source's sound into a finished file, beside its frames; a format that does not hold it stays as it is.
+    """Copies the frames of `silent` to `path` with a source's sound beside them, in a format that `holds_sound`.
 
     Raises MediaError for a damaged file, DiskFullError.
     """
     sink = WRITERS[format, codec_of(format, coding.codec)]
-    if isinstance(sink, AvCodec) and holds(sink.container, sound):
-        _copy([scan_segment(path, fps)], path, sink, metadata, draft=False, sound=sound)
+    assert isinstance(sink, AvCodec)
+    _copy([scan_segment(silent, fps)], path, sink, metadata, draft=False, sound=sound)
 
 
 def _copy(

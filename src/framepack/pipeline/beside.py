@@ -3,10 +3,13 @@
 Each joins the section that lies next to it, so that what is written so far is always one piece. And their sound.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from framepack.media.clips import Clip, is_video
+from framepack.media.join import holds_sound, lay_sound
 from framepack.media.sandbox import sound_of_untrusted_video
 from framepack.media.source_sound import SourceSound
 from framepack.spec.plan import Cut
@@ -61,3 +64,20 @@ def sound_of(request: GenerationRequest, beside: Beside) -> SourceSound | None:
     place = next((one.place for one in beside.placed), range(request.frame_count))
     data = sound_of_untrusted_video(picture.file)
     return SourceSound(data=data, begin=place.start / rate, seconds=len(place) / rate) if data else None
+
+
+@contextmanager
+def sounding(request: GenerationRequest, beside: Beside, path: Path, folder: Path, metadata: str) -> Iterator[Path]:
+    """Where to write all frames: the file at `path`, or one in `folder` that becomes it with a source's sound.
+
+    So a file has its name when it is complete, and not before.
+    """
+    settings, sound = request.output, sound_of(request, beside)
+    if sound is None or request.finish.audio or not holds_sound(settings.format, settings.coding, sound):
+        yield path
+        return
+    silent = folder / f"silent{path.suffix}"
+    yield silent
+    how = {"format": settings.format, "coding": settings.coding, "fps": settings.fps}
+    lay_sound(silent, path, sound, **how, metadata=metadata)
+    silent.unlink()

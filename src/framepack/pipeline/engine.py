@@ -101,6 +101,7 @@ class Engine:
         self.history = History(sections[0].direction, self.latents["start"], keep, history)
         self.joiner = ClipJoiner(sections[0].direction)
         self.noise = NoiseSource([len(section.latents) for section in sections], start)
+        self.still_noise = NoiseSource([1], start)
         # while the VAE is still on the device
         self.preview = runner.run("encode", lambda vae, modes: vae.preview_map())
         pixels = (side * request.geometry.spatial for side in start.shape[-2:])
@@ -168,7 +169,7 @@ class Engine:
 
     def _make_still(self, still: Still) -> Generator[StageStarted]:
         """Put a moment's latent into the bank: as a section of it would begin, or of a keyframe with some noise."""
-        noise = to_device(self.noise.draw(still.noise, 1), self.runner.device)
+        noise = to_device(self.still_noise.draw(still.noise, 1), self.runner.device)
         if still.level < 1:
             start = still.level * noise + (1 - still.level) * self.latents[still.key]
             steps = self._steps(still, start, self.still_sigmas[still.key], self.still_tables[still.key])

@@ -3,13 +3,13 @@
 Frames go through it in tiles with a margin, so that its memory does not grow with their size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from einops import rearrange
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,12 +18,12 @@ from framepack.media.finishing import Enlarge
 from framepack.media.sinks import Frame
 from framepack.media.source import open_source
 from framepack.memory import MemoryManager
+from framepack.memory.estimate import estimate
 from framepack.models.upscaler import RRDBNet
+from framepack.pipeline.stages import Modes
+from framepack.pipeline.stages.upscale import MARGIN, NAME, TILE, UpscaleStage, tiles
 
-NAME = "upscaler"
-"""What memory calls the network."""
-TILE, MARGIN = 192, 16
-"""Pixels of a tile's side, and of what it sees beyond its edges."""
+STAGE, WHOLE = UpscaleStage(), Modes()
 MOST = 1 << 30
 """Bytes a network's file may have; Real-ESRGAN x4plus has 67 MB."""
 
@@ -33,21 +33,44 @@ def network_of(file: Path, memory: MemoryManager) -> Enlarge:
 
     MediaError for a file that is none.
     """
-    with open_source(file) as opened:
-        if opened.seek(0, 2) > MOST:
-            raise MediaError(f"'{file}' has more than {MOST >> 30} GB: it is no network that enlarges")
-    try:
-        memory.add(NAME, RRDBNet.of(load_file(file)))
-    except (SafetensorError, ValueError) as error:
-        raise MediaError(f"'{file}' is no network that enlarges ({error})") from error
+    network, needed = read_network(file, load_file), room_of(meta_network(file))
+    memory.add(NAME, network)
 
     @torch.inference_mode()
     def enlarge(frame: Frame) -> Frame:
         pixels = rearrange(torch.from_numpy(np.ascontiguousarray(frame)), "H W C -> 1 C H W").float() / 255
-        with memory.lease(NAME) as network:
+        with memory.lease(NAME, activations=needed) as network:
             return in_tiles(network, pixels, memory.device)
 
     return enlarge
+
+
+def meta_network(file: Path) -> RRDBNet:
+    """The network in a file without its weights, on the meta device. MediaError for a file that is none."""
+
+    def shapes(path: Path) -> dict[str, Tensor]:
+        with safe_open(path, "pt") as opened:
+            sizes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118 - no mapping
+        return {name: torch.empty(size, device="meta") for name, size in sizes.items()}
+
+    return read_network(file, shapes)
+
+
+def read_network(file: Path, read: Callable[[Path], Mapping[str, Tensor]]) -> RRDBNet:
+    """The network of the weights that `read` makes of the file. MediaError for a file that is none."""
+    with open_source(file) as opened:
+        if opened.seek(0, 2) > MOST:
+            raise MediaError(f"'{file}' has more than {MOST >> 30} GB: it is no network that enlarges")
+    try:
+        return RRDBNet.of(read(file))
+    except (SafetensorError, ValueError) as error:
+        raise MediaError(f"'{file}' is no network that enlarges ({error})") from error
+
+
+def room_of(network: RRDBNet) -> int:
+    """Bytes on the device that the largest tile takes beside the weights. network: on the meta device."""
+    side = TILE + 2 * MARGIN
+    return estimate(lambda: STAGE.work(network, torch.empty(1, 3, side, side, device="meta"), modes=WHOLE)).activations
 
 
 def in_tiles(network: RRDBNet, pixels: Tensor, device: torch.device) -> Frame:
@@ -58,7 +81,7 @@ def in_tiles(network: RRDBNet, pixels: Tensor, device: torch.device) -> Frame:
         for columns in tiles(width):
             top, left = max(rows.start - MARGIN, 0), max(columns.start - MARGIN, 0)
             seen = pixels[:, :, top : rows.stop + MARGIN, left : columns.stop + MARGIN].to(device)
-            made = network(padded(seen, network.fold))
+            made = STAGE.work(network, seen, modes=WHOLE)
             inner = made[
                 0,
                 :,
@@ -68,14 +91,3 @@ def in_tiles(network: RRDBNet, pixels: Tensor, device: torch.device) -> Frame:
             place = slice(factor * rows.start, factor * rows.stop), slice(factor * columns.start, factor * columns.stop)
             result[place] = rearrange(inner.clamp(0, 1) * 255, "C H W -> H W C").round().byte().cpu().numpy()
     return result
-
-
-def padded(pixels: Tensor, fold: int) -> Tensor:
-    """With sides that are multiples of `fold`; what is added repeats the edge."""
-    down, across = (-side % fold for side in pixels.shape[2:])
-    return torch.nn.functional.pad(pixels, (0, across, 0, down), mode="replicate") if down or across else pixels
-
-
-def tiles(side: int) -> Iterator[range]:
-    """Tiles of one side."""
-    return (range(start, min(start + TILE, side)) for start in range(0, side, TILE))

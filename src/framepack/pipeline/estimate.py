@@ -7,7 +7,7 @@ costs and speeds are worked out once.
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -20,9 +20,11 @@ from framepack.memory.probe import resident_ram
 from framepack.memory.weight_blocks import Split, split
 from framepack.models.attention_estimate import attention_like
 from framepack.pipeline.calibrate import calibrate
+from framepack.pipeline.enlarge import meta_network
 from framepack.pipeline.job_costs import JobCosts, job_of
 from framepack.pipeline.memory_plan import MemoryPlan, choose
 from framepack.pipeline.stages import Modes, Stage, stages_of
+from framepack.pipeline.stages.upscale import NAME, UpscaleStage
 from framepack.pipeline.walk import Walk
 from framepack.spec.events import Planned
 from framepack.spec.machine import Tiling
@@ -78,8 +80,13 @@ class Estimator:
         TilingRefusedError and TooSmallError, see `memory_plan`.
         """
         job = job_of(request, sections, size)
-        stages = {name: stage for name, stage in self.stages.items() if stage.needed(job)}
-        costs = JobCosts(self.run, stages, self.models, job)
+        models, sizes, every = self.models, self.sizes, self.stages
+        if job.enlarged and request.finish.network:
+            network = meta_network(request.finish.network)
+            models, every = models.with_network(NAME, network), {**every, "upscale": UpscaleStage()}
+            sizes = {**sizes, NAME: sum(tensor.nbytes for tensor in network.state_dict().values())}
+        stages = {name: stage for name, stage in every.items() if stage.needed(job)}
+        costs = JobCosts(partial(self.run, models=models), stages, models, job)
         others = self.base if budget.in_ram else budget.others(held)
         kind, shown = budget.device.type, f"{job.width}x{job.height}"
         first = MemoryPlan(
@@ -91,10 +98,16 @@ class Estimator:
         )
         chosen = choose(first, self.weight_blocks, self.sizes["vae"], budget.capacity() - others)
         memory = self._manager(frozenset(self.sizes) if not budget.in_ram else mapped)
+        if NAME in sizes and not budget.in_ram:
+            memory.add(NAME, models[NAME])
         memory.high_vram = is_roomy(budget) if high_vram is None else high_vram
         memory.budget = replace(memory.budget, preserve=budget.preserve)
-        walk = Walk(costs, chosen, budget, memory, sizes=self.sizes, base=self.base, others=others, mapped=mapped)
-        return chosen, walk.planned(self.speed(streams=not budget.in_ram))
+        walk = Walk(costs, chosen, budget, memory, sizes=sizes, base=self.base, others=others, mapped=mapped)
+        try:
+            return chosen, walk.planned(self.speed(streams=not budget.in_ram))
+        finally:
+            if NAME in memory.report().modules:
+                memory.remove(NAME)
 
     @cached_property
     def weight_blocks(self) -> Split:
@@ -114,15 +127,19 @@ class Estimator:
         self._managers[moving].free()
         return self._managers[moving]
 
-    def run(self, stage: Stage, inputs: tuple[Any, ...], modes: Modes) -> tuple[Cost, Any]:
+    def run(
+        self, stage: Stage, inputs: tuple[Any, ...], modes: Modes, models: MetaModels | None = None
+    ) -> tuple[Cost, Any]:
         """What one call of a stage costs, and what it makes, on the meta device; the same shapes cost the same."""
-        key = (stage.name, stage.mode(modes), *shapes_in(inputs))
+        models = models or self.models
+        module = models[stage.component]
+        weights = tuple(shapes_in(tuple(module.state_dict().values()))) if stage.component == NAME else ()
+        key = (stage.name, weights, stage.mode(modes), *shapes_in(inputs))
         if key not in self._known:
             made: list[Any] = []
-            module = self.models[stage.component]
             cost = estimate(
                 lambda: made.append(stage.work(module, *inputs, modes=modes)),
-                self.models.blocks(stage.component),
+                models.blocks(stage.component),
                 fused_gelu=self.on_cpu,
             )
             self._known[key] = cost, made[0]

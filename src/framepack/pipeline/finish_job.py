@@ -5,13 +5,14 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from framepack.media.credentials import sign_file
+from framepack.media.credentials import drop_sidecar, sign_file
 from framepack.media.finishing import Enlarge, Progress, write_finished
 from framepack.media.footage import Footage
 from framepack.media.read import read_video
 from framepack.media.retime import retimed
 from framepack.media.sound import Sound
 from framepack.memory import MemoryManager
+from framepack.pipeline.beside import sounding
 from framepack.pipeline.finishing import lent_enlarger
 from framepack.pipeline.output import VideoOutput
 from framepack.spec.events import Event, StageStarted
@@ -30,7 +31,9 @@ def finish_job(
 
     Raises ValueError rather than to publish fewer frames than were planned, or others.
     """
-    frames = (yield from done_steps(request, video, memory)) if request.finish.changes else video.finish()[1]
+    steps = request.finish.changes and request.still is None
+    frames = (yield from done_steps(request, video, memory)) if steps else video.finish()[1]
+    drop_sidecar(video.path)
     if request.output.sign:
         yield StageStarted(stage="finish", message="signing the file")
         sign_file(video.path)
@@ -60,14 +63,6 @@ def finished_settled(video: VideoOutput, steps: Finish, enlarge: Enlarge | None)
 
     frames = resampled_count(settled.frames, video.keeping.fps, settings.fps)
     footage = Footage(frames=frames, size=settled.size, fps=exact_rate(settings.fps), read=read, sound=sound)
-    yield from write_finished(
-        footage,
-        steps,
-        video.path,
-        output=settings,
-        metadata=video.metadata,
-        enlarge=enlarge,
-    )
-    if not steps.audio:
-        video.lay_sound()
+    with sounding(video.request, video.beside, video.path, video.folder.path, video.metadata) as file:
+        yield from write_finished(footage, steps, file, output=settings, metadata=video.metadata, enlarge=enlarge)
     video.part.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framepack.files.atomic import make_folder, require_new, sweep_parts
-from framepack.media.credentials import carry_over
+from framepack.media.credentials import carry_over, drop_sidecar
 from framepack.media.finishing import Enlarge, Progress, metadata_after, write_finished
 from framepack.media.footage import footage_of
 from framepack.media.video import format_of
@@ -63,8 +63,10 @@ def written_anew(file: Path, finish: FileFinish, output: FileOutput, device: str
     assert output.path is not None
     path = output.path
     check_sound(finish, output.format)
-    if path.exists() and file.exists() and path.samefile(file):
-        raise ValueError(f"{path} is the video itself: give the result another name")
+    for used in (file, *finish.join, finish.audio, finish.lut, finish.network):
+        if used is not None and path.exists() and used.exists() and path.samefile(used):
+            which = "the video itself" if used == file else "a file it is made from"
+            raise ValueError(f"{path} is {which}: give the result another name")
     if not output.overwrite:
         require_new(path)
     footage = footage_of(file, finish, output)
@@ -75,6 +77,7 @@ def written_anew(file: Path, finish: FileFinish, output: FileOutput, device: str
     yield from ignored(finish)
     metadata = metadata_after(file, finish, output)
     yield from write_finished(footage, finish, path, output=output, metadata=metadata, enlarge=enlarge)
+    drop_sidecar(path)
     if said := carry_over(file, path):
         yield said
 
@@ -133,7 +136,7 @@ def lent_enlarger(steps: Finish, memory: "MemoryManager") -> Iterator[Enlarge | 
         yield enlarge
     finally:
         if enlarge is not None:
-            from framepack.pipeline.enlarge import NAME
+            from framepack.pipeline.stages.upscale import NAME
 
             memory.remove(NAME)
 

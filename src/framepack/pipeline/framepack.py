@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from framepack.media.clips import lasting
-from framepack.media.credentials import library as credentials_library
+from framepack.media.credentials import require_signing
 from framepack.media.finishing import check_steps
 from framepack.memory import Budget, FileSlice, MemoryManager
 from framepack.memory.allocator import limit_device
@@ -248,7 +248,7 @@ class FramePack:
         yield StageStarted(stage="encode", message="reading pictures and prompt")
         check_steps(request.finish)
         if request.output.sign:
-            credentials_library()
+            require_signing(request.output.path)
         self.use_loras(request.loras)
         pictures, cut = load_pictures(request)
         height, width = pictures["start"].shape[:2]
@@ -283,6 +283,7 @@ class FramePack:
             if video.kept:
                 yield Notice(message=f"the file of an earlier run with this name is kept as {video.kept}")
             conditioning = yield from encoded(runner, request, sections, material)
+            del material  # all frames of a restyled video
             store.save_conditioning(conditioning, sections[0].said)
             engine = Engine(runner, request, sections, conditioning, wide=request.output.wide)
             yield from recorded(engine, store, video)

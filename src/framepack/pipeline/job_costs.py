@@ -8,7 +8,7 @@ from typing import Any
 from framepack.memory.estimate import Cost
 from framepack.pipeline.conditioning import nag_of, prompts_of
 from framepack.pipeline.given import sigmas_of
-from framepack.pipeline.sources import source_work
+from framepack.pipeline.sources import held_frames, source_work
 from framepack.pipeline.stages import Job, Modes, Stage
 from framepack.sampling import needs_negative
 from framepack.spec.events import Part
@@ -41,12 +41,14 @@ def job_of(request: GenerationRequest, sections: tuple[SectionPlan, ...], size: 
         pictures=len(request.pictures),
         source_frames=source_frames,
         source_passes=source_passes,
+        source_held=held_frames(request),
         mixes=len({section.image for section in sections}),
         sections=len(sections),
         made=len(made_anew(request)) if request.redo else len(sections),
         stills=stills(request),
         section=max(sections, key=tokens_of),
         decoded=max(section.decode_latents for section in sections),
+        enlarged=request.delivered_frames if request.finish.network and request.finish.enlarge != 1 else 0,
         tiles=round(mean(len(tiles) for tiles in new_tiles(sections, request.geometry.tiles))),
     )
 

@@ -12,6 +12,8 @@ from typing import Any
 from framepack.jobs.paths import Kind, change_paths
 from framepack.media.marks import request_in
 from framepack.media.metadata import read_metadata
+from framepack.spec.model import Model
+from framepack.spec.output import PICTURE
 from framepack.spec.picture import Picture
 from framepack.spec.prompt_times import is_timed
 from framepack.spec.request import GenerationRequest
@@ -99,10 +101,16 @@ def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         }
     if is_timed(str(changes.get("prompt"))) and "prompts" not in changes:
         merged["prompts"] = []
+    if {"finish"} <= request.keys() & changes.keys():
+        merged["finish"] = {**settings_of(request["finish"]), **settings_of(changes["finish"])}
     before = request.get("output")
     output = {key: value for key, value in before.items() if key != "path"} if isinstance(before, dict) else {}
     wanted = dict(changes.get("output") or {})
     if wanted.get("path") and "format" not in wanted:
+        output.pop("format", None)
+    ending = Path(wanted["path"]).suffix.lower() if wanted.get("path") else PICTURE
+    if request.get("still") is not None and (merged["still"] is None or ("still" not in changes and ending != PICTURE)):
+        merged["still"] = None
         output.pop("format", None)
     image, new = request.get("image"), changes.get("image")
     if isinstance(new, Picture):
@@ -112,6 +120,11 @@ def merge(request: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     if isinstance(new, dict):
         merged["image"] = {**image, **new} if isinstance(image, dict) else new
     return {**merged, "output": output | wanted}
+
+
+def settings_of(part: Any) -> dict[str, Any]:
+    """What was said in a part of a request, which may be none."""
+    return part.model_dump(exclude_unset=True) if isinstance(part, Model) else dict(part or {})
 
 
 def finder(file: Path, contents: Any, given: Sequence[Path]) -> Callable[[Kind, str], str]:

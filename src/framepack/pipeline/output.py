@@ -15,14 +15,14 @@ import numpy as np
 
 from framepack.files.atomic import make_folder, require_space, require_writable, same_file, sweep_parts
 from framepack.files.errors import MediaError
-from framepack.media.join import Segment, join_segments, joined_frames, lay_sound, scan_segment
+from framepack.media.join import Segment, join_segments, joined_frames, scan_segment
 from framepack.media.marks import is_marked, wanted
 from framepack.media.read import read_video
 from framepack.media.retime import retimed
 from framepack.media.sheet import save_png
 from framepack.media.timing import resample_fps
 from framepack.media.video import VideoWriter
-from framepack.pipeline.beside import NOTHING, Beside, Clips, sound_of
+from framepack.pipeline.beside import NOTHING, Beside, Clips, sounding
 from framepack.pipeline.output_file import (
     dated_name,
     is_made_of,
@@ -194,31 +194,31 @@ class VideoOutput:
         """
         settled = self.all_settled()
         if self.still:
-            (picture,) = read_video(settled[0].path)
+            picture, *_ = read_video(settled[0].path)  # more of them at another rate or speed, all alike
             save_png(self.path, picture, self.metadata)
             frames = 1
         else:
-            frames = self.copied(settled) if self.keeping.copies else self.encoded(settled)
-            self.lay_sound()
+            with sounding(self.request, self.beside, self.path, self.folder.path, self.metadata) as file:
+                frames = self.copied(settled, file) if self.keeping.copies else self.encoded(settled, file)
         self.part.unlink(missing_ok=True)
         return self.path, frames
 
-    def copied(self, settled: list[Segment]) -> int:
-        """Copy the settled frames to the file; return their number."""
+    def copied(self, settled: list[Segment], file: Path) -> int:
+        """Copy the settled frames to `file`; return their number."""
         return join_segments(
             settled,
-            self.path,
+            file,
             metadata=self.metadata,
             fps=self.settings.fps,
             format=self.settings.format,
             quality=self.settings.coding,
         ).frames
 
-    def encoded(self, settled: list[Segment]) -> int:
-        """Encode the settled frames at the file's rate; return their number."""
+    def encoded(self, settled: list[Segment], file: Path) -> int:
+        """Encode the settled frames at the file's rate into `file`; return their number."""
         frames = joined_frames(settled, wide=self.settings.wide)
         with VideoWriter(
-            self.path,
+            file,
             size=settled[0].size,
             fps=self.settings.fps,
             format=self.settings.format,
@@ -228,19 +228,6 @@ class VideoOutput:
             for frame in retimed(frames, self.keeping.fps, self.settings.fps, self.settings.fps_mode):
                 writer.write(frame)
         return writer.frames_encoded
-
-    def lay_sound(self) -> None:
-        """Copy a source's sound into the file, where its frames are."""
-        if sound := sound_of(self.request, self.beside):
-            settings = self.settings
-            lay_sound(
-                self.path,
-                sound,
-                format=settings.format,
-                coding=settings.coding,
-                fps=settings.fps,
-                metadata=self.metadata,
-            )
 
     def all_settled(self) -> list[Segment]:
         """The file of all frames. ValueError where it has not those that were planned."""

@@ -49,11 +49,18 @@ def require_place(path: Path, request: GenerationRequest, *, own: bool) -> None:
         require_folder(path, replace=own or request.output.overwrite)
     elif path.is_dir():
         raise ValueError(f"{path} is a folder: name a file in it")
-    for used in (*(picture.file for picture in request.files.values()), *(lora.file for lora in request.loras)):
+    for used in files_of(request):
         if path.exists() and used.exists() and (path.samefile(used) or path.resolve() in used.resolve().parents):
             raise ValueError(f"{path} is a file the video is made from: give the video another name")
     if not own and not request.output.overwrite and not path.is_dir():
         require_new(path)
+
+
+def files_of(request: GenerationRequest) -> list[Path]:
+    """All files that a video is made from."""
+    finish = request.finish
+    files = [picture.file for picture in request.files.values()] + [lora.file for lora in request.loras]
+    return files + [file for file in (finish.audio, finish.lut, finish.network) if file is not None]
 
 
 def require_folder(path: Path, *, replace: bool) -> None:

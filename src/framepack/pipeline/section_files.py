@@ -20,10 +20,12 @@ OLD_NAME = "output.txt"
 LOCK = "lock"
 CONTENTS = "contents"
 """Key in the request's file: the SHA-256 of each picture and LoRA by its path."""
+BESIDE = "beside"
+"""Key in the request's file: what of the request decides neither latents nor frames."""
 JOB = "job"
 """Key in the request's file: the SHA-256 of the request, which stands in each record too."""
 SECTION = re.compile(r"section-(\d{4,})\.(safetensors|json)")
-OURS = re.compile(rf"{SECTION.pattern}|conditioning\.safetensors|(settled-\d{{4,}}|new|tail|before|after)\.\w+")
+OURS = re.compile(rf"{SECTION.pattern}|conditioning\.safetensors|(settled-\d{{4,}}|new|tail|before|after|silent)\.\w+")
 """Names of a job's files, without those that identify the job."""
 
 
@@ -82,12 +84,18 @@ def claim_of(request: GenerationRequest) -> dict[str, Any]:
     """What the request's file in a work folder says: the job's sum, the request, and what is in its files."""
     asked, used = decisive(request), contents(request)
     job = sha256(json.dumps([asked, used], sort_keys=True).encode()).hexdigest()
-    return {JOB: job, SCHEMA: LATEST, **asked, CONTENTS: used}
+    return {JOB: job, SCHEMA: LATEST, **asked, CONTENTS: used, BESIDE: undecisive(request)}
 
 
 def request_in(claim: dict[str, Any]) -> dict[str, Any]:
     """The request in what a work folder's file says, as it was stored."""
-    return {key: value for key, value in claim.items() if key not in (JOB, CONTENTS)}
+    return {key: value for key, value in claim.items() if key not in (JOB, CONTENTS, BESIDE)}
+
+
+def whole_request(claim: dict[str, Any]) -> dict[str, Any]:
+    """The same with what decides neither latents nor frames, but for the file's name."""
+    request, beside = request_in(claim), claim.get(BESIDE, {})
+    return {**request, **beside, "output": {**request.get("output", {}), **beside.get("output", {})}}
 
 
 def decisive(request: GenerationRequest) -> dict[str, Any]:
@@ -95,6 +103,11 @@ def decisive(request: GenerationRequest) -> dict[str, Any]:
     return request.model_dump(
         mode="json", exclude={"finish": True, "output": {"path", "live", "overwrite", "mark", "sign"}}
     )
+
+
+def undecisive(request: GenerationRequest) -> dict[str, Any]:
+    """The rest of a request, but for the file's name, as JSON: another take of the video has it too."""
+    return request.model_dump(mode="json", include={"finish": True, "output": {"live", "mark", "sign"}})
 
 
 def contents(request: GenerationRequest) -> dict[str, str]:

@@ -81,6 +81,14 @@ def source_work(request: GenerationRequest) -> tuple[int, int]:
     return max(lengths, default=0), len(lengths)
 
 
+def held_frames(request: GenerationRequest) -> int:
+    """Frames of the sources that RAM holds at once: of a restyled video all that are needed."""
+    geometry = request.geometry
+    if request.task == "restyle":
+        return geometry.frames_of(request.latent_count + 1)
+    return len(TASKS[request.task].beside) * geometry.frames_of(source_latents(geometry))
+
+
 def standing(request: GenerationRequest) -> list[str]:
     """Keys of the pictures that a motion mask may let stand still: those that are frames of the video."""
     return [key for key in request.pictures if key != "reference"]
@@ -123,7 +131,9 @@ def whole_latents(frames: np.ndarray, side: Beside, temporal: int) -> np.ndarray
 
 
 def padded(frames: np.ndarray, before: int, after: int) -> np.ndarray:
-    """Frames (T, H, W, 3) with the first and the last one repeated so often."""
+    """Frames (T, H, W, 3) with the first and the last one repeated so often; themselves where that is never."""
+    if before == after == 0:
+        return frames
     return np.pad(frames, ((before, after), *((0, 0),) * 3), mode="edge")
 
 

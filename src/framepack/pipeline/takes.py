@@ -10,7 +10,7 @@ from pathlib import Path
 
 from framepack.files.atomic import make_folder, same_file
 from framepack.pipeline.seal import DamagedError, read_json, write_json
-from framepack.pipeline.section_files import JOB, REQUEST, Record, claim_of, request_in, require_ours, section_file
+from framepack.pipeline.section_files import JOB, REQUEST, Record, claim_of, require_ours, section_file, whole_request
 from framepack.spec.redo import made_anew, redone, section_count
 from framepack.spec.request import GenerationRequest
 
@@ -34,7 +34,7 @@ def redo(
     the work is not there.
     """
     try:
-        request = GenerationRequest.stored(request_in(read_json(Path(work) / REQUEST)))
+        request = GenerationRequest.stored(whole_request(read_json(Path(work) / REQUEST)))
     except DamagedError as error:
         raise ValueError(f"{work}: {GONE.format(why=error)}") from None
     wanted = redone(request, section, only=only, prompt=prompt, seed=seed, take=take)

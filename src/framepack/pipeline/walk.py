@@ -149,6 +149,8 @@ class Walk:
         pinned = leased.streamed if stage.component in self.mapped and not visit.from_disk else 0
         host = self.base + visit.loaded + pinned + (on_device if self.budget.device.type == "cpu" else 0)
         host += 0 if in_ram else self.costs.waiting(stage, 0)
+        if stage.name == "source":
+            host += RGB * job.height * job.width * job.source_held
         if stage.name == "decode":
             host += RGB * FLOAT * job.height * job.width * job.geometry.frames_of(job.decoded)
         passes, others = stage.passes(job), stage.sections(job) - 1 if second else 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Stage = Literal["load", "encode", "plan", "prepare", "section", "decode", "finish"]
 
 
-Part = Literal["text", "image", "encode", "source", "prepare", "stills", "sample", "decode"]
+Part = Literal["text", "image", "encode", "source", "prepare", "stills", "sample", "decode", "upscale"]
 Placement = Literal["resident", "offloaded", "streamed"]
 VaeMode = Literal["whole", "chunked", "tiled"]
 """How the VAE works: on the whole picture; a few rows of pixels at a time, exact with less memory; in spatial tiles,

@@ -4,6 +4,7 @@ Pure. A field at its default is never reported; what is invalid, `request` refus
 """
 
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from framepack.spec.finish import Finish
@@ -13,6 +14,9 @@ from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import changes_of, prompt_at, tiles_of, unseen_keyframes, unused_prompts
 from framepack.spec.variants import VARIANTS
 
+ONE_FRAME = "a still is one frame, as the model makes it"
+GUARDED_FROM = 2
+"""Sections under one prompt that the guard only measures."""
 FULL_STEPS = 2
 """The first and the last step of a section run in full under every cache, and all samplers do the same in two steps."""
 Rule = tuple[str, Callable[[GenerationRequest], bool], str]
@@ -26,9 +30,15 @@ RULES: tuple[Rule, ...] = (
     ),
     ("guidance_mode", lambda r: r.cfg == 1, "it says how cfg guides, and cfg is 1"),
     ("nag", lambda r: r.nag_alpha == 0, "a nag_alpha of 0 leaves it out"),
+    (
+        "nag",
+        lambda r: r.task == "restyle" and r.strength <= r.nag_end,
+        "it acts above a noise of nag_end {r.nag_end:g}, and strength {r.strength:g} begins below: change one of them",
+    ),
     ("nag_alpha", lambda r: r.nag == 1, "nag is 1, which is off"),
     ("nag_tau", lambda r: r.nag == 1, "nag is 1, which is off"),
     ("nag_end", lambda r: r.nag == 1, "nag is 1, which is off"),
+    ("guard", lambda r: longest_scene(r) <= GUARDED_FROM, "the first two sections under a prompt are its measure"),
     (
         "restate",
         lambda r: r.restate > len(tiles_of(r)),
@@ -53,6 +63,9 @@ RULES: tuple[Rule, ...] = (
         lambda r: r.output.fps == r.output.played(r.geometry.fps),
         "the file has the model's own frames, so there are none between them",
     ),
+    ("output.fps", lambda r: r.still is not None and r.output.fps != r.geometry.fps, ONE_FRAME),
+    ("output.speed", lambda r: r.still is not None, ONE_FRAME),
+    *((f"finish.{name}", lambda r: r.still is not None, ONE_FRAME) for name in Finish.model_fields),
     ("finish.network", lambda r: r.finish.enlarge == 1, "finish.enlarge is 1: say how much larger"),
     ("finish.deflicker", lambda r: r.finish.deflicker == 1, "brightness is evened out over 2 frames or more"),
     ("output.overwrite", lambda r: r.output.path is None, "the file gets a new name, so there is none to replace"),
@@ -70,7 +83,7 @@ def ignored_settings(request: GenerationRequest) -> list[str]:
         if picture.focus != (0.5, 0.5) and picture.fit != "crop":
             said.append(f"focus of the picture {key!r} has no effect: fit {picture.fit} shows all of it")
     variant = VARIANTS[request.model]
-    if variant.suits_forward(request.seconds, ahead=request.pictures_ahead):
+    if request.still is None and variant.suits_forward(request.seconds, ahead=request.pictures_ahead):
         why = "a long video drifts more"
         said.append(f"{request.model} makes the end first, where {why}: use model {variant.forward} for this video")
     most = variant.cfg_most
@@ -79,6 +92,15 @@ def ignored_settings(request: GenerationRequest) -> list[str]:
     if request.prompt and not is_said(request):
         said.append(f"prompt {shortened(request.prompt)} has no effect: timed prompts take its place in all sections")
     return [*said, *unused_prompts(request), *unseen_keyframes(request)]
+
+
+def longest_scene(request: GenerationRequest) -> int:
+    """Sections of the longest run of them that have one prompt."""
+    if request.still is not None:
+        return 1
+    changes = changes_of(request)
+    said = [prompt_at(request, changes, latents) for latents in tiles_of(request)]
+    return max(len(list(run)) for _, run in groupby(said))
 
 
 def is_said(request: GenerationRequest) -> bool:

@@ -172,6 +172,16 @@ class OutputSettings(Timing, Compression, NamedFile):
         return self
 
 
+def output_of_still(output: object) -> object:
+    """A still's settings: png where neither a format nor a file of another one is named."""
+    given = output.model_dump(exclude_unset=True) if isinstance(output, OutputSettings) else output or {}
+    if not isinstance(given, dict) or given.get("format"):
+        return output
+    path = given.get("path")
+    ending = Path(path).suffix.lower() if isinstance(path, str | Path) else ""
+    return {**given, "format": "png"} if ending in ("", PICTURE) else given
+
+
 def check_gif(form: str, fps: float | None) -> None:
     """ValueError for more frames a second than a gif shows."""
     if form == "gif" and fps is not None and fps > GIF_FPS:

@@ -16,6 +16,7 @@ from framepack.spec.redo import index_of, made_anew
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import (
     LEAST_WEIGHT,
+    REACH,
     PlacedKeyframe,
     blended_into,
     changes_of,
@@ -46,7 +47,7 @@ def plan(request: GenerationRequest) -> tuple[SectionPlan, ...]:
     """The sections of `request` in the order they are made."""
     origin = 0 if is_backward(request) else 1
     if request.still is not None:
-        return (steered(one_frame(request, request.still), request, origin),)
+        return (steered(pictured(one_frame(request, request.still), request), request, origin),)
     keyframes, changes = keyframes_of(request), changes_of(request)
     sections = (
         SectionPlan(
@@ -98,15 +99,22 @@ def one_frame(request: GenerationRequest, still: Still) -> SectionPlan:
         context=(single("start", 0), *context),
         noise=Noise(request.seed),
         prompt=request.prompt,
+        still=index >= still_from(request),
         image=(("start", 1.0),),
     )
 
 
 def still_index(request: GenerationRequest, still: Still) -> int:
     """Latents between the start picture and a still."""
-    if still.at is not None:
-        return max(request.geometry.latent_of_frame(round(still.at * request.geometry.fps)), 1)
-    return still.index or request.window
+    if still.at is None:
+        return still.index or request.window
+    latent = request.geometry.latent_of_frame(round(still.at * request.geometry.fps))
+    return min(max(latent, 1), farthest_still(request))
+
+
+def farthest_still(request: GenerationRequest) -> int:
+    """Latents from the start picture beyond which models have seen nothing."""
+    return (REACH + 1) * request.window
 
 
 def retaken(request: GenerationRequest, sections: tuple[SectionPlan, ...]) -> tuple[SectionPlan, ...]:

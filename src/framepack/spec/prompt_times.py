@@ -70,7 +70,11 @@ def read_times(prompt: str) -> tuple[str, list[tuple[float, str]]]:
             changes[part.end] = base
     if len(parts) > len({part.begin for part in parts}):
         raise ValueError("two texts of the prompt begin at the same second: move or remove one")
-    return changes.pop(0.0, base), list(changes.items())
+    if 0.0 not in changes:
+        return base, list(changes.items())
+    if base and base not in changes.values():
+        raise ValueError(f"{base[:60]!r} is never said, as another text begins at 0 s: leave one of the two out")
+    return changes.pop(0.0), list(changes.items())
 
 
 def brackets(prompt: str) -> tuple[str, list[Timed]]:

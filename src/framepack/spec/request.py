@@ -13,7 +13,7 @@ from framepack.spec.buckets import find_bucket
 from framepack.spec.finish import check_sound
 from framepack.spec.formats import check_size
 from framepack.spec.geometry import HUNYUAN, Geometry
-from framepack.spec.output import PICTURE
+from framepack.spec.output import PICTURE, output_of_still
 from framepack.spec.parts import (
     SECTIONS_MOST,
     TEXTS_MOST,
@@ -23,7 +23,7 @@ from framepack.spec.picture import Picture
 from framepack.spec.prompt_times import require_apart, times_apart
 from framepack.spec.rates import resampled_count
 from framepack.spec.request_fields import RequestFields
-from framepack.spec.rules import Bounds
+from framepack.spec.rules import Bounds, shortened
 from framepack.spec.stored import LATEST, SCHEMA, upgraded
 from framepack.spec.tasks import TASKS, Beside, frames_of, is_trimmed, latents_for, refused
 from framepack.spec.variants import DEFAULT, VARIANTS, Length, model_for
@@ -173,9 +173,7 @@ class GenerationRequest(RequestFields):
             usual.pop("resolution", None)
         said = {**data, "model": model, **{name: value for name, value in usual.items() if data.get(name) is None}}
         if data.get("still") is not None:
-            output = data.get("output") or {}
-            if isinstance(output, dict) and not output.get("format"):
-                said["output"] = {**output, "format": "png"}
+            said["output"] = output_of_still(data.get("output"))
         output, rate = said.get("output") or {}, VARIANTS.get(str(model), VARIANTS[DEFAULT]).geometry.fps
         if isinstance(output, dict) and output.get("fps") is None and rate != HUNYUAN.fps:
             said["output"] = {**output, "fps": rate}
@@ -196,10 +194,15 @@ class GenerationRequest(RequestFields):
     @model_validator(mode="after")
     def _still_is_one_frame(self) -> Self:
         path = self.output.path
-        if (path is not None and path.suffix.lower() == PICTURE) != (self.still is not None and path is not None):
-            raise ValueError(f"a {PICTURE} holds one frame, and a still is one: name a .zip for all frames of a video")
+        picture = path is not None and path.suffix.lower() == PICTURE
         if self.still is None:
+            if picture:
+                raise ValueError(
+                    f"a {PICTURE} holds one frame: name a .zip for all frames of a video, or ask for a still"
+                )
             return self
+        if path is not None and not picture:
+            raise ValueError(f"a still is one picture, got {shortened(path.name)}: name a {PICTURE}")
         if self.output.format != "png":
             raise ValueError(f"a still is a {PICTURE}: leave output.format {self.output.format} out")
         if self.task != "image":
@@ -282,7 +285,8 @@ class GenerationRequest(RequestFields):
 
     @model_validator(mode="after")
     def _format_has_sound(self) -> Self:
-        check_sound(self.finish, self.output.format)
+        if self.still is None:
+            check_sound(self.finish, self.output.format)
         return self
 
     @model_validator(mode="after")

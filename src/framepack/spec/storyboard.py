@@ -6,8 +6,9 @@ A still costs a ninth of a section's tokens. Those that someone likes become the
 from typing import NamedTuple
 
 from framepack.spec.parts import Still
+from framepack.spec.plan import farthest_still
 from framepack.spec.request import GenerationRequest
-from framepack.spec.timeline import REACH, changes_of, keyframes_of, prompt_at, tiles_of
+from framepack.spec.timeline import changes_of, keyframes_of, prompt_at, tiles_of
 from framepack.spec.variants import VARIANTS
 
 
@@ -57,7 +58,7 @@ def panel(request: GenerationRequest, border: int, prompt: str) -> Panel:
     """The still at latent `border`. Far ones lie as far from the start as the model was trained to see, not farther."""
     length = request.frame_count / request.geometry.fps
     second = round(min(request.geometry.seconds_of(border, request.latent_count, request.window), length), 3)
-    index = min(border, (REACH + 1) * request.window)
+    index = min(border, farthest_still(request))
     said = {
         **request.model_dump(),
         "prompt": prompt,
@@ -65,6 +66,9 @@ def panel(request: GenerationRequest, border: int, prompt: str) -> Panel:
         "frames": (),
         "end_frame": None,
         "prompts": (),
+        "blend": 0,
+        "guard": 0,
+        "finish": {},
         "output": {"mark": request.output.mark},
     }
     return Panel(second, GenerationRequest.model_validate(said))

@@ -44,9 +44,15 @@ class MetaModels:
             self._built[name] = module.to(getattr(self.precision, component.precision))
         return self._built[name]
 
+    def with_network(self, name: str, network: nn.Module) -> "MetaModels":
+        """The same and one more module, which is of no family. network: on the meta device."""
+        other = MetaModels(self.family, self.places, self.precision)
+        other._built = {**self._built, name: network}
+        return other
+
     def blocks(self, name: str) -> Sequence[nn.Module]:
-        """A component's blocks."""
-        return self.family[name].blocks(self[name])
+        """A component's blocks; none of what is no component."""
+        return self.family[name].blocks(self[name]) if name in self.family else ()
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each component's weights."""

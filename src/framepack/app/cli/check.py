@@ -10,7 +10,7 @@ def check_files(request: GenerationRequest, work: Path | None, options: MachineO
     """ValueError for a file that is missing, wrong or in the way: before torch, which takes seconds to load."""
     from framepack.app.service.models_here import not_here
     from framepack.media.clips import lasting, look
-    from framepack.media.credentials import library, require_sidecar
+    from framepack.media.credentials import require_signing
     from framepack.media.finishing import check_steps
     from framepack.media.source import open_source
     from framepack.pipeline.output_file import require_place
@@ -24,10 +24,8 @@ def check_files(request: GenerationRequest, work: Path | None, options: MachineO
         with open_source(wanted.file):
             pass
     check_steps(request.finish)
-    if request.output.sign:
-        library()
     output = request.output
-    if output.sign and output.path is not None:
-        require_sidecar(output.path)
+    if output.sign:
+        require_signing(output.path)
     if output.path is not None and (work is None or not work.exists()):
         require_place(output.path, request, own=False)

@@ -33,7 +33,7 @@ NOT_PLANNED = (
     *("negative_prompt", "seed", "guidance", "cfg_rescale", "guidance_mode", "nag_tau", "sampler", "cache_threshold"),
     *("output_path", "output_overwrite", "output_crf", "output_fps", "output_live", "output_mark", "output_sign"),
     *("output_quality", "output_bitrate", "work", "verbose"),
-    *(f"finish_{name}" for name in Finish.model_fields),
+    *(f"finish_{name}" for name in Finish.model_fields if name not in ("enlarge", "network")),
 )
 """Options of `generate` that have no say in its plan."""
 PLAN = "Show how `generate` would run with the same options, and what it would need. Nothing is loaded or downloaded."

@@ -8,6 +8,7 @@ encoded once more at the end.
 from collections.abc import Sequence
 
 from framepack.pipeline.output_file import kept_as
+from framepack.spec.finish import Finish
 from framepack.spec.geometry import TimeTiles
 from framepack.spec.plan import Cut, new_tiles
 from framepack.spec.request import GenerationRequest
@@ -34,8 +35,22 @@ ENCODING = {
 BETWEEN = {"repeat": 0.0, "blend": 0.02e-6, "motion": 0.24e-6}
 """Seconds a pixel of each frame at another rate, measured in the same way."""
 
-FINISHING = (0.002, 0.1e-6)
-"""The same of steps on the final frames; a network takes many times as long."""
+STEPS: dict[str, float] = {
+    "deflicker": 0.008e-6,
+    "denoise": 0.008e-6,
+    "sharpen": 0.031e-6,
+    "exposure": 0.008e-6,
+    "contrast": 0.008e-6,
+    "warmth": 0.008e-6,
+    "saturation": 0.006e-6,
+    "lut": 0.008e-6,
+    "grain": 0.007e-6,
+    "enlarge": 0.013e-6,
+}
+"""Seconds a pixel of the result of each step on the final frames, in the same way (`benchmarks/encoding.py steps`,
+2026-12-01). What a network takes is counted by the plan (`pipeline.stages.upscale`)."""
+LEVELS = ("exposure", "contrast", "warmth")
+"""Steps that are one filter."""
 
 
 def decoded_latents(sections: Sequence[Cut], tiles: TimeTiles) -> list[int]:
@@ -48,10 +63,18 @@ def finishing_seconds(request: GenerationRequest, sections: Sequence[Cut]) -> fl
     if kept_as(request).copies:
         return 0.0
     frame, pixel = ENCODING[request.output.codec_name]
-    if request.finish.changes:
-        frame, pixel = frame + FINISHING[0], pixel + FINISHING[1]
+    pixel += steps_seconds(request.finish)
     side = request.resolution or VARIANTS[request.model].bucket_base
     area = request.width * request.height if request.width and request.height else side**2
+    area *= request.finish.enlarge**2
     frames = sum(section.frames for section in sections)
     pixel += BETWEEN[request.output.fps_mode]
     return frames * request.output.fps / float(request.output.played(request.geometry.fps)) * (frame + pixel * area)
+
+
+def steps_seconds(finish: Finish) -> float:
+    """Seconds that a pixel of the result takes for its steps."""
+    plain = type(finish)()
+    done = [name for name in STEPS if getattr(finish, name) != getattr(plain, name)]
+    levels = [name for name in done if name in LEVELS]
+    return sum(STEPS[name] for name in done if name not in levels[1:])

@@ -7,7 +7,7 @@ from itertools import accumulate
 from statistics import fmean, median
 
 from framepack.app.service.shares import decoded_latents, finishing_seconds
-from framepack.spec.events import Event, Finished, SectionDone, StageStarted, StepDone
+from framepack.spec.events import Event, Finished, Planned, SectionDone, StageStarted, StepDone
 from framepack.spec.plan import cuts
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
@@ -72,6 +72,8 @@ class Tracker:
                 self._section_timed(event.section, now - self._last)
             self._last = None
             self.section, self.sections, self.step = event.section + 1, event.sections, 0
+        elif isinstance(event, Planned):
+            self._finish += sum(stage.seconds or 0.0 for stage in event.stages if stage.part == "upscale")
         elif isinstance(event, Finished):
             self.finished, self.stage = True, "done"
         if not isinstance(event, StageStarted) or event.stage in ("section", "finish"):

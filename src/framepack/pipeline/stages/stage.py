@@ -42,6 +42,8 @@ class Job:
     source_frames: int
     """Of the longest pass that encodes a source; 0 where there is none."""
     source_passes: int
+    source_held: int
+    """Frames of a source that RAM holds at once."""
     mixes: int
     """Different mixes of pictures that sections are given."""
     sections: int
@@ -55,6 +57,8 @@ class Job:
     """Most latents a section decodes."""
     tiles: int
     """Tiles of time that a section decodes anew."""
+    enlarged: int = 0
+    """Final frames that go through a network which enlarges them."""
 
     @property
     def latent_size(self) -> tuple[int, int]:
@@ -112,8 +116,8 @@ class Stage(ABC):
         """Whether the job has such work."""
         return self.passes(job) > 0
 
-    def calls(self, job: Job) -> int:
-        """Calls of `work` in one pass."""
+    def calls(self, job: Job) -> float:
+        """Calls of `work` in one pass; one that has less to do counts in part."""
         return 1
 
     def passes(self, job: Job) -> int:
