@@ -16,7 +16,7 @@ def packed(tensors):
     return layout, flat, layout.views(flat)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.lists(st.integers(0, 5), max_size=4), st.sampled_from(DTYPES)), max_size=6))
 def test_tensors_come_back_from_flat_bytes_as_they_went_in(specs):
     tensors = [torch.randint(0, 2, shape).to(dtype) for shape, dtype in specs]

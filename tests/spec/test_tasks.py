@@ -50,7 +50,7 @@ def asked(draw: st.DrawFn, task: str) -> GenerationRequest:
 
 @pytest.mark.parametrize("task", list(TASKS))
 def test_three_hundred_plans_tile_the_timeline_once(task: str) -> None:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(asked(task))
     def holds(request: GenerationRequest) -> None:
         sections = plan(request)
