@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("any machine", deadline=None)  # a busy one takes as long as it takes
-settings.load_profile("any machine")
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests of every room find tiny_checkpoints
 
 from tiny_checkpoints import write_tiny_models_dir
+
+settings.register_profile("any machine", deadline=None)  # a busy one takes as long as it takes
+settings.load_profile("any machine")
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 
