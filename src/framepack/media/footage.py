@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from framepack.files.errors import MediaError
+from framepack.media.pace import pace_of
 from framepack.media.read import VideoInfo, probe, read_video
 from framepack.media.retime import retimed
 from framepack.media.sinks import Frame, WideFrame
@@ -46,7 +47,7 @@ def footage_of(file: Source, finish: FileFinish, output: FileCoding, again: Sour
     again: the same file opened once more, for its sound, where `file` is an open one. MediaError for what cannot be
     read or does not fit.
     """
-    info = probe(file)
+    info, uneven = paced(file)
     end = info.frames if finish.end is None else min(round(finish.end * info.fps), info.frames)
     kept = range(round(finish.start * info.fps), end)
     if not kept:
@@ -62,14 +63,26 @@ def footage_of(file: Source, finish: FileFinish, output: FileCoding, again: Sour
 
     def read(wide: bool) -> Iterator[Any]:
         stop = None if kept.stop == info.frames else kept.stop  # only at its end a file is seen to be cut off
-        parts = [islice(read_video(file, whole=True, wide=wide), kept.start, stop)]
+        own = read_video(file, fps=info.fps if uneven else None, whole=True, wide=wide)
+        parts = [islice(own, kept.start, stop)]
         parts += [read_video(other, fps=info.fps, whole=True, wide=wide) for other, _ in others]
         return retimed(joined(parts, fade), played, fps, output.fps_mode)
 
     sound, notices = sound_of(file if again is None else again, finish, float(kept.start / info.fps), output)
+    if uneven:
+        notices.append(
+            f"the frames of {name_of(file)} last unequally long: {float(info.fps):.5g} of them are read a second"
+        )
     total = resampled_count(sum(counts) - fade * len(others), played, fps)
     size = info.width, info.height
     return Footage(frames=total, size=size, fps=fps, read=read, sound=sound, notices=tuple(notices))
+
+
+def paced(file: Source) -> tuple[VideoInfo, bool]:
+    """What is in a video, and whether its frames are to be read by their times, as they do not last equally long."""
+    info = probe(file)
+    pace = pace_of(file, info)
+    return (pace.of(info), True) if pace else (info, False)
 
 
 def rate_of(info: VideoInfo, output: FileCoding) -> Fraction:
@@ -80,13 +93,13 @@ def rate_of(info: VideoInfo, output: FileCoding) -> Fraction:
 
 def joined_info(other: Path, file: Source, info: VideoInfo) -> tuple[Path, int]:
     """A video that follows, and its number of frames at the first one's rate. MediaError for another size."""
-    found = probe(other)
+    found, uneven = paced(other)
     if (found.width, found.height) != (info.width, info.height):
         raise MediaError(
             f"'{other}' is {found.width}x{found.height}, {name_of(file)} {info.width}x{info.height}: "
             "videos that are joined have one size"
         )
-    same = found.fps == info.fps
+    same = found.fps == info.fps and not uneven
     return other, found.frames if same else sum(1 for _ in read_video(other, fps=info.fps))
 
 

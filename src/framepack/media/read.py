@@ -4,7 +4,7 @@ One demuxer is named for each kind of file, so that no playlist or reference ins
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,14 +19,13 @@ from PIL import Image
 from framepack.files.errors import MediaError
 from framepack.media.archive import Archive, kind_of_picture, open_archive, pictures_of
 from framepack.media.image import load_image
+from framepack.media.lengths import ROUNDING, announced_seconds, lacks_its_end, shown_seconds, whole_rate
 from framepack.media.metadata import AV_FORMATS, read_metadata
 from framepack.media.pixels import MAX_FRAME_PIXELS, Pending, check_size, either, pending, turns_of
 from framepack.media.sinks import Frame
 from framepack.media.source import VIDEO_KINDS, Source, kind_of, name_of, open_source
 
 DEMUXERS = AV_FORMATS | {"gif": "gif", "apng": "apng"}
-ROUNDING = 0.001
-"""Seconds by which a time may be off, a length by twice as much: Matroska's are whole milliseconds."""
 READABLE = (
     "mp4, mov, mkv, webm, avi, gif, animated webp or png, or a zip or folder of numbered PNG, TIFF or EXR pictures"
 )
@@ -59,7 +58,7 @@ def probe(source: Source) -> VideoInfo:
         frames, duration, rate, (width, height), codec = probed
     if frames == 0 or duration <= 0:
         raise MediaError(f"{name_of(source)} has no video in it: use {READABLE}")
-    fps = rate or _whole_rate(frames / duration)
+    fps = rate or whole_rate(frames / duration)
     return VideoInfo(
         frames=frames,
         fps=fps,
@@ -146,12 +145,6 @@ def reading(source: Source) -> Iterator[tuple[BinaryIO, str]]:
             raise MediaError(f"{name} is damaged or cannot be decoded ({error}): copy or download it again") from error
 
 
-def _whole_rate(fps: float) -> Fraction:
-    """Pictures last whole milliseconds or hundredths: a rate within 1% of a whole number is that number."""
-    near = max(round(fps), 1)
-    return Fraction(near) if abs(fps - near) < 0.01 * near else Fraction(fps).limit_denominator(1001)
-
-
 Probed = tuple[int, float, Fraction | None, tuple[int, int], str]
 """Frames, seconds, frames a second where the file says so, (width, height), codec."""
 
@@ -165,29 +158,13 @@ def _probe_container(file: BinaryIO) -> Probed:
         tick = Fraction(stream.time_base or 1)
         # FFmpeg rounds each frame of an animated PNG to its own ticks
         slack = tick * (len(shown) if container.format.name == "apng" else 1)
-        frames, duration = len(shown), _seconds(shown, fixed, tick, slack)
+        frames, duration = len(shown), shown_seconds(shown, fixed, tick, slack)
         codec = stream.codec_context.codec.canonical_name
     with open_container(file) as (container, stream):
         stream.codec_context.thread_count = 1  # threads would decode ahead
         picture = next(container.decode(stream))  # only a frame knows which way is up
         upright = (picture.height, picture.width) if turns_of(picture) % 2 else (picture.width, picture.height)
     return frames, duration, fixed, upright, codec
-
-
-def _seconds(shown: Sequence[tuple[int, int]], fixed: Fraction | None, tick: Fraction, slack: Fraction) -> float:
-    """How long frames are shown, of which each begins at so many ticks and lasts so many; 0 where that is not written.
-
-    The last one lasts as long as the one before, where it does not say. Where ticks are too coarse for the rate, as
-    Matroska's milliseconds, the rate decides: within `slack`, in seconds.
-    """
-    if not shown:
-        return 0.0
-    even = len(shown) / (fixed or Fraction(30))
-    (begin, _), (last, lasts) = shown[0], shown[-1]
-    if not lasts:
-        lasts = last - shown[-2][0] if len(shown) > 1 else even / tick
-    seconds = (last + lasts - begin) * tick
-    return float(even if seconds <= 0 or (fixed and abs(seconds - even) <= slack) else seconds)
 
 
 def _probe_webp(file: BinaryIO) -> Probed:
@@ -219,15 +196,9 @@ def _container_frames(file: BinaryIO, *, whole: bool = False) -> Iterator[tuple[
                 raise MediaError("one of its frames is damaged")
             shown, count = shown + float(1 / rate) if picture.time is None else picture.time, count + 1
             yield shown, pending(picture)
-        announced = round(Fraction(container.duration or 0, av.time_base) * rate)
-    if whole and (_lacks_its_end(file) if kind_of(file) == "gif" else count < announced):
+        announced = round(announced_seconds(container, stream) * rate)
+    if whole and (lacks_its_end(file) if kind_of(file) == "gif" else count < announced):
         raise MediaError("it is cut off")
-
-
-def _lacks_its_end(file: BinaryIO) -> bool:
-    """Whether a GIF has no trailer; its length is nowhere announced."""
-    file.seek(-1, 2)
-    return file.read(1) != b";"
 
 
 def _webp_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:
