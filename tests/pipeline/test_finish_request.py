@@ -182,7 +182,8 @@ def test_requests_from_before_there_were_steps_are_read(picture) -> None:
 
 def test_a_request_s_file_is_signed_when_that_is_asked_for(framepacks, picture, tmp_path, monkeypatch) -> None:
     pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
-    from framepack.media.credentials import FOLDER, read_credentials
+    from framepack.media.credentials import read_credentials
+    from framepack.media.signing_key import FOLDER
 
     monkeypatch.setenv(FOLDER, str(tmp_path / "identity"))
     list(framepacks["mini"].generate(request_of(picture, tmp_path / "plain.mp4")))
