@@ -116,6 +116,23 @@ def test_the_mark_of_a_video_without_settings_goes_along(tmp_path):
     assert says_made_by_ai(target)
 
 
+def test_what_is_made_of_a_signed_video_is_signed_anew(client, service, tmp_path, monkeypatch):
+    pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
+    from framepack.media import credentials
+    from framepack.media.signing_key import FOLDER
+
+    monkeypatch.setenv(FOLDER, str(tmp_path / "identity"))
+    job = done(service)
+    credentials.sign_file(service.video(job.id))
+    for format_, signed in (("gif", True), ("mkv", False)):
+        made = service.converted(job.id, FileCoding(format=format_))
+        found = credentials.read_credentials(made)
+        assert (found is not None) is signed
+        if found:
+            (ingredient,) = found["manifests"][found["active_manifest"]]["ingredients"]
+            assert (found["validation_state"], ingredient["title"]) == ("Valid", "v.mp4")
+
+
 def test_a_gif_of_a_fast_video_lasts_as_long(tmp_path):
     fast = tmp_path / "v.mp4"
     with VideoWriter(fast, fps=120, size=(48, 32)) as writer:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from framepack.files.errors import MediaError
-from framepack.media import credentials
+from framepack.media import signing_key
 from framepack.media.credentials import has_credentials, read_credentials, sign_file
 from framepack.media.finishing import Progress
 from framepack.media.marks import SOURCE_TYPE, is_marked
@@ -23,7 +23,7 @@ REQUEST = json.dumps({"framepack": "0.1.0", "request": {"image": "a.png", "seed"
 
 @pytest.fixture(autouse=True)
 def own_identity(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setenv(credentials.FOLDER, str(tmp_path / "identity"))
+    monkeypatch.setenv(signing_key.FOLDER, str(tmp_path / "identity"))
     return tmp_path / "identity"
 
 
@@ -138,7 +138,7 @@ def test_a_changed_file_is_no_longer_valid(tmp_path: Path) -> None:
 
 def test_the_key_is_made_once_and_only_its_user_reads_it(tmp_path: Path, own_identity: Path) -> None:
     sign_file(film(tmp_path / "v.mp4"))
-    key = own_identity / credentials.KEY
+    key = own_identity / signing_key.KEY
     made = key.read_bytes()
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     sign_file(film(tmp_path / "w.mp4"))

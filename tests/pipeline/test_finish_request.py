@@ -1,6 +1,10 @@
 """A request with steps on its final frames: none are bit-identical to no field, others equal finishing the file."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +20,9 @@ from framepack.media.read import probe, read_video
 from framepack.models.upscaler import RRDBNet
 from framepack.pipeline.finishing import finish
 from framepack.pipeline.section_store import decisive
-from framepack.spec.events import Finished, SectionDone, StageStarted
+from framepack.spec.events import Finished, SectionDone, StageStarted, StepDone
 from framepack.spec.ignored import ignored_settings
+from framepack.spec.output import OutputSettings
 from framepack.spec.request import GenerationRequest
 
 STEPS = {"enlarge": 1.5, "sharpen": 0.4, "contrast": 1.2, "grain": 0.2}
@@ -63,6 +68,45 @@ def test_an_mp4_waits_lossless_and_is_encoded_once_as_finishing_the_lossless_fil
     assert {event.file.suffix for event in done if event.file} == {".mkv"}
     assert (frames(tmp_path / "v.mp4") == frames(tmp_path / "want.mp4")).all()
     assert probe(tmp_path / "v.mp4").width == 48
+
+
+KILLED = """
+import sys
+import framepack
+request = framepack.GenerationRequest.model_validate_json(sys.argv[1])
+with framepack.load("mini", device="cpu") as model:
+    for _ in model.generate(request, work=sys.argv[2]):
+        pass
+"""
+
+
+@pytest.mark.proof
+def test_a_job_that_is_killed_while_it_is_finished_goes_on_with_that_and_is_never_half(
+    framepacks, picture, tmp_path
+) -> None:
+    steps = {**STEPS, "enlarge": 4, "denoise": 1}
+    request = request_of(picture, tmp_path / "v.mkv", finish=steps, width=64, height=64)
+    command = [sys.executable, "-c", KILLED, request.model_dump_json(), str(tmp_path / "work")]
+    with subprocess.Popen(command) as child:
+        while not (begun := [one for one in tmp_path.glob(".v.mkv.*.part") if one.stat().st_size > 20_000]):
+            assert child.poll() is None, "it was finished before it could be killed"
+            time.sleep(0.005)
+        child.send_signal(signal.SIGKILL)
+    assert (begun[0].exists(), (tmp_path / "v.mkv").exists()) == (True, False)
+    before = latents(tmp_path / "work")
+    events = list(framepacks["mini"].generate(request, work=tmp_path / "work"))
+    assert not any(isinstance(event, StepDone) for event in events)
+    assert isinstance(events[-1], Finished)
+    assert all(torch.equal(a, b) for a, b in zip(latents(tmp_path / "work"), before, strict=True))
+    unkilled = request.model_copy(update={"output": whole(request, tmp_path / "w.mkv")})
+    subprocess.run([*command[:3], unkilled.model_dump_json(), str(tmp_path / "other")], check=True)
+    assert (frames(tmp_path / "v.mkv") == frames(tmp_path / "w.mkv")).all()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["other", "v.mkv", "w.mkv", "work"]
+
+
+def whole(request: GenerationRequest, path: Path) -> OutputSettings:
+    """The same file elsewhere."""
+    return request.output.model_copy(update={"path": path})
 
 
 def test_a_job_that_is_cancelled_while_it_is_finished_leaves_no_file_and_goes_on(framepacks, picture, tmp_path) -> None:
@@ -138,7 +182,8 @@ def test_requests_from_before_there_were_steps_are_read(picture) -> None:
 
 def test_a_request_s_file_is_signed_when_that_is_asked_for(framepacks, picture, tmp_path, monkeypatch) -> None:
     pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
-    from framepack.media.credentials import FOLDER, read_credentials
+    from framepack.media.credentials import read_credentials
+    from framepack.media.signing_key import FOLDER
 
     monkeypatch.setenv(FOLDER, str(tmp_path / "identity"))
     list(framepacks["mini"].generate(request_of(picture, tmp_path / "plain.mp4")))

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from framepack.spec.fields import RequestField, fields_of
+from framepack.spec.finish import FileFinish
 from framepack.spec.machine import MachineOptions
 from framepack.spec.model import Model
+from framepack.spec.output import FileOutput
 from framepack.spec.parts import EndFrame, Keyframe, Lora, Redo, Reference, Still, TimedPrompt
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
@@ -21,6 +23,19 @@ MACHINE = """
 Arguments of `framepack.load`, and options of `framepack generate`, `plan`, `batch` and `serve`; they change nothing of
 the video.
 """
+FILES = """
+## A file that is there
+
+Options of `framepack finish`, arguments of `framepack.finish` and settings of `POST /api/finishings`, where `path` and
+`overwrite` are the service's;
+`framepack convert` and `framepack.convert` have those of the new file.
+
+### Steps
+
+{steps}
+### The new file
+
+{output}"""
 PARTS: dict[str, type[Model]] = {
     "A picture": Picture,
     "A keyframe, one of `frames`": Keyframe,
@@ -51,7 +66,8 @@ KINDS: dict[type, str] = {
 def reference(model: type[Model]) -> str:
     """The whole page: the request, then its parts, written in one text on a command line; the machine."""
     parts = (f"\n## {title}\n\n{table(part, options=False)}" for title, part in PARTS.items())
-    return f"{HEAD}\n{table(model)}{''.join(parts)}{MACHINE}\n{table(MachineOptions)}"
+    files = FILES.format(steps=table(FileFinish), output=table(FileOutput))
+    return f"{HEAD}\n{table(model)}{''.join(parts)}{files}{MACHINE}\n{table(MachineOptions)}"
 
 
 def table(model: type[Model], *, options: bool = True) -> str:

@@ -21,6 +21,7 @@ from framepack.app.service.uploads import NoRoom
 from framepack.files.child import NOTHING, PIPE, Child, bare_environment, start
 from framepack.files.errors import MediaError
 from framepack.jobs.folders import Folders
+from framepack.media.credentials import MIMES, carry_over
 from framepack.spec.finish import FileFinish
 from framepack.spec.formats import CRF, FORMATS, SUFFIXES, codec_of
 from framepack.spec.output import FileCoding, OutputSettings
@@ -87,6 +88,8 @@ class Conversions:
             version = source.stat().st_mtime_ns
             if not is_of(target, source):
                 self._make(source, target, with_crf(output, crf), steps)
+                if target.suffix in MIMES:  # the child has no key; who fetches one file gets none beside it
+                    carry_over(source, target)
                 os.utime(target, ns=(version, version))
         return target
 
