@@ -92,8 +92,17 @@ def test_three_hundred_plans_of_every_task_and_of_its_takes_tile_the_timeline_on
 
 @settings(max_examples=300, deadline=None)
 @given(asked("image"), st.integers(1, 60), st.booleans())
-def test_three_hundred_stills_are_one_latent_of_the_video(request: GenerationRequest, index: int, context: bool) -> None:
-    said = request.model_dump() | {"frames": (), "end_frame": None, "prompts": (), "motion_mask": None, "output": {}, "blend": 0}
+def test_three_hundred_stills_are_one_latent_of_the_video(
+    request: GenerationRequest, index: int, context: bool
+) -> None:
+    said = request.model_dump() | {
+        "frames": (),
+        "end_frame": None,
+        "prompts": (),
+        "motion_mask": None,
+        "output": {},
+        "blend": 0,
+    }
     still = GenerationRequest.model_validate(said | {"still": {"index": index, "context": context}})
     (section,) = plan(still)
     assert len(section.latents) == 1
