@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from framepack.training.evaluate.metrics import Video, psnr
 from framepack.training.evaluate.scenes import Picture, prompt_for, true_mix
 
 PAIRS = (("pan left", "darken"), ("pan left", "cooler"), ("zoom out", "cooler"), ("zoom out", "darken"))
-WAYS: dict[str, dict[str, float]] = {
+WAYS: dict[str, dict[str, Any]] = {
     "nag 1": {},
     "nag 5": {"nag": 5.0},
     "nag 11": {"nag": 11.0},
