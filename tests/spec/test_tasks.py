@@ -7,11 +7,15 @@ from hypothesis import strategies as st
 from framepack.spec.ends import LEAST
 from framepack.spec.geometry import HUNYUAN
 from framepack.spec.ignored import ignored_settings
-from framepack.spec.parts import EndFrame, Keyframe
+from framepack.spec.parts import EndFrame, Keyframe, TimedPrompt
 from framepack.spec.plan import final_frames, new_tiles, plan
+from framepack.spec.redo import redone, section_count
 from framepack.spec.request import GenerationRequest
+from framepack.spec.stills import stills
 from framepack.spec.tasks import TASKS
-from framepack.spec.timeline import keyframes_of
+from framepack.spec.timeline import is_backward, keyframes_of
+from framepack.spec.variants import VARIANTS
+from framepack.spec.windows import EMPTY, NEIGHBOUR
 
 MODELS = {
     "image": ("mini", "mini-f1", "framepack", "framepack-f1"),
@@ -33,6 +37,7 @@ def asked(draw: st.DrawFn, task: str) -> GenerationRequest:
     frames = ()
     if model != "framepack-f1" and seconds > 1 and draw(st.booleans()):
         frames = (Keyframe(image="k.png", second=draw(st.floats(0.3, 0.6))),)
+    tenths = draw(st.sets(st.integers(1, 6), max_size=3)) if seconds > 1 else ()
     return GenerationRequest(
         image="a.mkv",
         task=task,
@@ -45,13 +50,27 @@ def asked(draw: st.DrawFn, task: str) -> GenerationRequest:
         end_frame=EndFrame(image="e.png") if ends else None,
         motion_mask=None if task == "bridge" else draw(st.none() | st.just("m.png")),
         motion=draw(st.sampled_from([0.0, 0.7])),
+        prompts=tuple(TimedPrompt(second=seconds * tenth / 10, text=f"{tenth}") for tenth in sorted(tenths)),
+        blend=draw(st.sampled_from([0.0, seconds / 20])),
     )
 
 
+@st.composite
+def taken(draw: st.DrawFn, task: str) -> GenerationRequest:
+    """A take of a take of a video of the task."""
+    request = draw(asked(task))
+    for _ in range(draw(st.integers(1, 2))):
+        section, only = draw(st.integers(1, section_count(request))), draw(st.booleans())
+        later = VARIANTS[request.model].keyframes_ahead or is_backward(request)
+        request = redone(request, section, only=only and later, prompt=draw(st.none() | st.just("it rains")))
+    return request
+
+
+@pytest.mark.parametrize("kind", [asked, taken])
 @pytest.mark.parametrize("task", list(TASKS))
-def test_three_hundred_plans_tile_the_timeline_once(task: str) -> None:
+def test_three_hundred_plans_of_every_task_and_of_its_takes_tile_the_timeline_once(task: str, kind) -> None:
     @settings(max_examples=300)
-    @given(asked(task))
+    @given(kind(task))
     def holds(request: GenerationRequest) -> None:
         sections = plan(request)
         shown = [g.latent for g in keyframes_of(request) if g.shown]
@@ -64,11 +83,31 @@ def test_three_hundred_plans_tile_the_timeline_once(task: str) -> None:
             clip = HUNYUAN.frames_of(s.decode_latents) - sum(s.dropped)
             assert clip == s.frames + s.overlap
             assert s.provisional <= clip
-            own = {span.source for span in s.context} - {"history", "start", "before", "section:0"}
-            assert own <= set(request.pictures)
+            known = {"history", "start", "before", "section:0", NEIGHBOUR} | {still.key for still in stills(request)}
+            assert {span.source for span in s.context} <= known | set(request.pictures)
         assert all(tiles for tiles in new_tiles(sections, HUNYUAN.tiles))
 
     holds()
+
+
+@settings(max_examples=300, deadline=None)
+@given(asked("image"), st.integers(1, 60), st.booleans())
+def test_three_hundred_stills_are_one_latent_of_the_video(
+    request: GenerationRequest, index: int, context: bool
+) -> None:
+    said = request.model_dump() | {
+        "frames": (),
+        "end_frame": None,
+        "prompts": (),
+        "motion_mask": None,
+        "output": {},
+        "blend": 0,
+    }
+    still = GenerationRequest.model_validate(said | {"still": {"index": index, "context": context}})
+    (section,) = plan(still)
+    assert len(section.latents) == 1
+    assert still.frame_count == 1
+    assert {span.source for span in section.context} <= {"history", "start", EMPTY}
 
 
 @pytest.mark.parametrize("task", ["extend", "bridge"])

@@ -106,12 +106,13 @@ class RequestFields(Model):
     nag: Annotated[float, Field(ge=1, le=30, json_schema_extra=option(usual=(1, 11)))] = 1.0
     """Leads away from the negative prompt inside the attention, at cfg 1: 1 is off, 5 usual, 11 strong.
 
+    mini is led in its pooled text as well, through which it hears its prompt.
     Takes about half again the time in the steps down to nag_end, where cfg doubles it.
     """
     nag_alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of what nag does in the result; 0 leaves it out."""
     nag_tau: Annotated[float, Field(ge=1, le=10)] = 1.5
-    """How many times as large as without it nag may make the attention's values."""
+    """How many times as large as without it nag may make what it leads: the attention's values, mini's pooled text."""
     nag_end: Annotated[float, Field(ge=0, le=1)] = 0.75
     """Noise level, from 1 at the start to 0, below which nag rests: lower is stronger and slower."""
     window: Annotated[int, Field(ge=1, le=33)] = 9

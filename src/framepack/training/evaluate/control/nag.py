@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +20,17 @@ from framepack.training.evaluate.groups import grouped, mean
 from framepack.training.evaluate.metrics import Video, psnr
 from framepack.training.evaluate.scenes import Picture, prompt_for, true_mix
 
-PAIRS = (("pan left", "darken"), ("pan left", "cooler"), ("zoom out", "cooler"))
-SCALES = (1.0, 5.0, 11.0)
+PAIRS = (("pan left", "darken"), ("pan left", "cooler"), ("zoom out", "cooler"), ("zoom out", "darken"))
+WAYS: dict[str, dict[str, Any]] = {
+    "nag 1": {},
+    "nag 5": {"nag": 5.0},
+    "nag 11": {"nag": 11.0},
+    "nag 5, strict": {"nag": 5.0, "nag_tau": 1.0, "nag_alpha": 0.75, "nag_end": 0.0},
+}
+"""The first is without it."""
 FRAMES = 8
 """Of a video that true ones are compared with."""
+KEPT = 0.85
 SHOWN = 0.5
 """Amplitude from which on a motion is there to be taken away."""
 COARSE, FINE = np.arange(-0.5, 2.51, 0.5), np.arange(-0.375, 0.376, 0.125)
@@ -53,15 +61,15 @@ def fitted_pair(video: Video, picture: Picture, kept: str, unwanted: str) -> Amp
 
 
 def nag(bench: Bench) -> Iterator[Row]:
-    """A row for each model, scene, pair (each motion once as the one not wanted) and scale."""
+    """A row for each model, scene, pair (each motion once as the one not wanted) and way."""
     for model in bench.orders():
         for scene in bench.scenes():
             for pair in PAIRS:
                 said = " and ".join(prompt_for(motion, scene.index) for motion in pair)
                 for kept, unwanted in (pair, pair[::-1]):
-                    for scale in SCALES:
+                    for name, way in WAYS.items():
                         negative = prompt_for(unwanted, scene.index)
-                        request = bench.request(model, scene, prompt=said, negative_prompt=negative, nag=scale)
+                        request = bench.request(model, scene, prompt=said, negative_prompt=negative, **way)
                         began = time.process_time()
                         video = bench.frames(request)
                         took = time.process_time() - began
@@ -70,23 +78,27 @@ def nag(bench: Bench) -> Iterator[Row]:
                             part="nag",
                             model=model,
                             scene=scene.name,
-                            case=f"{kept}, not {unwanted}, nag {scale:g}",
+                            case=f"{kept}, not {unwanted}, {name}",
                             values={"kept": found.kept, "unwanted": found.unwanted, "seconds": took},
                         )
 
 
 def nag_goals(rows: Sequence[Row]) -> Iterator[Goal]:
-    """Of pairs that are shown: whether the unwanted one falls by half at 5, and the other one stays."""
-    fallen, stayed, slower = [], [], []
+    """Of pairs that are shown: whether the unwanted one falls by half, and the other one stays."""
+    ways, slower = {name: [] for name in WAYS if name not in ("nag 1", "nag 11")}, []
     for _, part in grouped(rows, lambda row: (row.model, row.scene, row.case.partition(", nag")[0])):
-        plain, led = (row.values for row in part[:2])
-        slower.append(led["seconds"] / plain["seconds"])
+        plain, *others = (row.values for row in part)
+        found = dict(zip(list(WAYS)[1:], others, strict=False))
+        slower += [led["seconds"] / plain["seconds"] for led in others if "seconds" in led]
         if min(plain["unwanted"], plain["kept"]) >= SHOWN:
-            fallen.append(led["unwanted"] <= plain["unwanted"] / 2)
-            stayed.append(led["kept"] >= 0.85 * plain["kept"])
-    if fallen:
-        pairs = f"of {len(fallen)} prompts of two motions that are shown"
-        yield Goal(goal=f"nag 5: the one not wanted falls by half, {pairs}", wanted=1.0, reached=mean(fallen))
-        yield Goal(goal=f"nag 5: the other one stays, {pairs}", wanted=1.0, reached=mean(stayed))
+            for name in ways.keys() & found.keys():
+                led = found[name]
+                ways[name].append((led["unwanted"] <= plain["unwanted"] / 2, led["kept"] >= KEPT * plain["kept"]))
+    for name, held in ways.items():
+        if held:
+            fallen, stayed = (mean(one) for one in zip(*held, strict=True))
+            pairs = f"of {len(held)} prompts of two motions that are shown"
+            yield Goal(goal=f"{name}: the one not wanted falls by half, {pairs}", wanted=1.0, reached=fallen)
+            yield Goal(goal=f"{name}: the other one stays, {pairs}", wanted=1.0, reached=stayed)
     if slower:
-        yield Goal(goal="nag 5: time of a video, times", wanted=1.6, reached=float(np.median(slower)), at_most=True)
+        yield Goal(goal="nag: time of a video, times", wanted=1.6, reached=float(np.median(slower)), at_most=True)

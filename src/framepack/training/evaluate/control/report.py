@@ -129,12 +129,12 @@ def moments(figure: Any, rows: Sequence[Row]) -> None:
 
 
 def pairs(figure: Any, rows: Sequence[Row]) -> None:
-    """The amplitude of the motion that is not wanted, by scale: the mean over the scenes."""
+    """The amplitude of the motion that is not wanted, each way: the mean over the scenes."""
     for axes, part in by_model(figure, rows):
         for (case,), found in grouped(part, lambda row: (row.case.partition(", nag")[0],)):
-            scales = grouped(found, lambda row: (row.case.rpartition(" ")[2],))
-            fallen = [mean(row.values["unwanted"] for row in of) for _, of in scales]
-            axes.plot([float(scale) for (scale,), _ in scales], fallen, marker="o", label=case)
+            ways = grouped(found, lambda row: (row.case.partition(", nag ")[2],))
+            fallen = [mean(row.values["unwanted"] for row in of) for _, of in ways]
+            axes.plot([way for (way,), _ in ways], fallen, marker="o", label=case)
         axes.set(xlabel="nag", ylabel="amplitude of the one not wanted")
         axes.legend(fontsize="x-small")
 

@@ -21,7 +21,8 @@ from framepack.training.evaluate.over_time import largest_step, latents_of, take
 from framepack.training.evaluate.scenes import prompt_for
 
 PAIRS = (("still", "darken"), ("pan left", "pan right"), ("roll clockwise", "pan up"), ("brighten", "darken"))
-SECONDS = (0.6, 1.2, 1.8, 2.0, 2.4, 3.0)
+CHANGES = (*((second, 0.0) for second in (0.6, 1.2, 1.8, 2.0, 2.4, 3.0)), (2.4, 1.2))
+"""When the prompt changes, and over how many seconds it blends."""
 LENGTH = 3.6
 ABRUPT = 3.0
 KEYED = 20
@@ -36,11 +37,10 @@ def prompts(bench: Bench) -> Iterator[Row]:
         for scene in bench.scenes():
             truth = cache(partial(true_small, scene.picture))
             for before, after in PAIRS:
-                for second in SECONDS:
+                for second, blend in CHANGES:
                     said = f"{prompt_for(before, 0)} [{second}s: {prompt_for(after, 0)}]"
-                    latents = latents_of(
-                        bench.model(model), bench.request(model, scene, prompt=said, seconds=LENGTH, length="exact")
-                    )
+                    asked = bench.request(model, scene, prompt=said, seconds=LENGTH, length="exact", blend=blend)
+                    latents = latents_of(bench.model(model), asked)
                     with bench.model(model).memory.lease("vae") as vae:
                         video = np.asarray(vae.preview_map()(latents), np.float32)
                     found = takes_over(video, partial(truth, before, after, len(video)))
@@ -49,7 +49,7 @@ def prompts(bench: Bench) -> Iterator[Row]:
                         part="prompts",
                         model=model,
                         scene=scene.name,
-                        case=f"{before}, then {after} at {second:g} s",
+                        case=f"{before}, then {after} at {second:g} s" + (f", blend {blend:g}" if blend else ""),
                         values=values | {"largest step": largest_step(video, second)},
                     )
 
