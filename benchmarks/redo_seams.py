@@ -17,7 +17,8 @@ from framepack import FramePack, GenerationRequest, load, redo
 from framepack.media.read import read_video
 from framepack.media.sheet import contact_sheet, save_png
 from framepack.spec.events import Finished
-from framepack.training.evaluate.seams import Seam, seam
+from framepack.training.evaluate.metrics import luma
+from framepack.training.evaluate.seams import LEAST_STEP, NEAR, PHASES, REACH, Seam, seam
 
 PROMPTS = ("the camera pans left", "slow zoom in", "nothing moves")
 """Said where nobody says others."""
@@ -42,6 +43,15 @@ def shown(one: Seam) -> str:
     return f"{one.step:5.2f}x {one.sharpness:6.1%} {one.colour:5.2f}"
 
 
+def beside(video: np.ndarray, border: int) -> float:
+    """A border's largest step over the median of its phase in the two sections beside it, as steps change in time."""
+    steps = np.abs(np.diff(luma(video), axis=0)).mean((1, 2))
+    around = np.arange(max(border - 1 - NEAR, 0), min(border + NEAR, len(steps)))
+    places = range(border - 1 - REACH, border + REACH)
+    usual = [np.median(steps[around[(around - at) % PHASES == 0]]) for at in places]
+    return max(float(steps[at]) / max(float(median), LEAST_STEP) for at, median in zip(places, usual, strict=True))
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,7 +61,7 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=160)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    before, after, inside = list[Seam](), list[Seam](), list[Seam]()
+    before, after, inside, near = list[Seam](), list[Seam](), list[Seam](), list[float]()
     for name in ("mini", "mini-f1"):
         model, rows = load(name), []
         for number, (picture, prompt) in enumerate((p, q) for p in options.pictures for q in options.prompts):
@@ -68,6 +78,7 @@ def main() -> None:
                 for border in (1 + FRAMES * (section - 1), 1 + FRAMES * section):
                     before.append(seam(first, border))
                     after.append(seam(second, border))
+                    near.append(beside(second, border))
                     print(f"{name:8} {picture.name} {prompt!r} section {section} frame {border:3}: ", end="")
                     print(f"{shown(before[-1])} -> {shown(after[-1])}", flush=True)
                 at = [FRAMES * (section - 1) + shift for shift in (-8, -2, 1, 18, 34, 37, 44)]
@@ -83,6 +94,7 @@ def main() -> None:
             f"most {steps.max():.2f}; sharpness {np.median(sharp):.1%}, {sharp.max():.1%}; "
             f"colour {np.median(colour):.2f}, {colour.max():.2f}"
         )
+    print(f"redone, over the steps beside the border: median {np.median(near):.2f} most {max(near):.2f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Frames of the new part where they meet a source's: each gets what the VAE makes of the source differently.
 
 The source's frame at the seam less what the VAE makes of it is added, and fades over a section. Its fine detail fits
-only where a frame still shows the same: elsewhere the frame's own detail is made as strong as the source's, by as much
-as the VAE weakens that. Boundary: decoded frames in, frames out.
+only where a frame still shows the same: elsewhere the frame's own detail is made stronger, by as much as the VAE
+weakens the source's. Boundary: decoded frames in, frames out.
 """
 
 import torch
@@ -18,8 +18,9 @@ NEAR = 17
 """Pixels a side of the square in which two frames are compared."""
 PHASES = 4
 """Frames of a source whose detail is measured: the VAE's frames differ by their place in a latent."""
-MOST_GAIN = 1.5
-"""Of a frame's own detail."""
+MOST, LEAST_MORE = 1.0, -0.5
+"""Times its own detail that a frame may be given beside it."""
+LUMA = (0.299, 0.587, 0.114)
 LEAST = 1e-4
 
 
@@ -52,14 +53,28 @@ def continued(frames: Tensor, decoded: Tensor, source: Tensor, count: int) -> Te
     decoded = decoded[: len(source)]
     offset = source[0] - decoded[0]
     coarse, shown = mean_near(offset[None], FINE)[0], detail(decoded[:1])
-    gain = (detail(source).square().mean() / detail(decoded).square().mean().clamp(min=LEAST**2)).sqrt()
-    more = float(gain.clamp(1 / MOST_GAIN, MOST_GAIN)) - 1
+    more = lacking(decoded, source)
     drawn = frames.clone()
     for index, frame in enumerate(frames[:count]):
         share, own = 1 - (index + 1) / (count + 1), detail(frame[None])
         same = likeness(own, shown)[0]
-        drawn[index] += share * (coarse + same * (offset - coarse) + (1 - same) * more * own[0])
+        # details that are not the same add up by their squares
+        rest = (1 - same.square()).sqrt()
+        drawn[index] += share * (coarse + same * (offset - coarse) + rest * more * own[0])
     return drawn
+
+
+def lacking(decoded: Tensor, source: Tensor) -> float:
+    """How many times their own detail decoded frames (T, H, W, 3) need beside it to be as sharp as the source's."""
+    own = sharpness(decoded)
+    once = sharpness(decoded + detail(decoded)) - own
+    return min(max((sharpness(source) - own) / max(once, LEAST), LEAST_MORE), MOST)
+
+
+def sharpness(frames: Tensor) -> float:
+    """The mean length of the brightness' gradient."""
+    luma = frames @ frames.new_tensor(LUMA)
+    return float(torch.hypot(luma.diff(dim=2)[:, :-1], luma.diff(dim=1)[:, :, :-1]).mean())
 
 
 def mean_near(frames: Tensor, side: int) -> Tensor:
