@@ -75,7 +75,7 @@ def test_only_what_a_task_uses_is_shown_and_a_file_of_another_kind_is_refused(ta
     page.wait_for_selector("#c-target .fp-drop")
     page.wait_for_selector("#c-strength .fp-head input", state="detached")
     drop(page, sun, "image/png", "#c-target .fp-drop")
-    page.wait_for_selector("#c-target .fp-chosen")
+    has_file(page, "target")
     assert page.evaluate("FP.isVideo(FP.form.values.image)"), "what is dropped on the target is the target's alone"
     before = settings(page)
     page.reload()

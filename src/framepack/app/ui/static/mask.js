@@ -1,5 +1,5 @@
 /* Paints a motion mask over the start image: light is what may move, dark is what stands still. */
-const LONGEST = 1024, SMALLEST = 4, LARGEST = 200, START = 60;
+const LONGEST = 1024, LEAST = 640, SMALLEST = 4, LARGEST = 200, START = 60;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const loaded = (address) =>
@@ -34,7 +34,7 @@ FP.paintMask = async ({ image, mask, title, done, back }) => {
 
   const draw = () => {
     const paper = view.getContext("2d"), shade = canvasLike(view), dark = shade.getContext("2d");
-    paper.drawImage(picture, 0, 0);
+    paper.drawImage(picture, 0, 0, view.width, view.height);
     dark.fillStyle = "rgb(0 0 0 / .7)";
     dark.fillRect(0, 0, view.width, view.height);
     dark.globalCompositeOperation = "destination-out";
@@ -127,7 +127,8 @@ FP.paintMask = async ({ image, mask, title, done, back }) => {
   dialog.showModal();
   try {
     const found = await loaded(FP.editedAddress(image, { video: FP.videoSize(true), longest: LONGEST }));
-    [view.width, view.height] = [found.naturalWidth, found.naturalHeight];
+    const enlarged = Math.max(1, LEAST / Math.max(found.naturalWidth, found.naturalHeight));
+    [view.width, view.height] = [found.naturalWidth, found.naturalHeight].map((side) => Math.round(side * enlarged));
     layer = mask ? asLayer(await loaded(FP.editedAddress(mask, { video: FP.videoSize(false), longest: LONGEST })), view) : canvasLike(view);
     picture = found;
     ready.disabled = false;
