@@ -105,9 +105,9 @@ FP.kinds.image = (root, part) => {
     if (current && JSON.stringify(id) !== JSON.stringify(value)) current.stop();
     value = id;
     const name = named();
-    const tools = wanted === "video" ? [] : [FP.button(main ? "Webcam" : `Webcam, ${name}`, "camera", () => FP.webcam(take), { quiet: true })];
+    const tools = wanted === "video" || painted ? [] : [FP.button(main ? "Webcam" : `Webcam, ${name}`, "camera", () => FP.webcam(take), { quiet: true })];
     if (id || current) tools.unshift(FP.button(`Choose another ${name}`, "picture", choose, { quiet: true }));
-    if (id && !current) tools.unshift(FP.button(`Edit ${name}`, "edit", edit, { kind: "fp-edit" }));
+    if (id && !current) tools.unshift(FP.button(`Edit ${name}`, "edit", edit, { quiet: !main, kind: "fp-edit" }));
     if (painted && !current) tools.unshift(FP.button(id ? "Paint" : "Paint a mask", "brush", paint, { kind: "fp-paint" }));
     if (current) tools.push(FP.button("Stop this upload", "close", current.stop, { quiet: true }));
     else if (id) tools.push(FP.button(`Remove the ${name}`, "close", remove, { quiet: true }));
