@@ -115,7 +115,7 @@ FP.paintMask = async ({ image, mask, title, done, back }) => {
     FP.el("div", { class: "fp-mat" }, view), problem,
     FP.el("p", { class: "fp-help" }, "Paint what may move. What is dark stands still."),
     FP.el("div", { class: "fp-line" }, FP.el("div", { class: "fp-line", role: "group", "aria-label": "The brush paints what" }, kinds),
-      FP.el("label", { for: "fp-mask-size" }, "Brush"), size,
+      FP.el("div", { class: "fp-brush" }, FP.el("label", { for: "fp-mask-size" }, "Brush"), size),
       FP.el("button", { type: "button", class: "fp-chip", onclick: fill("xor") }, "Invert"), FP.el("button", { type: "button", class: "fp-chip", onclick: fill("destination-out") }, "Clear")),
     FP.el("div", { class: "fp-line fp-foot" }, FP.el("span", { class: "fp-gap" }), FP.button("Cancel", null, () => dialog.close()), ready),
   );
