@@ -22,7 +22,8 @@ FP.kinds.image = (root, part) => {
   let value = null, current = null, wanted = "image";
   const problem = FP.el("p", { class: "fp-error", role: "alert" });
   const box = FP.el("div", { class: "fp-drop" });
-  const heading = FP.el("h2", { class: "fp-h" }, label);
+  /* The main one says in itself what belongs there, below the choice of what is made. */
+  const heading = FP.el("h2", { class: main ? "fp-h fp-unseen" : "fp-h" }, label);
   const note = FP.el("p", { class: "fp-help" }, help);
   root.classList.toggle("fp-own-drop", !main);
   root.append(heading, box, problem, note);
