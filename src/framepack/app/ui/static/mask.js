@@ -53,11 +53,14 @@ FP.paintMask = async ({ image, mask, title, done, back }) => {
   const stroke = (to) => {
     const paper = layer.getContext("2d");
     paper.globalCompositeOperation = moves ? "source-over" : "destination-out";
-    Object.assign(paper, { lineCap: "round", lineWidth: radius() * 2, strokeStyle: "#fff" });
+    Object.assign(paper, { lineCap: "round", lineWidth: radius() * 2, strokeStyle: "#fff", fillStyle: "#fff" });
     paper.beginPath();
-    paper.moveTo(...(last || to));
-    paper.lineTo(...to);
+    if (last) paper.moveTo(...last);
+    if (last) paper.lineTo(...to);
     paper.stroke();
+    paper.beginPath();
+    paper.arc(...to, radius(), 0, 7); // a line to where it begins draws nothing
+    paper.fill();
     last = to;
     draw();
   };
