@@ -26,6 +26,7 @@ def client_of(access: Access, host: str = "localhost:7860") -> TestClient:
     routes = [
         Route("/", page, methods=["GET", "POST"]),
         Route("/api/jobs", page, methods=["POST"]),
+        Route("/api/storyboards", page, methods=["POST"]),
         WebSocketRoute("/talk", talk),
     ]
     return TestClient(Guard(Starlette(routes=routes), access), base_url=f"http://{host}")
@@ -122,7 +123,8 @@ def test_a_large_body_is_refused_unless_it_is_a_form_where_files_go():
         answer = client.post("/", content=large, headers=headers)
         assert (answer.status_code, "may have 4 MB" in answer.json()["error"]) == (413, True)
     assert client.post("/api/jobs", content=large).status_code == 413
-    assert client.post("/api/jobs", content=large, headers=FORM).status_code == 200
+    for where in ("/api/jobs", "/api/storyboards"):
+        assert client.post(where, content=large, headers=FORM).status_code == 200, where
     with pytest.raises(ValueError, match="may have 4 MB"):
         client.post("/", content=iter([large[1:], b"xx"]))
 

@@ -33,10 +33,10 @@ def free_bytes(folder: Path) -> int:
 
 
 def disk_use(folder: Path) -> dict[int, int]:
-    """Bytes of each file below, by its number on the disk, which second names share."""
+    """Bytes of each file and folder below, by its number on the disk, which second names share."""
     found: dict[int, int] = {}
-    for place, _, names in os.walk(folder):  # it passes over a folder that is just being deleted
-        for name in names:
+    for place, inner, names in os.walk(folder):  # it passes over a folder that is just being deleted
+        for name in (*inner, *names):
             with suppress(FileNotFoundError):  # the same of a file
                 state = os.stat(os.path.join(place, name))  # noqa: PTH116, PTH118 - there may be thousands
                 found[state.st_ino] = state.st_size

@@ -55,7 +55,7 @@ def settings(page) -> dict[str, str]:
 
 
 def unfold(page) -> None:
-    for fold in ("Keyframes and timed prompts", "Advanced", "Presets"):
+    for fold in ("Look first", "Keyframes and timed prompts", "Advanced", "Presets"):
         page.get_by_role("button", name=fold).click()
     page.wait_for_selector("#fp-presets .fp-save")
 

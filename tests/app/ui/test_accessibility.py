@@ -70,3 +70,39 @@ def test_axe_finds_nothing_serious_in_the_editor_of_a_picture(tab, sun, size) ->
     page.get_by_role("button", name="Blur").click()
     page.get_by_role("button", name="Crop, top left corner").press("Shift+ArrowRight")
     check_axe(page)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_axe_finds_nothing_serious_in_what_tasks_need_and_in_the_painting_of_a_mask(tab, sun, size) -> None:
+    page = tab(**size)
+    for task, shown in (("bridge", "#c-target .fp-drop"), ("restyle", "#c-strength input"), ("image", ".fp-drop")):
+        page.select_option("#c-task select", task)
+        page.wait_for_selector(shown)
+        check_axe(page)
+    drop(page, sun, "image/png")
+    page.wait_for_function("() => FP.form.values.image")
+    unfold(page)
+    page.get_by_role("button", name="Paint a mask").click()
+    page.wait_for_selector(".fp-mask .fp-primary:not([disabled])")
+    check_axe(page)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_axe_finds_nothing_serious_in_takes_and_a_storyboard(real_tab, sun, size) -> None:
+    page = real_tab(**size)
+    drop(page, sun, "image/png")
+    for field, text in (("width", "64"), ("height", "64")):
+        page.fill(f"#c-{field} :is(input, textarea)", text)
+    page.fill("#c-seconds .fp-head input", "1.2")
+    page.press("#c-seconds .fp-head input", "Tab")
+    page.wait_for_function("() => FP.form.values.image && FP.form.values.seconds === 1.2")
+    page.get_by_role("button", name="Look first").click()
+    page.get_by_role("button", name="Make a storyboard").click()
+    page.wait_for_selector(".fp-panel img")
+    page.click("#fp-generate")
+    page.wait_for_selector(".fp-takes:not([hidden])")
+    page.click(".fp-takes summary")
+    page.wait_for_selector(".fp-tree li")
+    check_axe(page)

@@ -91,6 +91,8 @@ def test_the_forms_own_picture_and_sentence_stand_where_there_are_none(still: Se
         batch_form.submit(still, defaults(), BatchForm(prompts=PROMPTS), {})
     with pytest.raises(ValueError, match="Add images, prompts or values"):
         batch_form.submit(still, form, BatchForm(), {})
+    with pytest.raises(FieldError, match="restyle needs a video, and this is an image"):
+        batch_form.submit(still, defaults() | {"task": "restyle"}, BatchForm(images=((upload, "a.png"),)), {})
     with pytest.raises(FieldError, match="Steps must be a whole number"):
         batch_form.submit(still, form | {"steps": "x"}, BatchForm(prompts=PROMPTS), {})
 

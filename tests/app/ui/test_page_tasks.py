@@ -75,7 +75,7 @@ def test_only_what_a_task_uses_is_shown_and_a_file_of_another_kind_is_refused(ta
     page.wait_for_selector("#c-target .fp-drop")
     page.wait_for_selector("#c-strength .fp-head input", state="detached")
     drop(page, sun, "image/png", "#c-target .fp-drop")
-    page.wait_for_selector("#c-target .fp-chosen")
+    has_file(page, "target")
     assert page.evaluate("FP.isVideo(FP.form.values.image)"), "what is dropped on the target is the target's alone"
     before = settings(page)
     page.reload()
@@ -148,12 +148,12 @@ def test_a_section_is_made_anew_on_the_page_and_what_is_kept_is_freed(real_tab, 
     page.locator(".fp-section").nth(1).click()
     page.wait_for_selector("#fp-redo-when >> text=1.20 to 2.40 s, of 2")
     page.fill("#fp-redo-section", "7")
-    page.get_by_role("button", name="Make it anew").click()
+    page.get_by_role("button", name="Make this section anew").click()
     page.wait_for_selector(".fp-takes .fp-error >> text=Section must be 1..2")
     page.fill("#fp-redo-section", "2")
     page.fill("#fp-redo-prompt", "it rains")
     page.fill("#fp-redo-seed", str(2**63 - 1))
-    page.get_by_role("button", name="Make it anew").click()
+    page.get_by_role("button", name="Make this section anew").click()
     page.wait_for_function("(first) => document.querySelector('.fp-viewer').dataset.job !== first", arg=first)
     wait_for_status(page, "done")
     page.wait_for_selector(f".fp-tree >> text=Take 2 · section 2, “it rains” · seed {2**63 - 1} · done")
@@ -166,3 +166,37 @@ def test_a_section_is_made_anew_on_the_page_and_what_is_kept_is_freed(real_tab, 
     page.wait_for_selector("text=The sections of this take are not kept any more")
     assert not service.folders.work(first).exists()
     assert service.folders.work(node.job.id).exists() if node.job else False
+
+
+@pytest.mark.proof
+def test_a_motion_mask_is_painted_over_the_start_image_by_pointer_and_by_keys(tab, site, sun) -> None:
+    page = tab()
+    page.get_by_role("button", name="Keyframes and timed prompts").click()
+    page.get_by_role("button", name="Paint a mask").click()
+    page.wait_for_selector("#c-motion-mask .fp-error >> text=Add the start image first")
+    drop(page, sun, "image/png")
+    has_file(page, "image")
+    shrink(page, "1")  # sizes that were typed are numbers where the image is fetched
+    page.get_by_role("button", name="Paint a mask").click()
+    page.wait_for_selector(".fp-mask .fp-primary:not([disabled])")
+    at = page.locator(".fp-mask canvas").bounding_box()
+    page.mouse.move(at["x"] + 0.2 * at["width"], at["y"] + 0.25 * at["height"])
+    page.mouse.down()
+    page.mouse.move(at["x"] + 0.8 * at["width"], at["y"] + 0.25 * at["height"], steps=5)
+    page.mouse.up()
+    page.mouse.move(2, 2)
+    page.locator(".fp-mask canvas").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Done").click()
+    has_file(page, "motion_mask")
+    with Image.open(site[1].folders.uploads / page.evaluate("FP.form.values.motion_mask")) as mask:
+        levels = np.asarray(mask.convert("L"))
+    height, width = levels.shape
+    assert height == width, "the mask has the video's shape"
+    assert levels[height // 4, width // 2] == 255, "where the pointer went"
+    assert levels[height // 2 + height // 8, width // 2] == 255, "where the keys led"
+    assert levels[height - 3, width // 2] == levels[height // 4, 3] == 0
+    make(page, "bridge")
+    page.wait_for_selector("#c-motion-mask .fp-drop", state="detached")

@@ -144,8 +144,9 @@ def submit(service: Service, values: Values, batch: BatchForm, machine: Mapping[
     """Queue all videos, or none. Raises ValueError for an invalid one, with its row."""
     if batch.empty:
         raise ValueError("Add images, prompts or values first: the videos differ by them.")
-    form.require_files({**values, "image": values["image"] or bool(batch.images)})
-    for field, message in form.validation_errors(values).items():
+    first = {**values, "image": batch.images[0][0] if batch.images else values["image"]}
+    form.require_files(first)
+    for field, message in form.validation_errors(first).items():
         raise form.FieldError(field, message)
     base, folders = form.json_of(values), service.folders
 

@@ -77,9 +77,7 @@ class Layout:
                     generate = gr.Button("Generate", variant="primary", elem_id="fp-generate")
                     stop_editing = gr.Button("Stop editing", visible=False, min_width=120, elem_id="fp-stop-editing")
                 summary = panel("text", elem_id="fp-summary")
-                with gr.Accordion(
-                    "Look first: a frame or a storyboard", open=False, elem_classes="fp-fold", elem_id="fp-look-first"
-                ):
+                with gr.Accordion("Look first: a frame or a storyboard", open=False, elem_classes="fp-fold"):
                     first_look = panel("first_look", "", elem_id="fp-first-look")
                 with gr.Accordion("Keyframes and timed prompts", open=False, elem_classes="fp-fold"):
                     self._place("timeline")

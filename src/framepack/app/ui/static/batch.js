@@ -155,6 +155,7 @@ FP.kinds.batches = (root, part) => {
       });
       for (const [key, element] of rows) if (!wanted.includes(element)) rows.delete(key);
       if (wanted.length !== list.children.length || wanted.some((element, index) => list.children[index] !== element)) list.replaceChildren(...wanted);
+      FP.showAwaitedBoard(root);
     },
   };
 };

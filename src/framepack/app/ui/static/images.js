@@ -10,7 +10,8 @@ FP.isVideo = (image) => /\.(mp4|mov|mkv|webm|avi|zip)$/i.test(image.file || imag
 /* The form's values that decide the video's size, with the start image unless it is the one that is shown. */
 FP.videoSize = (own) => {
   const { image, task, model, resolution, width, height } = FP.form ? FP.form.values : {};
-  const given = { image: own ? null : image, task, model, resolution, width, height };
+  const [base, wide, high] = [resolution, width, height].map((typed) => FP.parseNumber(String(typed ?? "")));
+  const given = { image: own ? null : image, task, model, resolution: base, width: wide, height: high };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value && String(value).trim()));
 };
 

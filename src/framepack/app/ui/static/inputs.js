@@ -22,7 +22,8 @@ FP.kinds.image = (root, part) => {
   let value = null, current = null, wanted = "image";
   const problem = FP.el("p", { class: "fp-error", role: "alert" });
   const box = FP.el("div", { class: "fp-drop" });
-  const heading = FP.el("h2", { class: "fp-h" }, label);
+  /* The main one says in itself what belongs there, below the choice of what is made. */
+  const heading = FP.el("h2", { class: main ? "fp-h fp-unseen" : "fp-h" }, label);
   const note = FP.el("p", { class: "fp-help" }, help);
   root.classList.toggle("fp-own-drop", !main);
   root.append(heading, box, problem, note);
@@ -105,9 +106,9 @@ FP.kinds.image = (root, part) => {
     if (current && JSON.stringify(id) !== JSON.stringify(value)) current.stop();
     value = id;
     const name = named();
-    const tools = wanted === "video" ? [] : [FP.button(main ? "Webcam" : `Webcam, ${name}`, "camera", () => FP.webcam(take), { quiet: true })];
+    const tools = wanted === "video" || painted ? [] : [FP.button(main ? "Webcam" : `Webcam, ${name}`, "camera", () => FP.webcam(take), { quiet: true })];
     if (id || current) tools.unshift(FP.button(`Choose another ${name}`, "picture", choose, { quiet: true }));
-    if (id && !current) tools.unshift(FP.button(`Edit ${name}`, "edit", edit, { kind: "fp-edit" }));
+    if (id && !current) tools.unshift(FP.button(`Edit ${name}`, "edit", edit, { quiet: !main, kind: "fp-edit" }));
     if (painted && !current) tools.unshift(FP.button(id ? "Paint" : "Paint a mask", "brush", paint, { kind: "fp-paint" }));
     if (current) tools.push(FP.button("Stop this upload", "close", current.stop, { quiet: true }));
     else if (id) tools.push(FP.button(`Remove the ${name}`, "close", remove, { quiet: true }));

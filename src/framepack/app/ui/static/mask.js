@@ -1,5 +1,5 @@
 /* Paints a motion mask over the start image: light is what may move, dark is what stands still. */
-const LONGEST = 1024, SMALLEST = 4, LARGEST = 200, START = 60;
+const LONGEST = 1024, LEAST = 640, SMALLEST = 4, LARGEST = 200, START = 60;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const loaded = (address) =>
@@ -34,7 +34,7 @@ FP.paintMask = async ({ image, mask, title, done, back }) => {
 
   const draw = () => {
     const paper = view.getContext("2d"), shade = canvasLike(view), dark = shade.getContext("2d");
-    paper.drawImage(picture, 0, 0);
+    paper.drawImage(picture, 0, 0, view.width, view.height);
     dark.fillStyle = "rgb(0 0 0 / .7)";
     dark.fillRect(0, 0, view.width, view.height);
     dark.globalCompositeOperation = "destination-out";
@@ -53,11 +53,14 @@ FP.paintMask = async ({ image, mask, title, done, back }) => {
   const stroke = (to) => {
     const paper = layer.getContext("2d");
     paper.globalCompositeOperation = moves ? "source-over" : "destination-out";
-    Object.assign(paper, { lineCap: "round", lineWidth: radius() * 2, strokeStyle: "#fff" });
+    Object.assign(paper, { lineCap: "round", lineWidth: radius() * 2, strokeStyle: "#fff", fillStyle: "#fff" });
     paper.beginPath();
-    paper.moveTo(...(last || to));
-    paper.lineTo(...to);
+    if (last) paper.moveTo(...last);
+    if (last) paper.lineTo(...to);
     paper.stroke();
+    paper.beginPath();
+    paper.arc(...to, radius(), 0, 7); // a line to where it begins draws nothing
+    paper.fill();
     last = to;
     draw();
   };
@@ -115,7 +118,7 @@ FP.paintMask = async ({ image, mask, title, done, back }) => {
     FP.el("div", { class: "fp-mat" }, view), problem,
     FP.el("p", { class: "fp-help" }, "Paint what may move. What is dark stands still."),
     FP.el("div", { class: "fp-line" }, FP.el("div", { class: "fp-line", role: "group", "aria-label": "The brush paints what" }, kinds),
-      FP.el("label", { for: "fp-mask-size" }, "Brush"), size,
+      FP.el("div", { class: "fp-brush" }, FP.el("label", { for: "fp-mask-size" }, "Brush"), size),
       FP.el("button", { type: "button", class: "fp-chip", onclick: fill("xor") }, "Invert"), FP.el("button", { type: "button", class: "fp-chip", onclick: fill("destination-out") }, "Clear")),
     FP.el("div", { class: "fp-line fp-foot" }, FP.el("span", { class: "fp-gap" }), FP.button("Cancel", null, () => dialog.close()), ready),
   );
@@ -127,7 +130,8 @@ FP.paintMask = async ({ image, mask, title, done, back }) => {
   dialog.showModal();
   try {
     const found = await loaded(FP.editedAddress(image, { video: FP.videoSize(true), longest: LONGEST }));
-    [view.width, view.height] = [found.naturalWidth, found.naturalHeight];
+    const enlarged = Math.max(1, LEAST / Math.max(found.naturalWidth, found.naturalHeight));
+    [view.width, view.height] = [found.naturalWidth, found.naturalHeight].map((side) => Math.round(side * enlarged));
     layer = mask ? asLayer(await loaded(FP.editedAddress(mask, { video: FP.videoSize(false), longest: LONGEST })), view) : canvasLike(view);
     picture = found;
     ready.disabled = false;

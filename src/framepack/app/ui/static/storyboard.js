@@ -1,10 +1,14 @@
 /* Frames before the long run: the buttons that make them, and the choice of those that become keyframes. */
+let awaited = false;
+
 FP.kinds.first_look = (root, part) => {
   const problem = FP.el("p", { class: "fp-error", role: "alert" });
   const second = FP.el("input", { id: "fp-look-at", type: "text", inputmode: "decimal", autocomplete: "off", placeholder: "after one section", "aria-describedby": "fp-look-help" });
   const go = (action) => () => {
     problem.textContent = FP.uploads.size ? "A file is still being uploaded. Try again when it has arrived." : "";
-    if (!problem.textContent) part.act(action, { second: second.value });
+    if (problem.textContent) return;
+    awaited = action === "storyboard";
+    part.act(action, { second: second.value });
   };
   root.classList.add("fp-look");
   root.append(
@@ -15,6 +19,13 @@ FP.kinds.first_look = (root, part) => {
     problem,
   );
   return { draw: (typed) => typed !== null && (second.value = typed) };
+};
+
+/* Brings a storyboard into view once it is there: on a phone it lies below the whole form. */
+FP.showAwaitedBoard = (list) => {
+  if (!awaited || !list.querySelector(".fp-board")) return;
+  awaited = false;
+  list.scrollIntoView({ behavior: "smooth", block: "start" });
 };
 
 /* By job, whether its frame is chosen. All are until one says otherwise. */

@@ -13,10 +13,10 @@ FP.takes = (act) => {
   const seed = FP.el("input", { id: "fp-redo-seed", type: "text", inputmode: "numeric", placeholder: "another one", autocomplete: "off" });
   const problem = FP.el("p", { class: "fp-error", role: "alert" });
   const gone = FP.el("p", { class: "fp-help" }, "The sections of this take are not kept any more, so none of them can be made anew. Make the video again first.");
-  const make = FP.button("Make it anew", "retry", () => redo());
+  const make = FP.button("Make this section anew", "retry", () => redo());
   const field = (label, input, more = null) => FP.el("div", { class: "fp-redo-field" }, FP.el("label", { for: input.id }, label), input, more);
   const form = FP.el("div", { class: "fp-redo", role: "group", "aria-label": "Make a section anew" },
-    field("Section", number, when), field("Make anew", only), field("Prompt", prompt), field("Seed", seed), make);
+    field("Section", number, when), field("What is made anew", only), field("Prompt", prompt), field("Seed", seed), make);
   const tree = FP.el("ul", { class: "fp-tree", "aria-label": "Takes of this video" });
   const free = FP.button("Free", "trash", () => drop());
   const kept = FP.el("div", { class: "fp-line" }, FP.el("span", { class: "fp-help" }, "Sections are kept for other takes."), free);
@@ -25,7 +25,7 @@ FP.takes = (act) => {
 
   const showTime = () => {
     const span = times[Number(number.value) - 1];
-    when.textContent = span ? `${span[0].toFixed(2)} to ${span[1].toFixed(2)} s, of ${times.length}` : times.length ? `from 1 to ${times.length}` : "";
+    when.textContent = span ? `${span[0].toFixed(2)} to ${span[1].toFixed(2)} s${view.joins ? " of the new part" : ""}, of ${times.length}` : times.length ? `from 1 to ${times.length}` : "";
   };
   const attempt = async (does, button) => {
     problem.textContent = "";

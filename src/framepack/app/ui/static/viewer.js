@@ -72,7 +72,7 @@ FP.kinds.viewer = (root, part) => {
   const details = FP.el("details", { class: "fp-details" }, FP.el("summary", {}, "Technical details, for a report"), traceback);
   const frames = FP.frames(part.act);
   const takes = FP.takes(part.act);
-  const below = FP.el("div", { class: "fp-below" }, frames.root, cells, ruler, bar, title, text, notes, numbers, request, actions, takes.root, details);
+  const below = FP.el("div", { class: "fp-below" }, frames.root, cells, ruler, bar, title, text, notes, numbers, request, actions, details, takes.root);
   root.classList.add("fp-viewer");
   root.append(screen, below);
   let picture = "", preview = "", drawn = "", shown = null;
