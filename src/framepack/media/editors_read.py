@@ -91,14 +91,8 @@ def sequence_in(timeline: Any) -> VideoSequence:
         place = clip.range_in_parent()
         start, count = (round(time.rescaled_to(length.rate).value) for time in (place.start_time, place.duration))
         clips.append(Clip(name=clip.name, start=start, frames=count, **told(ours(clip))))
-    return VideoSequence(
-        name=timeline.name,
-        fps=fps,
-        frames=frames,
-        clips=tuple(clips),
-        markers=tuple(markers_in(timeline, fps, frames, speed_in(settings))),
-        settings=settings,
-    )
+    found = VideoSequence(name=timeline.name, fps=fps, frames=frames, clips=tuple(clips), settings=settings)
+    return replace(found, markers=tuple(markers_in(timeline, found, speed_in(settings))))
 
 
 def told(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,28 +101,33 @@ def told(said: Mapping[str, Any]) -> dict[str, Any]:
     return {"text": str(said.get("prompt", "")), "take": take if isinstance(take, int) else 1}
 
 
-def markers_in(timeline: Any, fps: Fraction, frames: int, speed: float) -> Iterator[Marker]:
-    """Markers on the timeline, its tracks and clips, each once; those that a cut has left outside are passed over."""
+def markers_in(timeline: Any, sequence: VideoSequence, speed: float) -> Iterator[Marker]:
+    """Markers on the timeline, its tracks and clips, each once; those that a cut has left outside are passed over.
+
+    Their seconds are those of the new part, as a request's are.
+    """
     seen: set[tuple[str, int]] = set()
-    whole = timeline.tracks
+    whole, frames, rate = timeline.tracks, sequence.frames, sequence.fps / exact_rate(speed)
+    before = sequence.new.start
     for item in (whole, *whole.find_children()):
         for marker in getattr(item, "markers", ()):
             start = marker.marked_range.start_time
             if item is not whole and not item.trimmed_range().contains(start):
                 continue
-            second, rate = item.transformed_time(start, whole).to_seconds() * speed, fps / exact_rate(speed)
-            found = exact(ours(marker), marker.name, second, rate, frames)
-            found = found or read_marker(marker.name, getattr(marker, "comment", ""), max(second, 0.0), rate, frames)
+            second = item.transformed_time(start, whole).to_seconds() * speed
+            frame, own = frame_at(second, rate, frames), max(second - float(before / rate), 0.0) if before else second
+            found = exact(ours(marker), marker.name, own, frame, frames)
+            found = found or read_marker(marker.name, getattr(marker, "comment", ""), max(own, 0.0), frame)
             if found and (found.name, found.frame) not in seen:
                 seen.add((found.name, found.frame))
                 yield found
 
 
-def exact(said: Mapping[str, Any], name: str, second: float, fps: Fraction, frames: int) -> Marker | None:
+def exact(said: Mapping[str, Any], name: str, second: float, frame: int, frames: int) -> Marker | None:
     """The marker we have written, as it was; at its new second where it was moved. None for one that was renamed."""
     if said.get("name") != name or said.get("kind") not in COLOURS:
         return None
-    kind, frame = said["kind"], frame_at(second, fps, frames)
+    kind = said["kind"]
     picture = Picture.model_validate(as_object(said["picture"])) if "picture" in said else None
     marker = Marker(
         kind=kind,
@@ -138,7 +137,7 @@ def exact(said: Mapping[str, Any], name: str, second: float, fps: Fraction, fram
         strength=float(said.get("strength", 1.0)),
         text=str(said.get("text", "")),
     )
-    was = said.get("frame", frames - 1 if kind == "end" else frame_at(marker.second, fps, frames))
+    was = said.get("frame", frames - 1 if kind == "end" else frame)
     return marker if was == frame else replace(marker, second=second)
 
 

@@ -72,7 +72,7 @@ class VideoOutput:
         self.frames = before + request.frame_count
         """frames of the model's rate up to the new part's last; what was made behind them is dropped"""
         self.request = request
-        self.metadata = metadata_of(request)
+        self.metadata = metadata_of(request, before)
         self.frames_encoded = 0
         self.known: Segment | None = None
         """the settled file as this run has written or checked it, so that it need not be looked through again"""

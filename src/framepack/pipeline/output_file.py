@@ -17,6 +17,7 @@ from framepack.pipeline.like import CONTENTS, fingerprints
 from framepack.spec.formats import FORMATS, Coding
 from framepack.spec.output import KNOWN, PICTURE, is_folder
 from framepack.spec.request import GenerationRequest
+from framepack.spec.sequence import BEFORE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +75,18 @@ def require_folder(path: Path, *, replace: bool) -> None:
         )
 
 
-def metadata_of(request: GenerationRequest) -> str:
-    """What the file says of how it was made, without the maker's folders."""
+def metadata_of(request: GenerationRequest, before: int = 0) -> str:
+    """What the file says of how it was made, without the maker's folders. before: a source's frames before the new."""
     shared = request.without_folders().to_store(exclude={"output": {"overwrite"}})
-    return json.dumps({"framepack": __version__, "request": shared, CONTENTS: fingerprints(request)})
+    beside = {BEFORE: before} if before else {}
+    return json.dumps({"framepack": __version__, "request": shared, CONTENTS: fingerprints(request), **beside})
 
 
 def is_made_of(path: Path, request: GenerationRequest) -> bool:
     """Whether the video at `path` says that it is this request's."""
     try:
-        return path.exists() and read_metadata(path) == json.loads(metadata_of(request))
+        found = read_metadata(path) if path.exists() else None
+        return found is not None and {**found, BEFORE: 0} == {**json.loads(metadata_of(request)), BEFORE: 0}
     except MediaError:
         return False
 

@@ -23,7 +23,7 @@ from framepack.spec.formats import FORMATS
 from framepack.spec.model import RequestError
 from framepack.spec.output import FileCoding
 from framepack.spec.request import GenerationRequest
-from framepack.spec.sequence import VideoSequence, fields_of_markers, markers_of, sequence_of, speed_in
+from framepack.spec.sequence import VideoSequence, fields_of_markers, sequence_of, speed_in
 from framepack.spec.stored import LATEST, SCHEMA
 
 
@@ -120,10 +120,12 @@ def fields_from(sequence: VideoSequence) -> dict[str, Any]:
     stored = request_in(settings)
     fields: dict[str, Any] = {SCHEMA: LATEST} if stored is None else dict(stored)
     if stored is None or settings.get("frames") != sequence.frames:
-        fields["seconds"] = float(sequence.frames / sequence.fps) * speed_in(settings)
+        fields["seconds"] = float(len(sequence.new) / sequence.fps) * speed_in(settings)
     if stored is not None:
         request = GenerationRequest.stored(stored).resolved()
-        before = markers_of(request, sequence.fps, int(settings.get("frames") or sequence.frames))
+        before = sequence_of(
+            "", sequence.fps, int(settings.get("frames") or sequence.frames), request, settings
+        ).markers
         if sorted(before, key=repr) == sorted(sequence.markers, key=repr):
             return fields
     return fields | fields_of_markers(sequence.markers)

@@ -6,7 +6,7 @@ fields. A marker's name says all of it, as some formats keep nothing else: `keyf
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import PurePath
@@ -17,6 +17,7 @@ from framepack.spec.picture import Picture, PictureFile, typed
 from framepack.spec.rates import exact_rate
 from framepack.spec.redo import made_in, said_of, section_times
 from framepack.spec.request import GenerationRequest
+from framepack.spec.tasks import TASKS
 from framepack.spec.timeline import changes_of, prompt_at, tiles_of
 
 Said = Literal["start", "keyframe", "end", "prompt"]
@@ -28,6 +29,10 @@ TAKE = re.compile(r"\s*take \d+: (from )?section \d+.*", re.IGNORECASE | re.DOTA
 STRENGTH = re.compile(r"(?P<file>.+):(?P<strength>\d*\.?\d+)", re.DOTALL)
 UNNAMED = re.compile(r"\s*(marker|mark)?\s*\d*\s*", re.IGNORECASE)
 """What editing programs call a marker that nobody has named."""
+SOURCE = "source"
+"""The name of a clip that holds a source's own frames, beside those that were made."""
+BEFORE = "before"
+"""Key in a video's metadata: the frames of a source before the new part, at the model's rate."""
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".avif")
 """Suffixes by which a marker that is called after a file is a keyframe."""
 
@@ -76,6 +81,13 @@ class VideoSequence:
     markers: tuple[Marker, ...] = ()
     settings: dict[str, Any] | None = None
 
+    @property
+    def new(self) -> range:
+        """The frames that were made: what lies beside them is a source's."""
+        at_ends = [bool(self.clips[1:]) and self.clips[end].name == SOURCE for end in (0, -1)]
+        before, after = (self.clips[end].frames if there else 0 for end, there in zip((0, -1), at_ends, strict=True))
+        return range(before, self.frames - after)
+
 
 def sequence_of(
     name: str, fps: Fraction, frames: int, request: GenerationRequest | None, settings: dict[str, Any] | None = None
@@ -83,18 +95,35 @@ def sequence_of(
     """The sequence of a file of so many frames that was made with `request`; without one it is a single clip."""
     if request is None:
         return VideoSequence(name=name, fps=fps, frames=frames, clips=(Clip(name=name, start=0, frames=frames),))
+    new = new_in(request, fps, frames, settings or {})
+    beside = [part for part in (range(new.start), range(new.stop, frames)) if part]
+    sources = (Clip(name=SOURCE, start=part.start, frames=len(part)) for part in beside)
+    sections = (replace(clip, start=new.start + clip.start) for clip in clips_of(request, fps, len(new)))
+    markers = markers_of(request, fps, new)
     return VideoSequence(
         name=name,
         fps=fps,
         frames=frames,
-        clips=tuple(clips_of(request, fps, frames)),
-        markers=tuple(sorted(markers_of(request, fps, frames), key=lambda marker: marker.frame)),
+        clips=tuple(sorted((*sources, *sections), key=lambda clip: clip.start)),
+        markers=tuple(sorted(markers, key=lambda marker: marker.frame)),
         settings=settings,
     )
 
 
+def new_in(request: GenerationRequest, fps: Fraction, frames: int, settings: Mapping[str, Any]) -> range:
+    """The frames of the file that were made; a file says how many of a source's (at the model's rate) are before."""
+    sides = TASKS[request.task].beside
+    if not sides:
+        return range(frames)
+    share = rate_of(request, fps) / request.geometry.fps
+    made, said = round(request.frame_count * share), settings.get(BEFORE)
+    before = round(said * share) if isinstance(said, int) else 0 if "after" in sides else frames - made
+    before = min(max(before, 0), max(frames - made, 0))
+    return range(before, min(before + made, frames))
+
+
 def clips_of(request: GenerationRequest, fps: Fraction, frames: int) -> Iterator[Clip]:
-    """The sections that have frames in the file, in the order of time, counted from 1."""
+    """The sections that have frames in the new part, in the order of time, counted from 1; places within it."""
     tiles, changes = sorted(tiles_of(request), key=lambda tile: tile.start), changes_of(request)
     ends, takes = [border(request, tile, fps) for tile in tiles], made_in(request)
     edges = [0, *(min(end, frames) for end in ends[:-1]), frames]
@@ -116,25 +145,28 @@ def rate_of(request: GenerationRequest, fps: Fraction) -> Fraction:
     return fps / exact_rate(request.output.speed)
 
 
-def markers_of(request: GenerationRequest, fps: Fraction, frames: int) -> Iterator[Marker]:
-    """One for each picture, each prompt, and each take that made sections anew."""
+def markers_of(request: GenerationRequest, fps: Fraction, new: range) -> Iterator[Marker]:
+    """One for each picture, each prompt, and each take that made sections anew. new: the frames that were made."""
     rate = rate_of(request, fps)
-    yield Marker(kind="start", frame=0, second=0.0, picture=request.image)
+
+    def at(second: float) -> int:
+        return new.start + frame_at(second, rate, len(new))
+
+    yield Marker(kind="start", frame=new.start, second=0.0, picture=request.image)
     if request.prompt:
-        yield Marker(kind="prompt", frame=0, second=0.0, text=request.prompt)
+        yield Marker(kind="prompt", frame=new.start, second=0.0, text=request.prompt)
     for prompt in request.prompts:
-        yield Marker(kind="prompt", frame=frame_at(prompt.second, rate, frames), second=prompt.second, text=prompt.text)
+        yield Marker(kind="prompt", frame=at(prompt.second), second=prompt.second, text=prompt.text)
     for one in request.frames:
-        at = frame_at(one.second, rate, frames)
-        yield Marker(kind="keyframe", frame=at, second=one.second, picture=one.image, strength=one.strength)
+        yield Marker(kind="keyframe", frame=at(one.second), second=one.second, picture=one.image, strength=one.strength)
     if end := request.end_frame:
-        second = float(frames / rate)
-        yield Marker(kind="end", frame=frames - 1, second=second, picture=end.image, strength=end.strength)
+        second = float(len(new) / rate)
+        yield Marker(kind="end", frame=new.stop - 1, second=second, picture=end.image, strength=end.strength)
 
     times = section_times(request) if request.redo else []
     for redo in request.redo:
         second, said = times[redo.section - 1][0], f"take {redo.take}: {said_of(redo)}"
-        yield Marker(kind="take", frame=frame_at(second, rate, frames), second=second, text=said)
+        yield Marker(kind="take", frame=at(second), second=second, text=said)
 
 
 def frame_at(second: float, fps: Fraction, frames: int) -> int:
@@ -169,12 +201,12 @@ def edit(value: Any) -> str:
     return "/".join(f"{part:g}" for part in value) if isinstance(value, list) else f"{value}"
 
 
-def read_marker(name: str, comment: str, second: float, fps: Fraction, frames: int) -> Marker | None:
+def read_marker(name: str, comment: str, second: float, frame: int) -> Marker | None:
     """What a marker's name says, or its comment where nobody has named it; None where neither says anything."""
     said = comment if UNNAMED.fullmatch(name) else name
     if UNNAMED.fullmatch(said):
         return None
-    found, frame = SAID.fullmatch(said), frame_at(second, fps, frames)
+    found = SAID.fullmatch(said)
     if TAKE.fullmatch(said):
         return Marker(kind="take", frame=frame, second=second, text=said)
     kind, rest = (found["kind"].lower(), found["rest"].strip()) if found else ("", said.strip())
