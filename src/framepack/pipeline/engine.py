@@ -290,13 +290,6 @@ class Engine:
             yield Notice(message=message)
 
 
-def frames_of(made: Iterator[Made]) -> Iterator[Tensor]:
-    """The final frames, uint8 (T, H, W, 3), of each section that has any: for a caller who wants arrays and no file."""
-    for result in made:
-        if isinstance(result, SectionResult) and result.frames is not None and len(result.frames):
-            yield result.frames
-
-
 def whole(sections: tuple[SectionPlan, ...], runs: list[Tensor]) -> Tensor:
     """Runs of final frames, in the order they were made, as one video."""
     return torch.cat(runs[::-1] if sections[0].direction == "backward" else runs)
