@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
+from urllib.parse import urlencode
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import HTTPException, Response
@@ -16,6 +17,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.types import Scope
 
 from framepack.app.service.uploads import TooLarge
 from framepack.files.text import TwiceSaid, json_of
@@ -96,9 +98,17 @@ class LimitedRoute(APIRoute):
             said = [name for name, _ in request.query_params.multi_items() if name not in lists]
             if twice := next((name for name in said if said.count(name) > 1), ""):
                 raise HTTPException(422, f"{twice!r} is given twice in the address: keep one")
-            return await handle(Limited(request.scope, request.receive))
+            return await handle(Limited(without_version(request), request.receive))
 
         return limited
+
+
+def without_version(request: Request) -> Scope:
+    """The request's scope with an address that says no version: a model of parameters takes no others than its own."""
+    if VERSION not in request.query_params:
+        return request.scope
+    said = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != VERSION])
+    return {**request.scope, "query_string": said.encode()}
 
 
 def names_of(field: Any) -> Iterable[str]:

@@ -73,7 +73,7 @@ def label_of(name: str) -> str:
 def widget_of(one: RequestField, row: Row) -> Widget:
     """The widget for a field's type and bounds."""
     if issubclass(one.kind, Picture):
-        accepts = {task: accepted(one.name, task) for task in TASKS}
+        accepts: dict[str, Accepted] = {task: accepted(one.name, task) for task in TASKS}
         return Image(accepts=accepts, main=one.required, painted=one.name == "motion_mask")
     if issubclass(one.kind, Model):
         return Rows(columns=columns_of(one.kind, row), add=row.add, single=not one.many)
