@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,9 +17,15 @@ from framepack.media.read import probe, read_video
 from framepack.media.video import VideoWriter
 from framepack.pipeline.like import request_like
 from framepack.pipeline.output import metadata_of
-from framepack.pipeline.timelines import export_timeline, request_from_timeline, sequence_from, sequence_in_file
+from framepack.pipeline.timelines import (
+    export_timeline,
+    fields_from,
+    request_from_timeline,
+    sequence_from,
+    sequence_in_file,
+)
 from framepack.spec.request import GenerationRequest
-from framepack.spec.sequence import Clip, Marker, VideoSequence
+from framepack.spec.sequence import Clip, Marker, VideoSequence, sequence_of
 
 otio = pytest.importorskip("opentimelineio", reason="the extra editors is not installed")
 
@@ -348,3 +355,30 @@ def test_two_start_pictures_are_refused(here: Path) -> None:
     otio.adapters.write_to_file(timeline, str(path))
     with pytest.raises(ValueError, match="2 start pictures"):
         request_from_timeline(path)
+
+
+def test_a_sources_frames_are_clips_of_their_own_and_times_are_those_of_the_new_part(tmp_path: Path) -> None:
+    asked = {"image": "a.mp4", "task": "extend", "model": "mini-f1", "seconds": 1.2, "prompt": "day"}
+    request = GenerationRequest.model_validate({**asked, "prompts": [{"second": 0.6, "text": "night"}]}).resolved()
+    metadata = {"request": request.to_store(), "before": 15}
+    sequence = sequence_from("v", Fraction(30), 51, metadata)
+    assert [(clip.name, clip.start, clip.frames) for clip in sequence.clips] == [
+        ("source", 0, 15),
+        ("section 1", 15, 17),
+        ("section 2", 32, 19),
+    ]
+    assert {marker.name: marker.frame for marker in sequence.markers if marker.kind == "prompt"} == {
+        "prompt: day": 15,
+        "prompt: night": 33,
+    }
+    (tmp_path / "v.mp4").touch()
+    file = write_timeline(sequence, tmp_path / "v.otio", "otio", tmp_path / "v.mp4")
+    again = read_timeline(file, ".otio")
+    assert (again.clips, again.markers) == (sequence.clips, sequence.markers)
+    assert fields_from(again)["seconds"] == request.seconds
+    moved = replace(again, frames=46, clips=(*again.clips[:-1], replace(again.clips[-1], frames=14)))
+    assert fields_from(moved)["seconds"] == pytest.approx(31 / 30)
+    bridge = GenerationRequest.model_validate(
+        {**asked, "task": "bridge", "model": "mini", "target": "b.mp4"}
+    ).resolved()
+    assert sequence_of("v", Fraction(30), 100, bridge, {"before": 30}).new == range(30, 66)
