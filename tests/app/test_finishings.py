@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from framepack.app.service.finishings import FILES, FileWork
+from framepack.app.service.finishings import FILES, FileWork, taken_in
 from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.pool import PoolConfig
 from framepack.media.marks import is_marked
@@ -159,6 +160,23 @@ def test_what_is_cancelled_ends_at_once_and_leaves_nothing(client, service, tmp_
         assert time.monotonic() < until
         time.sleep(0.05)
     assert client.delete(f"/api/finishings/{first}").status_code == 404
+
+
+def test_a_service_ends_at_once_while_another_conversion_holds_the_turn(tmp_path):
+    file = film(tmp_path / "v.mkv")
+    with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as service:
+        service.conversions._turn.acquire()
+        folder = service.finishings.begin()
+        work = {"file": str(taken_in(folder, file)), "grain": 0.1}
+        service.finishings.add(folder, FileWork.model_validate(work))
+        until = time.monotonic() + 20
+        while service.finishings.get(folder.name).status == "waiting":
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        threading.Timer(0.5, service.conversions._turn.release).start()  # as killing its child does
+        began = time.monotonic()
+    assert time.monotonic() - began < 20
+    assert (folder / "order.json").is_file()
 
 
 def test_old_ones_are_dropped_and_unsent_ones_too(client, service, tmp_path):

@@ -142,6 +142,9 @@ class Finishings:
             self._closing = True
             self._changed.notify_all()
         self._conversions.stop(self.home)
+
+    def join(self) -> None:
+        """Wait for the work to end, once nothing is converted any more."""
         self._thread.join()
 
     def require_room(self) -> None:

@@ -86,9 +86,9 @@ class Service:
             stack.callback(self.sheets.close)
             stack.callback(QueuePoller(self.store, self.feed).close)
             self.conversions = Conversions(folders)
-            stack.callback(self.conversions.close)
             self.finishings = Finishings(folders, self.conversions)
-            stack.callback(self.finishings.close)
+            for close in (self.finishings.join, self.conversions.close, self.finishings.close):  # the last one first
+                stack.callback(close)
             folder = next((settings["models_dir"] for settings in config.workers if settings.get("models_dir")), None)
             self.models = ModelsHere(Path(folder) if folder else None)
             stack.callback(self.models.close)
