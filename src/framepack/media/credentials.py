@@ -72,9 +72,10 @@ def sign_file(file: Path | str, source: Path | str | None = None, *, folder: Pat
     mime, aside = mime_of(file), sidecar_of(file)
     if not is_made_by_ai(file):
         raise ValueError(f"{file.name} is not marked as made by AI, which is what credentials say: leave it unsigned")
+    origin = None if source is None else require_origin(Path(source), file)
     certificate, sign = identity(folder)
     signer = c2pa.Signer.from_callback(sign, c2pa.C2paSigningAlg.ES256, certificate, None)
-    origin, place = None if source is None else Path(source), aside or file
+    place = aside or file
     try:
         with (
             c2pa.Context.from_dict(SETTINGS) as context,
@@ -93,6 +94,17 @@ def sign_file(file: Path | str, source: Path | str | None = None, *, folder: Pat
     except c2pa.C2paError as error:
         raise MediaError(f"'{file}' cannot be signed ({error}): it may be damaged, so make it again") from error
     return place
+
+
+def require_origin(source: Path, file: Path) -> Path:
+    """What a file was made from. ValueError and MediaError for one that cannot be named so."""
+    if source.exists() and file.exists() and source.samefile(file):
+        raise ValueError(f"{file.name} cannot be its own source: name the video it was made from, or leave it out")
+    mime_of(source)
+    with open_source(source) as opened:
+        if kind_of(opened) == "unknown":
+            raise MediaError(f"'{source}' is no video or picture that can be read: name what {file.name} was made from")
+    return source
 
 
 class Discarded(io.RawIOBase):

@@ -23,7 +23,7 @@ ENCODERS = {"mp4": ("aac", "fltp"), "mov": ("aac", "fltp"), "matroska": ("flac",
 DEMUXERS = (
     (b"RIFF", 0, "wav"),
     (b"ID3", 0, "mp3"),
-    (b"\xff", 0, "mp3"),
+    *((bytes((0xFF, layer)), 0, "mp3") for layer in (0xFB, 0xFA, 0xF3, 0xF2, 0xE3, 0xE2)),
     (b"fLaC", 0, "flac"),
     (b"OggS", 0, "ogg"),
     (b"\x1aE\xdf\xa3", 0, "matroska"),

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from framepack.files.atomic import make_folder, require_new, sweep_parts
+from framepack.files.atomic import make_folder, require_new, require_writable, sweep_parts
 from framepack.media.credentials import carry_over, drop_sidecar
 from framepack.media.finishing import Enlarge, Progress, metadata_after, write_finished
 from framepack.media.footage import footage_of
+from framepack.media.read import reading
 from framepack.media.video import format_of
 from framepack.spec.finish import FileFinish, Finish, check_sound
 from framepack.spec.formats import FORMATS
@@ -39,7 +40,7 @@ def finish_video(
     is joined, the sound of the file go along. Raises ValueError for wrong steps and a file that is there already,
     MediaError for a file that cannot be read, DiskFullError.
     """
-    file = Path(file)
+    file = require_video(file)
     finish = steps if isinstance(steps, FileFinish) else FileFinish.model_validate(dict(steps))
     wanted = named(FileOutput.model_validate({"path": output, **settings}), file, "finished")
     yield from written_anew(file, finish, wanted, device)
@@ -51,11 +52,17 @@ def convert_video(file: Path | str, output: Path | str | None = None, **settings
 
     settings, what is yielded and raised: as in `finish_video`. `convert_video("a.mp4", "a.mov", fps=60)`.
     """
-    file = Path(file)
+    file = require_video(file)
     wanted = FileOutput.model_validate({"path": output, **settings})
     if output is None and "format" not in settings:
         raise ValueError("name the new file (--output), or its format (--format)")
     yield from written_anew(file, FileFinish(), named(wanted, file, "converted"))
+
+
+def require_video(file: Path | str) -> Path:
+    """MediaError for what is none, before a name is made of the file's."""
+    with reading(Path(file)):
+        return Path(file)
 
 
 def written_anew(file: Path, finish: FileFinish, output: FileOutput, device: str = "auto") -> Generator[Progress | str]:
@@ -63,6 +70,8 @@ def written_anew(file: Path, finish: FileFinish, output: FileOutput, device: str
     assert output.path is not None
     path = output.path
     check_sound(finish, output.format)
+    make_folder(path.parent)
+    require_writable(path)
     for used in (file, *finish.join, finish.audio, finish.lut, finish.network):
         if used is not None and path.exists() and used.exists() and path.samefile(used):
             which = "the video itself" if used == file else "a file it is made from"
@@ -71,7 +80,6 @@ def written_anew(file: Path, finish: FileFinish, output: FileOutput, device: str
         require_new(path)
     footage = footage_of(file, finish, output)
     enlarge = enlarger(finish, device)
-    make_folder(path.parent)
     sweep_parts(path.parent, unwritten=OTHERS_WRITE, names={path.name})
     yield from footage.notices
     yield from ignored(finish)

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from itertools import pairwise
 
 from framepack.spec.parts import Redo
+from framepack.spec.prompt_times import is_timed
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import is_backward, tiles_of
 from framepack.spec.variants import VARIANTS
@@ -78,6 +79,10 @@ def redone(
     noise is another in each take. take: its number, the next one where nothing is said.
     Raises ValueError for a section there is not, and where the model cannot see a neighbour that lies later.
     """
+    if request.still is not None:
+        raise ValueError("a still is one frame, in which nothing can be made anew: make another still")
+    if prompt is not None and is_timed(prompt):
+        raise ValueError(f"a section has one text: leave the times out of the prompt, got {prompt[:60]!r}")
     index = index_of(request, section)
     variant, last = VARIANTS[request.model], section_count(request) - 1
     if only and not is_backward(request) and index < last and not variant.keyframes_ahead:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framepack.app.cli.request import with_fields
+from framepack.app.machine import check_devices
 from framepack.spec.finish import FileFinish
 from framepack.spec.output import FileOutput
 
@@ -29,6 +30,7 @@ def finish(
     """
     from framepack.pipeline.finishing import finish_video, finished_path
 
+    check_devices((device,))
     path, settings = output.get("path"), {name: value for name, value in output.items() if name != "path"}
     show(finish_video(file, asked, path, device=device, **settings), "finishing")
     print(finished_path(file, path, settings, "finished"))

@@ -31,7 +31,8 @@ def run(request: GenerationRequest, work: Path | None, machine: MachineOptions, 
                 if isinstance(event, SectionDone):
                     so_far = event
                 if isinstance(event, Finished):
-                    console.print(f"[green]done[/] {event.frames} frames in {clock(event.seconds)}", highlight=False)
+                    made = "1 frame" if event.frames == 1 else f"{event.frames} frames"
+                    console.print(f"[green]done[/] {made} in {clock(event.seconds)}", highlight=False)
                     print(event.file)
     except KeyboardInterrupt:
         kept = f"{so_far.frames} frames are in {so_far.file}" if so_far else "no section was finished yet"

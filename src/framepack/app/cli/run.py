@@ -92,6 +92,8 @@ def sentence(error: Exception) -> str:
     """What to tell the user of an error."""
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
         return f"{error.filename} is a file where a folder is needed: choose another name"
+    if isinstance(error, PermissionError) and error.filename and Path(error.filename).name.startswith("."):
+        return f"nothing can be written in {Path(error.filename).parent}: name a file in another folder (--output)"
     if isinstance(error, OSError) and error.filename:
         return f"{error.strerror}: {error.filename}"
     return str(error)

@@ -12,6 +12,7 @@ from framepack.app.cli.check import check_files
 from framepack.app.cli.jobs import Outputs, folders_of, open_store
 from framepack.app.cli.machine import machine_of, pool_config, typed
 from framepack.app.cli.request import Preset, request_of, with_fields
+from framepack.spec.finish import Finish
 from framepack.spec.machine import MachineOptions, ServiceOptions
 from framepack.spec.output import Compression, Timing
 from framepack.spec.request import GenerationRequest
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 OF_FILES = tuple(f"output.{name}" for name in (*Compression.model_fields, *Timing.model_fields, "fps", "live"))
 """Fields that say how a video's file is written."""
-OF_VIDEOS = ("task", "target", "strength", "seconds", "length", "frames", "end_frame", "prompts", *OF_FILES)
+STEPS = tuple(f"finish.{name}" for name in Finish.model_fields)
+TASKED = ("task", "target", "strength", "seconds", "length", "frames", "end_frame", "prompts", "blend", "guard")
+OF_VIDEOS = (*TASKED, *OF_FILES, *STEPS)
 """Fields that a still has no use for."""
 OWN = ("--approve", "--outputs")
 """Options of `storyboard` that `generate` has not."""
