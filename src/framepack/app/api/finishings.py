@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from framepack.app.service.job_service import Service
 from framepack.app.service.paths import find_file, find_finishing
 from framepack.jobs.job import UnknownJob
 
+FILES = ("file", "network", "lut", "audio", "join")
+"""Fields that name files."""
 OF_SERVICE = ("lut", "audio")
 """Steps whose files lie in the service's folder for finishing, where the form does not bring them."""
 LISTENING = 64
@@ -123,30 +125,50 @@ def queued(service: Service, folder: Path, form: Form[Path]) -> Finishing:
     """Queue what a form says, its names made paths. ValueError for what names nothing, and for what is not used."""
     if others := sorted(form.texts.keys() - {"request"}):
         raise ValueError(f"the form's field {others[0][:80]!r} is not known; settings go into `request`, as JSON")
-    data = object_of(form.texts.get("request", b"{}"))
+    data = {"file": FileWork.model_fields["file"].default, **object_of(form.texts.get("request", b"{}"))}
     require_numbers(FileWork, data)
-    work = FileWork.model_validate(data)
-    if work.network is not None:
-        raise ValueError("a network enlarges on the command line, or in a request's `finish`: leave it out here")
     parts, used = dict(form.files), set[str]()
+    if len(parts) < len(form.files):
+        raise ValueError("the form has two files in one field: give each a field of its own")
+
+    def named(_: str, name: str) -> str:
+        part = part_of(name, parts)
+        return parts[part].name if part else name
+
+    if FileWork.model_validate(with_files(data, named)).network is not None:  # bounds hold before a file is looked for
+        raise ValueError("a network enlarges on the command line, or in a request's `finish`: leave it out here")
 
     def located(field: str, name: str) -> str:
-        if name.startswith(PART):
-            part = name.removeprefix(PART)
-            if part not in parts:
-                raise ValueError(f"the form has no file called {part[:80]!r}")
+        if part := part_of(name, parts):
             used.add(part)
             return str(parts[part])
         if field in OF_SERVICE:
             return str(taken_in(folder, find_finishing(name, service.folders)))
         return str(taken_in(folder, find_file(name, (service.folders.uploads, service.folders.outputs))))
 
-    found: dict[str, Any] = {**data, "file": located("file", work.file)}
-    found |= {name: located(name, str(data[name])) for name in OF_SERVICE if data.get(name)}
-    found |= {"join": [located("join", str(one)) for one in data.get("join") or ()]}
+    found = with_files(data, located)
     if unused := sorted(parts.keys() - used):
         raise ValueError(f'nothing uses the file {unused[0][:80]!r}: write "{PART}{unused[0][:80]}" where it belongs')
     return service.finishings.add(folder, FileWork.model_validate(found))
+
+
+def part_of(name: str, parts: Collection[str]) -> str:
+    """The form's field that a name means; "" where it means no part. ValueError where the form has no such file."""
+    part = name.removeprefix(PART) if name.startswith(PART) else ""
+    if name.startswith(PART) and part not in parts:
+        raise ValueError(f"the form has no file called {part[:80]!r}")
+    return part
+
+
+def with_files(data: dict[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
+    """A copy of the JSON of a `FileWork` in which each file's name, where it is a text, is changed."""
+
+    def changed(field: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [changed(field, one) for one in value]
+        return change(field, value) if isinstance(value, str) else value
+
+    return {name: changed(name, value) if name in FILES else value for name, value in data.items()}
 
 
 async def told(finishings: Finishings, name: str, listening: asyncio.Semaphore) -> AsyncGenerator[bytes]:

@@ -252,8 +252,8 @@ class Service:
         """All takes of a job's video."""
         return takes_of(self.store, self.get(job))
 
-    def drop_sections(self, job: str) -> Job:
-        """Delete what a finished job keeps for other takes; its video stays, and so do the takes there are."""
+    def drop_sections(self, job: str) -> bool:
+        """Delete what a finished job keeps for other takes, if it does; its video stays, and so do the takes."""
         return drop_sections(self.store, self.folders, job)
 
     def move(self, job: str, place: int) -> Job:
