@@ -144,7 +144,11 @@ File = Annotated[Path, BeforeValidator(_located), AfterValidator(path_length)]
 
 
 def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+    return sentence_of(error.errors(include_url=False)[0])
+
+
+def sentence_of(first: Mapping[str, Any]) -> str:
+    """One of pydantic's findings, an entry of its `errors`, as a sentence with the field and the value."""
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return message
@@ -154,6 +158,8 @@ def _first(error: ValidationError) -> str:
         return f"there is no setting called {(f'{where}.{name}' if where else name)[:SHOWN]}{message}"
     if first["type"] == "missing":
         return f"{where} is missing: say which it is"
+    if first["type"] == "extra_forbidden":
+        return f"there is no setting called {where}: leave it out"
     got = f"got {shortened(first['input'])}"
     if first["type"] == "literal_error":
         names = first.get("ctx", {}).get("expected", "").replace("'", "").replace(" or ", ", ")

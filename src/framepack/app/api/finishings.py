@@ -19,9 +19,11 @@ from framepack.app.api.events import EventStream
 from framepack.app.api.files import send_file
 from framepack.app.api.receive import Form, LimitedRoute, form_of, text_of
 from framepack.app.api.submit import PART, object_of, require_numbers
-from framepack.app.service.finishings import FileWork, Finishing, Finishings, IncomingFile, State, taken_in
+from framepack.app.service.convert import ignored_coding
+from framepack.app.service.finishings import FileWork, Finishing, IncomingFile, State, taken_in
 from framepack.app.service.job_service import Service
-from framepack.app.service.paths import find_file, find_finishing
+from framepack.app.service.paths import find_file, find_finishing, without_folders
+from framepack.jobs.folders import Folders
 from framepack.jobs.job import UnknownJob
 
 FILES = ("file", "network", "lut", "audio", "join")
@@ -73,7 +75,7 @@ def finishing_routes(service: Service) -> APIRouter:
         folder = await run_in_threadpool(finishings.begin)
         try:
             form = await form_in(request, lambda name: IncomingFile(finishings, folder, name))
-            return view(await run_in_threadpool(queued, service, folder, form))
+            return view(await run_in_threadpool(queued, service, folder, form), service.folders)
         except BaseException:
             await run_in_threadpool(finishings.drop, folder)
             raise
@@ -81,18 +83,18 @@ def finishing_routes(service: Service) -> APIRouter:
     @routes.get("")
     def listing() -> list[FinishingView]:
         """All that are not older than a day, in the order they came."""
-        return [view(one) for one in finishings.all()]
+        return [view(one, service.folders) for one in finishings.all()]
 
     @routes.get("/{finishing}")
     def show(finishing: str) -> FinishingView:
         """One of them."""
-        return view(finishings.get(finishing))
+        return view(finishings.get(finishing), service.folders)
 
     @routes.get("/{finishing}/events", response_class=StreamingResponse)
     async def events(finishing: str) -> EventStream:
         """`finishing`: its state, first and whenever it changes, until it ends; `deleted` where it is cancelled."""
         finishings.get(finishing)
-        return EventStream(told(finishings, finishing, listening))
+        return EventStream(told(service, finishing, listening))
 
     @routes.get("/{finishing}/file", response_class=FileResponse)
     def file(finishing: str) -> FileResponse:
@@ -108,10 +110,10 @@ def finishing_routes(service: Service) -> APIRouter:
     return routes
 
 
-def view(now: Finishing) -> FinishingView:
+def view(now: Finishing, folders: Folders) -> FinishingView:
     """As a client sees it."""
     url = f"/api/finishings/{now.id}/file" if now.status == "done" else None
-    return FinishingView(**{**asdict(now), "notices": list(now.notices)}, url=url)
+    return FinishingView(**without_folders({**asdict(now), "notices": list(now.notices)}, folders), url=url)
 
 
 async def form_in(request: Request, take: Callable[[str], IncomingFile]) -> Form[Path]:
@@ -149,7 +151,8 @@ def queued(service: Service, folder: Path, form: Form[Path]) -> Finishing:
     found = with_files(data, located)
     if unused := sorted(parts.keys() - used):
         raise ValueError(f'nothing uses the file {unused[0][:80]!r}: write "{PART}{unused[0][:80]}" where it belongs')
-    return service.finishings.add(folder, FileWork.model_validate(found))
+    work = FileWork.model_validate(found)
+    return service.finishings.add(folder, work, ignored_coding(work.output()))
 
 
 def part_of(name: str, parts: Collection[str]) -> str:
@@ -171,7 +174,7 @@ def with_files(data: dict[str, Any], change: Callable[[str, str], str]) -> dict[
     return {name: changed(name, value) if name in FILES else value for name, value in data.items()}
 
 
-async def told(finishings: Finishings, name: str, listening: asyncio.Semaphore) -> AsyncGenerator[bytes]:
+async def told(service: Service, name: str, listening: asyncio.Semaphore) -> AsyncGenerator[bytes]:
     """Pages of events."""
     if listening.locked():
         raise Full(f"{LISTENING} clients listen already: ask again in a minute")
@@ -179,12 +182,12 @@ async def told(finishings: Finishings, name: str, listening: asyncio.Semaphore) 
         before = None
         while before is None or before.status in ("waiting", "running"):
             try:
-                now = finishings.get(name)
+                now = service.finishings.get(name)
             except UnknownJob:
                 yield page("deleted", {"id": name})
                 return
             if now != before:
-                yield page("finishing", view(now).model_dump(mode="json"))
+                yield page("finishing", view(now, service.folders).model_dump(mode="json"))
             before = now
             await asyncio.sleep(EVERY)
 
