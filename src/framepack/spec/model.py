@@ -164,11 +164,19 @@ def sentence_of(first: Mapping[str, Any]) -> str:
     if first["type"] == "literal_error":
         names = first.get("ctx", {}).get("expected", "").replace("'", "").replace(" or ", ", ")
         return f"{where} must be one of {names}, {got}"
+    if limit := LIMITS.get(first["type"]):
+        return f"{where} must be {limit.format(**first['ctx'])}, {got}"
     if plain := next((said for part, said in PLAIN if first["type"].startswith(part)), ""):
         return f"{where} must be {plain}, {got}"
     return f"{where}: {message[0].lower()}{message[1:]}, {got}".removeprefix(": ")
 
 
+LIMITS = {
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+    "string_too_long": "{max_length} characters or fewer",
+}
+"""What a value has to be that is beyond a bound of a model which is none of ours."""
 PLAIN = (
     ("tuple_type", "a list"),
     ("list_type", "a list"),

@@ -88,6 +88,8 @@ def malformation(findings: Sequence[dict[str, Any]]) -> str:
 
 
 def names_in(finding: dict[str, Any]) -> tuple[str | int, ...]:
-    """The place of a finding without what FastAPI says before a name."""
-    place = finding["loc"]
-    return tuple(place[1:] if place and place[0] in PLACES else place)
+    """The place of a finding without what FastAPI says before a name, which alone is the whole body."""
+    place = tuple(finding["loc"])
+    if place == ("body",):
+        return ("the body",)
+    return place[1:] if place and place[0] in PLACES else place
