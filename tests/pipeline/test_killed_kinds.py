@@ -11,6 +11,7 @@ from PIL import Image
 from runs import make
 
 from framepack import FramePack, GenerationRequest
+from framepack.media.image import load_image
 from framepack.media.read import read_video
 from framepack.media.video import VideoWriter
 from framepack.pipeline.takes import redo
@@ -77,7 +78,9 @@ def request_of(files: Path, fields: dict) -> GenerationRequest:
 
 
 def frames(request: GenerationRequest) -> np.ndarray:
-    return np.stack(list(read_video(request.output.path)))
+    file = request.output.path
+    assert file is not None
+    return load_image(file)[None] if file.suffix == ".png" else np.stack(list(read_video(file)))
 
 
 def killed(request: GenerationRequest, models: Path, work: Path, at: str) -> None:

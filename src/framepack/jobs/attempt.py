@@ -112,6 +112,8 @@ class Attempt:
             latest = (*progress.section_seconds, *seconds)[-MAX_SECTION_SECONDS:]
             first = event.look if event.section == 0 else progress.first_look
             progress = replace(progress, frames=event.frames, section_seconds=latest, look=event.look, first_look=first)
+        if isinstance(event, Finished):
+            progress = replace(progress, frames=event.frames)
         if isinstance(event, SectionDone | Finished | Cancelled) and event.file:
             outputs = (event.file,)
         self.job = replace(self.job, progress=self._progress(progress), outputs=outputs)

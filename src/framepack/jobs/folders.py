@@ -49,7 +49,7 @@ class Folders:
 
     suffixes: of the formats whose files do not end in the format's own name. free: bytes free on a folder's disk. used:
     the uploads that jobs use. keeps: whether a file of this name in a finished job's work folder stays for other takes
-    of its video, all jobs together at most `kept_most` bytes.
+    of its video, all jobs together at most `kept_most` bytes. private: further folders that no client gets to see.
     """
 
     outputs: Path
@@ -60,6 +60,7 @@ class Folders:
     used: Callable[[], Collection[Path]] = tuple
     keeps: Callable[[str], bool] = nothing
     kept_most: int = KEPT_MOST
+    private: tuple[Path, ...] = ()
     _needed: int = 0
 
     def __post_init__(self) -> None:

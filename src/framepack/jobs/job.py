@@ -24,6 +24,10 @@ class UnknownJob(ValueError):  # noqa: N818 - reads as the sentence it is
     """There is no such job."""
 
 
+class NoVideo(ValueError):  # noqa: N818 - reads as the sentence it is
+    """The job has no video, or none that may be had here."""
+
+
 class WrongState(ValueError):  # noqa: N818 - reads as the sentence it is
     """The job is in a state in which this cannot be done."""
 

@@ -14,7 +14,15 @@ from framepack.pipeline.section_files import JOB, REQUEST, Record, claim_of, req
 from framepack.spec.redo import made_anew, redone, section_count
 from framepack.spec.request import GenerationRequest
 
-GONE = "its finished sections are not there any more ({why}): make the video again, then redo"
+
+class SectionsGone(ValueError):  # noqa: N818 - reads as the sentence it is
+    """Sections that a take is made of are missing or damaged. `why`: which and how, without a folder."""
+
+    def __init__(self, work: Path, why: str) -> None:
+        super().__init__(
+            f"{work}: its finished sections are not there any more ({why}): make the video again, then redo"
+        )
+        self.why = why
 
 
 def redo(
@@ -36,7 +44,7 @@ def redo(
     try:
         request = GenerationRequest.stored(whole_request(read_json(Path(work) / REQUEST)))
     except DamagedError as error:
-        raise ValueError(f"{work}: {GONE.format(why=error)}") from None
+        raise SectionsGone(Path(work), str(error)) from None
     wanted = redone(request, section, only=only, prompt=prompt, seed=seed, take=take)
     branch(Path(work), Path(folder), wanted)
     return wanted
@@ -60,7 +68,7 @@ def branch(work: Path, folder: Path, request: GenerationRequest) -> None:
             same_file(file, section_file(folder, index))
         except (DamagedError, FileNotFoundError) as error:
             why = f"{file.name} is missing" if isinstance(error, FileNotFoundError) else str(error)
-            raise ValueError(f"{work}: {GONE.format(why=why)}") from None
+            raise SectionsGone(work, why) from None
         ours = replace(record, job=claim[JOB], settled="", shared=True)
         write_json(section_file(folder, index).with_suffix(".json"), asdict(ours))
     write_json(folder / REQUEST, claim)

@@ -144,7 +144,11 @@ File = Annotated[Path, BeforeValidator(_located), AfterValidator(path_length)]
 
 
 def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+    return sentence_of(error.errors(include_url=False)[0])
+
+
+def sentence_of(first: Mapping[str, Any]) -> str:
+    """One of pydantic's findings, an entry of its `errors`, as a sentence with the field and the value."""
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return message
@@ -154,15 +158,25 @@ def _first(error: ValidationError) -> str:
         return f"there is no setting called {(f'{where}.{name}' if where else name)[:SHOWN]}{message}"
     if first["type"] == "missing":
         return f"{where} is missing: say which it is"
+    if first["type"] == "extra_forbidden":
+        return f"there is no setting called {where}: leave it out"
     got = f"got {shortened(first['input'])}"
     if first["type"] == "literal_error":
         names = first.get("ctx", {}).get("expected", "").replace("'", "").replace(" or ", ", ")
         return f"{where} must be one of {names}, {got}"
+    if limit := LIMITS.get(first["type"]):
+        return f"{where} must be {limit.format(**first['ctx'])}, {got}"
     if plain := next((said for part, said in PLAIN if first["type"].startswith(part)), ""):
         return f"{where} must be {plain}, {got}"
     return f"{where}: {message[0].lower()}{message[1:]}, {got}".removeprefix(": ")
 
 
+LIMITS = {
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+    "string_too_long": "{max_length} characters or fewer",
+}
+"""What a value has to be that is beyond a bound of a model which is none of ours."""
 PLAIN = (
     ("tuple_type", "a list"),
     ("list_type", "a list"),

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from framepack.app.api.files import SAFE, found
 from framepack.app.api.receive import DECODING, LimitedRoute
-from framepack.app.api.submit import object_of, validated
+from framepack.app.api.submit import object_of, shaped
 from framepack.app.service.edited import as_used
 from framepack.app.service.job_service import Service
 from framepack.app.service.uploads import LONGEST
@@ -68,10 +68,10 @@ def video_of(asked: dict[str, Any], image: dict[str, Any], folders: Folders) -> 
     if unknown := sorted(asked.keys() - set(SIZING)):
         raise ValueError(f"{unknown[0][:80]!r} does not decide a video's size: use {', '.join(SIZING)}")
     task = asked.pop("task", "image")
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {shortened(task)}")
     # Of videos with a source all have the same size, and restyle needs nothing beside its source.
-    return validated({"image": image, **asked, "task": "restyle" if TASKS[task].clips else "image"}, folders)
+    return shaped({"image": image, **asked, "task": "restyle" if TASKS[task].clips else "image"}, folders)
 
 
 def shown(picture: Picture, video: GenerationRequest | None, longest: int | None) -> Response:

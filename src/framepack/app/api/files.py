@@ -1,6 +1,7 @@
 """Routes of files: uploads in; videos, previews and thumbnails out, the first with ranges, from the outputs folder."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote, urlencode
@@ -13,9 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from framepack.app.api.bodies import form_body
 from framepack.app.api.receive import DECODING, LimitedRoute, form_of
 from framepack.app.api.views import File, answer, files_views
-from framepack.app.service.convert import MOST
+from framepack.app.service.convert import MOST, ignored_coding
 from framepack.app.service.job_service import Service
 from framepack.app.service.paths import find_file, is_name
+from framepack.app.service.playable import playable
 from framepack.app.service.thumbnails import thumbnail_of
 from framepack.app.service.uploads import AT_ONCE, Incoming, Upload, checked
 from framepack.media.frames import Still, Which
@@ -34,11 +36,21 @@ INLINE = ("video/", "image/")
 SAFE = {"content-security-policy": "sandbox; default-src 'none'", "cache-control": "no-cache"}
 
 
-def send_file(file: Path) -> FileResponse:
-    """A file, whole or the ranges asked for; what is no picture or video is for saving only."""
+class Converted(File):
+    """A video in another format. `notes`: what of the settings has no effect."""
+
+    notes: list[str]
+
+
+def send_file(file: Path, notes: Sequence[str] = ()) -> FileResponse:
+    """A file, whole or the ranges asked for; what is no picture or video is for saving only.
+
+    notes: go into the header X-Notes.
+    """
     mime = MIMES.get(file.suffix.lower(), "application/octet-stream")
     shown = "inline" if mime.startswith(INLINE) else "attachment"
-    return FileResponse(file, media_type=mime, filename=file.name, content_disposition_type=shown, headers=SAFE)
+    headers = {**SAFE, "x-notes": "; ".join(notes)} if notes else SAFE
+    return FileResponse(file, media_type=mime, filename=file.name, content_disposition_type=shown, headers=headers)
 
 
 def file_routes(service: Service) -> APIRouter:
@@ -55,7 +67,7 @@ def uploads_and_outputs(routes: APIRouter, service: Service) -> None:
 
     @routes.post("/uploads", status_code=201, openapi_extra=form_body(file="a picture or a video"))
     async def upload(request: Request) -> list[Upload]:
-        """Hand in pictures (64 MB each) or videos (2 GB) as a form; their ids go into requests."""
+        """Hand in pictures (64 MB each, animations too) or videos (2 GB) as a form; their ids go into requests."""
         form = await form_of(request, lambda name: Incoming(service.folders, name))
         if not form.files:
             raise ValueError("the form has no file in it")
@@ -88,16 +100,17 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
 
         A video in that format and codec is sent as it is, where nothing else is said.
         """
-        return send_file(await video_of(service, job, output))
+        return send_file(await video_of(service, job, output), ignored_coding(output))
 
     @routes.post("/jobs/{job}/convert")
-    async def convert(job: str, output: Annotated[FileCoding, Query()]) -> File:
+    async def convert(job: str, output: Annotated[FileCoding, Query()]) -> Converted:
         """Have the video converted now; answers when that is done, with the address to fetch it from."""
         if "format" not in output.model_fields_set:
             raise ValueError("format is missing: say which it is, such as format=webm")
         file = await video_of(service, job, output)
         address = f"/api/jobs/{job}/video?{urlencode(output.model_dump(mode='json', exclude_unset=True))}"
-        return File(name=file.name, url=address, bytes=file.stat().st_size)
+        size, notes = file.stat().st_size, ignored_coding(output)
+        return Converted(name=file.name, url=address, bytes=size, notes=notes)
 
     @routes.get("/jobs/{job}/preview", response_class=Response)
     def preview(job: str) -> Response:
@@ -117,12 +130,11 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
 
 async def video_of(service: Service, job: str, output: FileCoding = AS_IT_IS) -> Path:
     """What exists of a job's video by now, or that in another format; 404 where there is nothing yet."""
-    file = await run_in_threadpool(service.video, job)
-    if file is None or file.parent != service.folders.outputs:
-        raise HTTPException(404, "there is nothing to play yet")
+    file = await run_in_threadpool(playable, service, job)
     if "format" not in output.model_fields_set:
         if said := output.model_dump(mode="json", exclude_unset=True):
-            raise ValueError(f"{next(iter(said.values()))} needs a format: name that too, such as format=mp4")
+            name, value = next(iter(said.items()))
+            raise ValueError(f"{name} {value} needs a format: name that too, such as format=mp4")
         return file
     return await to_thread.run_sync(service.converted, job, output, limiter=CONVERTING)
 

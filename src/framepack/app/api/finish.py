@@ -10,6 +10,7 @@ from framepack.app.api.bodies import json_body
 from framepack.app.api.files import CONVERTING, send_file
 from framepack.app.api.receive import LimitedRoute, text_of
 from framepack.app.api.submit import object_of, require_numbers
+from framepack.app.service.convert import ignored_coding
 from framepack.app.service.finishing import finished
 from framepack.app.service.job_service import Service
 from framepack.spec.finish import FileFinish
@@ -24,12 +25,13 @@ def finish_routes(service: Service) -> APIRouter:
     async def finish(job: str, request: Request, output: Annotated[FileCoding, Query()]) -> Response:
         """The finished job's video with the steps of the body, JSON such as {"enlarge": 2, "start": 0.5}.
 
-        The new file's format, codec, rate and so on stand in the address. Steps that need a file (network, lut, audio,
-        join) are refused here. Answers with the file once it is made; the same steps again are answered at once.
+        The new file's format, codec, rate and so on stand in the address. Steps that need a file (lut, audio, join)
+        go to `POST /api/finishings`. Answers with the file once it is made; the same steps again are answered at once.
         """
         data = await run_in_threadpool(object_of, await text_of(request))
         require_numbers(FileFinish, data)
         steps = FileFinish.model_validate(data)
-        return send_file(await to_thread.run_sync(finished, service, job, steps, output, limiter=CONVERTING))
+        file = await to_thread.run_sync(finished, service, job, steps, output, limiter=CONVERTING)
+        return send_file(file, ignored_coding(output))
 
     return routes

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,15 @@ from framepack.app.api.events import EventStream
 from framepack.app.api.files import send_file
 from framepack.app.api.receive import Form, LimitedRoute, form_of, text_of
 from framepack.app.api.submit import PART, object_of, require_numbers
-from framepack.app.service.finishings import FileWork, Finishing, Finishings, IncomingFile, State, taken_in
+from framepack.app.service.convert import ignored_coding
+from framepack.app.service.finishings import FileWork, Finishing, IncomingFile, State, taken_in
 from framepack.app.service.job_service import Service
-from framepack.app.service.paths import find_file, find_finishing
+from framepack.app.service.paths import find_file, find_finishing, without_folders
+from framepack.jobs.folders import Folders
 from framepack.jobs.job import UnknownJob
 
+FILES = ("file", "network", "lut", "audio", "join")
+"""Fields that name files."""
 OF_SERVICE = ("lut", "audio")
 """Steps whose files lie in the service's folder for finishing, where the form does not bring them."""
 LISTENING = 64
@@ -71,7 +75,7 @@ def finishing_routes(service: Service) -> APIRouter:
         folder = await run_in_threadpool(finishings.begin)
         try:
             form = await form_in(request, lambda name: IncomingFile(finishings, folder, name))
-            return view(await run_in_threadpool(queued, service, folder, form))
+            return view(await run_in_threadpool(queued, service, folder, form), service.folders)
         except BaseException:
             await run_in_threadpool(finishings.drop, folder)
             raise
@@ -79,18 +83,18 @@ def finishing_routes(service: Service) -> APIRouter:
     @routes.get("")
     def listing() -> list[FinishingView]:
         """All that are not older than a day, in the order they came."""
-        return [view(one) for one in finishings.all()]
+        return [view(one, service.folders) for one in finishings.all()]
 
     @routes.get("/{finishing}")
     def show(finishing: str) -> FinishingView:
         """One of them."""
-        return view(finishings.get(finishing))
+        return view(finishings.get(finishing), service.folders)
 
     @routes.get("/{finishing}/events", response_class=StreamingResponse)
     async def events(finishing: str) -> EventStream:
         """`finishing`: its state, first and whenever it changes, until it ends; `deleted` where it is cancelled."""
         finishings.get(finishing)
-        return EventStream(told(finishings, finishing, listening))
+        return EventStream(told(service, finishing, listening))
 
     @routes.get("/{finishing}/file", response_class=FileResponse)
     def file(finishing: str) -> FileResponse:
@@ -106,10 +110,10 @@ def finishing_routes(service: Service) -> APIRouter:
     return routes
 
 
-def view(now: Finishing) -> FinishingView:
+def view(now: Finishing, folders: Folders) -> FinishingView:
     """As a client sees it."""
     url = f"/api/finishings/{now.id}/file" if now.status == "done" else None
-    return FinishingView(**{**asdict(now), "notices": list(now.notices)}, url=url)
+    return FinishingView(**without_folders({**asdict(now), "notices": list(now.notices)}, folders), url=url)
 
 
 async def form_in(request: Request, take: Callable[[str], IncomingFile]) -> Form[Path]:
@@ -123,33 +127,54 @@ def queued(service: Service, folder: Path, form: Form[Path]) -> Finishing:
     """Queue what a form says, its names made paths. ValueError for what names nothing, and for what is not used."""
     if others := sorted(form.texts.keys() - {"request"}):
         raise ValueError(f"the form's field {others[0][:80]!r} is not known; settings go into `request`, as JSON")
-    data = object_of(form.texts.get("request", b"{}"))
+    data = {"file": FileWork.model_fields["file"].default, **object_of(form.texts.get("request", b"{}"))}
     require_numbers(FileWork, data)
-    work = FileWork.model_validate(data)
-    if work.network is not None:
-        raise ValueError("a network enlarges on the command line, or in a request's `finish`: leave it out here")
     parts, used = dict(form.files), set[str]()
+    if len(parts) < len(form.files):
+        raise ValueError("the form has two files in one field: give each a field of its own")
+
+    def named(_: str, name: str) -> str:
+        part = part_of(name, parts)
+        return parts[part].name if part else name
+
+    if FileWork.model_validate(with_files(data, named)).network is not None:  # bounds hold before a file is looked for
+        raise ValueError("a network enlarges on the command line, or in a request's `finish`: leave it out here")
 
     def located(field: str, name: str) -> str:
-        if name.startswith(PART):
-            part = name.removeprefix(PART)
-            if part not in parts:
-                raise ValueError(f"the form has no file called {part[:80]!r}")
+        if part := part_of(name, parts):
             used.add(part)
             return str(parts[part])
         if field in OF_SERVICE:
             return str(taken_in(folder, find_finishing(name, service.folders)))
         return str(taken_in(folder, find_file(name, (service.folders.uploads, service.folders.outputs))))
 
-    found: dict[str, Any] = {**data, "file": located("file", work.file)}
-    found |= {name: located(name, str(data[name])) for name in OF_SERVICE if data.get(name)}
-    found |= {"join": [located("join", str(one)) for one in data.get("join") or ()]}
+    found = with_files(data, located)
     if unused := sorted(parts.keys() - used):
         raise ValueError(f'nothing uses the file {unused[0][:80]!r}: write "{PART}{unused[0][:80]}" where it belongs')
-    return service.finishings.add(folder, FileWork.model_validate(found))
+    work = FileWork.model_validate(found)
+    return service.finishings.add(folder, work, ignored_coding(work.output()))
 
 
-async def told(finishings: Finishings, name: str, listening: asyncio.Semaphore) -> AsyncGenerator[bytes]:
+def part_of(name: str, parts: Collection[str]) -> str:
+    """The form's field that a name means; "" where it means no part. ValueError where the form has no such file."""
+    part = name.removeprefix(PART) if name.startswith(PART) else ""
+    if name.startswith(PART) and part not in parts:
+        raise ValueError(f"the form has no file called {part[:80]!r}")
+    return part
+
+
+def with_files(data: dict[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
+    """A copy of the JSON of a `FileWork` in which each file's name, where it is a text, is changed."""
+
+    def changed(field: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [changed(field, one) for one in value]
+        return change(field, value) if isinstance(value, str) else value
+
+    return {name: changed(name, value) if name in FILES else value for name, value in data.items()}
+
+
+async def told(service: Service, name: str, listening: asyncio.Semaphore) -> AsyncGenerator[bytes]:
     """Pages of events."""
     if listening.locked():
         raise Full(f"{LISTENING} clients listen already: ask again in a minute")
@@ -157,12 +182,12 @@ async def told(finishings: Finishings, name: str, listening: asyncio.Semaphore) 
         before = None
         while before is None or before.status in ("waiting", "running"):
             try:
-                now = finishings.get(name)
+                now = service.finishings.get(name)
             except UnknownJob:
                 yield page("deleted", {"id": name})
                 return
             if now != before:
-                yield page("finishing", view(now).model_dump(mode="json"))
+                yield page("finishing", view(now, service.folders).model_dump(mode="json"))
             before = now
             await asyncio.sleep(EVERY)
 

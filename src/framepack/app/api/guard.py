@@ -25,7 +25,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_MOST = 2**22
 """Bytes of a body that is no form with files: the page's own, with its presets, have some 100 kB."""
-FOR_FILES = ("/api/uploads", "/api/loras", "/api/jobs", "/api/storyboards")
+FOR_FILES = ("/api/uploads", "/api/loras", "/api/jobs", "/api/storyboards", "/api/finishings")
 """Where forms with files go, which are written to disk as they come."""
 SHOWN = re.compile("/api/files/[^/]+|/api/jobs/[^/]+/video")
 POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")

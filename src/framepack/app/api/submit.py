@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from framepack.app.api.receive import Form, form_of, text_of
+from framepack.app.service.kinds import with_usable_files
 from framepack.app.service.paths import from_client
 from framepack.app.service.uploads import Incoming, Upload
 from framepack.files.text import TwiceSaid, json_of
@@ -56,7 +57,12 @@ def drop(form: Form[Upload], folders: Folders) -> None:
 
 
 def validated(data: dict[str, Any], folders: Folders, own: Sequence[Path] = ()) -> GenerationRequest:
-    """A client's request: first its shape, then its names. Both must hold. own: see `from_client`."""
+    """A client's request: its shape, its names, the kinds of its files. All must hold. own: see `from_client`."""
+    return with_usable_files(shaped(data, folders, own), folders)
+
+
+def shaped(data: dict[str, Any], folders: Folders, own: Sequence[Path] = ()) -> GenerationRequest:
+    """A client's request: first its shape, then its names, whatever the files are."""
     require_numbers(GenerationRequest, data)
     GenerationRequest.model_validate(data)  # its bounds hold before any file is looked for
     return GenerationRequest.model_validate(from_client(data, folders, own))

@@ -9,8 +9,9 @@ from fastapi.responses import FileResponse
 from framepack.app.api.files import SAFE, send_file
 from framepack.app.api.receive import DECODING, LimitedRoute, text_of
 from framepack.app.service.job_service import Service
+from framepack.app.service.playable import playable
 from framepack.app.service.timelines import exported
-from framepack.app.service.uploads import AT_ONCE
+from framepack.app.service.uploads import AT_ONCE, checked
 from framepack.files.errors import MediaError
 from framepack.media.editors import EDITORS
 from framepack.media.sandbox import read_untrusted_timeline
@@ -31,10 +32,10 @@ def timeline_routes(service: Service) -> APIRouter:
         """The job's video as a timeline of an editing program; put the video beside it, otioz has it in it."""
 
         def make() -> Response:
-            file = service.video(job)
-            if file is None or file.parent != service.folders.outputs:
-                raise HTTPException(404, "there is nothing to play yet")
-            return send_file(exported(service.conversions.folder(job), file, to))
+            if service.get(job).request.still is not None:
+                raise ValueError(f"job {job} is a still: a timeline is made of a video")
+            file = playable(service, job)
+            return send_file(checked(lambda video: exported(service.conversions.folder(job), video, to), file))
 
         answer = await to_thread.run_sync(make, limiter=DECODING)
         answer.headers.update(SAFE)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,14 +11,16 @@ from urllib.parse import quote
 from fastapi import Response
 from pydantic import BaseModel
 
-from framepack.app.service.paths import for_client
+from framepack.app.service.paths import for_client, without_folders
 from framepack.app.service.takes import TakeNode
 from framepack.jobs.feed import JobUpdate
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import ControlRequest, Job, Progress, Status
+from framepack.jobs.paths import paths_in
 from framepack.spec.events_json import to_json
 from framepack.spec.parts import Redo
 from framepack.spec.request import GenerationRequest
+from framepack.spec.tasks import TASKS
 
 
 class File(BaseModel):
@@ -39,7 +41,7 @@ class JobView(BaseModel):
     batch: str | None
     request: dict[str, Any]
     frames: int | None
-    """How many the video has when it is done; null where today's rules do not know the request."""
+    """How many the video has when it is done; null where that is not known before, as of one with a source."""
     progress: Progress
     wish: ControlRequest | None
     """What was requested of a running job and has not happened yet."""
@@ -114,17 +116,28 @@ def job_view(job: Job, folders: Folders, *, traceback: bool = False) -> JobView:
     files = files_views(file for file in job.outputs if file.parent == folders.outputs)
     shown = {name: getattr(job, name) for name in JobView.model_fields if name in Job.__dataclass_fields__}
     request = json.loads(job.request_json)
+    named = [*paths_in(request), *job.outputs]
+    told = {"label": job.label, "reason": job.reason, "traceback": job.traceback if traceback else None}
+    shown |= without_folders(told, folders, named)
     shown |= {
+        "progress": replace(job.progress, notices=without_folders(job.progress.notices, folders, named)),
         "request": for_client(request),
-        "frames": delivered(request),
+        "frames": frames_of(job, request),
         "wish": job.control_request,  # its name in version 0.1.0 of the API
         "outputs": files,
         "video": f"/api/jobs/{job.id}/video" if files else None,
         "picture": f"/api/jobs/{job.id}/picture",
         "preview": f"/api/jobs/{job.id}/preview" if job.status == "running" else None,
-        "traceback": job.traceback if traceback else None,
     }
     return JobView(**shown)
+
+
+def frames_of(job: Job, request: Mapping[str, Any]) -> int | None:
+    """Frames of the job's video; of one that has a source's, or lasts as long, they are known when it is done."""
+    row = TASKS.get(request.get("task", "image"))
+    if row is not None and row.clips:
+        return job.progress.frames if job.status == "done" else None
+    return delivered(request)
 
 
 def delivered(request: Mapping[str, Any]) -> int | None:
@@ -132,7 +145,7 @@ def delivered(request: Mapping[str, Any]) -> int | None:
     with suppress(ValueError):
         asked = {
             name: request[name]
-            for name in ("model", "seconds", "window", "length", "still", "output")
+            for name in ("model", "task", "seconds", "window", "length", "still", "output")
             if name in request
         }
         return GenerationRequest.stored({"image": "-", **asked}).delivered_frames
@@ -161,4 +174,6 @@ def update_view(update: JobUpdate, folders: Folders) -> tuple[str, dict[str, Any
     if event.get("file"):
         event["file"] = Path(event["file"]).name
     event.pop("traceback", None)
-    return event["type"], {"job": update.job.id, "event": event, "progress": asdict(update.job.progress)}
+    named = paths_in(json.loads(update.job.request_json))
+    said = without_folders({"event": event, "progress": asdict(update.job.progress)}, folders, [*named])
+    return event["type"], {"job": update.job.id, **said}

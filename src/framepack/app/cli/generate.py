@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from framepack.app.cli.display import Display, clock
 from framepack.app.settings import Settings
+from framepack.media.clips import lasting
 from framepack.pipeline.load import load
 from framepack.spec.events import Finished, SectionDone
 from framepack.spec.machine import MachineOptions
@@ -23,7 +24,7 @@ def run(request: GenerationRequest, work: Path | None, machine: MachineOptions, 
     console = Console(stderr=True)
     so_far: SectionDone | None = None
     try:
-        console.print(delivery(request), style="dim", highlight=False, soft_wrap=True)
+        console.print(delivery(lasting(request)), style="dim", highlight=False, soft_wrap=True)
         with Display(console, request, verbose=verbose) as display:
             framepack = load(request.model, **dict(machine))
             for event in framepack.generate(request, outputs=settings.outputs, work=work):

@@ -83,6 +83,8 @@ def list_jobs(
 
     from framepack.jobs.job import Status
 
+    if limit < 1:
+        raise ValueError(f"--limit must be 1 or more, got {limit}: leave it out for the newest 50")
     known = get_args(Status)
     for name in status or []:
         if name not in known:
@@ -196,20 +198,28 @@ def takes(job: JobId, outputs: Outputs = None) -> None:
 @jobs_app.command()
 def clean(
     job: Annotated[str | None, typer.Argument(help="Only of this job.")] = None,
-    keep: Annotated[str, typer.Option(help="Keep those of the newest jobs up to this size, such as 2GB.")] = "0GB",
+    keep: Annotated[
+        str | None, typer.Option(help="Of all jobs, keep those of the newest up to this size, such as 2GB.")
+    ] = None,
     outputs: Outputs = None,
 ) -> None:
     """Delete the sections that finished jobs keep for other takes. Videos stay; the jobs cannot be redone any more."""
     from framepack.app.service.takes import drop_sections
     from framepack.spec.machine import parse_bytes
 
+    if job is not None and keep is not None:
+        raise ValueError("--keep is a size for all jobs together: leave it out, or leave the job out")
     folders = folders_of(outputs)
     with queue(outputs) as store:
         if job is not None:
-            gone = [drop_sections(store, folders, store.find(job).id).id]
+            found = store.find(job).id
+            gone = [found] if drop_sections(store, folders, found) else []
         else:
-            gone = folders.limit(store.jobs(status=["done"], limit=-1), parse_bytes(keep))
-    print(f"the sections of {len(gone)} jobs are deleted", *gone, sep="\n")
+            gone = folders.limit(store.jobs(status=["done"], limit=-1), parse_bytes(keep or "0GB"))
+    if gone:
+        print(f"the sections of {len(gone)} job{'s' * (len(gone) > 1)} are deleted", *gone, sep="\n")
+    else:
+        print(f"nothing is deleted: {'no more than that' if keep else 'no section'} was kept")
 
 
 @jobs_app.command()

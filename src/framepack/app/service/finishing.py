@@ -3,25 +3,34 @@
 from pathlib import Path
 
 from framepack.app.service.job_service import Service
-from framepack.jobs.job import WrongState
+from framepack.app.service.playable import playable
+from framepack.jobs.job import UNFINISHED, WrongState
 from framepack.spec.finish import FileFinish
 from framepack.spec.output import FileCoding
 
-WITH_FILES = ("network", "lut", "audio", "join")
+WITH_FILES = ("lut", "audio", "join")
 """Steps that need a file, which that child may not open."""
 
 
 def finished(service: Service, job: str, steps: FileFinish, output: FileCoding) -> Path:
     """The video as `output` says; waits until it is made.
 
-    ValueError for steps with files and for none, WrongState where there is no finished video; see `Conversions.file`.
+    ValueError for steps with files and for none, NoVideo where the video is not in the outputs folder, WrongState where
+    it is not finished; see `Conversions.file`.
     """
     for field in WITH_FILES:
         if getattr(steps, field):
-            raise ValueError(f"{field} needs a file: queue a request that has it in `finish`, or use the command line")
+            raise ValueError(
+                f"{field} needs a file: send it to POST /api/finishings, with the name of the job's video as `file`"
+            )
+    if steps.network:
+        raise ValueError("a network enlarges on the command line, or in a request's `finish`: leave it out here")
     if not steps.changes:
         raise ValueError("these steps change nothing: name one, such as enlarge")
-    file, now = service.video(job), service.get(job)
-    if file is None or file.parent != service.folders.outputs or now.status != "done":
-        raise WrongState(f"job {job} has no finished video; wait until it is done")
+    now = service.get(job)
+    if now.status in UNFINISHED:
+        raise WrongState(f"job {job} is {now.status}: its video can be finished when it is done")
+    if now.status != "done":
+        raise WrongState(f"job {job} is {now.status}, so it has no finished video: retry it")
+    file = playable(service, job)
     return service.conversions.file(job, file, output, steps, crf=now.request.output.coding.crf)

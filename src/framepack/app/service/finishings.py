@@ -9,7 +9,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -92,11 +92,11 @@ class Finishings:
         (folder / FILES).mkdir(parents=True)
         return folder
 
-    def add(self, folder: Path, work: FileWork) -> Finishing:
-        """Put a folder's work in the queue; its files, `work.file` too, lie in it."""
+    def add(self, folder: Path, work: FileWork, notices: Sequence[str] = ()) -> Finishing:
+        """Put a folder's work in the queue, with notices of its own; its files, `work.file` too, lie in it."""
         with atomic_write(folder / ORDER) as temporary:
             temporary.write_text(work.model_dump_json(exclude_unset=True), "utf-8")
-        return self._set(Finishing(id=folder.name))
+        return self._set(Finishing(id=folder.name, notices=tuple(notices)))
 
     def drop(self, folder: Path) -> None:
         """Nothing came of it."""
@@ -221,7 +221,7 @@ class Finishings:
             os.utime(folder)
             self._set(replace(now, status="done", file=target.name, frames=frames, total=frames), known=True)
         except (ValueError, MediaError, OSError) as error:
-            self._set(replace(now, status="failed", error=str(error).replace(str(folder), "")), known=True)
+            self._set(replace(now, status="failed", error=str(error)), known=True)
 
 
 class IncomingFile:

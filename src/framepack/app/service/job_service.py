@@ -26,7 +26,7 @@ from framepack.files.lock import QueueLock
 from framepack.jobs.batch import batch_name
 from framepack.jobs.feed import Feed, JobUpdate, Listener
 from framepack.jobs.folders import Folders
-from framepack.jobs.job import ENDED, UNFINISHED, Job, Status, UnknownJob, WrongState
+from framepack.jobs.job import ENDED, UNFINISHED, Job, NoVideo, Status, UnknownJob, WrongState
 from framepack.jobs.periodic import Periodic
 from framepack.jobs.poll import QueuePoller
 from framepack.jobs.pool import Pool, PoolConfig
@@ -91,6 +91,7 @@ class Service:
                 stack.callback(close)
             folder = next((settings["models_dir"] for settings in config.workers if settings.get("models_dir")), None)
             self.models = ModelsHere(Path(folder) if folder else None)
+            folders.private = (Path(folder).absolute(),) if folder else ()
             stack.callback(self.models.close)
             self.pool = Pool(self.store, self.feed, folders, config, Tracker, keep=lock.descriptors)
             drop_unfinished(folders)
@@ -163,7 +164,7 @@ class Service:
         """
         file, now = self.video(job), self.get(job)
         if file is None:
-            raise UnknownJob(f"job {job} has no video yet; it appears with the first section")
+            raise NoVideo(f"job {job} has no video yet; it appears with the first section")
         held = held_in(file, now.request.output) == (output.format, output.codec_name)
         if held and not output.model_fields_set - {"format", "codec"}:
             return file
@@ -252,8 +253,8 @@ class Service:
         """All takes of a job's video."""
         return takes_of(self.store, self.get(job))
 
-    def drop_sections(self, job: str) -> Job:
-        """Delete what a finished job keeps for other takes; its video stays, and so do the takes there are."""
+    def drop_sections(self, job: str) -> bool:
+        """Delete what a finished job keeps for other takes, if it does; its video stays, and so do the takes."""
         return drop_sections(self.store, self.folders, job)
 
     def move(self, job: str, place: int) -> Job:

@@ -5,11 +5,13 @@ Paths on this machine never leave it: a request is shown with names in their pla
 """
 
 import os
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from framepack.files.atomic import atomic_write
 from framepack.files.text import JOINERS
@@ -23,6 +25,10 @@ from framepack.spec.output import KNOWN, is_folder
 from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
+T = TypeVar("T")
+SEPARATORS = frozenset("/\\")
+OWN = (Path(__file__).parents[3], Path(sys.prefix), Path.home())
+"""Folders of the program, of its Python and of who runs it, which stand in tracebacks and in names of weights."""
 NAME_MOST = 255
 """Bytes of a file's name; no system has longer ones."""
 ELSEWHERE = '/\\<>:"|?*' if os.name == "nt" else "/\\"
@@ -109,6 +115,25 @@ def from_client(request: dict[str, Any], folders: Folders, own: Sequence[Path] =
 def for_client(request: dict[str, Any]) -> dict[str, Any]:
     """A request's JSON as the network may see it: bare names, which `from_client` understands, and no output path."""
     return change_paths(request, lambda kind, path: None if kind == "output" else Path(path).name)
+
+
+def without_folders(said: T, folders: Folders, more: Iterable[Path] = ()) -> T:
+    """A text, or all texts in JSON, as the network may see it: files of this machine by their bare names.
+
+    more: files, such as those a request names, whose folders are known beside the service's own and the program's.
+    """
+    if isinstance(said, dict):
+        return {key: without_folders(value, folders, more) for key, value in said.items()}  # type: ignore[return-value]
+    if isinstance(said, (list, tuple)):
+        return type(said)(without_folders(value, folders, more) for value in said)  # type: ignore[return-value]
+    if not isinstance(said, str) or not SEPARATORS.intersection(said):
+        return said
+    known = {folders.outputs, folders.home, *folders.private, *OWN, *(file.absolute().parent for file in more)}
+    for folder in sorted(known, key=lambda one: len(str(one)), reverse=True):
+        if folder != folder.parent:
+            inside = rf"{re.escape(str(folder))}(?:[/\\](?:[^/\\\s'\"]+[/\\])*|(?=[\s'\",.:;)]|$))"
+            said = re.sub(inside, lambda found, name=folder.name: "" if found[0][-1] in SEPARATORS else name, said)
+    return said
 
 
 def adopt(request: GenerationRequest, folders: Folders) -> GenerationRequest:

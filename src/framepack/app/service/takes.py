@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from framepack.jobs.folders import Folders
+from framepack.jobs.folders import Folders, disk_use
 from framepack.jobs.job import Job, new_id, require_status
 from framepack.jobs.store import JobStore
-from framepack.pipeline.takes import branch
+from framepack.pipeline.takes import SectionsGone, branch
 from framepack.spec.parts import Redo
 from framepack.spec.redo import made_in, redone, said_of, section_times, take_of
 from framepack.spec.request import GenerationRequest
@@ -59,11 +59,14 @@ class TakeNode:
 def queue_take(store: JobStore, folders: Folders, job: str, wanted: Wanted) -> Job:
     """Queue another take of a finished job. It shares sections before it is queued, so the job may be deleted then.
 
-    Raises WrongState for a job that is not done, ValueError where the section cannot be redone or the work is gone.
+    Raises WrongState for a job that is not done, ValueError where the section cannot be redone or the work is gone, and
+    for a still.
     """
     old = store.get(job)
     require_status(old, ("done",), "redone")
     request, tree = old.request, old.tree or old.id
+    if request.still is not None:
+        raise ValueError(f"job {old.id} is a still: nothing in it can be redone; make another one with another seed")
     number = 1 + max(last_take(other) for other in (*store.takes(tree), old))
     made = redone(
         request, wanted.section, only=wanted.only, prompt=wanted.prompt, seed=wanted.seed, take=number
@@ -72,6 +75,11 @@ def queue_take(store: JobStore, folders: Folders, job: str, wanted: Wanted) -> J
     name = new_id()
     try:
         branch(folders.work_of(old.id, old.request_json), folders.work_of(name, json.dumps(made.to_store())), made)
+    except SectionsGone as gone:
+        folders.clear(name)
+        raise ValueError(
+            f"job {old.id}'s sections are not there any more ({gone.why}): make the video again, then redo"
+        ) from None
     except BaseException:
         folders.clear(name)
         raise
@@ -123,12 +131,12 @@ def node_of(request: GenerationRequest, job: Job | None) -> TakeNode:
     )
 
 
-def drop_sections(store: JobStore, folders: Folders, job: str) -> Job:
-    """Delete what a finished job keeps for other takes; what others share stays theirs."""
-    old = store.get(job)
-    require_status(old, ("done",), "cleaned")
+def drop_sections(store: JobStore, folders: Folders, job: str) -> bool:
+    """Delete what a finished job keeps for other takes; what others share stays theirs. Whether there was anything."""
+    require_status(store.get(job), ("done",), "cleaned")
+    kept = bool(disk_use(folders.work(job)))
     folders.clear(job)
-    return old
+    return kept
 
 
 def tree_lines(nodes: Iterable[TakeNode]) -> list[str]:

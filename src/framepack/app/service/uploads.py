@@ -1,7 +1,7 @@
 """Files from strangers: decoded in a child process with limits, kept under random names, refused in a sentence.
 
-A picture is written again from its pixels, so nothing else that the file held survives. A video is kept as it came,
-once the child has read it; settings inside it are returned.
+A picture is written again from its pixels, so nothing else that the file held survives. A video, or an animation, is
+kept as it came, once the child has read it; settings inside it are returned.
 """
 
 import io
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from framepack.app.service.paths import for_client
+from framepack.files.atomic import atomic_write
 from framepack.files.durable import move
 from framepack.files.errors import MediaError
 from framepack.jobs.folders import Folders
@@ -37,6 +38,8 @@ IMAGE_LIMIT = 64 * 2**20
 VIDEO_LIMIT = 2 * 2**30
 VIDEOS = {"mp4": ".mp4", "mkv": ".mkv", "avi": ".avi", "zip": ".zip"}
 """Kinds that are videos, and the suffix each gets; webm is a kind of mkv."""
+ANIMATED = {"gif": ".gif", "webp": ".webp", "apng": ".apng"}
+"""Kinds of pictures that may be animations, and the suffix of those that are; a task takes them for videos."""
 LONGEST = 4096
 """Pixels a picture keeps at most on its longer side; no video is larger."""
 UNUSED_MOST = 16 * 2**30
@@ -115,6 +118,8 @@ class Incoming:
         with self.file.open("rb") as file:
             kind = kind_of(file)
         with AT_ONCE:
+            if kind in ANIMATED and is_animation(self.file):
+                return self._video(ANIMATED[kind])
             return self._video(VIDEOS[kind]) if kind in VIDEOS else self._picture()
 
     def _picture(self) -> Upload:
@@ -137,6 +142,28 @@ class Incoming:
         name = f"{self._id}{suffix}"
         move(self.file, self._folders.uploads / name)
         return name
+
+
+def is_animation(file: Path) -> bool:
+    """Whether a picture has more than one frame; not where it cannot be read as a video."""
+    try:
+        return probe_untrusted_video(file).frames > 1
+    except MediaError:
+        return False
+
+
+def still_upload(file: Path) -> Path:
+    """An animation's first frame as a picture of its own among the uploads, made once. MediaError where it is none.
+
+    A worker decodes pictures itself, so it gets none that a stranger wrote.
+    """
+    still = file.with_suffix(".png")
+    if not still.exists():
+        with AT_ONCE:
+            picture = checked(decode_untrusted_image, file)
+        with atomic_write(still) as temporary:
+            temporary.write_bytes(encode_image(thumbnail(picture, LONGEST), "png"))
+    return still
 
 
 def drop_unfinished(folders: Folders) -> None:
