@@ -201,3 +201,12 @@ def test_settings_of_before_mean_what_they_meant():
     old = GenerationRequest.stored({"image": "a.png", "model": "mini", "resolution": None, "width": None})
     assert (old.resolution, old.steps, old.seconds, old.length) == (128, 25, 5.0, "sections")
     assert GenerationRequest.stored({"image": "a.png", "model": "framepack"}).resolution == 640
+
+
+@pytest.mark.parametrize("fps", [8, 25, 30])
+def test_a_keyframe_may_stand_at_the_end_at_any_rate_of_the_file(fps: float) -> None:
+    frames = [{"image": "b.png", "second": 2.4}]
+    request = GenerationRequest.model_validate(
+        {"image": "a.png", "model": "mini", "seconds": 2.4, "frames": frames, "output": {"fps": fps}}
+    )
+    assert request.keyframe_latent(2.4) == request.latent_count

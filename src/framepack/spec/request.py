@@ -200,6 +200,7 @@ class GenerationRequest(RequestFields):
                 raise ValueError(
                     f"a {PICTURE} holds one frame: name a .zip for all frames of a video, or ask for a still"
                 )
+            check_sound(self.finish, self.output.format)
             return self
         if path is not None and not picture:
             raise ValueError(f"a still is one picture, got {shortened(path.name)}: name a {PICTURE}")
@@ -244,10 +245,11 @@ class GenerationRequest(RequestFields):
     @model_validator(mode="after")
     def _times_are_inside(self) -> Self:
         length = self.frame_count / self.geometry.fps
+        whole = max(length, self.seconds) if self.exact else length  # at few frames a second the last one comes earlier
         for frame in self.frames:
-            if not 0 < frame.second <= length:
+            if not 0 < frame.second <= whole:
                 raise ValueError(
-                    f"a keyframe must lie after 0 and within the video's {length:.2f} s, got {frame.second:g} s; "
+                    f"a keyframe must lie after 0 and within the video's {whole:.2f} s, got {frame.second:g} s; "
                     "move it or lengthen the video"
                 )
         for prompt in self.prompts:
@@ -281,12 +283,6 @@ class GenerationRequest(RequestFields):
                 f"keyframes fill all {len(places) * self.geometry.temporal + 1} frames of the video: lengthen it or "
                 "remove one"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _format_has_sound(self) -> Self:
-        if self.still is None:
-            check_sound(self.finish, self.output.format)
         return self
 
     @model_validator(mode="after")
