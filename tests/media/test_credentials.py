@@ -9,7 +9,13 @@ import pytest
 
 from framepack.files.errors import MediaError
 from framepack.media import signing_key
-from framepack.media.credentials import has_credentials, read_credentials, sign_file
+from framepack.media.credentials import (
+    drop_sidecar,
+    has_credentials,
+    read_credentials,
+    require_signing,
+    sign_file,
+)
 from framepack.media.finishing import Progress
 from framepack.media.marks import SOURCE_TYPE, is_marked
 from framepack.media.metadata import read_metadata
@@ -158,3 +164,39 @@ def test_what_holds_none_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
     assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".")]
     with pytest.raises(MediaError, match="no such file"):
         sign_file(tmp_path / "none.mp4")
+
+
+def test_what_cannot_sign_is_said_before_the_work(tmp_path: Path, own_identity: Path) -> None:
+    require_signing(None)
+    right = (own_identity / signing_key.KEY).read_bytes()
+    for wrong, said in ((b"hello", "no PEM file"), (right.replace(b"PRIVATE", b"SECRET"), "no PEM file")):
+        (own_identity / signing_key.KEY).write_bytes(wrong)
+        with pytest.raises(ValueError, match=said):
+            require_signing(None)
+    (own_identity / signing_key.KEY).unlink()
+    with pytest.raises(ValueError, match="cannot be read"):
+        require_signing(None)
+    signing_key.make_identity(tmp_path / "another")
+    (own_identity / signing_key.KEY).write_bytes((tmp_path / "another" / signing_key.KEY).read_bytes())
+    with pytest.raises(ValueError, match="is not the certificate of"):
+        require_signing(None)
+
+
+def test_a_source_that_is_none_is_named_and_not_the_file(tmp_path: Path) -> None:
+    file, text = film(tmp_path / "v.mp4"), tmp_path / "text.mp4"
+    text.write_text("no video")
+    with pytest.raises(MediaError, match=r"text\.mp4' is no video or picture"):
+        sign_file(file, text)
+    with pytest.raises(ValueError, match="its own source"):
+        sign_file(file, file)
+
+
+def test_a_file_that_takes_anothers_place_has_not_its_credentials(tmp_path: Path) -> None:
+    sign_file(film(tmp_path / "v.mkv"))
+    assert (tmp_path / "v.c2pa").is_file()
+    film(tmp_path / "v.webm")
+    drop_sidecar(tmp_path / "v.mkv")
+    assert (tmp_path / "v.c2pa").is_file(), "it may be the other's"
+    (tmp_path / "v.webm").unlink()
+    drop_sidecar(tmp_path / "v.mkv")
+    assert not (tmp_path / "v.c2pa").exists()

@@ -12,6 +12,7 @@ from framepack import FramePack, GenerationRequest
 from framepack.media.inspection import inspect_file
 from framepack.pipeline.engine import SectionResult
 from framepack.spec.events import Finished
+from framepack.spec.ignored import ignored_settings
 from framepack.spec.plan import cuts, plan
 from framepack.spec.storyboard import storyboard
 
@@ -101,3 +102,28 @@ def test_a_storyboard_has_a_picture_at_each_border_that_has_none() -> None:
         storyboard(whole)
     with pytest.raises(ValueError, match="framepack-f1 takes no keyframes"):
         storyboard(request.model_copy(update={"model": "framepack-f1"}))
+
+
+@ORDERS
+def test_a_still_sees_the_reference_and_stands_still_where_nothing_is_known(model: str) -> None:
+    asked = {"image": "a.png", "model": model, "prompt": "xyzzy", "still": {}}
+    (alone,) = plan(GenerationRequest.model_validate(asked))
+    (beside,) = plan(GenerationRequest.model_validate({**asked, "reference": {"image": "r.png", "strength": 0.5}}))
+    assert "reference" not in {span.source for span in alone.context}
+    assert "reference" in {span.source for span in beside.context}
+    assert alone.still
+    far = GenerationRequest.model_validate({**asked, "still": {"at": 3600}})
+    assert plan(far) == plan(GenerationRequest.model_validate({**asked, "still": {"index": 4 * far.window}}))
+
+
+def test_a_still_is_one_picture_at_any_rate_and_says_what_it_leaves_out(
+    framepacks: Models, picture: Path, tmp_path: Path
+) -> None:
+    settings = {"path": tmp_path / "a.png", "fps": 60, "speed": 0.5}
+    asked = {"image": picture, "model": "mini", "steps": 1, "width": 32, "height": 32, "still": {}, "output": settings}
+    request = GenerationRequest.model_validate({**asked, "finish": {"sharpen": 0.5}})
+    *_, finished = framepacks["mini"].generate(request)
+    assert finished == Finished(file=tmp_path / "a.png", frames=1, seconds=finished.seconds)
+    assert Image.open(tmp_path / "a.png").size == (32, 32)
+    said = " ".join(ignored_settings(request))
+    assert all(name in said for name in ("output.fps 60", "output.speed 0.5", "finish.sharpen 0.5"))

@@ -23,6 +23,7 @@ CASES = [
     ({"nag_alpha": 0.25}, {"nag": 5}, "nag_alpha 0.25 has no effect: nag is 1"),
     ({"nag_tau": 2.5}, {"nag": 5}, "nag_tau 2.5 has no effect: nag is 1"),
     ({"nag_end": 0.5}, {"nag": 5}, "nag_end 0.5 has no effect: nag is 1"),
+    ({"guard": 1, "seconds": 1.5}, {"seconds": 20}, "guard 1.0 has no effect: the first two sections"),
     ({"cfg_rescale": 0.5}, {"cfg": 3}, "cfg_rescale 0.5 has no effect"),
     ({"cache_threshold": 0.3}, {"cache": "teacache"}, "cache_threshold 0.3 has no effect: there is no cache"),
     ({"cache": "teacache", "cache_threshold": 0}, {"cache_threshold": 0.1}, "cache teacache has no effect"),
