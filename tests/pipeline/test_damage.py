@@ -203,12 +203,10 @@ def test_a_video_with_other_frames_than_planned_is_not_published(
 
     def fewer(self):
         self.settled, self.frames = (*self.settled, range(37, 40)), 40
-        self.known = self.known.__class__(**{**vars(self.known), "path": self.grown(3)})
-        shutil.copyfile(self.grown(2), self.grown(3))
         return finish(self)
 
     monkeypatch.setattr(VideoOutput, "finish", fewer)
     made.output.unlink(missing_ok=True)
-    with pytest.raises(ValueError, match="does not hold the 40 that were planned"):
+    with pytest.raises(ValueError, match="do not hold the 40 that were planned"):
         list(made.framepack.generate(made.request, work=tmp_path / "work"))
     assert not made.output.exists()

@@ -1,5 +1,6 @@
 """From settled frames to files: each frame encoded once, whatever the order, rate and format."""
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -329,7 +330,7 @@ def test_a_part_made_of_what_another_run_left_is_marked_as_this_one_asks(tmp_pat
     request = GenerationRequest(image=tmp_path / "a.png", model="mini-f1", seconds=2.4, output={"live": False})
     request.image.file.touch()
     sections = plan(request)
-    frames, written = np.stack([frame(number) for number in final_frames(sections)[0]]), ""
+    frames, written = np.stack([frame(number) for number in final_frames(sections)[0]]), []
     for mark in (True, False, True):
         asked = request.model_copy(update={"output": request.output.model_copy(update={"mark": mark})})
         with (
@@ -337,10 +338,36 @@ def test_a_part_made_of_what_another_run_left_is_marked_as_this_one_asks(tmp_pat
             VideoOutput.open(asked, tmp_path, folder, sections) as out,
         ):
             if written:
-                assert out.lost(0, written) == ""
+                assert out.lost(written) == ""
             else:
                 out.write(0, frames)
-                written = out.sum
+                written = [out.sums[0]]
             part, count = out.publish(0, frames[:0])
             assert says_made_by_ai(part) == mark
             assert count == len(frames)
+
+
+def test_what_is_written_for_a_section_does_not_grow_with_the_video(tmp_path, monkeypatch):
+    """A part of more than a little is written again when as much work has been done meanwhile, and whole at the end."""
+    request = GenerationRequest(image=tmp_path / "a.png", model="mini-f1", seconds=12, output={"live": False})
+    request.image.file.touch()
+    sections, clock = plan(request), [0.0]
+    monkeypatch.setattr("framepack.pipeline.output.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("framepack.pipeline.output.SMALL", 1)
+    shown = []
+    with (
+        SectionStore.open(tmp_path / "work", request, tmp_path) as folder,
+        VideoOutput.open(request, tmp_path, folder, sections) as out,
+    ):
+        for index, numbers in enumerate(final_frames(sections)):
+            out.write(index, np.stack([frame(number) for number in numbers]))
+            piece = folder.path / f"settled-{index:04d}.mp4"
+            clock[0] += 2.5 * piece.stat().st_size / 2**20 if index < 5 else 0
+            shown.append(out.publish(index, np.zeros((0, *frame(0).shape), np.uint8))[1])
+        ends = [len(numbers) for numbers in final_frames(sections)]
+        whole = [min(count, request.frame_count) for count in itertools.accumulate(ends)]
+        assert shown[0] == whole[0]
+        assert all(now in whole for now in shown)
+        assert len(set(shown)) < len(shown), "not written each time"
+        assert shown[-1] < whole[-1]
+    assert probe(out.part).frames == whole[-1], "all of it when the run ends"

@@ -51,10 +51,6 @@ class Beside:
         """Those that join a section."""
         return [one for one in self.placed if one.section == index]
 
-    def up_to(self, index: int) -> list[Placed]:
-        """Those that join it or one before."""
-        return [one for one in self.placed if one.section <= index]
-
 
 def sound_of(request: GenerationRequest, beside: Beside) -> SourceSound | None:
     """The first source's sound, where its frames are; a restyled video's under the new ones."""

@@ -8,7 +8,7 @@ from typing import Any
 from framepack.media.credentials import drop_sidecar, sign_file
 from framepack.media.finishing import Enlarge, Progress, write_finished
 from framepack.media.footage import Footage
-from framepack.media.read import read_video
+from framepack.media.join import joined_frames
 from framepack.media.retime import retimed
 from framepack.media.sound import Sound
 from framepack.memory import MemoryManager
@@ -54,15 +54,15 @@ def done_steps(request: GenerationRequest, video: VideoOutput, memory: MemoryMan
 
 def finished_settled(video: VideoOutput, steps: Finish, enlarge: Enlarge | None) -> Generator[Progress]:
     """Do the steps to the frames that waited lossless, and encode them for the first time."""
-    (settled,), settings = video.all_settled(), video.settings
+    settled, settings = video.all_settled(), video.settings
     sound = Sound(file=steps.audio) if steps.audio else None
 
     def read(wide: bool) -> Iterator[Any]:
-        kept = read_video(settled.path, whole=True, wide=wide)
+        kept = joined_frames(settled, wide=wide)
         return retimed(kept, video.keeping.fps, settings.fps, settings.fps_mode)
 
-    frames = resampled_count(settled.frames, video.keeping.fps, settings.fps)
-    footage = Footage(frames=frames, size=settled.size, fps=exact_rate(settings.fps), read=read, sound=sound)
+    frames = resampled_count(sum(piece.frames for piece in settled), video.keeping.fps, settings.fps)
+    footage = Footage(frames=frames, size=settled[0].size, fps=exact_rate(settings.fps), read=read, sound=sound)
     with sounding(video.request, video.beside, video.path, video.folder.path, video.metadata) as file:
         yield from write_finished(footage, steps, file, output=settings, metadata=video.metadata, enlarge=enlarge)
     video.part.unlink(missing_ok=True)

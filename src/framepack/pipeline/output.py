@@ -1,22 +1,24 @@
 """From settled frames to the file: each frame is encoded once, and what exists is joined without encoding again.
 
-The work folder holds one growing file of the settled frames; beside the request's name, a file with `.part` before its
-suffix plays all frames so far. What cannot be joined by copying (gif, webp, pictures, most codecs, frames blended or
+The work folder holds a file of settled frames for each section; beside the request's name, a file with `.part` before
+its suffix plays all frames so far. That is written less often as it grows, so that a section's work does not grow with
+the video. What cannot be joined by copying (gif, webp, pictures, most codecs, frames blended or
 moved to another rate) grows losslessly, in 16 bits where the file holds more than 8, and is encoded once at the end.
 Knows frames and files, no latents.
 """
 
 import itertools
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from framepack.files.atomic import make_folder, require_space, require_writable, same_file, sweep_parts
+from framepack.files.atomic import make_folder, require_space, require_writable, sweep_parts
 from framepack.files.errors import MediaError
 from framepack.media.join import Segment, join_segments, joined_frames, scan_segment
-from framepack.media.marks import is_marked, wanted
 from framepack.media.read import read_video
 from framepack.media.retime import retimed
 from framepack.media.sheet import save_png
@@ -42,6 +44,8 @@ from framepack.spec.request import GenerationRequest
 AGAIN = "with a work folder (--work), the same job makes it again from the finished sections"
 OTHERS_WRITE = 600.0
 """Seconds for which a temporary file of this name is another run's that may be at work on it."""
+SMALL, RATE = 2**20, 2**20
+"""Bytes of a part that is written after each section, and bytes for each second of work that a larger one may take."""
 LEAST_FREE = 16 * 1024**2
 """Bytes that must be free before a job begins."""
 
@@ -74,10 +78,12 @@ class VideoOutput:
         self.request = request
         self.metadata = metadata_of(request, before)
         self.frames_encoded = 0
-        self.known: Segment | None = None
-        """the settled file as this run has written or checked it, so that it need not be looked through again"""
-        self.sum = ""
-        """its SHA-256"""
+        self.pieces: dict[int, Segment] = {}
+        """by section, the files of settled frames as this run has written or checked them"""
+        self.sums: dict[int, str] = {}
+        """their SHA-256"""
+        self.shown, self.shown_at, self.behind = 0, 0.0, False
+        """frames in the part, when it was written, and whether there are more by now"""
         self.kept: Path | None = None
         """what another run had left under the part's name, under its new one"""
 
@@ -113,82 +119,86 @@ class VideoOutput:
         finally:
             if output.part.exists() and not output.part.stat().st_size:
                 output.part.unlink()
+            elif output.part.exists() and output.behind:
+                with suppress(OSError, MediaError):  # what ended the block is what is said; the part before plays
+                    output.join(output.in_order(), output.part, draft=True)
 
-    def lost(self, index: int, settled: str) -> str:
-        """Why the frames that settle up to section `index` are not all in their file, whose SHA-256 was `settled`.
+    def lost(self, sums: Sequence[str]) -> str:
+        """Why the frames that settle with the first sections are not all in their files, of these SHA-256.
 
-        Empty where they are. Such a file is used from now on, and no other.
+        Empty where they are. Such files are used from now on, and no others.
         """
-        planned, file = self.planned(index), self.grown(index)
+        said = next(filter(None, (self._lost(index, settled) for index, settled in enumerate(sums))), "")
+        if said:
+            self.pieces, self.sums = {}, {}
+        return said
+
+    def _lost(self, index: int, settled: str) -> str:
+        planned, file = self.planned(range(index, index + 1)), self.piece(index)
         if not planned:
             return ""
+        if not settled:
+            return f"{file.name} was written by a version without checksums"
         try:
-            if (found := sum_of(file)) != settled:
-                return (
-                    f"{file.name} is damaged" if settled else f"{file.name} was written by a version without checksums"
-                )
+            if sum_of(file) != settled:
+                return f"{file.name} is damaged"
             segment = scan_segment(file, self.keeping.fps)
         except (DamagedError, MediaError) as error:
             return str(error)
         if segment.frames != planned:
             return f"{file.name} has {segment.frames} frames of {planned}"
-        self.known, self.sum = segment, found
+        self.pieces[index], self.sums[index] = segment, settled
         return ""
 
-    def planned(self, index: int) -> int:
-        """How many frames of the settled file there are up to section `index`."""
-        delivered = [range(s.start, min(s.stop, self.frames)) for s in self.settled[: index + 1]]
-        delivered += [source.place for source in self.beside.up_to(index)]
-        return sum(resampled_count(len(s), self.rate, self.keeping.fps, start=s.start) for s in delivered)
+    def planned(self, sections: range) -> int:
+        """How many frames settle with these sections."""
+        settled = [range(s.start, min(s.stop, self.frames)) for s in self.settled[sections.start : sections.stop]]
+        settled += [source.place for index in sections for source in self.beside.at(index)]
+        return sum(resampled_count(len(s), self.rate, self.keeping.fps, start=s.start) for s in settled)
 
     def write(self, index: int, frames: np.ndarray) -> None:
-        """Encode section `index`'s settled frames once, and let them join the settled file.
+        """Encode section `index`'s settled frames once, into a file of their own.
 
         (T, H, W, 3): uint8, or float32 in 0..1 where the request's file is wide.
-
-        The file before is kept until the section after, so that a crash at any point loses nothing.
         """
-        before = self.settled_file(index - 1)
         first = self.settled[index].start
         new = self.encode(self.folder.path / f"new{self.suffix}", frames[: max(self.frames - first, 0)], first)
         for source in self.beside.at(index):
             file = self.folder.path / f"{source.side}{self.suffix}"
             encoded = self.encode(file, source.clip, source.place.start)
             new = [*encoded, *new] if source.side == "before" else [*new, *encoded]
-        if pieces := self.in_order(before, new):
-            self.known = self.join(pieces, self.grown(index))
-            self.sum = sum_of(self.known.path)
-        for file in (*new, self.grown(index - 2)):
+        if new:
+            self.pieces[index] = self.join(new, self.piece(index))
+            self.sums[index] = sum_of(self.piece(index))
+        for file in new:
             file.unlink(missing_ok=True)
 
     def publish(self, index: int, provisional: np.ndarray) -> tuple[Path | None, int]:
         """Make all frames up to section `index` playable; return the file and its frames, None and 0 while empty.
 
         The provisional frames are its tail, if the request wants a live file: they will be encoded again once they are
-        blended.
+        blended. A large file that was written lately stays as it is.
         """
-        settled = [self.known] if self.known else []
+        size = sum(piece.path.stat().st_size for piece in self.pieces.values())
+        if self.shown and size > max(SMALL, RATE * (time.monotonic() - self.shown_at)):
+            self.behind = True
+            return self.part, self.shown
         tail: list[Path] = []
         if self.settings.live and len(provisional):
             edge = self.settled[index]
             first = edge.start - len(provisional) if self.backward else edge.stop
             shown = provisional[: max(self.frames - first, 0)]
             tail = self.encode(self.folder.path / f"tail{self.suffix}", shown, first)
-        if tail:
-            frames = self.join(self.in_order(settled, tail), self.part, draft=True).frames
-            tail[0].unlink()
-        elif settled:
-            if is_marked(settled[0].path) == wanted(self.metadata):
-                same_file(settled[0].path, self.part)
-            else:  # an earlier run with the other setting, or another version, made it
-                self.join(settled, self.part, draft=True)
-            frames = settled[0].frames
-        else:
-            return None, 0
-        return self.part, frames
+        self.require_unchanged()
+        if pieces := self.in_order(tail):
+            self.shown = self.join(pieces, self.part, draft=True).frames
+            self.shown_at, self.behind = time.monotonic(), False
+        for file in tail:
+            file.unlink()
+        return (self.part, self.shown) if self.shown else (None, 0)
 
     def finish(self) -> tuple[Path, int]:
-        """Give the settled file its final name, metadata and format; return it and the frame count.
+        """Give the settled frames their final name, metadata and format; return the file and the frame count.
 
         Raises ValueError rather than to publish fewer frames than were planned, or others.
         """
@@ -230,12 +240,21 @@ class VideoOutput:
         return writer.frames_encoded
 
     def all_settled(self) -> list[Segment]:
-        """The file of all frames. ValueError where it has not those that were planned."""
-        planned = self.planned(len(self.settled) - 1)
-        settled = self.settled_file(len(self.settled) - 1)
-        if sum(segment.frames for segment in settled) != planned:
-            raise ValueError(f"the file of finished frames does not hold the {planned} that were planned; {AGAIN}")
+        """The files of all frames in the order of time.
+
+        ValueError where they have not those that were planned, DamagedError where they are not what was written.
+        """
+        planned, settled = self.planned(range(len(self.settled))), self.in_order()
+        if sum(piece.frames for piece in settled) != planned:
+            raise ValueError(f"the files of finished frames do not hold the {planned} that were planned; {AGAIN}")
+        self.require_unchanged()
         return settled
+
+    def require_unchanged(self) -> None:
+        """Raises DamagedError where a file of settled frames is not what this run has written or checked."""
+        for index, piece in self.pieces.items():
+            if sum_of(piece.path) != self.sums[index]:
+                raise DamagedError(f"{piece.path} was changed while the job ran; {AGAIN}")
 
     def encode(self, file: Path, frames: Iterable[np.ndarray], first: int) -> list[Path]:
         """Encode frames from the video's frame `first` on, at the output's rate: [file], or [] where none falls in."""
@@ -263,22 +282,11 @@ class VideoOutput:
             draft=draft,
         )
 
-    def settled_file(self, index: int) -> list[Segment]:
-        """The file of all frames that are settled after section `index`: [it], or [] while there are none.
-
-        Raises DamagedError where it is not what this run has written or checked.
-        """
-        if self.known is None:
-            return []
-        assert self.known.path == self.grown(index), "sections are written in their order"
-        if sum_of(self.known.path) != self.sum:
-            raise DamagedError(f"{self.known.path} was changed while the job ran; {AGAIN}")
-        return [self.known]
-
-    def grown(self, index: int) -> Path:
-        """Where the frames are that are settled after section `index`."""
+    def piece(self, index: int) -> Path:
+        """Where the frames are that settle with section `index`."""
         return self.folder.path / f"settled-{index:04d}{self.suffix}"
 
-    def in_order(self, older: list[Segment], newer: list[Path]) -> list[Path | Segment]:
-        """Files in timeline order: the newer one lies at the growing edge."""
-        return [*newer, *older] if self.backward else [*older, *newer]
+    def in_order(self, tail: Sequence[Path] = ()) -> list[Any]:
+        """The files of settled frames in the order of time, and `tail` at their growing edge."""
+        made = [*(piece for _, piece in sorted(self.pieces.items())), *tail]
+        return made[::-1] if self.backward else made

@@ -14,8 +14,8 @@ from framepack.spec.plan import SectionPlan
 def recorded(engine: Engine, store: SectionStore, video: VideoOutput) -> Iterator[Event]:
     """Let the engine make what the store lacks; write down each section, then its frames, and say how far it is."""
     sections, like = engine.sections, engine.latents["start"]
-    there, frames_sum, damaged = store.intact(sections, like)
-    lost = video.lost(there - 1, frames_sum) if there else ""
+    there, sums, damaged = store.intact(sections, like)
+    lost = video.lost(sums)
     for message in filter(None, (damaged, lost and f"{lost}: its frames are decoded again from the finished sections")):
         yield Notice(message=message)
 
@@ -33,9 +33,9 @@ def recorded(engine: Engine, store: SectionStore, video: VideoOutput) -> Iterato
             video.write(index, made.frames.numpy())
         new = not made.given or index >= there
         if not made.given or store.older:
-            store.save_section(index, made.latents, video.sum, made.look)
+            store.save_section(index, made.latents, video.sums.get(index, ""), made.look)
         elif lost or new:
-            store.save_frames(index, video.sum)
+            store.save_frames(index, video.sums.get(index, ""))
         if index == there - 1 and store.older:
             store.sign()
         if new or index == there - 1 < len(sections) - 1:

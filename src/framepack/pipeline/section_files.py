@@ -31,7 +31,7 @@ OURS = re.compile(rf"{SECTION.pattern}|conditioning\.safetensors|(settled-\d{{4,
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What stands beside a finished section: whose it is, and the SHA-256 of its latents and of all settled frames."""
+    """What stands beside a finished section: whose it is, and the SHA-256 of its latents and of its final frames."""
 
     job: str
     section: int

@@ -202,12 +202,12 @@ class SectionStore:
         """What was written down of section `index`. Raises DamagedError."""
         return Record.read(self.section(index).with_suffix(".json"))
 
-    def intact(self, sections: Sequence[SectionPlan], like: Tensor) -> tuple[int, str, str]:
-        """How many sections, from the first on, are as they were written, and the SHA-256 of their final frames.
+    def intact(self, sections: Sequence[SectionPlan], like: Tensor) -> tuple[int, list[str], str]:
+        """How many sections, from the first on, are as they were written, and the SHA-256 of each one's final frames.
 
         like: a latent (1, C, t, h, w) of the video. The third is a sentence of what is damaged, empty where nothing is.
         """
-        frames = ""
+        frames: list[str] = []
         for section in sections[: self.finished()]:
             if self.is_to_come(section.index):
                 return section.index, frames, ""
@@ -216,7 +216,7 @@ class SectionStore:
             except DamagedError as error:
                 where = f"section {section.index + 1} of {len(sections)}"
                 return section.index, frames, f"{error}: the video is made again from {where} on"
-            frames = record.settled
+            frames.append(record.settled)
         return min(self.finished(), len(sections)), frames, ""
 
     def is_to_come(self, index: int) -> bool:
@@ -252,7 +252,7 @@ class SectionStore:
         return latents, record
 
     def save_section(self, index: int, latents: Tensor, settled: str = "", look: Look | None = None) -> None:
-        """Mark section `index` as finished; `settled`: the SHA-256 of all settled frames' file, "" where none are."""
+        """Mark section `index` as finished; `settled`: the SHA-256 of its final frames' file, "" without any."""
         if self.keeps:
             file = self.section(index)
             data = self.save_tensors(file.name, {"latents": latents})
