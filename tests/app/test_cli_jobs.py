@@ -304,6 +304,7 @@ def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_
     [
         (("jobs", "show", "none"), "there is no job 'none'"),
         (("jobs", "list", "--status", "lost"), "--status must be one of queued, running"),
+        (("jobs", "list", "--limit", "-3"), "--limit must be 1 or more, got -3"),
         (("batch", "none.csv"), "there is no file none.csv"),
         (("serve", "--host", "0.0.0.0"), "add --password-file FILE (- asks for it), or --i-know"),
         (("serve", "--auth", "me"), "a password among the arguments"),

@@ -31,13 +31,14 @@ def upload(client, data: bytes) -> dict:
 
 
 EXTEND = {"model": "framepack-f1", "task": "extend", "seconds": 1}
+RESTYLE = {"model": "framepack-f1", "task": "restyle"}
 
 
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
         ({**EXTEND, "image": "PICTURE"}, "image is a picture, and extend needs a video"),
-        ({"task": "restyle", "model": "framepack-f1", "image": "PICTURE"}, "image is a picture, and restyle needs"),
+        ({**RESTYLE, "image": "PICTURE"}, "image is a picture, and restyle needs"),
         ({"image": "VIDEO"}, "image takes a picture, and this is a video (mp4)"),
         ({"image": "VIDEO", "still": {}}, "image takes a picture"),
         ({"image": "PICTURE", "motion_mask": "VIDEO"}, "motion_mask takes a picture"),
@@ -48,8 +49,8 @@ EXTEND = {"model": "framepack-f1", "task": "extend", "seconds": 1}
             "frames.0.image takes a picture",
         ),
         (
-            {"image": "VIDEO", "task": "restyle", "model": "framepack-f1", "prompts": [{"second": 9, "text": "x"}]},
-            "9",
+            {**RESTYLE, "image": "VIDEO", "seconds": 20, "prompts": [{"second": 9, "text": "x"}]},
+            "must begin within the video's 0.50 s, got 9 s",
         ),
     ],
 )

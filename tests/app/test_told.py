@@ -16,6 +16,7 @@ from framepack.jobs.job import Job, Progress
 from framepack.media.video import VideoWriter
 from framepack.spec.events import Failed
 from framepack.spec.machine import MachineOptions
+from framepack.spec.picture import Picture
 from framepack.spec.request import GenerationRequest
 
 
@@ -110,7 +111,11 @@ def test_a_still_is_not_redone_and_has_no_timeline(client, service):
 
 
 def test_a_redo_without_its_sections_names_the_job_and_no_folder(client, service):
-    job = ended(service, "done").id
+    picture = service.folders.uploads / "x.png"
+    job = ended(service, "done", ask().model_copy(update={"image": Picture(file=picture)})).id
+    answer = client.post(f"/api/jobs/{job}/redo", json={"from_section": 2})
+    assert answer.json()["error"] == f"x.png, of which job {job} is made, is not there any more: put it back"
+    picture.write_bytes(b"a picture")
     answer = client.post(f"/api/jobs/{job}/redo", json={"from_section": 2})
     assert f"job {job}'s sections are not there any more (section-" in answer.json()["error"]
     assert str(service.folders.home) not in answer.text
