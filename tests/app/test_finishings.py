@@ -161,15 +161,16 @@ def test_what_fails_says_why(client, service, tmp_path):
     assert client.get("/api/finishings/none").status_code == 404
 
 
-def test_its_events_say_how_far_it_is_and_its_end(client, tmp_path):
-    name = sent(client, film(tmp_path / "v.mkv", 240, 96), {"enlarge": 4, "grain": 0.1}).json()["id"]
+def test_its_events_say_how_far_it_is_and_its_end(client, tmp_path, monkeypatch):
+    monkeypatch.setattr("framepack.app.api.finishings.EVERY", 0.02)
+    name = sent(client, film(tmp_path / "v.mkv", 60, 96), {"enlarge": 4, "grain": 0.1}).json()["id"]
     with client.stream("GET", f"/api/finishings/{name}/events") as stream:
         said = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: ")]
     assert said[-1]["status"] == "done"
-    assert said[-1]["total"] == 240
+    assert said[-1]["total"] == 60
     seen = [one["frames"] for one in said]
     assert seen == sorted(seen)
-    assert any(0 < one < 240 for one in seen)
+    assert any(0 < one < 60 for one in seen)
 
 
 def test_what_is_cancelled_ends_at_once_and_leaves_nothing(client, service, tmp_path):
