@@ -75,7 +75,7 @@ def test_what_is_of_the_wrong_kind_is_refused_before_it_is_queued(client, tmp_pa
 def test_an_animation_is_a_video_for_a_task_and_its_first_frame_for_a_picture(client, service, kind, suffix):
     data = pictures(kind, 5)
     sent = upload(client, data)
-    assert (sent["kind"], Path(sent["id"]).suffix, sent["seconds"]) == ("video", suffix, pytest.approx(0.5))
+    assert (sent["kind"], Path(sent["id"]).suffix, sent["seconds"]) == ("animation", suffix, pytest.approx(0.5))
     assert (service.folders.uploads / sent["id"]).read_bytes() == data
     assert client.get(f"/api/uploads/{sent['id']}/picture").status_code == 200
     extended = client.post("/api/jobs", json={**EXTEND, "image": sent["id"]})
