@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from framepack.app.service.kinds import with_usable_files
 from framepack.app.service.paths import find_file, from_client
 from framepack.app.ui.control_rows import Values
 from framepack.app.ui.controls import BY_FIELD, CONTROLS, OF_TASKS, SOURCES, Control
@@ -83,7 +82,7 @@ def request_of(values: Values, folders: Folders, own: Sequence[Path] = ()) -> Ge
     require_files(values)
     for field, text in validation_errors(values).items():
         raise FieldError(field, text)
-    return with_usable_files(GenerationRequest.model_validate(from_client(json_of(values), folders, own)), folders)
+    return GenerationRequest.model_validate(from_client(json_of(values), folders, own))
 
 
 def is_used(field: str, values: Values) -> bool:
