@@ -233,6 +233,21 @@ def test_a_batch_is_cancelled_as_a_whole(store):
     assert "there is no batch called 'none'" in str(run("jobs", "cancel-batch", "none").exception)
 
 
+def test_clean_takes_a_job_or_a_size_and_says_when_nothing_was_kept(outputs, store):
+    (job,) = store.submit([ask()])
+    store.claims.finish(job.id, store.claims.take("w").claim, "done")
+    kept = folders_at(outputs).work_of(job.id, job.request_json)
+    kept.mkdir(parents=True)
+    (kept / "section-0000.safetensors").write_bytes(bytes(1000))
+    refused = run("jobs", "clean", job.id, "--keep", "2GB")
+    assert "--keep is a size for all jobs together" in str(refused.exception)
+    assert (kept / "section-0000.safetensors").exists()
+    assert "no more than that was kept" in run("jobs", "clean", "--keep", "2GB").output
+    assert run("jobs", "clean", job.id).output == f"the sections of 1 job are deleted\n{job.id}\n"
+    for again in (["jobs", "clean", job.id], ["jobs", "clean"]):
+        assert run(*again).output == "nothing is deleted: no section was kept\n"
+
+
 def test_a_job_is_deleted_with_its_work_and_its_video_only_when_asked(outputs, tmp_path, store):
     run("batch", batch_file(tmp_path, {"seed": 1}, {"seed": 2}))
     kept, gone = store.jobs()
@@ -289,6 +304,7 @@ def test_memory_to_leave_free_goes_with_the_jobs_or_to_the_workers(outputs, tmp_
     [
         (("jobs", "show", "none"), "there is no job 'none'"),
         (("jobs", "list", "--status", "lost"), "--status must be one of queued, running"),
+        (("jobs", "list", "--limit", "-3"), "--limit must be 1 or more, got -3"),
         (("batch", "none.csv"), "there is no file none.csv"),
         (("serve", "--host", "0.0.0.0"), "add --password-file FILE (- asks for it), or --i-know"),
         (("serve", "--auth", "me"), "a password among the arguments"),

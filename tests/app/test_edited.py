@@ -109,7 +109,8 @@ WRONG = [
     ({"video": '{"model": "best"}'}, "model must be one of"),
     ({"video": '{"seconds": 3}'}, "'seconds' does not decide a video's size"),
     ({"video": '{"image": "/etc/passwd"}'}, "'/etc/passwd' is not the name of an upload"),
-    ({"longest": "100000"}, "longest: "),
+    ({"video": '{"task": ["image"]}'}, "task must be one of image, extend"),
+    ({"longest": "100000"}, "longest must be 4096 or less, got '100000'"),
     ({"edit": "{}"}, "'edit' in the address is not known"),
 ]
 

@@ -9,7 +9,8 @@ pytest.importorskip("gradio")
 from framepack.app.api.submit import validated
 from framepack.app.cli import arguments
 from framepack.app.service.paths import for_client
-from framepack.app.ui.form import request_of, restore_values
+from framepack.app.ui.form import request_of
+from framepack.app.ui.restore import restore_values
 from framepack.jobs.batch import make_requests
 from framepack.jobs.batch_files import read_batch
 from framepack.jobs.folders import Folders

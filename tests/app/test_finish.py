@@ -74,7 +74,8 @@ def test_the_sound_goes_along(client, service, tmp_path):
     ("steps", "status", "why"),
     [
         ({}, 400, "change nothing"),
-        ({"lut": "a.cube"}, 400, "lut needs a file"),
+        ({"lut": "a.cube"}, 400, "lut needs a file: send it to POST /api/finishings"),
+        ({"network": "n.safetensors", "enlarge": 2}, 400, "a network enlarges on the command line"),
         ({"join": ["a.mp4"]}, 400, "join needs a file"),
         ({"enlarge": 9}, 422, "enlarge must be 1..4"),
         ({"enlarge": "2"}, 400, "enlarge is a number"),

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -94,6 +95,31 @@ def test_further_files_come_with_the_form_or_lie_with_the_service(client, servic
     assert str(service.folders.home) not in (tmp_path / "o.mp4").read_bytes().decode("latin-1")
 
 
+def test_the_line_in_the_docs_does_what_it_says(client, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "finishing.md").read_text("utf-8")
+    words = shlex.split(next(line for line in page.splitlines() if line.startswith("curl -F file=@")))
+    parts = dict(one.partition("=")[::2] for one in words[2:-1:2])
+    film(tmp_path / "night.mp4", 5)
+    (tmp_path / "film.cube").write_text(LUT)
+    names = {name: said[1:] for name, said in parts.items() if said.startswith("@")}
+    files = {name: (file, (tmp_path / file).read_bytes()) for name, file in names.items()}
+    assert words[-1].partition("/")[2] == "api/finishings"
+    answer = client.post("/api/finishings", files=files, data={"request": parts["request"]})
+    assert answer.status_code == 201, answer.text
+    now = ended(client, answer.json()["id"])
+    assert (now["status"], now["file"]) == ("done", "night-finished.mov"), now
+    assert next(read_video(io.BytesIO(client.get(now["url"]).content)))[0, 0, 0] > 240
+
+
+def test_videos_that_do_not_fit_together_are_called_as_they_were_sent(client, tmp_path):
+    other = film(tmp_path / "plain film.mkv", 2, 96)
+    more = {"then": (other.name, other.read_bytes())}
+    now = ended(client, sent(client, film(tmp_path / "v.mkv", 2), {"join": ["part:then"]}, **more).json()["id"])
+    assert now["status"] == "failed"
+    assert "'plain film.mkv' is 96x96" in now["error"]
+    assert "/" not in now["error"]
+
+
 def test_an_upload_or_an_output_can_be_named(client, service, tmp_path):
     video = film(service.folders.outputs / "v.mkv")
     answer = client.post("/api/finishings", json={"file": "v.mkv", "sharpen": 0.2})
@@ -110,6 +136,7 @@ def test_an_upload_or_an_output_can_be_named(client, service, tmp_path):
         ({"codec": "vp9"}, 422, "mp4 holds h264"),
         ({"network": "part:file"}, 422, "network is a .safetensors file"),
         ({"network": "n.safetensors", "enlarge": 2}, 400, "leave it out here"),
+        ({"lut": "part:file"}, 422, "lut is a .cube file, got 'v.mkv'"),
         ({"lut": "part:none.cube"}, 400, "the form has no file called 'none.cube'"),
         ({"lut": "../queue.cube"}, 400, "no file '../queue.cube' for finishing"),
         ({"file": "v.mkv"}, 400, "there is no upload or output called"),
@@ -134,7 +161,8 @@ def test_what_fails_says_why(client, service, tmp_path):
     assert client.get("/api/finishings/none").status_code == 404
 
 
-def test_its_events_say_how_far_it_is_and_its_end(client, tmp_path):
+def test_its_events_say_how_far_it_is_and_its_end(client, tmp_path, monkeypatch):
+    monkeypatch.setattr("framepack.app.api.finishings.EVERY", 0.02)
     name = sent(client, film(tmp_path / "v.mkv", 60, 96), {"enlarge": 4, "grain": 0.1}).json()["id"]
     with client.stream("GET", f"/api/finishings/{name}/events") as stream:
         said = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: ")]

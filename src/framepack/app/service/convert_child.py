@@ -36,7 +36,7 @@ def main() -> None:
     try:
         source, again = os.fdopen(os.dup(0), "rb"), os.fdopen(order["again"], "rb")
         output, steps = FileCoding.model_validate(order["output"]), FileFinish.model_validate(order["steps"])
-        frames, told = 0, time.monotonic()
+        frames, told = 0, -EVERY  # the first frame is told at once
         for now in finish_open_file(source, again, target, output, steps):
             if isinstance(now, str):
                 say(answers, {"notice": now})

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from framepack.jobs.folders import Folders, disk_use
 from framepack.jobs.job import Job, new_id, require_status
@@ -80,6 +81,10 @@ def queue_take(store: JobStore, folders: Folders, job: str, wanted: Wanted) -> J
         raise ValueError(
             f"job {old.id}'s sections are not there any more ({gone.why}): make the video again, then redo"
         ) from None
+    except FileNotFoundError as error:
+        folders.clear(name)
+        missing = Path(str(error.filename)).name
+        raise ValueError(f"{missing}, of which job {old.id} is made, is not there any more: put it back") from None
     except BaseException:
         folders.clear(name)
         raise

@@ -62,10 +62,13 @@ class NoRoom(ValueError):  # noqa: N818 - reads as the sentence it is
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """A file that was accepted. `id` names it in requests; sizes are pixels, `seconds` None for a picture."""
+    """A file that was accepted. `id` names it in requests; sizes are pixels, `seconds` None for a picture.
+
+    An animation is a video where one is needed, and its first frame where a picture is.
+    """
 
     id: str
-    kind: Literal["picture", "video"]
+    kind: Literal["picture", "video", "animation"]
     width: int
     height: int
     seconds: float | None = None
@@ -136,7 +139,8 @@ class Incoming:
         checked(lambda file: decode_untrusted_video(file, count=1), self.file)
         settings = settings_in(self.file)
         size = {"width": info.width, "height": info.height}
-        return Upload(id=self._named(suffix), kind="video", **size, seconds=info.duration, request=settings)
+        kind = "animation" if suffix in ANIMATED.values() else "video"
+        return Upload(id=self._named(suffix), kind=kind, **size, seconds=info.duration, request=settings)
 
     def _named(self, suffix: str) -> str:
         name = f"{self._id}{suffix}"

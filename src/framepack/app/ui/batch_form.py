@@ -11,6 +11,7 @@ from typing import Any
 
 from framepack.app.service.batches import BatchView, queue_batch
 from framepack.app.service.job_service import Service
+from framepack.app.service.kinds import with_usable_files
 from framepack.app.service.paths import from_client
 from framepack.app.ui import form
 from framepack.app.ui.control_rows import Values
@@ -151,7 +152,7 @@ def submit(service: Service, values: Values, batch: BatchForm, machine: Mapping[
     base, folders = form.json_of(values), service.folders
 
     def request(data: dict[str, Any]) -> GenerationRequest:
-        return GenerationRequest.model_validate(from_client(data, folders))
+        return with_usable_files(GenerationRequest.model_validate(from_client(data, folders)), folders)
 
     items = items_of(base, batch)
     return queue_batch(service, items[0].data["prompt"] or "batch", items, grid_of(batch), request, machine)

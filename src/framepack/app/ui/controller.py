@@ -8,6 +8,7 @@ from typing import Any
 from framepack.app.machine import gigabytes_of, preserving
 from framepack.app.service.batches import cancel_batch, newest_batches
 from framepack.app.service.job_service import Service
+from framepack.app.service.kinds import with_usable_files
 from framepack.app.service.paths import for_client
 from framepack.app.ui import batch_form, first_looks, form, sources, views
 from framepack.app.ui.control_rows import Values
@@ -106,7 +107,8 @@ class Controller:
         if editing and not self.editable(editing):
             return Outcome(edit_lost=True, messages=[TOO_LATE])
         own = [lora.file for lora in self.service.get(editing).request.loras] if editing else ()
-        request = form.request_of(values, self.service.folders, own)
+        folders = self.service.folders
+        request = with_usable_files(form.request_of(values, folders, own), folders)
         machine = preserving(gigabytes_of(preserve), gpu=self.service.has_gpu)
         if editing:
             self.service.edit(editing, request, machine)

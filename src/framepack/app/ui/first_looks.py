@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from framepack.app.service.job_service import Service
+from framepack.app.service.kinds import with_usable_files
 from framepack.app.service.paths import copy_once
 from framepack.app.ui import form
 from framepack.app.ui.control_rows import Values
@@ -27,7 +28,7 @@ def queue(
     """Queue one frame, or a storyboard. Returns the jobs and the message. Raises ValueError for what cannot be."""
     if values["task"] != "image":
         raise form.FieldError("task", ONLY_OF_IMAGES)
-    request = form.request_of(values, service.folders)
+    request = with_usable_files(form.request_of(values, service.folders), service.folders)
     if action == "still":
         jobs = service.submit([still_at(request, second_of(second))], machine=machine)
     elif action == "storyboard":

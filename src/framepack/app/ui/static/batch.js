@@ -79,7 +79,7 @@ FP.kinds.batch_form = (root, part) => {
     for (const file of good) {
       try {
         const [got] = await FP.upload([file], { field: "batch" }).answer;
-        if (got.kind !== "picture") throw new Error("Only images can be added here.");
+        if (got.kind === "video") throw new Error("Only images can be added here.");
         FP.localImages.set(got.id, URL.createObjectURL(file));
         state.images = [...state.images, { id: got.id, name: file.name || "pasted image" }];
         draw();

@@ -11,10 +11,10 @@ FP.uploadFailed = (place, error) => {
 /* What belongs into a drop zone, by the chosen task. */
 const WORDS = {
   image: { name: "Image", drop: "Drop an image", accept: IMAGES, wrong: "This is a video, and an image is needed here." },
-  video: { name: "Video", drop: "Drop a video", accept: "video/*,.mkv", wrong: "This is an image, and a video is needed here." },
+  video: { name: "Video", drop: "Drop a video", accept: "video/*,.mkv,.gif,.webp,.apng", wrong: "This is an image, and a video is needed here." },
   any: { name: "Video or image", drop: "Drop a video or an image", accept: `${IMAGES},video/*,.mkv` },
 };
-const fits = (kind, wanted) => wanted === "any" || (kind === "video") === (wanted === "video");
+const fits = (kind, wanted) => kind === "animation" || wanted === "any" || (kind === "video") === (wanted === "video");
 
 /* A drop zone. The main one takes what is dropped anywhere on the page, and settings of videos made here. */
 FP.kinds.image = (root, part) => {
