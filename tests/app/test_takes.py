@@ -123,6 +123,7 @@ def test_takes_over_http_and_on_the_command_line(service, request_, wait, tmp_pa
     assert wait(service, service.redo(third.id, Wanted(section=4))).status == "done", "the last one is whole"
 
 
+@pytest.mark.proof
 def test_a_killed_redo_ends_with_the_bits_of_an_undisturbed_one(service, request_, wait):
     (first,) = service.submit([request_])
     first = wait(service, first)

@@ -80,6 +80,7 @@ def test_encoders_and_vae_are_far_from_float16s_end_and_the_transformer_is_not(e
     assert peaks["transformer"] > RANGE, "if this no longer holds, the transformer may compute in float16"
 
 
+@pytest.mark.proof
 def test_a_card_without_bfloat16_makes_nearly_the_same_video(exact, tmp_path, monkeypatch):
     monkeypatch.setattr(attention, "fuses_bfloat16", lambda device: False)
     monkeypatch.setattr(attention, "SLOW_FLASH", False)

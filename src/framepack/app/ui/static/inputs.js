@@ -99,8 +99,8 @@ FP.kinds.image = (root, part) => {
       return FP.el("img", { src: current.url, alt: "The file being uploaded", class: "fp-chosen", onerror: ({ target }) => target.replaceWith(name) });
     }
     if (id) return FP.image(id, { alt: main ? "The start image" : label, class: "fp-chosen" }, main);
-    return FP.el("button", { type: "button", class: "fp-invite", onclick: choose, "aria-label": main ? null : `${label}: ${WORDS[wanted].drop}, or click to choose` },
-      FP.icon(wanted === "video" ? "film" : "picture"), FP.el("strong", {}, WORDS[wanted].drop), FP.el("span", {}, main ? "or click to choose, or paste with Ctrl+V" : "or click to choose"));
+    return FP.el("button", { type: "button", class: "fp-invite", onclick: choose },
+      main ? null : FP.el("span", { class: "fp-unseen" }, `${label}: `), FP.icon(wanted === "video" ? "film" : "picture"), FP.el("strong", {}, WORDS[wanted].drop), FP.el("span", {}, main ? "or click to choose, or paste with Ctrl+V" : "or click to choose"));
   };
   const draw = (id) => {
     if (current && JSON.stringify(id) !== JSON.stringify(value)) current.stop();
