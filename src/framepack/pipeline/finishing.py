@@ -16,6 +16,7 @@ from framepack.media.read import reading
 from framepack.media.video import format_of
 from framepack.spec.finish import FileFinish, Finish, check_sound
 from framepack.spec.formats import FORMATS
+from framepack.spec.ignored import ignored_coding
 from framepack.spec.output import FileOutput, is_folder
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def written_anew(file: Path, finish: FileFinish, output: FileOutput, device: str
     enlarge = enlarger(finish, device)
     sweep_parts(path.parent, unwritten=OTHERS_WRITE, names={path.name})
     yield from footage.notices
-    yield from ignored(finish)
+    yield from ignored(finish, output)
     metadata = metadata_after(file, finish, output)
     yield from write_finished(footage, finish, path, output=output, metadata=metadata, enlarge=enlarge)
     drop_sidecar(path)
@@ -126,9 +127,9 @@ def named(output: FileOutput, file: Path, what: str) -> FileOutput:
     return FileOutput.model_validate({**output.model_dump(exclude_unset=True), "path": path})
 
 
-def ignored(steps: Finish) -> list[str]:
-    """A sentence for each step without effect."""
-    said = []
+def ignored(steps: Finish, output: FileOutput) -> list[str]:
+    """A sentence for each step and setting without effect."""
+    said = ignored_coding(output)
     if steps.network is not None and steps.enlarge == 1:
         said.append(f"network {steps.network.name} has no effect: enlarge is 1, say how much larger")
     if steps.deflicker == 1:

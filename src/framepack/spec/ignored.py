@@ -9,7 +9,7 @@ from typing import Any
 
 from framepack.spec.finish import Finish
 from framepack.spec.formats import CODECS
-from framepack.spec.output import OutputSettings
+from framepack.spec.output import FileCoding, OutputSettings
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import changes_of, prompt_at, tiles_of, unseen_keyframes, unused_prompts
 from framepack.spec.variants import VARIANTS
@@ -92,6 +92,18 @@ def ignored_settings(request: GenerationRequest) -> list[str]:
     if request.prompt and not is_said(request):
         said.append(f"prompt {shortened(request.prompt)} has no effect: timed prompts take its place in all sections")
     return [*said, *unused_prompts(request), *unseen_keyframes(request)]
+
+
+def ignored_coding(output: FileCoding) -> list[str]:
+    """A sentence for each setting without effect."""
+    if "crf" not in output.model_fields_set:
+        return []
+    reasons = (
+        (not CODECS[output.codec_name].crf, f"{output.format} is not compressed by it"),
+        (output.quality is not None, f"quality {output.quality} takes its place"),
+        (output.bitrate is not None, f"bitrate {output.bitrate} takes its place"),
+    )
+    return [f"crf {output.crf} has no effect: {why}" for holds, why in reasons if holds][:1]
 
 
 def longest_scene(request: GenerationRequest) -> int:

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from framepack.app.api.bodies import form_body
 from framepack.app.api.receive import DECODING, LimitedRoute, form_of
 from framepack.app.api.views import File, answer, files_views
-from framepack.app.service.convert import MOST, ignored_coding
+from framepack.app.service.convert import MOST
 from framepack.app.service.job_service import Service
 from framepack.app.service.paths import find_file, is_name
 from framepack.app.service.playable import playable
@@ -26,6 +26,7 @@ from framepack.media.inspection import Inspection
 from framepack.media.sandbox import inspect_untrusted, still_of_untrusted_video
 from framepack.media.sheet import png_with
 from framepack.spec.formats import FORMATS
+from framepack.spec.ignored import ignored_coding
 from framepack.spec.output import FileCoding
 
 MIMES = {row.suffix: row.mime for row in FORMATS.values()} | {".png": "image/png"}

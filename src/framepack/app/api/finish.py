@@ -10,10 +10,10 @@ from framepack.app.api.bodies import json_body
 from framepack.app.api.files import CONVERTING, send_file
 from framepack.app.api.receive import LimitedRoute, text_of
 from framepack.app.api.submit import object_of, require_numbers
-from framepack.app.service.convert import ignored_coding
 from framepack.app.service.finishing import finished
 from framepack.app.service.job_service import Service
 from framepack.spec.finish import FileFinish
+from framepack.spec.ignored import ignored_coding
 from framepack.spec.output import FileCoding
 
 

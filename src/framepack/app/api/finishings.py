@@ -19,12 +19,12 @@ from framepack.app.api.events import EventStream
 from framepack.app.api.files import send_file
 from framepack.app.api.receive import Form, LimitedRoute, form_of, text_of
 from framepack.app.api.submit import PART, object_of, require_numbers
-from framepack.app.service.convert import ignored_coding
 from framepack.app.service.finishings import FileWork, Finishing, IncomingFile, State, taken_in
 from framepack.app.service.job_service import Service
 from framepack.app.service.paths import find_file, find_finishing, without_folders
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import UnknownJob
+from framepack.spec.ignored import ignored_coding
 
 FILES = ("file", "network", "lut", "audio", "join")
 """Fields that name files."""

@@ -44,5 +44,7 @@ def video_of(named: str, outputs: Path | None) -> Path:
     with queue(outputs) as store:
         job = store.find(named)
     if not job.outputs or not job.outputs[0].is_file():
-        raise ValueError(f"job {job.id} has no video yet; it appears with the first section")
+        from framepack.app.service.playable import why_none
+
+        raise ValueError(why_none(job, folders_of(outputs).outputs))
     return job.outputs[0]

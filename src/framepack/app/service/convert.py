@@ -23,7 +23,7 @@ from framepack.files.errors import MediaError
 from framepack.jobs.folders import Folders
 from framepack.media.credentials import MIMES, carry_over
 from framepack.spec.finish import FileFinish
-from framepack.spec.formats import CODECS, CRF, FORMATS, SUFFIXES, codec_of
+from framepack.spec.formats import CRF, FORMATS, SUFFIXES, codec_of
 from framepack.spec.output import FileCoding, OutputSettings
 
 KEPT = 24 * 3600.0
@@ -223,18 +223,6 @@ def with_crf(output: FileCoding, crf: int) -> FileCoding:
     """With that crf where nothing is said of quality."""
     said = output.model_fields_set & {"crf", "quality", "bitrate"}
     return output if said else output.model_copy(update={"crf": crf})
-
-
-def ignored_coding(output: FileCoding) -> list[str]:
-    """A sentence for each setting without effect."""
-    if "crf" not in output.model_fields_set:
-        return []
-    reasons = (
-        (not CODECS[output.codec_name].crf, f"{output.format} is not compressed by it"),
-        (output.quality is not None, f"quality {output.quality} takes its place"),
-        (output.bitrate is not None, f"bitrate {output.bitrate} takes its place"),
-    )
-    return [f"crf {output.crf} has no effect: {why}" for holds, why in reasons if holds][:1]
 
 
 def held_in(file: Path, output: OutputSettings) -> tuple[str, str]:
