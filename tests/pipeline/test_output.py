@@ -348,21 +348,26 @@ def test_a_part_made_of_what_another_run_left_is_marked_as_this_one_asks(tmp_pat
 
 
 def test_what_is_written_for_a_section_does_not_grow_with_the_video(tmp_path, monkeypatch):
-    """A part of more than a little is written again when as much work has been done meanwhile, and whole at the end."""
+    """A part of more than a little is written again when that is little beside the work, and whole at the end."""
     request = GenerationRequest(image=tmp_path / "a.png", model="mini-f1", seconds=12, output={"live": False})
     request.image.file.touch()
     sections, clock = plan(request), [0.0]
     monkeypatch.setattr("framepack.pipeline.output.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("framepack.pipeline.output.SMALL", 1)
-    shown = []
+    shown, join = [], VideoOutput.join
+
+    def slowly(self, pieces, file, *, draft=False):
+        clock[0] += len(pieces) * draft  # a second for each piece of a part
+        return join(self, pieces, file, draft=draft)
+
+    monkeypatch.setattr(VideoOutput, "join", slowly)
     with (
         SectionStore.open(tmp_path / "work", request, tmp_path) as folder,
         VideoOutput.open(request, tmp_path, folder, sections) as out,
     ):
         for index, numbers in enumerate(final_frames(sections)):
             out.write(index, np.stack([frame(number) for number in numbers]))
-            piece = folder.path / f"settled-{index:04d}.mp4"
-            clock[0] += 2.5 * piece.stat().st_size / 2**20 if index < 5 else 0
+            clock[0] += 120 if index < 5 else 0  # of work, a fiftieth of which is between two and three pieces
             shown.append(out.publish(index, np.zeros((0, *frame(0).shape), np.uint8))[1])
         ends = [len(numbers) for numbers in final_frames(sections)]
         whole = [min(count, request.frame_count) for count in itertools.accumulate(ends)]

@@ -44,8 +44,8 @@ from framepack.spec.request import GenerationRequest
 AGAIN = "with a work folder (--work), the same job makes it again from the finished sections"
 OTHERS_WRITE = 600.0
 """Seconds for which a temporary file of this name is another run's that may be at work on it."""
-SMALL, RATE = 2**20, 2**20
-"""Bytes of a part that is written after each section, and bytes for each second of work that a larger one may take."""
+SMALL, SHARE = 2**20, 1 / 50
+"""Bytes of a part that is written after each section; what a larger one may take of the work since the last time."""
 LEAST_FREE = 16 * 1024**2
 """Bytes that must be free before a job begins."""
 
@@ -84,6 +84,8 @@ class VideoOutput:
         """their SHA-256"""
         self.shown, self.shown_at, self.behind = 0, 0.0, False
         """frames in the part, when it was written, and whether there are more by now"""
+        self.pace = 0.0
+        """seconds that a byte of it took"""
         self.kept: Path | None = None
         """what another run had left under the part's name, under its new one"""
 
@@ -180,7 +182,8 @@ class VideoOutput:
         blended. A large file that was written lately stays as it is.
         """
         size = sum(piece.path.stat().st_size for piece in self.pieces.values())
-        if self.shown and size > max(SMALL, RATE * (time.monotonic() - self.shown_at)):
+        began = time.monotonic()
+        if self.shown and size > SMALL and size * self.pace > SHARE * (began - self.shown_at):
             self.behind = True
             return self.part, self.shown
         tail: list[Path] = []
@@ -193,6 +196,7 @@ class VideoOutput:
         if pieces := self.in_order(tail):
             self.shown = self.join(pieces, self.part, draft=True).frames
             self.shown_at, self.behind = time.monotonic(), False
+            self.pace = (self.shown_at - began) / max(size, 1)
         for file in tail:
             file.unlink()
         return (self.part, self.shown) if self.shown else (None, 0)
