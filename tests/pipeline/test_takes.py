@@ -172,9 +172,9 @@ def test_what_cannot_be_redone_is_refused_in_a_sentence(framepacks: Models, pict
         redo(tmp_path / "first", tmp_path / "first", 2)
     taken = redo(tmp_path / "first", tmp_path / "second", 2)
     with pytest.raises(ValueError, match="in a work folder that shares sections"):
-        list(framepacks["mini"].generate(taken))
+        list(framepacks["mini"].generate(taken, outputs=tmp_path))
     with pytest.raises(ValueError, match=r"section-0000.safetensors of another take is not in"):
-        list(framepacks["mini"].generate(taken, work=tmp_path / "empty"))
+        list(framepacks["mini"].generate(taken, outputs=tmp_path, work=tmp_path / "empty"))
     section_file(tmp_path / "first", 0).unlink()
     with pytest.raises(ValueError, match=r"section-0000.safetensors is missing\): make the video again"):
         redo(tmp_path / "first", tmp_path / "third", 2)
@@ -190,4 +190,4 @@ def test_a_shared_section_that_is_damaged_ends_the_take_in_a_sentence(
     file = section_file(tmp_path / "second", 1)
     file.write_bytes(file.read_bytes()[:-8] + bytes(8))
     with pytest.raises(ValueError, match=r"section-0001.safetensors is damaged"):
-        list(framepacks["mini"].generate(taken, work=tmp_path / "second"))
+        list(framepacks["mini"].generate(taken, outputs=tmp_path, work=tmp_path / "second"))
