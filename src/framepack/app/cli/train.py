@@ -3,7 +3,7 @@
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 from typer.core import TyperGroup
@@ -37,43 +37,52 @@ PART_OPTIONS = {"motion": ("following", "controls", "sizes"), "sections": ("drif
 """Options of `eval` that only some parts use."""
 
 
+Models = Annotated[list[str] | None, typer.Option(help="mini, mini-f1, framepack or framepack-f1; repeatable.")]
+Images = Annotated[int | None, typer.Option(min=0, help="Held-out procedural pictures; 4, with --control 1.")]
+Photos = Annotated[
+    int | None, typer.Option(min=0, help="Photos from scikit-image and scikit-learn; 4, with --control 1.")
+]
+Motions = Annotated[list[str] | None, typer.Option(help="A motion to ask for, such as 'pan left'; repeatable.")]
+Sections = Annotated[
+    int | None, typer.Option(min=2, help="Length of the videos that drift is measured on; 6, with --control 50.")
+]
+Parts = Annotated[
+    list[str] | None,
+    typer.Option(help="following, sprites, keyframes, drift, codec, controls, sizes, words or unknown; repeatable."),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        help="With --control: nag, reference, prompts, keyframes, extend, lead-in, bridge, loop, restyle, mask, "
+        "takes, stills or guard, with commas between."
+    ),
+]
+
+
+class Where(TypedDict):
+    """The machine's part of `eval`."""
+
+    device: str
+    dtype: str
+    models_dir: Path | None
+
+
 def evaluate(
     context: typer.Context,
-    model: Annotated[
-        list[str] | None, typer.Option(help="mini, mini-f1, framepack or framepack-f1; repeatable.")
-    ] = None,
-    images: Annotated[
-        int | None, typer.Option(min=0, help="Held-out procedural pictures; 4, with --control 1.")
-    ] = None,
-    photos: Annotated[
-        int | None, typer.Option(min=0, help="Photos from scikit-image and scikit-learn; 4, with --control 1.")
-    ] = None,
-    motion: Annotated[
-        list[str] | None, typer.Option(help="A motion to ask for, such as 'pan left'; repeatable.")
-    ] = None,
-    part: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="following, sprites, keyframes, drift, codec, controls, sizes, words or unknown; repeatable."
-        ),
-    ] = None,
+    model: Models = None,
+    images: Images = None,
+    photos: Photos = None,
+    motion: Motions = None,
+    part: Parts = None,
     control: Annotated[
         bool, typer.Option("--control", help="What the controls do (docs/control.md), in place of the parts.")
     ] = False,
-    only: Annotated[
-        str | None,
-        typer.Option(
-            help="With --control: nag, reference, prompts, keyframes, extend, lead-in, bridge, loop, restyle, mask, "
-            "takes, stills or guard, with commas between."
-        ),
-    ] = None,
+    only: Only = None,
     width: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 160,
     height: Annotated[int, typer.Option(help="Pixels, a multiple of 16.")] = 160,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps a section.")] = 2,
     sampler: Annotated[str, typer.Option(help="unipc, unipc-bh2, dpm++2m or euler.")] = "unipc",
-    sections: Annotated[
-        int | None, typer.Option(min=2, help="Length of the videos that drift is measured on; 6, with --control 50.")
-    ] = None,
+    sections: Sections = None,
     drift_images: Annotated[int, typer.Option(min=0, help="Pictures of each kind that drift is measured on.")] = 2,
     seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 7,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for JSON, sheets and plots.")] = Path(
@@ -103,19 +112,27 @@ def evaluate(
         drift_scenes=drift_images,
         seed=seed,
     )
+    where: Where = {"device": device, "dtype": dtype, "models_dir": models_dir}
     if control:
-        for option in given(context, ("part", "sampler", "drift_images")):
-            print(f"note: {option} has no effect with --control", file=sys.stderr)
-        names = tuple(only.split(",")) if only else ()
-        control_command(settings, names, output, device=device, dtype=dtype, models_dir=models_dir)
+        say_unused(context, dict.fromkeys(("part", "sampler", "drift_images"), "with --control"))
+        control_command(settings, tuple(only.split(",")) if only else (), output, **where)
         return
-    for option in given(context, ("only",)):
-        print(f"note: {option} has no effect without --control", file=sys.stderr)
-    unused = tuple(name for name, parts in PART_OPTIONS.items() if not set(parts) & set(settings.parts))
-    for option in given(context, unused):
-        parts = " or ".join(PART_OPTIONS[option[2:].replace("-", "_")])
-        print(f"note: {option} has no effect without --part {parts}", file=sys.stderr)
-    evaluate_command(settings, output, device=device, dtype=dtype, models_dir=models_dir)
+    say_unused(context, {"only": "without --control"})
+    say_unused(
+        context,
+        {
+            name: f"without --part {' or '.join(parts)}"
+            for name, parts in PART_OPTIONS.items()
+            if not set(parts) & set(settings.parts)
+        },
+    )
+    evaluate_command(settings, output, **where)
+
+
+def say_unused(context: typer.Context, options: dict[str, str]) -> None:
+    """A note for each option that was given, of those that have no effect in a case, said for each."""
+    for option in given(context, tuple(options)):
+        print(f"note: {option} has no effect {options[option[2:].replace('-', '_')]}", file=sys.stderr)
 
 
 @train_app.command("lora")
