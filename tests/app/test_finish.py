@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_generator import ask
+from tones import tone
 
 from framepack.media.marks import is_marked
 from framepack.media.metadata import read_metadata
@@ -30,17 +31,6 @@ def done(service, video: Path, status: str = "done") -> str:
     claimed = service.store.claims.take("w")
     service.store.claims.finish(job.id, claimed.claim, status, outputs=[video])
     return job.id
-
-
-def tone(file: Path) -> Path:
-    import wave
-
-    with wave.open(str(file), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(16000)
-        sound.writeframes((9000 * np.sin(np.arange(48000) / 6)).astype("<i2").tobytes())
-    return file
 
 
 def test_it_is_what_python_makes_and_is_made_once(client, service, tmp_path):

@@ -2,11 +2,11 @@
 
 import json
 import sys
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tones import tone
 
 from framepack.app.cli import main as cli
 from framepack.files.errors import MediaError
@@ -32,15 +32,6 @@ def film(file: Path, frames: int = 20, **more: object) -> Path:
 
 def levels(file: Path) -> list[int]:
     return [round(frame.mean()) for frame in read_video(file, whole=True)]
-
-
-def tone(file: Path) -> Path:
-    with wave.open(str(file), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(16000)
-        sound.writeframes((9000 * np.sin(np.arange(32000) / 6)).astype("<i2").tobytes())
-    return file
 
 
 @pytest.mark.parametrize(
@@ -89,7 +80,7 @@ def test_more_than_8_bits_stay_where_no_step_computes_in_8(tmp_path):
 
 
 def test_sound_goes_along_where_it_can_and_is_missed_in_a_sentence(tmp_path):
-    file = film(tmp_path / "v.mp4", sound=Sound(file=tone(tmp_path / "t.wav")))
+    file = film(tmp_path / "v.mp4", sound=Sound(file=tone(tmp_path / "t.wav", 2.0)))
     assert has_sound(convert(file, tmp_path / "o.mov"))
     for output, settings, why in (("o.gif", {}, "gif has none"), ("s.mp4", {"speed": 2}, "plays at another speed")):
         said = list(convert_video(file, tmp_path / output, **settings))

@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tones import tone
 
 from framepack.app.cli import main as cli
 from framepack.files.errors import MediaError
@@ -41,15 +41,6 @@ def film(file: Path, frames: int = 20, *, first: int = 0, size: tuple[int, int] 
 
 def levels(file: Path) -> list[int]:
     return [round(frame.mean()) for frame in read_video(file, whole=True)]
-
-
-def tone(file: Path, seconds: float = 3.0) -> Path:
-    with wave.open(str(file), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(16000)
-        sound.writeframes((9000 * np.sin(np.arange(int(16000 * seconds)) / 6)).astype("<i2").tobytes())
-    return file
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".webm", ".gif", ".webp", ".zip"])

@@ -30,34 +30,32 @@ EDGE = 8
 
 def extend(bench: Bench) -> Iterator[Row]:
     """What follows true pans, with the prompt of the motion."""
-    for model in bench.orders("forward"):
-        for scene in bench.scenes():
-            for motion in MOTIONS:
-                source = scene.truth(motion, LENGTH)
-                file = bench.clip(source, "source")
-                video = bench.file(bench.request(model, scene, motion, task="extend", image=file))
-                values = seam_values(video, LENGTH)
-                if motion != "still":
-                    share, turn = difference(speed(source[-HUNYUAN.fps :]), speed(video[LENGTH - 1 :][: HUNYUAN.fps]))
-                    values |= {"speed off": share, "degrees off": turn}
-                yield Row(part="extend", model=model, scene=scene.name, case=motion, values=values)
+    return joined(bench, "extend", follows=True)
 
 
 def lead_in(bench: Bench) -> Iterator[Row]:
     """What led to true pans."""
-    for model in bench.orders("inverted"):
+    return joined(bench, "lead_in", follows=False)
+
+
+def joined(bench: Bench, task: str, *, follows: bool) -> Iterator[Row]:
+    """A source and what was made beside it: their seam, and how far the made motion is from the source's there."""
+    second = HUNYUAN.fps
+    for model in bench.orders("forward" if follows else "inverted"):
         for scene in bench.scenes():
             for motion in MOTIONS:
                 source = scene.truth(motion, LENGTH)
-                file = bench.clip(source, "source")
-                video = bench.file(bench.request(model, scene, motion, task="lead_in", image=file))
-                new = len(video) - LENGTH
-                values = seam_values(video, new)
+                request = bench.request(model, scene, motion, task=task, image=bench.clip(source, "source"))
+                video = bench.file(request)
+                seam = LENGTH if follows else len(video) - LENGTH
+                values = seam_values(video, seam)
                 if motion != "still":
-                    before = video[max(new - HUNYUAN.fps, 0) : new + 1]
-                    share, turn = difference(speed(source[: HUNYUAN.fps]), speed(before))
+                    own = source[-second:] if follows else source[:second]
+                    made = video[seam - 1 :][:second] if follows else video[max(seam - second, 0) : seam + 1]
+                    share, turn = difference(speed(own), speed(made))
                     values |= {"speed off": share, "degrees off": turn}
-                yield Row(part="lead-in", model=model, scene=scene.name, case=motion, values=values)
+                part = task.replace("_", "-")
+                yield Row(part=part, model=model, scene=scene.name, case=motion, values=values)
 
 
 def bridge(bench: Bench) -> Iterator[Row]:
