@@ -84,7 +84,9 @@ FP.takes = (act) => {
     if (!next.takes) return;
     form.hidden = kept.hidden = !next.takes.kept;
     gone.hidden = Boolean(next.takes.kept);
-    free.lastChild.textContent = `Free ${megabytes(next.takes.kept)}`;
+    const text = `Free ${megabytes(next.takes.kept)}`;
+    free.lastChild.textContent = text;
+    free.setAttribute("aria-label", text);
     if (asked === next.id) return;
     asked = next.id;
     number.value = 1;
