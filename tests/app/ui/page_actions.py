@@ -57,6 +57,7 @@ def settings(page) -> dict[str, str]:
 def unfold(page) -> None:
     for fold in ("Look first", "Keyframes and timed prompts", "Advanced", "Presets"):
         page.get_by_role("button", name=fold).click()
+    page.click(".fp-finish summary")
     page.wait_for_selector("#fp-presets .fp-save")
 
 

@@ -12,7 +12,7 @@ from framepack.app.service.kinds import with_usable_files
 from framepack.app.service.paths import for_client
 from framepack.app.ui import batch_form, first_looks, form, sources, views
 from framepack.app.ui.control_rows import Values
-from framepack.app.ui.restore import restore_values
+from framepack.app.ui.restore import RESTORED, restore_values, timeline_values
 from framepack.app.ui.saved_form import Extras, read_saved_forms
 from framepack.jobs.folders import disk_use
 from framepack.jobs.job import ENDED, UNFINISHED, Job, UnknownJob
@@ -29,7 +29,6 @@ HISTORY = 60
 WAITING = ("queued", "paused")
 LAST_FRAME = "The last frame is now the start image."
 EXTENDED = "Generate now makes what follows this video, and one file of both."
-RESTORED = "The form now has these settings."
 EDITING = "You are editing a copy of this job's settings. Your form comes back afterwards."
 TOO_LATE = "The job you were editing has started or is gone. The form keeps its settings: Generate makes a new job."
 NO_SETTINGS = (
@@ -216,8 +215,12 @@ class Controller:
         """Fill the form with the settings inside a dropped video. answer: the API's answer to its upload, in JSON."""
         settings = json.loads(answer)[0]["request"]
         values, missing = restore_values(settings, self.service.folders)
-        look_at = first_looks.second_in(settings)
-        return Outcome(values=values, messages=[RESTORED, *missing], look_at=look_at)
+        return Outcome(values=values, messages=[RESTORED, *missing], look_at=first_looks.second_in(settings))
+
+    def restore_timeline(self, text: str) -> Outcome:
+        """Fill the form with what a dropped timeline says. text: the API's answer to it, in JSON."""
+        values, messages = timeline_values(json.loads(text), self.service.folders)
+        return Outcome(values=values, messages=messages)
 
     def continue_video(self, upload: str) -> Outcome:
         """Start from the last frame of a dropped video without settings."""
@@ -260,8 +263,8 @@ class Controller:
     def presets_view(self) -> views.View:
         """The list of presets, as the page shows it."""
         presets = self.presets
-        damaged = list(presets.damaged())
-        return {"names": presets.names(), "startup": presets.startup(), "all": presets.exported(), "damaged": damaged}
+        shown = {"names": presets.names(), "startup": presets.startup(), "all": presets.exported()}
+        return shown | {"damaged": list(presets.damaged())}
 
     def _with_reachable_outputs(self, jobs: Sequence[Job]) -> list[Job]:
         """Jobs with only those videos that a page can fetch. A local request may have its video in another folder."""
@@ -292,8 +295,6 @@ class Controller:
         found = self.service.get(job)
         request, own = found.request, [lora.file for lora in found.request.loras] if editing else ()
         values, missing = restore_values(for_client(request.model_dump(mode="json")), self.service.folders, own)
-        edited = job if editing else None
-        look_at = first_looks.second_in(json.loads(found.request_json))
-        return Outcome(
-            values=values, messages=[message, *missing], machine=found.machine, editing=edited, look_at=look_at
-        )
+        look_at, edited = first_looks.second_in(json.loads(found.request_json)), job if editing else None
+        shown = Outcome(values=values, messages=[message, *missing], machine=found.machine, look_at=look_at)
+        return replace(shown, editing=edited)

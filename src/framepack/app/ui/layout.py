@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.components import Component
 
-from framepack.app.ui import batch_form, shortcuts, views
+from framepack.app.ui import batch_form, finish_form, shortcuts, views
 from framepack.app.ui.components import build, panel
 from framepack.app.ui.control_rows import Place
 from framepack.app.ui.controls import BY_FIELD, CONTROLS
@@ -92,6 +92,7 @@ class Layout:
                     presets = panel("presets", elem_id="fp-presets")
             with gr.Column(elem_id="fp-right", min_width=320, scale=7):
                 viewer = panel("viewer", views.viewer(None), elem_id="fp-viewer")
+                panel("finish", elem_id="fp-finish", form=finish_form.form())
                 batches = panel("batches", [], elem_id="fp-batches")
                 queue = panel("queue", views.queue([], 0), elem_id="fp-queue")
         history = panel("history", [], elem_id="fp-history")

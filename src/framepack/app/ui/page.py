@@ -224,6 +224,8 @@ class Page:
     def _video_dropped(self, *given: Any, event: dict[str, Any]) -> Updates:
         if event.get("do") == "video":
             return self._updates(self.controller.continue_video(str(event.get("id") or "")))
+        if event.get("do") == "timeline":
+            return self._updates(self.controller.restore_timeline(str(event.get("answer") or "")))
         return self._updates(self.controller.restore_dropped(str(event.get("answer") or "")))
 
     # Updates

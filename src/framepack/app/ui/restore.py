@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from framepack.app.service.paths import find_file, find_lora
+from framepack.app.service.paths import find_file, find_lora, for_client
 from framepack.app.ui.form import IMAGES, MOVING, defaults, file_of, values_of
 from framepack.jobs.folders import Folders
 from framepack.spec.model import RequestError
 from framepack.spec.request import GenerationRequest
+from framepack.spec.stored import LATEST, SCHEMA
 from framepack.spec.variants import VARIANTS
 
+RESTORED = "The form now has these settings."
+FROM_TIMELINE = "The form now has the length, keyframes and prompts of this timeline."
 OF_A_STILL = "They made one frame: Look first makes it again, Generate makes a video with them."
 OF_A_TAKE = "They are those of its first take: what was made anew since is not among them."
 
@@ -46,6 +49,21 @@ def restore_values(
     loras = values["loras"]
     values["loras"] = [row for row in loras if row["file"] in names or lora_exists(row["file"], folders, messages)]
     return values, messages
+
+
+def timeline_values(said: dict[str, Any], folders: Folders) -> tuple[dict[str, Any], list[str]]:
+    """The same for what a timeline says, and what to tell the user first.
+
+    One without the settings of a video says keyframes, prompts and length; the form keeps the rest.
+    """
+    said = for_client(said)
+    values, missing = restore_values({SCHEMA: LATEST, **said}, folders)
+    if said.get("image"):
+        return values, [RESTORED, *missing]
+    return {field: value for field, value in values.items() if field.partition(".")[0] in said}, [
+        FROM_TIMELINE,
+        *missing,
+    ]
 
 
 def lora_exists(name: str, folders: Folders, messages: list[str]) -> bool:

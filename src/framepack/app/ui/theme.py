@@ -10,9 +10,10 @@ from gradio.themes.utils.fonts import Font
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
     "core.js", "images.js", "saved_form.js", "notice.js", "uploads.js", "numbers.js", "crop.js", "editor.js", "mask.js",
-    "inputs.js", "rows.js", "panels.js", "frames.js", "takes.js", "viewer.js", "lists.js", "storyboard.js", "batch.js",
+    "inputs.js", "rows.js", "panels.js", "frames.js", "takes.js", "finish.js", "viewer.js", "lists.js", "storyboard.js",
+    "batch.js",
 )  # fmt: skip
-STYLES = ("page.css", "editor.css", "batch.css", "takes.css")
+STYLES = ("page.css", "editor.css", "batch.css", "takes.css", "finish.css")
 SANS = ("Inter", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Cantarell", "Noto Sans", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 EMBER = Color(

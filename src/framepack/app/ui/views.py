@@ -14,6 +14,7 @@ from framepack.app.clock import clock
 from framepack.jobs.grid import MAX_LABEL
 from framepack.jobs.job import Job, Progress
 from framepack.media.cuts import cuts
+from framepack.media.editors import EDITORS
 from framepack.spec.formats import FORMATS, SUFFIXES
 from framepack.spec.ignored import ignored_settings
 from framepack.spec.output import PICTURE, OutputSettings
@@ -154,16 +155,18 @@ def actions(job: Job) -> list[str]:
 def video_view(job: Job) -> View:
     """The video so far: `video` plays in a browser as `show` says; `save` downloads the file named `file`.
 
-    A file that no browser plays is converted to an mp4 when it is shown. `formats`: others to download it in.
+    A file that no browser plays is converted to an mp4 when it is shown. `formats`: others to download it in;
+    `timelines`: endings of those for editing programs.
     """
     if not job.outputs:
-        return {"video": "", "show": "", "save": "", "file": "", "formats": []}
+        return {"video": "", "show": "", "save": "", "file": "", "formats": [], "timelines": {}}
     file, address = job.outputs[0], f"/api/jobs/{job.id}/video"
     suffix = file.suffix.lower()
     version = "done" if job.status == "done" else f"{job.progress.section}-{job.progress.frames}"
     facts = request_facts(job.request_json)
     own = facts["format"] if facts["format"] in SUFFIXES.get(suffix, ()) else SUFFIXES.get(suffix, ("",))[0]
     others = [name for name in FORMATS if name != own]
+    whole = job.status != "running" and not facts["still"]
     plays = suffix in PLAYABLE and ((facts["codec"] not in UNPLAYED and not facts["lossless"]) or ".part" in file.name)
     converted = "format=mp4&codec=h264" if suffix == ".mp4" else "format=mp4"
     return {
@@ -171,7 +174,8 @@ def video_view(job: Job) -> View:
         "show": PLAYABLE.get(suffix, "video"),
         "save": f"{address}?v={version}",
         "file": file.name,
-        "formats": others if job.status != "running" and not facts["still"] else [],
+        "formats": others if whole else [],
+        "timelines": {name: row.suffix for name, row in EDITORS.items()} if whole else {},
     }
 
 

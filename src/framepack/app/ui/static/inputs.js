@@ -16,6 +16,10 @@ const WORDS = {
 };
 const fits = (kind, wanted) => kind === "animation" || wanted === "any" || (kind === "video") === (wanted === "video");
 
+/* Timelines of editing programs, by their ending: what they say goes into the form. */
+const TIMELINES = { otio: "otio", fcpxml: "fcpxml", xml: "fcp7" };
+const timelineOf = ({ name }) => TIMELINES[name.split(".").pop().toLowerCase()];
+
 /* A drop zone. The main one takes what is dropped anywhere on the page, and settings of videos made here. */
 FP.kinds.image = (root, part) => {
   const { label, help, field, main, accepts, painted } = part.config;
@@ -62,6 +66,7 @@ FP.kinds.image = (root, part) => {
   };
   /* Of several uploads one after the other, the last counts. */
   const take = async (files) => {
+    if (main && timelineOf(files[0])) return takeTimeline(files[0]);
     if (files.length > 1 && main && wanted === "image") return FP.addToBatch(files);
     if (current) current.stop();
     problem.textContent = "";
@@ -80,7 +85,17 @@ FP.kinds.image = (root, part) => {
       FP.uploadFailed(problem, error);
     }
   };
-  const choose = () => FP.chooseFiles(main && wanted === "image" ? WORDS.any.accept : WORDS[wanted].accept, main, take);
+  const takeTimeline = async (file) => {
+    problem.textContent = "";
+    try {
+      const { text } = await FP.send(file, { address: `/api/timelines?format=${timelineOf(file)}`, field }).answer;
+      FP.awaitAnswer();
+      part.act("timeline", { answer: text });
+    } catch (error) {
+      FP.uploadFailed(problem, error);
+    }
+  };
+  const choose = () => FP.chooseFiles(main && wanted === "image" ? `${WORDS.any.accept},${Object.keys(TIMELINES).map((name) => `.${name}`)}` : WORDS[wanted].accept, main, take);
   const remove = () => {
     const text = `The ${named()} was removed.`;
     put(null);

@@ -16,15 +16,13 @@ FP.answered = () => {
 
 FP.UploadStopped = class extends Error {};
 
-/* Uploads files: { answer, stop }. Each entry of the answer has the whole text as `answer`, because a seed can be larger
-   than JavaScript's numbers. */
-FP.upload = (files, { field, progress = () => {}, address = "/api/uploads" }) => {
+/* Sends a form or a file: { answer, stop }. The answer is the server's JSON as `found`, and its text. Generate waits for it where
+   it `waits`. */
+FP.send = (body, { address, field, progress = () => {}, waits = true }) => {
   const request = new XMLHttpRequest();
   let share = 0;
   const one = { field, share: () => share, stop: () => request.abort() };
   const answer = new Promise((resolve, reject) => {
-    const form = new FormData();
-    for (const file of files) form.append("file", file, file.name || "pasted.png");
     request.open("POST", address);
     request.upload.onprogress = (event) => {
       share = event.lengthComputable ? event.loaded / event.total : share;
@@ -33,15 +31,28 @@ FP.upload = (files, { field, progress = () => {}, address = "/api/uploads" }) =>
     request.onerror = () => reject(new Error("The file could not be sent. Is the server still running, and the file still there?"));
     request.onabort = () => reject(new FP.UploadStopped("The upload was stopped."));
     request.onload = () => {
-      let answer = {};
-      try { answer = JSON.parse(request.responseText); } catch { /* not from our server, but a proxy's page, for example */ }
-      if (request.status < 300 && Array.isArray(answer)) resolve(answer.map((one) => ({ ...one, answer: request.responseText })));
-      else reject(new Error(FP.sentence(answer.error)));
+      let found = {};
+      try { found = JSON.parse(request.responseText); } catch { /* not from our server, but a proxy's page, for example */ }
+      if (request.status < 300 && typeof found === "object") resolve({ found, text: request.responseText });
+      else reject(new Error(FP.sentence(found.error)));
     };
-    request.send(form);
+    request.send(body);
   }).finally(() => setTimeout(() => FP.uploads.delete(one)));
-  FP.uploads.add(one);
+  if (waits) FP.uploads.add(one);
   return { answer, stop: one.stop };
+};
+
+/* Uploads files: { answer, stop }. Each entry of the answer has the whole text as `answer`, because a seed can be larger
+   than JavaScript's numbers. */
+FP.upload = (files, { field, progress, address = "/api/uploads" }) => {
+  const form = new FormData();
+  for (const file of files) form.append("file", file, file.name || "pasted.png");
+  const { answer, stop } = FP.send(form, { address, field, progress });
+  const entries = ({ found, text }) => {
+    if (!Array.isArray(found)) throw new Error(FP.sentence(found.error));
+    return found.map((one) => ({ ...one, answer: text }));
+  };
+  return { answer: answer.then(entries), stop };
 };
 
 addEventListener("beforeunload", (event) => FP.uploads.size && event.preventDefault());

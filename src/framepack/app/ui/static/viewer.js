@@ -25,18 +25,25 @@ FP.downloadButton = (view, quiet) =>
         FP.icon("save"), quiet ? null : FP.el("span", {}, `Download ${view.file.split(".").pop()}`))
     : null;
 
-/* The other formats: converted on a click, then downloaded. */
+/* The other formats, converted on a click, and timelines for editing programs; downloaded when they are made. */
 FP.formatButtons = (view) => {
   const problem = FP.el("p", { class: "fp-error", role: "alert" });
-  const fetched = async (name, event) => {
-    const button = event.currentTarget;
+  const said = FP.el("p", { class: "fp-help", role: "status" });
+  const converted = (name) => FP.fetchJson(`/api/jobs/${view.id}/convert?format=${name}`, "POST");
+  const timeline = async (name) => {
+    const answer = await fetch(`/api/jobs/${view.id}/timeline?to=${name}`).catch(() => { throw new Error("The server does not answer. Is it still running?"); });
+    if (!answer.ok) throw new Error(FP.sentence((await answer.json().catch(() => ({}))).error));
+    return { url: URL.createObjectURL(await answer.blob()), name: `${view.file.replace(/\.[^.]*$/, "")}${view.timelines[name]}`, notes: [] };
+  };
+  const press = (make, name) => async ({ currentTarget: button }) => {
     const label = button.textContent;
-    problem.textContent = "";
+    problem.textContent = said.textContent = "";
     button.disabled = true;
     button.textContent = `making ${label} …`;
     try {
-      const made = await FP.fetchJson(`/api/jobs/${view.id}/convert?format=${name}`, "POST");
+      const made = await make(name);
       FP.el("a", { href: made.url, download: made.name }).click();
+      said.textContent = made.notes.map(FP.sentence).join(" ");
     } catch (error) {
       problem.textContent = error.message;
     }
@@ -44,8 +51,11 @@ FP.formatButtons = (view) => {
     button.textContent = label;
   };
   const named = (name) => (["png", "tiff", "exr"].includes(name) ? `${name} images` : name);
-  const one = (name) => FP.el("button", { type: "button", class: "fp-chip", "aria-label": `Download as ${named(name)}`, onclick: (event) => fetched(name, event) }, named(name));
-  return FP.el("div", { class: "fp-formats" }, FP.el("span", {}, "Also as"), view.formats.map(one), problem);
+  const one = (make, name, text, label) => FP.el("button", { type: "button", class: "fp-chip", "aria-label": label, onclick: press(make, name) }, text);
+  return FP.el("div", { class: "fp-formats" },
+    FP.el("span", {}, "Also as"), view.formats.map((name) => one(converted, name, named(name), `Download as ${named(name)}`)),
+    FP.el("span", {}, "For editors"), Object.keys(view.timelines).map((name) => one(timeline, name, name, `Download a timeline as ${name}`)),
+    problem, said);
 };
 
 FP.videoElement = (view, { controls = false } = {}) => {
@@ -166,6 +176,7 @@ FP.kinds.viewer = (root, part) => {
       if (another && (matchMedia("(max-width: 900px)").matches || root.getBoundingClientRect().top < 0))
         root.scrollIntoView({ behavior: "smooth", block: "start" });
       root.dataset.job = none ? "" : view.id;
+      FP.offerToFinish(none ? null : view);
       if (none) {
         picture = preview = drawn = "";
         screen.style.removeProperty("--shape");

@@ -1,0 +1,167 @@
+/* A finished video, or a file of one's own, in another format or with steps done to its frames; and all that are made. */
+const SAVED = "framepack.finish";
+const EVERY = 1000;
+const savedFields = () => {
+  try { return JSON.parse(sessionStorage.getItem(SAVED)) || {}; } catch { return {}; /* no storage in private mode */ }
+};
+
+/* The finished video that the page shows, as { file, name }. */
+let shown = null;
+FP.offerToFinish = (view) => {
+  const next = view && view.status === "done" && view.save && !view.still ? { file: view.file, name: view.prompt || view.file } : null;
+  if (JSON.stringify(next) === JSON.stringify(shown)) return;
+  shown = next;
+  document.dispatchEvent(new Event("fp-finished-shown"));
+};
+
+/* A field's label, input and help: { root, value() }, where an empty value is left out. */
+const widgets = {
+  choice: (field, id, help) => {
+    const options = field.choices.map(([value, label]) => FP.el("option", { value }, label));
+    return FP.el("select", { id, "aria-describedby": help }, options);
+  },
+  number: (field, id, help) =>
+    FP.el("input", { id, type: "text", inputmode: "decimal", autocomplete: "off", placeholder: field.placeholder, "aria-describedby": help }),
+  file: (field, id, help) => FP.el("input", { id, type: "file", accept: field.accept, multiple: field.many, "aria-describedby": help }),
+};
+const fieldOf = (field) => {
+  const id = `fp-finish-${field.name}`;
+  const input = widgets[field.kind](field, id, `${id}-help`);
+  const root = FP.el("div", { class: "fp-finish-field" }, FP.el("label", { for: id }, field.label), input, FP.el("p", { class: "fp-help", id: `${id}-help` }, field.help));
+  return { ...field, input, root };
+};
+
+FP.kinds.finish = (root, part) => {
+  const { groups, codecs, suffixes } = part.config.form;
+  const drawn = groups.map(({ title, fields }) => ({ title, fields: fields.map(fieldOf) }));
+  const fields = Object.fromEntries(drawn.flatMap((group) => group.fields).map((field) => [field.name, field]));
+  const problem = FP.el("p", { class: "fp-error", role: "alert" });
+  const source = FP.el("p", { class: "fp-finish-source", "aria-live": "polite" });
+  const use = FP.button("Use the video shown", "film", () => choose(null));
+  const make = FP.el("button", { type: "button", class: "fp-button fp-primary fp-make" });
+  const list = FP.el("ul", { class: "fp-list", "aria-label": "Videos being finished" });
+  const group = ({ title, fields }) =>
+    FP.el("fieldset", {}, FP.el("legend", {}, title), FP.el("div", { class: "fp-finish-fields" }, fields.map((field) => field.root)));
+  root.classList.add("fp-finish", "fp-rows");
+  root.append(
+    FP.el("details", {}, FP.el("summary", {}, "Convert or finish a video"),
+      FP.el("div", { class: "fp-line" }, source, FP.button("Choose a file", "plus", () => FP.chooseFiles("video/*,.mkv,.gif,.webp,.apng,.zip", false, ([file]) => choose(file))), use),
+      drawn.map(group), problem, make),
+    list);
+  let own = null, sending = null, pause = 0, rows = "";
+
+  /* What would be sent: { file, name, body }, or an error. */
+  const wanted = () => {
+    const work = {}, files = [];
+    for (const { name, label, kind, many, input } of Object.values(fields)) {
+      const typed = kind === "file" ? "" : input.value.trim();
+      if (kind === "file") {
+        const parts = [...input.files].map((file, index) => [`${name}${index || ""}`, file]);
+        files.push(...parts);
+        if (parts.length) work[name] = many ? parts.map(([part]) => `part:${part}`) : `part:${parts[0][0]}`;
+      } else if (typed && kind === "number") {
+        const number = FP.parseNumber(typed);
+        if (typeof number !== "number") throw new Error(`${label} must be a number.`);
+        work[name] = number;
+      } else if (typed && (kind !== "choice" || typed !== input.options[0].value)) work[name] = typed;
+    }
+    const video = own || shown;
+    if (!video) throw new Error("Choose a video first, or wait until the one that is shown is finished.");
+    if (!Object.keys(work).length) throw new Error("Choose a format or a step first: as it stands, nothing would change.");
+    const ending = (own ? own.name : shown.file).match(/\.[^.]*$/);
+    work.format ??= suffixes[ending && ending[0].toLowerCase()] || "mp4";
+    if (own) files.push(["file", own]);
+    else work.file = shown.file;
+    return { work, files };
+  };
+  const save = () => {
+    const typed = Object.values(fields).filter(({ kind }) => kind !== "file").map(({ name, input }) => [name, input.value]);
+    try { sessionStorage.setItem(SAVED, JSON.stringify(Object.fromEntries(typed))); } catch { /* as above */ }
+  };
+  /* Codecs of the chosen format; without one, all. */
+  const follow = () => {
+    const { input } = fields.codec, known = codecs[fields.format.input.value];
+    for (const option of input.options) option.hidden = option.disabled = Boolean(known && option.value && !known.includes(option.value));
+    if (input.selectedOptions[0]?.disabled) input.value = "";
+  };
+  const update = () => {
+    source.textContent = own ? own.name : shown ? `The video shown: ${shown.name}` : "No video yet.";
+    use.hidden = !own || !shown;
+    make.disabled = Boolean(sending);
+    make.textContent = sending || "Make the new file";
+  };
+  const choose = (file) => {
+    own = file;
+    problem.textContent = "";
+    update();
+  };
+  const go = async () => {
+    problem.textContent = "";
+    try {
+      const { work, files } = wanted();
+      const form = new FormData();
+      form.append("request", JSON.stringify(work));
+      for (const [name, file] of files) form.append(name, file, file.name);
+      const progress = (share) => {
+        sending = files.length && share < 1 ? `Sending the file: ${Math.round(share * 100)} %` : "Being queued …";
+        update();
+      };
+      progress(0);
+      await FP.send(form, { address: "/api/finishings", progress, waits: false }).answer;
+      ask();
+    } catch (error) {
+      problem.textContent = error.message;
+    }
+    sending = null;
+    update();
+  };
+
+  const remove = async ({ id, status }) => {
+    if (status === "done" && !confirm("Delete this file here? What you have downloaded stays.")) return;
+    try {
+      await FP.fetchJson(`/api/finishings/${id}`, "DELETE");
+    } catch (error) {
+      problem.textContent = error.message;
+    }
+    ask();
+  };
+  const state = ({ status, frames, total, error }) =>
+    ({ waiting: "Waiting its turn", running: total ? `Frame ${frames} of ${total}` : "Being read", done: `${frames ? `${frames} frames` : "Ready"}`, failed: FP.sentence(error || "it failed") })[status];
+  const row = (one) => {
+    const ended = ["done", "failed"].includes(one.status), name = one.file || "New file";
+    return FP.el("li", { class: "fp-row", "data-status": one.status },
+      FP.el("div", { class: "fp-finish-said" }, FP.el("strong", {}, name), FP.el("small", { class: one.status === "failed" ? "fp-error" : null }, state(one)), one.notices.map((notice) => FP.el("small", {}, FP.sentence(notice)))),
+      FP.el("div", { class: "fp-tools" },
+        one.url ? FP.el("a", { class: "fp-button fp-icon-only", href: one.url, download: one.file, title: "Download", "aria-label": `Download ${name}` }, FP.icon("save")) : null,
+        FP.button(ended ? `Delete ${name}` : "Cancel", ended ? "trash" : "close", () => remove(one), { quiet: true })),
+      FP.el("i", { class: "fp-thin", style: { width: `${one.total && !ended ? (100 * one.frames) / one.total : 0}%` } }));
+  };
+  /* Asks as long as one is being made and somebody looks. */
+  const ask = async () => {
+    clearTimeout(pause);
+    let all = [];
+    try {
+      all = await FP.fetchJson("/api/finishings");
+    } catch {
+      all = null; /* the page says itself that the server is gone */
+    }
+    if (all && rows !== JSON.stringify(all)) {
+      rows = JSON.stringify(all);
+      list.replaceChildren(...all.reverse().map(row));
+    }
+    if (!all || all.some(({ status }) => ["waiting", "running"].includes(status))) pause = setTimeout(ask, document.hidden ? 10 * EVERY : EVERY);
+  };
+
+  for (const [name, value] of Object.entries(savedFields())) if (fields[name]) fields[name].input.value = value;
+  root.addEventListener("change", () => (follow(), save()));
+  root.addEventListener("drop", (event) => {
+    const [file] = event.dataTransfer.files;
+    if (file && event.target.type !== "file") choose(file);
+  });
+  make.addEventListener("click", go);
+  document.addEventListener("fp-finished-shown", update);
+  follow();
+  update();
+  ask();
+  return { draw: () => {} };
+};
