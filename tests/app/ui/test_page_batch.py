@@ -97,6 +97,8 @@ def test_it_fits_and_axe_finds_nothing_serious(tab, pictures, size) -> None:
     page.get_by_role("button", name="Make 4 videos").wait_for()
     check_axe(page)
     page.get_by_role("button", name="Make 4 videos").click()
+    page.locator(".fp-batch .fp-sheet").first.wait_for(state="attached")
+    page.locator(".fp-batch").first.scroll_into_view_if_needed()  # a picture is loaded where it can be seen
     page.wait_for_selector(".fp-batch .fp-sheet img")
     check_axe(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
