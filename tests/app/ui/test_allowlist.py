@@ -13,7 +13,7 @@ from framepack.app.api import make_app
 from framepack.app.api.guard import Access
 from framepack.app.service.job_service import Service, folders_at
 from framepack.app.ui import mount_page
-from framepack.app.ui.page import TABS
+from framepack.app.ui.page import IDLE, TABS
 from framepack.jobs.pool import PoolConfig
 
 CALL = "/gradio_api/run/predict"
@@ -52,6 +52,16 @@ def call(**more) -> dict:
 
 def handlers(client: TestClient) -> dict:
     return gradio_of(client).get_blocks().fns
+
+
+def test_gradios_queue_sleeps_as_nothing_is_ever_in_it(client: TestClient) -> None:
+    import gradio
+
+    with gradio.Blocks() as plain:
+        pass
+    assert plain._queue.sleep_when_free < IDLE, "what is set is what Gradio reads"
+    assert gradio_of(client).get_blocks()._queue.sleep_when_free == IDLE
+    assert not any(handler.queue for handler in handlers(client).values() if handler.api_visibility == "private")
 
 
 def test_the_page_its_files_and_its_calls_are_there(client: TestClient) -> None:
