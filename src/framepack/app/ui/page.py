@@ -40,7 +40,7 @@ Updates = dict[Any, Any]
 TABS = 500
 """Tabs that Gradio keeps the state of, 150 kB each. Anyone may invent session names, so the oldest are dropped."""
 IDLE = 1.0
-"""Seconds between two looks of Gradio's queue, in which nothing of this page ever is; its own 0.001 take 6% of a core."""
+"""Seconds between two looks of Gradio's queue. Nothing of this page is ever in it; its own 0.001 take 6% of a core."""
 
 
 def mount(app: FastAPI, service: Service, presets: Path) -> FastAPI:
