@@ -161,9 +161,9 @@ def test_a_video_that_is_replaced_while_it_is_converted_is_converted_again(tmp_p
     conversions, source = Conversions(folders), film(folders.outputs / "v.mp4")
     ask_child = conversions._ask
 
-    def replaced_meanwhile(file, order):
+    def replaced_meanwhile(*asked):
         monkeypatch.undo()
-        answer = ask_child(file, order)
+        answer = ask_child(*asked)
         film(source, frames=5)
         os.utime(source, (1, 1))
         return answer
@@ -221,7 +221,7 @@ HOSTILE = """
 from pathlib import Path
 from framepack.app.service import convert_child as child
 from framepack.media.finishing import Progress
-def convert(source, again, target, output, steps):
+def convert(source, again, target, output, steps, enlarge):
     try:
         Path(SECRET).read_text()
     except OSError:
@@ -269,6 +269,7 @@ def test_slow_conversions_of_one_video_close_the_way_for_no_other(client, servic
         go_on.wait(60)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(b"made")
+        return {"frames": 1, "signed": False}
 
     monkeypatch.setattr(Conversions, "_make", slow)
 
