@@ -15,16 +15,20 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from framepack.app.service import convert
 from framepack.app.service.convert_child import require_time
-from framepack.app.service.finishings import DONE, FILES, FileWork, taken_in
+from framepack.app.service.finishings import DONE, FILES, MADE, FileWork, taken_in
 from framepack.app.service.job_service import Service, folders_at
+from framepack.files.child import start
+from framepack.files.landlock import version
 from framepack.jobs.pool import PoolConfig
 from framepack.media.finishing import Progress
 from framepack.media.marks import is_marked
 from framepack.media.read import probe, read_video
 from framepack.media.sound import has_sound
 from framepack.media.video import VideoWriter
-from framepack.pipeline.finishing import convert, finish
+from framepack.pipeline.finishing import convert as converted
+from framepack.pipeline.finishing import finish
 
 REQUEST = json.dumps({"framepack": "0.1.0", "request": {"image": "a.png", "seed": 7, "schema": 2}})
 LUT = "LUT_3D_SIZE 2\n" + "".join(f"{1 - r} {g} {b}\n" for b in (0, 1) for g in (0, 1) for r in (0, 1))
@@ -73,7 +77,7 @@ def test_without_steps_it_is_converted(client, tmp_path):
     file = film(tmp_path / "v.mkv")
     now = ended(client, sent(client, file, {"format": "webm", "quality": "lossless", "speed": 2}).json()["id"])
     assert now["file"] == "v.webm"
-    want = convert(file, tmp_path / "w.webm", quality="lossless", speed=2)
+    want = converted(file, tmp_path / "w.webm", quality="lossless", speed=2)
     assert (frames(io.BytesIO(client.get(now["url"]).content)) == frames(want)).all()
 
 
@@ -238,6 +242,31 @@ with Service(folders_at(Path(sys.argv[1]), reserve=0), PoolConfig(target="none:n
 """
 
 
+@pytest.mark.skipif(not version(), reason="this kernel has no Landlock, or it is switched off")
+def test_a_decoder_that_was_taken_over_changes_no_order(client, service, tmp_path, monkeypatch):
+    monkeypatch.setattr(convert, "start", lambda them, **rest: start([sys.executable, "-c", HOSTILE, them[-1]], **rest))
+    now = ended(client, sent(client, film(tmp_path / "v.mkv", 2), {"grain": 0.1}).json()["id"])
+    assert (now["status"], now["notices"]) == ("done", ["order.json", "done.json", "files"])
+    assert client.get(now["url"]).content == b"made"
+
+
+HOSTILE = """
+from framepack.app.service import convert_child as child
+from framepack.media.finishing import Progress
+def convert(source, again, target, *rest):
+    folder = target.parent.parent
+    for place in (folder / "order.json", folder / "done.json", folder / "files" / "0" / "x"):
+        try:
+            place.write_text("{}")
+        except OSError:
+            yield place.relative_to(folder).parts[0]
+    target.write_text("made")
+    yield Progress(frames=1, total=1)
+child.finish_open_file = convert
+child.main()
+"""
+
+
 @pytest.fixture
 def credentials(tmp_path, monkeypatch):
     pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
@@ -308,7 +337,7 @@ def test_the_next_service_takes_the_result_for_the_result(tmp_path, credentials)
         assert again.finishings.get(name) == now
         assert again.finishings.credentials(name).is_file()
     (folder / DONE).unlink()  # as if it had been killed when the result was there, before it was signed
-    (folder / "v-finished.c2pa").unlink()
+    (folder / MADE / "v-finished.c2pa").unlink()
     (folder / FILES / "0").mkdir(parents=True)
     (folder / FILES / "0" / "v.mp4").write_bytes(file.read_bytes())
     with Service(folders_at(tmp_path / "outputs", reserve=0), config, patience=60) as third:
@@ -390,7 +419,8 @@ def test_a_killed_service_s_work_begins_anew_and_is_whole(tmp_path):
         made = service.finishings.file(name)
         assert (frames(made) == frames(finish(file, tmp_path / "w.mkv", enlarge=4, grain=0.1))).all()
         left = [one.name for one in (service.finishings.home / name).iterdir()]
-        assert sorted(left) == sorted(["order.json", "done.json", made.name])
+        assert sorted(left) == ["done.json", "made", "order.json"]
+        assert list(made.parent.iterdir()) == [made]
         assert [one.name for one in service.finishings.home.iterdir()] == [name]
     with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as again:
         assert again.finishings.get(name).status == "done"

@@ -104,7 +104,7 @@ class Conversions:
         return kept(file)
 
     def make(self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard) -> int:
-        """Make `target` of `source` when its turn comes; files that the steps name lie beside `target`.
+        """Make `target` of `source` when its turn comes; the child may change all that is beside `target`.
 
         It is signed where `source` is, in NAME.c2pa beside it where it can hold no credentials. Returns its number of
         frames. heard: is told how far it is, and raises to end the work, before which nothing is begun.
@@ -173,7 +173,7 @@ class Conversions:
             "output": output.model_dump(mode="json", exclude_defaults=True),
             "limits": asdict(self._limits),
             "steps": steps.model_dump(mode="json", exclude_defaults=True),
-            "read": [str(file.parent)] if (file := network_used(steps)) and target.parent not in file.parents else [],
+            "read": sorted({str(file.parent) for file in files_of(steps)}),
         }
         try:
             answer = self._ask("convert_child", source, order, heard)
@@ -258,6 +258,11 @@ def name_of(stem: str, output: FileCoding, steps: FileFinish = NO_STEPS) -> str:
     rest |= {"network": version_of(file)} if (file := network_used(steps)) else {}
     done = f"-{sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]}" if rest else ""
     return f"{stem}{done}.{'-'.join(said)}{suffix}" if said else f"{stem}{done}{suffix}"
+
+
+def files_of(steps: FileFinish) -> Iterator[Path]:
+    """Files that the steps read."""
+    return (file for file in (*steps.join, steps.audio, steps.lut, network_used(steps)) if file is not None)
 
 
 def version_of(file: Path) -> tuple[str, int, int]:

@@ -36,7 +36,9 @@ KEPT = 24 * 3600.0
 """Seconds after which one that has ended is dropped."""
 LONGEST = 60
 """Letters of the file's name that the result's name has."""
-ORDER, FILES, DONE = "order.json", "files", "done.json"
+ORDER, FILES, DONE, MADE = "order.json", "files", "done.json", "made"
+"""In a finishing's folder: what is to be done, what came in, what came of it, and the result, alone in a folder, as a
+decoder that was taken over could change all beside it."""
 State = Literal["waiting", "running", "done", "failed"]
 
 
@@ -128,14 +130,14 @@ class Finishings:
         now = self.get(name)
         if now.status != "done":
             raise WrongState(f"finishing {name} is {now.status}: {now.error or 'its file is there when it is done'}")
-        return self.home / name / now.file
+        return self.home / name / MADE / now.file
 
     def credentials(self, name: str) -> Path:
         """The file beside the result that has its credentials. UnknownJob where there is none."""
         now = self.get(name)
         if not now.beside:
             raise UnknownJob(f"finishing {name} has no credentials beside its file")
-        return self.home / name / now.beside
+        return self.home / name / MADE / now.beside
 
     def cancel(self, name: str) -> None:
         """End it, and forget it and all its files."""
@@ -221,7 +223,7 @@ class Finishings:
             work = FileWork.model_validate_json((folder / ORDER).read_text("utf-8"))
             source, output, steps = Path(work.file), work.output(), work.steps()
             stem = f"{source.stem[:LONGEST]}{'-finished' if steps.changes else ''}"
-            target = folder / f"{stem}{FORMATS[output.format].suffix}"
+            target = folder / MADE / f"{stem}{FORMATS[output.format].suffix}"
 
             def heard(said: dict[str, Any]) -> None:
                 nonlocal now
