@@ -396,7 +396,7 @@ def test_a_network_that_would_take_far_too_long_says_so_early():
     now = Progress(frames=2, total=100)
     require_time(now, 59.0, 10)
     require_time(now, 100.0, 3600)
-    with pytest.raises(ValueError, match=r"takes 100 s for a frame, 2\.8 hours in all, and 1 are allowed"):
+    with pytest.raises(ValueError, match=r"takes 100 s for a frame, 2\.8 h in all, and the limit is 1 h"):
         require_time(now, 200.0, 3600)
 
 

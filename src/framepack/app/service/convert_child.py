@@ -100,8 +100,8 @@ def require_time(now: Progress, passed: float, seconds: int) -> None:
     whole = passed / now.frames * now.total
     if passed > LOOK and whole > FAR * seconds:
         raise ValueError(
-            f"the network takes {passed / now.frames:.0f} s for a frame, {whole / 3600:.1f} hours in all, and "
-            f"{seconds / 3600:.3g} are allowed: use `framepack finish`, or `finish` in a request, on a GPU"
+            f"the network takes {passed / now.frames:.0f} s for a frame, {whole / 3600:.1f} h in all, and the limit is "
+            f"{seconds / 3600:.3g} h: use `framepack finish`, or `finish` in a request, on a GPU"
         )
 
 
