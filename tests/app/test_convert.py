@@ -8,17 +8,21 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from exiftool import says_made_by_ai
+from tones import tone
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 from fake_generator import ask
 
+from framepack.app.api.files import send_file
 from framepack.app.service import convert
 from framepack.app.service.convert import Conversions, Limits
 from framepack.app.service.job_service import Service
+from framepack.app.service.notices import said_in
 from framepack.files.child import start
 from framepack.files.errors import MediaError
 from framepack.files.landlock import version
@@ -27,6 +31,7 @@ from framepack.jobs.job import Job
 from framepack.media.finishing import write_anew
 from framepack.media.metadata import read_metadata
 from framepack.media.read import probe, read_video
+from framepack.media.sound import Sound
 from framepack.media.video import VideoWriter
 from framepack.spec.formats import FORMATS
 from framepack.spec.output import FileCoding
@@ -124,13 +129,76 @@ def test_what_is_made_of_a_signed_video_is_signed_anew(client, service, tmp_path
     monkeypatch.setenv(FOLDER, str(tmp_path / "identity"))
     job = done(service)
     credentials.sign_file(service.video(job.id))
-    for format_, signed in (("gif", True), ("mkv", False)):
+    for format_, signed in (("gif", True), ("mkv", False), ("mkv", False)):  # the last one was made before
         made = service.converted(job.id, FileCoding(format=format_))
         found = credentials.read_credentials(made)
-        assert (found is not None) is signed
+        notes = client.post(f"/api/jobs/{job.id}/convert", params={"format": format_}).json()["notes"]
+        assert (found is not None, notes == []) == (signed, signed)
         if found:
             (ingredient,) = found["manifests"][found["active_manifest"]]["ingredients"]
             assert (found["validation_state"], ingredient["title"]) == ("Valid", "v.mp4")
+    assert notes[0].startswith("the content credentials of v.mp4 do not go along: a mkv has them in a file beside it")
+
+
+def test_a_key_that_cannot_sign_is_said_without_its_folder(client, service, tmp_path, monkeypatch):
+    pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
+    from framepack.media import credentials, signing_key
+
+    job = done(service)
+    monkeypatch.setenv(signing_key.FOLDER, str(tmp_path / "identity"))
+    credentials.sign_file(service.video(job.id))
+    (tmp_path / "identity" / signing_key.KEY).write_text("no key")
+    service.folders.private = (signing_key.identity_folder(),)  # as a service has it that is started with that folder
+    (note,) = client.post(f"/api/jobs/{job.id}/convert", params={"format": "gif"}).json()["notes"]
+    assert "do not go along: key.pem is no PEM file" in note
+
+
+def test_what_is_left_out_is_said_each_time_until_the_video_is_another(client, service, tmp_path):
+    job, said = done(service), "the sound of the file is left out, as gif has none"
+    video = service.video(job.id)
+    with VideoWriter(video, fps=10, size=(48, 32), sound=Sound(file=tone(tmp_path / "t.wav"))) as writer:
+        writer.write(np.zeros((5, 32, 48, 3), np.uint8))
+    for _ in range(2):
+        assert client.get(f"/api/jobs/{job.id}/video", params={"format": "gif"}).headers["x-notes"] == said
+        made = client.post(f"/api/jobs/{job.id}/convert", params={"format": "gif", "crf": 20}).json()
+        assert made["notes"] == ["crf 20 has no effect: gif is not compressed by it", said]
+    assert len(list(service.conversions.folder(job.id).iterdir())) == 4  # two, and what was said of them
+    film(video)
+    assert "x-notes" not in client.get(f"/api/jobs/{job.id}/video", params={"format": "gif"}).headers
+    assert len(list(service.conversions.folder(job.id).iterdir())) == 3
+    service.delete(job.id)
+    assert not service.conversions.folder(job.id).exists()
+
+
+def test_a_note_may_be_in_any_script(tmp_path):
+    (tmp_path / "v.gif").write_bytes(b"GIF8")
+    said = ["the sound of '東京.mp4' is 100% lost;\nall of it"]
+    header = send_file(tmp_path / "v.gif", said).headers["x-notes"]
+    assert header.isascii()
+    assert header.isprintable()
+    assert unquote(header) == said[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"frames": 3, "total": "x", "files": []}', {"frames": 3}),
+        (b'{"notice": "a\\u001b[2Jb"}', {"notice": "a\\x1b[2Jb"}),
+        (b'{"notice": 7}', {}),
+        (b"[1]", {}),
+        (b'{"notice": "cut of', {}),
+    ],
+)
+def test_nothing_of_another_kind_is_heard_of_a_child(line, said):
+    assert said_in(line) == said
+
+
+def test_a_child_that_never_ends_to_complain_fills_nothing(service, monkeypatch):
+    code = 'import sys\nfor n in range(10000): sys.stdout.write(\'{"notice": "no"}\\n\')'
+    monkeypatch.setattr(convert, "start", lambda them, **rest: start([sys.executable, "-c", code], **rest))
+    heard = []
+    service.conversions._ask("convert_child", film(service.folders.outputs / "v.mp4"), {"target": "x"}, heard.append)
+    assert len(heard) == 20
 
 
 def test_a_gif_of_a_fast_video_lasts_as_long(tmp_path):
@@ -161,9 +229,9 @@ def test_a_video_that_is_replaced_while_it_is_converted_is_converted_again(tmp_p
     conversions, source = Conversions(folders), film(folders.outputs / "v.mp4")
     ask_child = conversions._ask
 
-    def replaced_meanwhile(file, order):
+    def replaced_meanwhile(*asked):
         monkeypatch.undo()
-        answer = ask_child(file, order)
+        answer = ask_child(*asked)
         film(source, frames=5)
         os.utime(source, (1, 1))
         return answer
@@ -221,7 +289,7 @@ HOSTILE = """
 from pathlib import Path
 from framepack.app.service import convert_child as child
 from framepack.media.finishing import Progress
-def convert(source, again, target, output, steps):
+def convert(source, again, target, output, steps, enlarge):
     try:
         Path(SECRET).read_text()
     except OSError:
@@ -269,6 +337,7 @@ def test_slow_conversions_of_one_video_close_the_way_for_no_other(client, servic
         go_on.wait(60)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(b"made")
+        return {"frames": 1, "signed": False}
 
     monkeypatch.setattr(Conversions, "_make", slow)
 

@@ -26,6 +26,15 @@ def film(file: Path, sound: Sound | None = None) -> Path:
     return file
 
 
+def small_network(file: Path) -> Path:
+    from safetensors.torch import save_file
+
+    from framepack.models.upscaler import RRDBNet
+
+    save_file(RRDBNet(channels=8, growth=4, blocks=1).state_dict(), file)
+    return file
+
+
 def done(service, video: Path, status: str = "done") -> str:
     (job,) = service.store.submit([ask()])
     claimed = service.store.claims.take("w")
@@ -60,12 +69,45 @@ def test_the_sound_goes_along(client, service, tmp_path):
     assert probe(tmp_path / "o.mp4").frames == 15
 
 
+def test_what_is_left_out_is_said_each_time(client, service, tmp_path):
+    video = film(service.folders.outputs / "v.mp4", Sound(file=tone(tmp_path / "t.wav")))
+    job = done(service, video)
+    for _ in range(2):
+        answer = client.post(f"/api/jobs/{job}/finish", params={"format": "gif"}, json={"deflicker": 1})
+        assert answer.headers["x-notes"].split("; ") == [
+            "deflicker 1 has no effect: brightness is evened out over 2 frames or more",
+            "the sound of the file is left out, as gif has none",
+        ]
+
+
+@pytest.mark.proof
+def test_a_network_of_the_service_enlarges_as_in_python(client, service, tmp_path):
+    """Torch is loaded by the child that is confined afterwards."""
+    network = small_network(service.folders.home / "finishing" / "n.safetensors")
+    video = film(service.folders.outputs / "v.mkv")
+    job, steps = done(service, video), {"enlarge": 3, "end": 0.3}
+    asked = {"params": {"format": "mkv"}, "json": {**steps, "network": "n.safetensors"}}
+    answer = client.post(f"/api/jobs/{job}/finish", **asked)
+    assert answer.status_code == 200, answer.text
+    want = finish(video, tmp_path / "w.mkv", network=network, **steps)
+    assert (np.stack(list(read_video(io.BytesIO(answer.content)))) == np.stack(list(read_video(want)))).all()
+    assert str(service.folders.home) not in str(read_metadata(io.BytesIO(answer.content)))
+    assert client.post(f"/api/jobs/{job}/finish", **asked).content == answer.content
+    assert len(list(service.conversions.folder(job).iterdir())) == 1
+    network.write_bytes(b"another one, which is none")
+    refused = client.post(f"/api/jobs/{job}/finish", **asked)
+    assert (refused.status_code, "is no network that enlarges" in refused.json()["error"]) == (400, True)
+    assert str(service.folders.home) not in refused.text
+
+
 @pytest.mark.parametrize(
     ("steps", "status", "why"),
     [
         ({}, 400, "change nothing"),
         ({"lut": "a.cube"}, 400, "lut needs a file: send it to POST /api/finishings"),
-        ({"network": "n.safetensors", "enlarge": 2}, 400, "a network enlarges on the command line"),
+        ({"network": "n.safetensors", "enlarge": 2}, 400, "no file 'n.safetensors' for finishing here"),
+        ({"network": "../n.safetensors", "enlarge": 2}, 400, "no file '../n.safetensors' for finishing here"),
+        ({"network": "n.pth", "enlarge": 2}, 422, "network is a .safetensors file"),
         ({"join": ["a.mp4"]}, 400, "join needs a file"),
         ({"enlarge": 9}, 422, "enlarge must be 1..4"),
         ({"enlarge": "2"}, 400, "enlarge is a number"),

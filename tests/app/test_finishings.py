@@ -15,14 +15,20 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from framepack.app.service.finishings import FILES, FileWork, taken_in
+from framepack.app.service import convert
+from framepack.app.service.convert_child import require_time
+from framepack.app.service.finishings import DONE, FILES, MADE, FileWork, taken_in
 from framepack.app.service.job_service import Service, folders_at
+from framepack.files.child import start
+from framepack.files.landlock import version
 from framepack.jobs.pool import PoolConfig
+from framepack.media.finishing import Progress
 from framepack.media.marks import is_marked
 from framepack.media.read import probe, read_video
 from framepack.media.sound import has_sound
 from framepack.media.video import VideoWriter
-from framepack.pipeline.finishing import convert, finish
+from framepack.pipeline.finishing import convert as converted
+from framepack.pipeline.finishing import finish
 
 REQUEST = json.dumps({"framepack": "0.1.0", "request": {"image": "a.png", "seed": 7, "schema": 2}})
 LUT = "LUT_3D_SIZE 2\n" + "".join(f"{1 - r} {g} {b}\n" for b in (0, 1) for g in (0, 1) for r in (0, 1))
@@ -71,7 +77,7 @@ def test_without_steps_it_is_converted(client, tmp_path):
     file = film(tmp_path / "v.mkv")
     now = ended(client, sent(client, file, {"format": "webm", "quality": "lossless", "speed": 2}).json()["id"])
     assert now["file"] == "v.webm"
-    want = convert(file, tmp_path / "w.webm", quality="lossless", speed=2)
+    want = converted(file, tmp_path / "w.webm", quality="lossless", speed=2)
     assert (frames(io.BytesIO(client.get(now["url"]).content)) == frames(want)).all()
 
 
@@ -135,7 +141,8 @@ def test_an_upload_or_an_output_can_be_named(client, service, tmp_path):
         ({"enlarge": "2"}, 400, "enlarge is a number"),
         ({"codec": "vp9"}, 422, "mp4 holds h264"),
         ({"network": "part:file"}, 422, "network is a .safetensors file"),
-        ({"network": "n.safetensors", "enlarge": 2}, 400, "leave it out here"),
+        ({"network": "n.safetensors", "enlarge": 2}, 400, "no file 'n.safetensors' for finishing here"),
+        ({"network": "../n.safetensors", "enlarge": 2}, 400, "no file '../n.safetensors' for finishing here"),
         ({"lut": "part:file"}, 422, "lut is a .cube file, got 'v.mkv'"),
         ({"lut": "part:none.cube"}, 400, "the form has no file called 'none.cube'"),
         ({"lut": "../queue.cube"}, 400, "no file '../queue.cube' for finishing"),
@@ -235,6 +242,164 @@ with Service(folders_at(Path(sys.argv[1]), reserve=0), PoolConfig(target="none:n
 """
 
 
+@pytest.mark.skipif(not version(), reason="this kernel has no Landlock, or it is switched off")
+def test_a_decoder_that_was_taken_over_changes_no_order(client, service, tmp_path, monkeypatch):
+    monkeypatch.setattr(convert, "start", lambda them, **rest: start([sys.executable, "-c", HOSTILE, them[-1]], **rest))
+    now = ended(client, sent(client, film(tmp_path / "v.mkv", 2), {"grain": 0.1}).json()["id"])
+    assert (now["status"], now["notices"]) == ("done", ["order.json", "done.json", "files"])
+    assert client.get(now["url"]).content == b"made"
+
+
+HOSTILE = """
+from framepack.app.service import convert_child as child
+from framepack.media.finishing import Progress
+def convert(source, again, target, *rest):
+    folder = target.parent.parent
+    for place in (folder / "order.json", folder / "done.json", folder / "files" / "0" / "x"):
+        try:
+            place.write_text("{}")
+        except OSError:
+            yield place.relative_to(folder).parts[0]
+    target.write_text("made")
+    yield Progress(frames=1, total=1)
+child.finish_open_file = convert
+child.main()
+"""
+
+
+@pytest.fixture
+def credentials(tmp_path, monkeypatch):
+    pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
+    from framepack.media import credentials, signing_key
+
+    monkeypatch.setenv(signing_key.FOLDER, str(tmp_path / "identity"))
+    return credentials
+
+
+def ingredient_of(found: dict) -> str:
+    """What a validly signed file was made from."""
+    assert found["validation_state"] == "Valid"
+    (ingredient,) = found["manifests"][found["active_manifest"]]["ingredients"]
+    return ingredient["title"]
+
+
+def test_what_is_made_of_a_signed_file_is_signed_anew(client, service, tmp_path, credentials):
+    file = film(tmp_path / "night.mp4", 5)
+    credentials.sign_file(file)
+    for format_, suffix in (("mov", ".mov"), ("png", ".zip")):
+        now = ended(client, sent(client, file, {"grain": 0.1, "format": format_}).json()["id"])
+        made = tmp_path / f"made{suffix}"
+        made.write_bytes(client.get(now["url"]).content)
+        assert (now["notices"], now["credentials"] is None) == ([], suffix == ".mov")
+        if now["credentials"]:
+            answer = client.get(now["credentials"])
+            assert answer.headers["content-type"] == "application/c2pa"
+            assert "night-finished.c2pa" in answer.headers["content-disposition"]
+            made.with_suffix(".c2pa").write_bytes(answer.content)
+        else:
+            assert client.get(f"/api/finishings/{now['id']}/credentials").status_code == 404
+        assert ingredient_of(credentials.read_credentials(made)) == "night.mp4"
+
+
+def test_credentials_beside_an_output_count(client, service, tmp_path, credentials):
+    file = film(service.folders.outputs / "v.mkv", 5)
+    now = ended(client, client.post("/api/finishings", json={"file": "v.mkv", "grain": 0.1}).json()["id"])
+    assert credentials.read_credentials(service.finishings.file(now["id"])) is None
+    credentials.sign_file(file)
+    now = ended(client, client.post("/api/finishings", json={"file": "v.mkv", "grain": 0.1}).json()["id"])
+    assert ingredient_of(credentials.read_credentials(service.finishings.file(now["id"]))) == "v.mkv"
+    assert now["notices"] == []
+
+
+def test_why_it_is_not_signed_is_said(client, service, tmp_path, credentials):
+    file = film(tmp_path / "v.mp4", 5)
+    credentials.sign_file(file)
+    file = file.rename(tmp_path / "v.m4v")
+    now = ended(client, sent(client, file, {"grain": 0.1}).json()["id"])
+    assert (now["status"], now["credentials"]) == ("done", None)
+    assert now["notices"][0].startswith("the content credentials of v.m4v do not go along: v.m4v cannot have")
+
+
+@pytest.mark.proof
+def test_the_next_service_takes_the_result_for_the_result(tmp_path, credentials):
+    file, config = film(tmp_path / "v.mp4", 5), PoolConfig(target="none:none", workers=[])
+    credentials.sign_file(file)
+    with Service(folders_at(tmp_path / "outputs", reserve=0), config) as service:
+        folder = service.finishings.begin()
+        work = {"file": str(taken_in(folder, file)), "grain": 0.1, "format": "mkv"}
+        name = service.finishings.add(folder, FileWork.model_validate(work), ["a notice"]).id
+        until = time.monotonic() + 60
+        while (now := service.finishings.get(name)).status in ("waiting", "running"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    assert (now.file, now.beside, now.frames) == ("v-finished.mkv", "v-finished.c2pa", 5)
+    with Service(folders_at(tmp_path / "outputs", reserve=0), config, patience=60) as again:
+        assert again.finishings.get(name) == now
+        assert again.finishings.credentials(name).is_file()
+    (folder / DONE).unlink()  # as if it had been killed when the result was there, before it was signed
+    (folder / MADE / "v-finished.c2pa").unlink()
+    (folder / FILES / "0").mkdir(parents=True)
+    (folder / FILES / "0" / "v.mp4").write_bytes(file.read_bytes())
+    with Service(folders_at(tmp_path / "outputs", reserve=0), config, patience=60) as third:
+        while (now := third.finishings.get(name)).status in ("waiting", "running"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert third.finishings.credentials(name).is_file()
+
+
+def small_network(file: Path) -> Path:
+    from safetensors.torch import save_file
+
+    from framepack.models.upscaler import RRDBNet
+
+    save_file(RRDBNet(channels=8, growth=4, blocks=1).state_dict(), file)
+    return file
+
+
+@pytest.mark.proof
+def test_networks_enlarge_in_the_confined_child(client, service, tmp_path):
+    file, network = film(tmp_path / "v.mkv", 4), small_network(tmp_path / "n.safetensors")
+    steps, form = {"enlarge": 2, "grain": 0.1}, {"net": (network.name, network.read_bytes())}
+    want = frames(finish(file, tmp_path / "w.mkv", network=network, **steps))
+    kept = service.folders.home / "finishing" / "mine.safetensors"
+    kept.write_bytes(network.read_bytes())
+    for name, more in (("part:net", form), ("mine.safetensors", {})):
+        answer = sent(client, file, {**steps, "network": name, "format": "mkv"}, **more)
+        now = ended(client, answer.json()["id"])
+        assert (now["status"], now["error"], now["frames"]) == ("done", "", 4)
+        made = client.get(now["url"]).content
+        assert (frames(io.BytesIO(made)) == want).all()
+        assert str(service.folders.home) not in made.decode("latin-1")
+    kept.write_bytes(b"none")
+    now = ended(client, sent(client, file, {**steps, "network": "mine.safetensors"}).json()["id"])
+    assert (now["status"], "is no network that enlarges" in now["error"]) == ("failed", True)
+    assert str(service.folders.home) not in now["error"]
+
+
+@pytest.mark.proof
+def test_a_network_at_work_is_cancelled_like_all_else(client, service, tmp_path):
+    network = small_network(tmp_path / "n.safetensors")
+    form = {"net": (network.name, network.read_bytes())}
+    name = sent(client, film(tmp_path / "v.mkv", 5000), {"enlarge": 4, "network": "part:net"}, **form).json()["id"]
+    until = time.monotonic() + 120
+    while not client.get(f"/api/finishings/{name}").json()["frames"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert client.delete(f"/api/finishings/{name}").status_code == 204
+    until = time.monotonic() + 20
+    while list(service.finishings.home.iterdir()) or service.conversions._child:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_network_that_would_take_far_too_long_says_so_early():
+    now = Progress(frames=2, total=100)
+    require_time(now, 59.0, 10)
+    require_time(now, 100.0, 3600)
+    with pytest.raises(ValueError, match=r"takes 100 s for a frame, 2\.8 h in all, and the limit is 1 h"):
+        require_time(now, 200.0, 3600)
+
+
 @pytest.mark.proof
 def test_a_killed_service_s_work_begins_anew_and_is_whole(tmp_path):
     file = film(tmp_path / "v.mkv", 400, 96)
@@ -254,7 +419,8 @@ def test_a_killed_service_s_work_begins_anew_and_is_whole(tmp_path):
         made = service.finishings.file(name)
         assert (frames(made) == frames(finish(file, tmp_path / "w.mkv", enlarge=4, grain=0.1))).all()
         left = [one.name for one in (service.finishings.home / name).iterdir()]
-        assert sorted(left) == sorted(["order.json", made.name])
+        assert sorted(left) == ["done.json", "made", "order.json"]
+        assert list(made.parent.iterdir()) == [made]
         assert [one.name for one in service.finishings.home.iterdir()] == [name]
     with Service(folders_at(tmp_path / "outputs", reserve=0), PoolConfig(target="none:none", workers=[])) as again:
         assert again.finishings.get(name).status == "done"

@@ -2,7 +2,9 @@
 
 import json
 import stat
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from framepack.media.credentials import (
     read_credentials,
     require_signing,
     sign_file,
+    statement,
 )
 from framepack.media.finishing import Progress
 from framepack.media.marks import SOURCE_TYPE, is_marked
@@ -51,6 +54,34 @@ def manifest(file: Path) -> dict:
 def actions(said: dict) -> list[dict]:
     (data,) = [one["data"] for one in said["assertions"] if one["label"].startswith("c2pa.actions")]
     return data["actions"]
+
+
+def test_an_address_in_a_stranger_s_file_is_not_asked(tmp_path: Path) -> None:
+    import c2pa
+
+    asked: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    file, elsewhere, made = film(tmp_path / "v.mp4"), tmp_path / "elsewhere.mp4", film(tmp_path / "w.mp4")
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        certificate, sign = signing_key.identity()
+        signer = c2pa.Signer.from_callback(sign, c2pa.C2paSigningAlg.ES256, certificate, None)
+        with c2pa.Builder(statement(file, edited=False)) as builder, file.open("rb") as before:
+            builder.set_remote_url(f"http://127.0.0.1:{server.server_port}/a.c2pa")
+            builder.set_no_embed()
+            with elsewhere.open("wb+") as after:
+                builder.sign(signer, "video/mp4", before, after)
+        with pytest.raises(MediaError, match="remote"):
+            read_credentials(elsewhere)
+        sign_file(made, elsewhere)
+        server.shutdown()
+    assert asked == []
+    assert manifest(made)["ingredients"][0]["title"] == "elsewhere.mp4"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".gif", ".webp", ".apng"])

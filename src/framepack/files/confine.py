@@ -23,14 +23,16 @@ DECODERS = ("numpy", "PIL", "av")
 """Packages the children load; an installer may have put links to them where Python looks."""
 
 
-def confine(write: Sequence[Path] = ()) -> list[str]:
-    """Give up all but reading Python and its libraries, and the folders `write`; what could not be given up, in words.
+def confine(write: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
+    """Give up all but reading Python, its libraries and the folders `read`, and changing the folders `write`.
+
+    Returns what could not be given up, in words.
 
     Open files stay so. Needs a process of one thread, before it reads anything. Cannot be undone.
     """
-    read = readable()
-    gone = namespaces.leave([*read, *(folder.absolute() for folder in write)])
-    known = landlock.give_up(read, write)
+    kept = [*readable(), *(folder.absolute() for folder in read)]
+    gone = namespaces.leave([*kept, *(folder.absolute() for folder in write)])
+    known = landlock.give_up(kept, write)
     left = {
         "the network": "network" not in gone,
         "reading files": not known and "files" not in gone,

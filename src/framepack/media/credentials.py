@@ -16,7 +16,7 @@ from framepack.files.errors import MediaError
 from framepack.media.marks import SOURCE_TYPE, is_made_by_ai
 from framepack.media.parts import APPLICATION, boxes, gif_parts, png_chunks, webp_chunks
 from framepack.media.signing_key import identity
-from framepack.media.source import kind_of, open_source
+from framepack.media.source import Source, kind_of, open_source
 
 MAKER = {"name": "FramePack", "version": metadata.version("framepack")}
 MIMES = {
@@ -37,8 +37,8 @@ BESIDE = {".mkv": "video/x-matroska", ".webm": "video/webm", ".zip": "applicatio
 BOX_ID = bytes.fromhex("D8FEC3D61B0E483C92975828877EC481")
 GIF_ID = b"\x0bC2PA_GIF"
 """C2PA 2.2, appendix A: where credentials are in an mp4 or mov (a uuid box) and in a gif."""
-SETTINGS = {"builder": {"thumbnail": {"enabled": False}}}
-"""A thumbnail would make a gif ten times as large."""
+SETTINGS = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"remote_manifest_fetch": False}}
+"""A thumbnail would make a gif ten times as large; and a stranger's file may name an address for its credentials."""
 
 
 def library() -> Any:
@@ -139,26 +139,34 @@ def add_ingredient(c2pa: Any, builder: Any, origin: Path) -> None:
         builder.add_ingredient({"title": origin.name, "relationship": "parentOf"}, mime_of(origin), opened)
 
 
-def carry_over(source: Path, file: Path) -> str | None:
+def carry_over(source: Path, file: Path, *, folder: Path | None = None) -> str | None:
     """Sign `file`, which was made from `source`, where that is signed, naming it as the ingredient.
 
-    Returns a sentence where it is signed and `file` cannot be, which then has no credentials.
+    Returns a sentence where it is signed and `file` cannot be, which then has no credentials. folder: see `sign_file`.
     """
     if not has_credentials(source):
         return None
     try:
-        sign_file(file, source)
+        sign_file(file, source, folder=folder)
     except ValueError as error:
-        return f"the content credentials of {source.name} do not go along: {error}"
+        return lost(source, error)
     return None
+
+
+def lost(source: Path, why: object) -> str:
+    """That what was made of `source` has no credentials."""
+    return f"the content credentials of {source.name} do not go along: {why}"
 
 
 def has_credentials(file: Path) -> bool:
     """Whether credentials are in a file or beside it, valid or not. Needs no c2pa-python."""
     if file.suffix.lower() in BESIDE:
         return file.with_suffix(SIDECAR).is_file()
-    if not file.is_file():
-        return False
+    return file.is_file() and holds_credentials(file)
+
+
+def holds_credentials(file: Source) -> bool:
+    """Whether credentials are in a file."""
     with open_source(file) as opened:
         kind = kind_of(opened)
         if kind == "mp4":
@@ -185,7 +193,10 @@ def read_credentials(file: Path | str) -> dict[str, Any] | None:
     manifest = None if aside is None else aside.read_bytes()
     with open_source(file) as opened:
         try:
-            with c2pa.Reader(mime, opened, manifest_data=manifest) as reader:
+            with (
+                c2pa.Context.from_dict(SETTINGS) as context,
+                c2pa.Reader(mime, opened, manifest_data=manifest, context=context) as reader,
+            ):
                 return json.loads(reader.json())
         except c2pa.C2paError as error:
             if "ManifestNotFound" in f"{type(error).__name__} {error}":

@@ -157,9 +157,14 @@ def write_anew(file: Path, target: Path, output: FileCoding) -> None:
 
 
 def finish_open_file(
-    file: BinaryIO, again: BinaryIO, target: Path, output: FileCoding, finish: FileFinish
+    file: BinaryIO,
+    again: BinaryIO,
+    target: Path,
+    output: FileCoding,
+    finish: FileFinish,
+    enlarge: Enlarge | None = None,
 ) -> Generator[Progress | str]:
     """Finish an open file; yields notices, and how far it is. again: the same, opened once more, for its sound."""
     footage, metadata = footage_of(file, finish, output, again), metadata_after(file, finish, output)
     yield from footage.notices
-    yield from write_finished(footage, finish, target, output=output, metadata=metadata, alone=True)
+    yield from write_finished(footage, finish, target, output=output, metadata=metadata, enlarge=enlarge, alone=True)

@@ -24,8 +24,7 @@ def identity(folder: Path | None = None) -> tuple[str, Callable[[bytes], bytes]]
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-    named = os.environ.get(FOLDER)
-    home = folder or (Path(named) if named else Path.home() / ".config" / "framepack" / "credentials")
+    home = folder or identity_folder()
     if not (home / CERTIFICATE).is_file():
         make_identity(home)
     key: Any = read_pem(home / KEY, lambda pem: serialization.load_pem_private_key(pem, None))
@@ -42,6 +41,12 @@ def identity(folder: Path | None = None) -> tuple[str, Callable[[bytes], bytes]]
         return r.to_bytes(32) + s.to_bytes(32)
 
     return (home / CERTIFICATE).read_text("utf-8"), sign
+
+
+def identity_folder() -> Path:
+    """Where key and certificate are."""
+    named = os.environ.get(FOLDER)
+    return Path(named).absolute() if named else Path.home() / ".config" / "framepack" / "credentials"
 
 
 def read_pem(file: Path, read: Callable[[bytes], Any]) -> Any:

@@ -17,7 +17,7 @@ from framepack.media.video import format_of
 from framepack.spec.finish import FileFinish, Finish, check_sound
 from framepack.spec.formats import FORMATS
 from framepack.spec.ignored import ignored_coding
-from framepack.spec.output import FileOutput, is_folder
+from framepack.spec.output import FileCoding, FileOutput, is_folder
 
 if TYPE_CHECKING:
     from framepack.memory import MemoryManager
@@ -127,7 +127,7 @@ def named(output: FileOutput, file: Path, what: str) -> FileOutput:
     return FileOutput.model_validate({**output.model_dump(exclude_unset=True), "path": path})
 
 
-def ignored(steps: Finish, output: FileOutput) -> list[str]:
+def ignored(steps: Finish, output: FileCoding) -> list[str]:
     """A sentence for each step and setting without effect."""
     said = ignored_coding(output)
     if steps.network is not None and steps.enlarge == 1:
@@ -150,15 +150,21 @@ def lent_enlarger(steps: Finish, memory: "MemoryManager") -> Iterator[Enlarge | 
             memory.remove(NAME)
 
 
+def network_used(steps: Finish) -> Path | None:
+    """The file of the network that enlarges; None where none does."""
+    return None if steps.enlarge == 1 else steps.network
+
+
 def enlarger(steps: Finish, device: str = "auto", memory: "MemoryManager | None" = None) -> Enlarge | None:
     """The network's work on a frame; None where there is none to do. memory: whose device is used, and that lends it.
 
     MediaError for a file that is no such network.
     """
-    if steps.network is None or steps.enlarge == 1:
+    file = network_used(steps)
+    if file is None:
         return None
     from framepack.memory import MemoryManager
     from framepack.pipeline.device import choose_device
     from framepack.pipeline.enlarge import network_of
 
-    return network_of(steps.network, memory or MemoryManager(choose_device(device)))
+    return network_of(file, memory or MemoryManager(choose_device(device)))

@@ -16,10 +16,11 @@ from framepack.app.api.receive import DECODING, LimitedRoute, form_of
 from framepack.app.api.views import File, answer, files_views
 from framepack.app.service.convert import MOST
 from framepack.app.service.job_service import Service
-from framepack.app.service.paths import find_file, is_name
+from framepack.app.service.paths import find_file, is_name, without_folders
 from framepack.app.service.playable import playable
 from framepack.app.service.thumbnails import thumbnail_of
 from framepack.app.service.uploads import AT_ONCE, Incoming, Upload, checked
+from framepack.media.credentials import SIDECAR
 from framepack.media.frames import Still, Which
 from framepack.media.image import encode_image
 from framepack.media.inspection import Inspection
@@ -29,7 +30,9 @@ from framepack.spec.formats import FORMATS
 from framepack.spec.ignored import ignored_coding
 from framepack.spec.output import FileCoding
 
-MIMES = {row.suffix: row.mime for row in FORMATS.values()} | {".png": "image/png"}
+MIMES = {row.suffix: row.mime for row in FORMATS.values()} | {".png": "image/png", SIDECAR: "application/c2pa"}
+PLAIN = "".join(map(chr, range(32, 127))).replace("%", "")
+"""What stands in a header as it is."""
 CONVERTING = CapacityLimiter(2 * MOST)
 """Threads that may wait for a conversion: more than there may be, so that the others are refused at once."""
 AS_IT_IS = FileCoding()
@@ -38,7 +41,7 @@ SAFE = {"content-security-policy": "sandbox; default-src 'none'", "cache-control
 
 
 class Converted(File):
-    """A video in another format. `notes`: what of the settings has no effect."""
+    """A video in another format. `notes`: what of the settings has no effect, what of the video is left out."""
 
     notes: list[str]
 
@@ -46,11 +49,11 @@ class Converted(File):
 def send_file(file: Path, notes: Sequence[str] = ()) -> FileResponse:
     """A file, whole or the ranges asked for; what is no picture or video is for saving only.
 
-    notes: go into the header X-Notes.
+    notes: go into the header X-Notes, percent-encoded where they are not ASCII, as a header holds nothing else.
     """
     mime = MIMES.get(file.suffix.lower(), "application/octet-stream")
     shown = "inline" if mime.startswith(INLINE) else "attachment"
-    headers = {**SAFE, "x-notes": "; ".join(notes)} if notes else SAFE
+    headers = {**SAFE, "x-notes": "; ".join(quote(note, safe=PLAIN) for note in notes)} if notes else SAFE
     return FileResponse(file, media_type=mime, filename=file.name, content_disposition_type=shown, headers=headers)
 
 
@@ -99,9 +102,11 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
     async def video(job: str, output: Annotated[FileCoding, Query()]) -> FileResponse:
         """What exists of the job's video by now; `format` has it converted first, which may take a while.
 
-        A video in that format and codec is sent as it is, where nothing else is said.
+        A video in that format and codec is sent as it is, where nothing else is said. The header X-Notes says what
+        of the settings has no effect, and what of the video was left out, such as sound.
         """
-        return send_file(await video_of(service, job, output), ignored_coding(output))
+        file = await video_of(service, job, output)
+        return send_file(file, [*ignored_coding(output), *await notes_of(service, file)])
 
     @routes.post("/jobs/{job}/convert")
     async def convert(job: str, output: Annotated[FileCoding, Query()]) -> Converted:
@@ -110,8 +115,8 @@ def pictures_of_jobs(routes: APIRouter, service: Service) -> None:
             raise ValueError("format is missing: say which it is, such as format=webm")
         file = await video_of(service, job, output)
         address = f"/api/jobs/{job}/video?{urlencode(output.model_dump(mode='json', exclude_unset=True))}"
-        size, notes = file.stat().st_size, ignored_coding(output)
-        return Converted(name=file.name, url=address, bytes=size, notes=notes)
+        size, notes = file.stat().st_size, await notes_of(service, file)
+        return Converted(name=file.name, url=address, bytes=size, notes=[*ignored_coding(output), *notes])
 
     @routes.get("/jobs/{job}/preview", response_class=Response)
     def preview(job: str) -> Response:
@@ -138,6 +143,11 @@ async def video_of(service: Service, job: str, output: FileCoding = AS_IT_IS) ->
             raise ValueError(f"{name} {value} needs a format: name that too, such as format=mp4")
         return file
     return await to_thread.run_sync(service.converted, job, output, limiter=CONVERTING)
+
+
+async def notes_of(service: Service, file: Path) -> list[str]:
+    """What was said when a file was made of a job's video, none where it is that video."""
+    return without_folders(await run_in_threadpool(service.conversions.notices, file), service.folders)
 
 
 def frames_of_jobs(routes: APIRouter, service: Service) -> None:

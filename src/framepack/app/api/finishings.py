@@ -24,11 +24,11 @@ from framepack.app.service.job_service import Service
 from framepack.app.service.paths import find_file, find_finishing, without_folders
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import UnknownJob
-from framepack.spec.ignored import ignored_coding
+from framepack.pipeline.finishing import ignored
 
 FILES = ("file", "network", "lut", "audio", "join")
 """Fields that name files."""
-OF_SERVICE = ("lut", "audio")
+OF_SERVICE = ("network", "lut", "audio")
 """Steps whose files lie in the service's folder for finishing, where the form does not bring them."""
 LISTENING = 64
 """Clients that may listen to finishings at a time."""
@@ -50,6 +50,8 @@ class FinishingView(BaseModel):
     error: str
     url: str | None
     """Where the new file is fetched from, once it is done."""
+    credentials: str | None
+    """Where its content credentials are fetched from, where they are a file beside it."""
 
     model_config = {"use_attribute_docstrings": True}
 
@@ -57,20 +59,32 @@ class FinishingView(BaseModel):
 def finishing_routes(service: Service) -> APIRouter:
     """All of them."""
     routes = APIRouter(prefix="/api/finishings", tags=["finishing"], route_class=LimitedRoute)
-    finishings, listening = service.finishings, asyncio.Semaphore(LISTENING)
+    for part in (adding, watching, fetching):
+        part(routes, service)
+    return routes
+
+
+def adding(routes: APIRouter, service: Service) -> None:
+    """What comes in."""
+    finishings = service.finishings
 
     @routes.post(
         "",
         status_code=201,
         openapi_extra=form_body(
-            file="the video", audio="its sound", lut="a .cube table", text="steps and format as JSON, see reference.md"
+            file="the video",
+            audio="its sound",
+            lut="a .cube table",
+            network="a .safetensors network",
+            text="steps and format as JSON, see reference.md",
         ),
     )
     async def add(request: Request) -> FinishingView:
         """Hand in a file with what is to be done to it, and have that queued.
 
         A form: `file`, and `request` as JSON, such as {"enlarge": 2, "format": "mov", "lut": "part:lut"}, whose files
-        are further parts. Or that JSON alone, in which `file` names an upload or output. Networks are refused here.
+        are further parts. Or that JSON alone, in which `file` names an upload or output. A network enlarges on the
+        processor here.
         """
         folder = await run_in_threadpool(finishings.begin)
         try:
@@ -79,6 +93,11 @@ def finishing_routes(service: Service) -> APIRouter:
         except BaseException:
             await run_in_threadpool(finishings.drop, folder)
             raise
+
+
+def watching(routes: APIRouter, service: Service) -> None:
+    """How far they are."""
+    finishings, listening = service.finishings, asyncio.Semaphore(LISTENING)
 
     @routes.get("")
     def listing() -> list[FinishingView]:
@@ -96,10 +115,20 @@ def finishing_routes(service: Service) -> APIRouter:
         finishings.get(finishing)
         return EventStream(told(service, finishing, listening))
 
+
+def fetching(routes: APIRouter, service: Service) -> None:
+    """What came of them."""
+    finishings = service.finishings
+
     @routes.get("/{finishing}/file", response_class=FileResponse)
     def file(finishing: str) -> FileResponse:
         """The new file, once it is done; ranges are honoured."""
         return send_file(finishings.file(finishing))
+
+    @routes.get("/{finishing}/credentials", response_class=FileResponse)
+    def credentials(finishing: str) -> FileResponse:
+        """Its content credentials, NAME.c2pa, where the new file cannot hold them; 404 where there are none."""
+        return send_file(finishings.credentials(finishing))
 
     @routes.delete("/{finishing}", status_code=204)
     def cancel(finishing: str) -> Response:
@@ -107,13 +136,15 @@ def finishing_routes(service: Service) -> APIRouter:
         finishings.cancel(finishing)
         return Response(status_code=204)
 
-    return routes
-
 
 def view(now: Finishing, folders: Folders) -> FinishingView:
     """As a client sees it."""
-    url = f"/api/finishings/{now.id}/file" if now.status == "done" else None
-    return FinishingView(**without_folders({**asdict(now), "notices": list(now.notices)}, folders), url=url)
+    place, done = f"/api/finishings/{now.id}", now.status == "done"
+    return FinishingView(
+        **without_folders({**asdict(now), "notices": list(now.notices)}, folders),
+        url=f"{place}/file" if done else None,
+        credentials=f"{place}/credentials" if done and now.beside else None,
+    )
 
 
 async def form_in(request: Request, take: Callable[[str], IncomingFile]) -> Form[Path]:
@@ -137,8 +168,7 @@ def queued(service: Service, folder: Path, form: Form[Path]) -> Finishing:
         part = part_of(name, parts)
         return parts[part].name if part else name
 
-    if FileWork.model_validate(with_files(data, named)).network is not None:  # bounds hold before a file is looked for
-        raise ValueError("a network enlarges on the command line, or in a request's `finish`: leave it out here")
+    FileWork.model_validate(with_files(data, named))  # bounds hold before a file is looked for
 
     def located(field: str, name: str) -> str:
         if part := part_of(name, parts):
@@ -152,7 +182,7 @@ def queued(service: Service, folder: Path, form: Form[Path]) -> Finishing:
     if unused := sorted(parts.keys() - used):
         raise ValueError(f'nothing uses the file {unused[0][:80]!r}: write "{PART}{unused[0][:80]}" where it belongs')
     work = FileWork.model_validate(found)
-    return service.finishings.add(folder, work, ignored_coding(work.output()))
+    return service.finishings.add(folder, work, ignored(work.steps(), work.output()))
 
 
 def part_of(name: str, parts: Collection[str]) -> str:

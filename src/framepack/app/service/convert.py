@@ -17,11 +17,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from framepack.app.service.notices import LINE, keep, kept, said_in
+from framepack.app.service.notices import MOST as MOST_NOTICES
 from framepack.app.service.uploads import NoRoom
 from framepack.files.child import NOTHING, PIPE, Child, bare_environment, start
 from framepack.files.errors import MediaError
 from framepack.jobs.folders import Folders
-from framepack.media.credentials import MIMES, carry_over
+from framepack.media.credentials import BESIDE, SIDECAR, drop_sidecar, lost, require_signing
+from framepack.media.signing_key import identity_folder
+from framepack.pipeline.finishing import network_used
 from framepack.spec.finish import FileFinish
 from framepack.spec.formats import CRF, FORMATS, SUFFIXES, codec_of
 from framepack.spec.output import FileCoding, OutputSettings
@@ -33,8 +37,6 @@ MOST = 4
 MOST_OF_JOB = 2
 """Of them, of one job, so that nobody's job closes the way for all others."""
 NO_STEPS = FileFinish()
-SAID = 100_000
-"""Bytes of a line of a child's answer that are read at most."""
 Heard = Callable[[dict[str, Any]], None]
 """Takes what a child says on its way: `frames` of `total`, or a `notice`."""
 
@@ -87,21 +89,35 @@ class Conversions:
         with self._place(job), self._turn:
             version = source.stat().st_mtime_ns
             if not is_of(target, source):
-                self._make(source, target, with_crf(output, crf), steps)
-                if target.suffix in MIMES:  # the child has no key; who fetches one file gets none beside it
-                    carry_over(source, target)
+                notices: list[str] = []
+                answer = self._make(
+                    source, target, with_crf(output, crf), steps, lambda said: notices.extend(notice_in(said))
+                )
+                if answer["signed"]:
+                    notices += self._signed(source, target, beside=False)
+                keep(target, notices)
                 os.utime(target, ns=(version, version))
         return target
 
-    def make(self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard) -> int:
-        """Make `target` of `source` when its turn comes; files that the steps name lie beside `target`.
+    def notices(self, file: Path) -> list[str]:
+        """What was said when `file`, which `file` returned, was made."""
+        return kept(file)
 
-        Returns its number of frames.
-        heard: is told how far it is, and raises to end the work, before which nothing is begun. Raises as `file` does.
+    def make(self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard) -> int:
+        """Make `target` of `source` when its turn comes; the child may change all that is beside `target`.
+
+        It is signed where `source` is, in NAME.c2pa beside it where it can hold no credentials. Returns its number of
+        frames. heard: is told how far it is, and raises to end the work, before which nothing is begun.
+        Raises as `file` does.
         """
         with self._turn:
             heard({})
-            return self._make(source, target, output, steps, heard)
+            answer = self._make(source, target, output, steps, heard)
+            drop_sidecar(target)
+            heard({})
+            for notice in self._signed(source, target) if answer["signed"] else ():
+                heard({"notice": notice})
+            return answer["frames"]
 
     @contextmanager
     def _place(self, job: str) -> Iterator[None]:
@@ -145,9 +161,8 @@ class Conversions:
         if child := self._child:
             child.kill()
 
-    def _make(
-        self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard | None = None
-    ) -> int:
+    def _make(self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard) -> dict[str, Any]:
+        """Make it; returns its `frames`, and whether the source is `signed`."""
         if self._folders.full():
             raise NoRoom("the disk is full, so nothing can be converted; free some space")
         if self._closing:
@@ -158,9 +173,10 @@ class Conversions:
             "output": output.model_dump(mode="json", exclude_defaults=True),
             "limits": asdict(self._limits),
             "steps": steps.model_dump(mode="json", exclude_defaults=True),
+            "read": sorted({str(file.parent) for file in files_of(steps)}),
         }
         try:
-            answer = self._ask(source, order) if heard is None else self._ask(source, order, heard)
+            answer = self._ask("convert_child", source, order, heard)
         finally:
             for part in target.parent.glob(f".{target.name}.*.part"):
                 part.unlink(missing_ok=True)
@@ -169,10 +185,30 @@ class Conversions:
         if "frames" not in answer or not target.is_file():
             why = answer.get("error") or "it needs more time or memory than the service allows"
             raise MediaError(f"this video cannot be converted to {output.format}: {why}")
-        return answer["frames"]
+        aside = source.with_suffix(SIDECAR).is_file()
+        return {**answer, "signed": aside if source.suffix.lower() in BESIDE else answer.get("signed", False)}
 
-    def _ask(self, source: Path, order: dict[str, Any], heard: Heard = unheard) -> dict[str, Any]:
-        command = [sys.executable, "-P", "-s", "-m", "framepack.app.service.convert_child"]
+    def _signed(self, source: Path, target: Path, *, beside: bool = True) -> list[str]:
+        """Sign `target`, made of the signed `source`, in a child that has the key; why not, where that cannot be.
+
+        beside: whether a file beside it may have the credentials.
+        """
+        if target.suffix in BESIDE and not beside:
+            why = f"a {target.suffix[1:]} has them in a file beside it: use another format, or POST /api/finishings"
+            return [lost(source, why)]
+        try:
+            require_signing(None)  # makes the key, where there is none yet
+        except (ValueError, OSError) as error:
+            return [lost(source, error)]
+        names = {"source": str(source), "target": str(target), "key": str(identity_folder())}
+        answer = self._ask("sign_child", source, {**names, "limits": asdict(self._limits)}, unheard)
+        if self._closing:
+            raise MediaError("the service is shutting down: try again when it is back")
+        why = answer.get("error") or "signing needs more time or memory than the service allows"
+        return notice_in(answer) if "signed" in answer else [lost(source, why)]
+
+    def _ask(self, module: str, source: Path, order: dict[str, Any], heard: Heard) -> dict[str, Any]:
+        command = [sys.executable, "-P", "-s", "-m", f"framepack.app.service.{module}"]
         with ExitStack() as stack:
             file, again = (stack.enter_context(source.open("rb")) for _ in range(2))
             said, own = json.dumps({**order, "again": again.fileno()}), bare_environment()
@@ -193,14 +229,18 @@ class Conversions:
         """The last line a child says; those before it are handed on."""
         assert child.stdout is not None
         answer: dict[str, Any] = {}
-        for line in iter(lambda: child.stdout.readline(SAID), b""):  # type: ignore[union-attr]
-            if answer:
+        notices = 0
+        for line in iter(lambda: child.stdout.readline(LINE), b""):  # type: ignore[union-attr]
+            notices += "notice" in answer
+            if answer and ("notice" not in answer or notices <= MOST_NOTICES):
                 heard(answer)
-            try:
-                answer = json.loads(line)
-            except ValueError:
-                return {}
+            answer = said_in(line)
         return answer
+
+
+def notice_in(said: dict[str, Any]) -> list[str]:
+    """The notice in what a child said, if it is one."""
+    return [said["notice"]] if "notice" in said else []
 
 
 def name_of(stem: str, output: FileCoding, steps: FileFinish = NO_STEPS) -> str:
@@ -215,8 +255,20 @@ def name_of(stem: str, output: FileCoding, steps: FileFinish = NO_STEPS) -> str:
     rest = {name: value for name, value in rest.items() if value != "lossless"}
     rest |= {"crf": output.crf} if "crf" in output.model_fields_set else {}
     rest |= steps.model_dump(mode="json", exclude_defaults=True)
+    rest |= {"network": version_of(file)} if (file := network_used(steps)) else {}
     done = f"-{sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]}" if rest else ""
     return f"{stem}{done}.{'-'.join(said)}{suffix}" if said else f"{stem}{done}{suffix}"
+
+
+def files_of(steps: FileFinish) -> Iterator[Path]:
+    """Files that the steps read."""
+    return (file for file in (*steps.join, steps.audio, steps.lut, network_used(steps)) if file is not None)
+
+
+def version_of(file: Path) -> tuple[str, int, int]:
+    """A file as it is now."""
+    now = file.stat()
+    return file.name, now.st_size, now.st_mtime_ns
 
 
 def with_crf(output: FileCoding, crf: int) -> FileCoding:

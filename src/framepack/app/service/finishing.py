@@ -9,22 +9,21 @@ from framepack.spec.finish import FileFinish
 from framepack.spec.output import FileCoding
 
 WITH_FILES = ("lut", "audio", "join")
-"""Steps that need a file, which that child may not open."""
+"""Steps that need a file, other than a network of the service: that child may open no other."""
 
 
 def finished(service: Service, job: str, steps: FileFinish, output: FileCoding) -> Path:
     """The video as `output` says; waits until it is made.
 
-    ValueError for steps with files and for none, NoVideo where the video is not in the outputs folder, WrongState where
-    it is not finished; see `Conversions.file`.
+    steps: their network is one of the service's folder for finishing.
+    ValueError for steps with other files and for none, NoVideo where the video is not in the outputs folder,
+    WrongState where it is not finished; see `Conversions.file`.
     """
     for field in WITH_FILES:
         if getattr(steps, field):
             raise ValueError(
                 f"{field} needs a file: send it to POST /api/finishings, with the name of the job's video as `file`"
             )
-    if steps.network:
-        raise ValueError("a network enlarges on the command line, or in a request's `finish`: leave it out here")
     if not steps.changes:
         raise ValueError("these steps change nothing: name one, such as enlarge")
     now = service.get(job)

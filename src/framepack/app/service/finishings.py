@@ -1,7 +1,8 @@
 """Files that someone hands in to have them finished or converted: one after another, watched, cancelled, kept a day.
 
-Each has a folder of its own: what came in, the order, which is written last, and the result. What a killed service was
-at begins anew when the next one opens; what is cancelled leaves nothing. The work is that of `convert`, in its child.
+Each has a folder of its own: what came in, the order, which is written last, the result, and that it is done. What a
+killed service was at begins anew when the next one opens; what is cancelled leaves nothing. The work is that of
+`convert`, in its children.
 """
 
 import os
@@ -10,9 +11,12 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from framepack.app.service.convert import Conversions, TooMany
 from framepack.app.service.paths import is_name
@@ -21,6 +25,7 @@ from framepack.files.atomic import atomic_write, same_file
 from framepack.files.errors import MediaError
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import UnknownJob, WrongState
+from framepack.media.credentials import BESIDE, SIDECAR
 from framepack.spec.finish import FileFinish
 from framepack.spec.formats import FORMATS
 from framepack.spec.output import FileCoding
@@ -31,7 +36,9 @@ KEPT = 24 * 3600.0
 """Seconds after which one that has ended is dropped."""
 LONGEST = 60
 """Letters of the file's name that the result's name has."""
-ORDER, FILES = "order.json", "files"
+ORDER, FILES, DONE, MADE = "order.json", "files", "done.json", "made"
+"""In a finishing's folder: what is to be done, what came in, what came of it, and the result, alone in a folder, as a
+decoder that was taken over could change all beside it."""
 State = Literal["waiting", "running", "done", "failed"]
 
 
@@ -52,15 +59,19 @@ class FileWork(FileFinish, FileCoding):
 
 @dataclass(frozen=True, kw_only=True)
 class Finishing:
-    """Where one stands. `frames` of `total` are written; `file` is the result's name."""
+    """Where one stands. `frames` of `total` are written; `file` is the result's name, `beside` its credentials'."""
 
     id: str
     status: State = "waiting"
     frames: int = 0
     total: int = 0
     file: str = ""
+    beside: str = ""
     notices: tuple[str, ...] = ()
     error: str = ""
+
+
+STATE = TypeAdapter(Finishing)
 
 
 class Ended(Exception):  # noqa: N818 - reads as the word it is
@@ -119,7 +130,14 @@ class Finishings:
         now = self.get(name)
         if now.status != "done":
             raise WrongState(f"finishing {name} is {now.status}: {now.error or 'its file is there when it is done'}")
-        return self.home / name / now.file
+        return self.home / name / MADE / now.file
+
+    def credentials(self, name: str) -> Path:
+        """The file beside the result that has its credentials. UnknownJob where there is none."""
+        now = self.get(name)
+        if not now.beside:
+            raise UnknownJob(f"finishing {name} has no credentials beside its file")
+        return self.home / name / MADE / now.beside
 
     def cancel(self, name: str) -> None:
         """End it, and forget it and all its files."""
@@ -161,13 +179,10 @@ class Finishings:
         if not (folder / ORDER).is_file():
             self.drop(folder)
             return
-        result = next(
-            (file for file in folder.iterdir() if is_name(file.name) and file.name not in (ORDER, FILES)), None
-        )
-        done = (
-            Finishing(id=folder.name) if result is None else Finishing(id=folder.name, status="done", file=result.name)
-        )
-        self._known[folder.name] = done
+        self._known[folder.name] = Finishing(id=folder.name)
+        with suppress(FileNotFoundError, ValueError):  # damaged by another hand: the work fails, and says why
+            self._known[folder.name] = STATE.validate_json((folder / DONE).read_bytes())
+            shutil.rmtree(folder / FILES, ignore_errors=True)
 
     def _set(self, now: Finishing, *, known: bool = False) -> Finishing:
         """Remember its state. known: only if it was not forgotten meanwhile, else Ended."""
@@ -208,7 +223,7 @@ class Finishings:
             work = FileWork.model_validate_json((folder / ORDER).read_text("utf-8"))
             source, output, steps = Path(work.file), work.output(), work.steps()
             stem = f"{source.stem[:LONGEST]}{'-finished' if steps.changes else ''}"
-            target = folder / f"{stem}{FORMATS[output.format].suffix}"
+            target = folder / MADE / f"{stem}{FORMATS[output.format].suffix}"
 
             def heard(said: dict[str, Any]) -> None:
                 nonlocal now
@@ -217,9 +232,14 @@ class Finishings:
                 now = self._set(replace(now, notices=notices, **told), known=True)
 
             frames = self._conversions.make(source, target, output, steps, heard)
+            aside = target.with_suffix(SIDECAR)
+            beside = aside.name if target.suffix in BESIDE and aside.is_file() else ""
+            done = replace(now, status="done", file=target.name, beside=beside, frames=frames, total=frames)
+            with atomic_write(folder / DONE) as temporary:
+                temporary.write_bytes(STATE.dump_json(done))
             shutil.rmtree(folder / FILES, ignore_errors=True)
             os.utime(folder)
-            self._set(replace(now, status="done", file=target.name, frames=frames, total=frames), known=True)
+            self._set(done, known=True)
         except (ValueError, MediaError, OSError) as error:
             self._set(replace(now, status="failed", error=str(error)), known=True)
 
@@ -257,9 +277,14 @@ class IncomingFile:
 
 
 def taken_in(folder: Path, file: Path) -> Path:
-    """A second name of a file of the service, in a finishing's folder: so that it stays what it is now."""
+    """A second name of a file of the service, in a finishing's folder: so that it stays what it is now.
+
+    The credentials beside it, which are found by its name, come along.
+    """
     name = unused(folder / FILES, file.name)
     same_file(file, name)
+    if (aside := file.with_suffix(SIDECAR)).is_file() and file.suffix.lower() in BESIDE:
+        same_file(aside, name.with_suffix(SIDECAR))
     return name
 
 

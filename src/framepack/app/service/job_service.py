@@ -33,6 +33,7 @@ from framepack.jobs.pool import Pool, PoolConfig
 from framepack.jobs.store import NO_SETTINGS, JobStore
 from framepack.media.cuts import cuts, sizes_of_pngs
 from framepack.media.marks import png_marked
+from framepack.media.signing_key import identity_folder
 from framepack.pipeline.presets import Presets
 from framepack.pipeline.section_files import belongs_to_sections
 from framepack.spec.formats import FORMATS
@@ -91,7 +92,7 @@ class Service:
                 stack.callback(close)
             folder = next((settings["models_dir"] for settings in config.workers if settings.get("models_dir")), None)
             self.models = ModelsHere(Path(folder) if folder else None)
-            folders.private = (Path(folder).absolute(),) if folder else ()
+            folders.private = (identity_folder(), *((Path(folder).absolute(),) if folder else ()))
             stack.callback(self.models.close)
             self.pool = Pool(self.store, self.feed, folders, config, Tracker, keep=lock.descriptors)
             drop_unfinished(folders)
