@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from framepack.app.cli import main as cli
+from framepack.media.metadata import read_metadata
 from framepack.media.read import probe
 from framepack.media.video import VideoWriter
 from framepack.training.data.sample_recipe import SampleMetrics
@@ -50,7 +51,11 @@ def test_train_lora_leaves_a_lora_and_a_sample(tiny_models_dir, monkeypatch, tmp
     assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "lora.safetensors")
     assert probe(tmp_path / "out" / "sample.mp4").frames == 9
     for step in (0, 1):
-        assert probe(tmp_path / "out" / f"sample-00000{step}.mp4").frames == 9
+        file = tmp_path / "out" / f"sample-00000{step}.mp4"
+        assert probe(file).frames == 9
+        settings = read_metadata(file)
+        assert settings is not None
+        assert len(settings["request"]["loras"]) == step, "a sample on the way is of the LoRA as it is then"
     lora = tmp_path / "out" / "lora.safetensors"
     Image.new("RGB", (64, 64)).save(tmp_path / "start.png")
     generate = shlex.split(

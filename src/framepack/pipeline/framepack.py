@@ -155,13 +155,16 @@ class FramePack:
         Raises LoraError for one that does not fit, ValueError for more RAM than allowed, OSError for a missing file.
         """
         loras = tuple(lora for lora in loras if lora.strength != 0)
-        times = tuple(lora.file.stat().st_mtime_ns for lora in loras)
-        if (loras, times) != (self.loras, self.lora_times):
+        if (loras, times_of(loras)) != (self.loras, self.lora_times):
             if loras:
                 check_lora_room(self.memory.budget, self.loader.sizes()["transformer"])
             self.lora_notices = self.loader.check_loras(loras)
-            self.loras, self.lora_times = loras, times
+            self.holds_loras(loras)
             self.reload_transformer()
+
+    def holds_loras(self, loras: tuple[Lora, ...]) -> None:
+        """Say that the transformer has these in it already: as adapters in training, just saved to their files."""
+        self.loras, self.lora_times = loras, times_of(loras)
 
     def reload_transformer(self) -> None:
         """Forget the transformer, and whatever was added to it; it is read from disk when next needed."""
@@ -290,3 +293,8 @@ class FramePack:
             yield StageStarted(stage="finish", message="finishing the file")
             file, frames = yield from finish_job(request, video, self.memory)
         yield Finished(file=file, frames=frames, seconds=time.monotonic() - began)
+
+
+def times_of(loras: tuple[Lora, ...]) -> tuple[int, ...]:
+    """When their files were written, in nanoseconds."""
+    return tuple(lora.file.stat().st_mtime_ns for lora in loras)

@@ -76,9 +76,9 @@ def lora_command(
 
 
 def _train(trainer: LoraTrainer, folder: Path, sample_every: int, console: Console) -> None:
-    """Run the steps with a bar; a sample every so many of them."""
-    recipe = trainer.recipe
-    if sample_every and not (folder / "lora.safetensors").exists():
+    """Run the steps with a bar; a sample every so many of them, of what the LoRA saved there does."""
+    recipe, lora = trainer.recipe, Lora(file=folder / "lora.safetensors")
+    if sample_every and not lora.file.exists():
         video = sample(trainer.framepack, trainer.clips[0], recipe, folder / "sample-000000.mp4")
         console.print(f"before: {video}", highlight=False, markup=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -91,7 +91,8 @@ def _train(trainer: LoraTrainer, folder: Path, sample_every: int, console: Conso
 
         for step in train_lora(trainer, folder, pause_every=sample_every, on_progress=show):
             if sample_every and step % sample_every == 0 and step < recipe.steps:
-                video = sample(trainer.framepack, trainer.clips[0], recipe, folder / f"sample-{step:06d}.mp4")
+                trainer.framepack.holds_loras((lora,))
+                video = sample(trainer.framepack, trainer.clips[0], recipe, folder / f"sample-{step:06d}.mp4", (lora,))
                 trainer.framepack.memory.free()
                 console.print(f"step {step}: {video}", highlight=False, markup=False, soft_wrap=True)
 
