@@ -54,7 +54,7 @@ def test_a_flipped_bit_is_told_when_the_part_is_loaded(mini, part, keep_time):
         mini
         / {
             "transformer": "framepack/mini/diffusion_pytorch_model.safetensors",
-            "text": f"{BASE}/tokenizer/tokenizer.json",
+            "text": f"{BASE}/words.json",
             "image": "lllyasviel/flux_redux_bfl/image_encoder/model.safetensors",
             "vae": f"{BASE}/vae/preview.json",
         }[part]
@@ -72,10 +72,11 @@ def test_a_flipped_bit_is_told_when_the_part_is_loaded(mini, part, keep_time):
         loader.load(other)
 
 
-def test_a_listed_file_that_is_gone_is_reported(mini):
-    (mini / BASE / "vae" / "preview.json").unlink()
-    with pytest.raises(CheckpointError, match=r"preview\.json is missing, though SHA256SUMS lists it"):
-        loader_of(mini).load("vae")
+@pytest.mark.parametrize(("part", "name"), [("vae", "vae/preview.json"), ("text", "words.json")])
+def test_a_listed_file_that_is_gone_is_reported(mini, part, name):
+    (mini / BASE / name).unlink()
+    with pytest.raises(CheckpointError, match=rf"{name} is missing, though SHA256SUMS lists it"):
+        loader_of(mini).load(part)
 
 
 def test_a_model_without_a_list_loads_and_one_of_the_package_needs_it(mini, tmp_path):

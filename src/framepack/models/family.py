@@ -50,6 +50,8 @@ class Component:
     """Folders there that hold weights and a config.json; "" is the repository's root."""
     small: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Other folders, and the files of which each has one."""
+    beside: tuple[str, ...] = ()
+    """Files in the root of its place that some models have and it reads."""
     precision: Literal["transformer", "encoders", "vae"]
     empty: Callable[[Path], nn.Module]
     """On the meta device, from the configs alone."""

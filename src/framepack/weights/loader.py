@@ -135,9 +135,11 @@ class Loader:
         CheckpointError when its files are damaged or another model's, LoraError when a LoRA does not fit.
         """
         component = self.family[name]
-        check_when_loaded(self.folders(component), all_known=self.places[component.place].is_relative_to(BUNDLED))
+        place = self.places[component.place]
+        beside = [place / name for name in component.beside]
+        check_when_loaded(self.folders(component), beside, all_known=place.is_relative_to(BUNDLED))
         fill = MapWeights() if files is not None else load_weights
-        module = component.load(self.places[component.place], self.dtype(component), fill)
+        module = component.load(place, self.dtype(component), fill)
         if isinstance(fill, MapWeights) and files is not None:
             assert not loras
             files.clear()

@@ -72,20 +72,26 @@ def lacking(folder: Path) -> list[Path]:
     return missing
 
 
-def check_when_loaded(folders: Iterable[Path], *, all_known: bool) -> None:
-    """CheckpointError where a file in these folders is not what its checksum says, or is listed and not there.
+def gone(file: Path) -> bool:
+    """Whether a SHA256SUMS lists a file that is not there."""
+    return not file.is_file() and _listed(file) is not None
+
+
+def check_when_loaded(folders: Iterable[Path], beside: Iterable[Path] = (), *, all_known: bool) -> None:
+    """CheckpointError where a file in these folders, or beside them, is not what its checksum says, or is listed and
+    not there.
 
     Files over `HASHED_WHEN_LOADED` are not read. all_known: a file without a known checksum is an error too.
     """
-    for folder in folders:
-        if missing := lacking(folder):
-            raise CheckpointError(f"{missing[0]} is missing, though {SUMS} lists it; copy the model again")
-        for file in model_files(folder):
-            known = known_sum(file)
-            if known is None and all_known:
-                raise CheckpointError(f"{file} does not belong to the model: the package's {SUMS} does not list it")
-            if known is not None and file.stat().st_size <= HASHED_WHEN_LOADED:
-                check_sum(file, known)
+    folders, beside = list(folders), list(beside)
+    if missing := [*(file for folder in folders for file in lacking(folder)), *filter(gone, beside)]:
+        raise CheckpointError(f"{missing[0]} is missing, though {SUMS} lists it; copy the model again")
+    for file in (*(file for folder in folders for file in model_files(folder)), *filter(Path.is_file, beside)):
+        known = known_sum(file)
+        if known is None and all_known:
+            raise CheckpointError(f"{file} does not belong to the model: the package's {SUMS} does not list it")
+        if known is not None and file.stat().st_size <= HASHED_WHEN_LOADED:
+            check_sum(file, known)
 
 
 def check_sum(file: Path, known: str, report: ReportBytes | None = None) -> None:

@@ -16,7 +16,17 @@ from framepack.models.family import Component
 from framepack.models.weight_data import findings
 from framepack.spec.variants import Variant
 from framepack.weights.sources import ModelSource, Place, locate
-from framepack.weights.sums import ReportBytes, Stamp, Stamps, check_sum, checksum, known_sum, lacking, model_files
+from framepack.weights.sums import (
+    ReportBytes,
+    Stamp,
+    Stamps,
+    check_sum,
+    checksum,
+    gone,
+    known_sum,
+    lacking,
+    model_files,
+)
 
 
 @dataclass(kw_only=True)
@@ -88,14 +98,18 @@ def files_of(part: Component, path: Path) -> list[Path]:
             with suppress(CheckpointError):
                 weights = weight_files(folder)
         files += [file for file in model_files(folder) if file in weights or file.suffix != ".safetensors"]
-    return files
+    return [*files, *filter(Path.is_file, beside(part, path))]
+
+
+def beside(part: Component, path: Path) -> list[Path]:
+    """What the part may have in the root of its place."""
+    return [path / name for name in part.beside]
 
 
 def _check(part: Component, path: Path, verdict: Verdict, stamps: Stamps, report: ReportBytes | None) -> None:
     problems = verdict.problems
-    problems += [
-        f"{file} is missing, though a checksum is known of it" for f in part.folders for file in lacking(path / f)
-    ]
+    missing = [*(file for folder in part.folders for file in lacking(path / folder)), *filter(gone, beside(part, path))]
+    problems += [f"{file} is missing, though a checksum is known of it" for file in missing]
     right: dict[Path, Stamp] = {}
     for file in files_of(part, path):
         try:

@@ -124,10 +124,12 @@ def test_one_frame_and_a_storyboard_come_before_the_video(real_tab, real_site, s
     wait_for_status(page, "done")
     page.wait_for_selector('.fp-screen img[alt="Frame: a storyboard first"]')
     page.get_by_role("button", name="Make a storyboard").click()
-    page.wait_for_function("() => document.querySelectorAll('.fp-panel img').length === 3")
-    page.wait_for_selector("text=Contact sheet")
-    page.get_by_role("button", name="Frame at 2.4 s as a keyframe").click()
-    page.get_by_role("button", name="Use as keyframes").click()
+    board = page.locator(".fp-batch").first  # the newest
+    board.locator(".fp-panel:nth-child(3) img").wait_for()
+    board.get_by_text("Contact sheet").wait_for()
+    assert board.locator(".fp-panel").count() == 3
+    board.get_by_role("button", name="Frame at 2.4 s as a keyframe").click()
+    board.get_by_role("button", name="Use as keyframes").click()
     page.wait_for_function("() => FP.form.values.frames.length === 2")
     assert page.evaluate("FP.form.values.frames.map((row) => row.second)") == [1.2, 3.6]
     page.wait_for_selector("#c-frames .fp-row >> nth=1")

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from framepack.files.assets import BUNDLED
+from framepack.files.words import FILE as FILE_OF_WORDS
 from framepack.models.checkpoint import FIX, PLAIN, CheckpointError, check_weights, on_meta, read_config
 from framepack.models.config import TransformerConfig
 from framepack.models.family import TOKENIZER, Component, Fill, ModelFamily
@@ -60,6 +61,7 @@ HUNYUAN_VIDEO = ModelFamily(
             place="base",
             weights=("text_encoder", "text_encoder_2"),
             small={"tokenizer": TOKENIZER, "tokenizer_2": TOKENIZER},
+            beside=(FILE_OF_WORDS,),
             precision="encoders",
             empty=empty_text,
             load=load_text_encoder,
