@@ -133,6 +133,7 @@ FP.kinds.finish = (root, part) => {
       FP.el("div", { class: "fp-finish-said" }, FP.el("strong", {}, name), FP.el("small", { class: one.status === "failed" ? "fp-error" : null }, state(one)), one.notices.map((notice) => FP.el("small", {}, FP.sentence(notice)))),
       FP.el("div", { class: "fp-tools" },
         one.url ? FP.el("a", { class: "fp-button fp-icon-only", href: one.url, download: one.file, title: "Download", "aria-label": `Download ${name}` }, FP.icon("save")) : null,
+        one.credentials ? FP.el("a", { class: "fp-button fp-icon-only", href: one.credentials, download: true, title: "Download its content credentials", "aria-label": `Download the content credentials of ${name}` }, FP.icon("seal")) : null,
         FP.button(ended ? `Delete ${name}` : "Cancel", ended ? "trash" : "close", () => remove(one), { quiet: true })),
       FP.el("i", { class: "fp-thin", style: { width: `${one.total && !ended ? (100 * one.frames) / one.total : 0}%` } }));
   };
