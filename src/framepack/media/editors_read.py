@@ -14,7 +14,7 @@ from framepack.files.errors import MediaError
 from framepack.media.editors import COLOURS, EDITORS, OURS, library
 from framepack.media.source import Source, name_of, open_source
 from framepack.spec.picture import Picture
-from framepack.spec.rates import exact_rate
+from framepack.spec.rates import exact_factor
 from framepack.spec.sequence import Clip, Marker, VideoSequence, as_object, frame_at, read_marker, speed_in
 
 MOST = 32 << 20
@@ -107,7 +107,7 @@ def markers_in(timeline: Any, sequence: VideoSequence, speed: float) -> Iterator
     Their seconds are those of the new part, as a request's are.
     """
     seen: set[tuple[str, int]] = set()
-    whole, frames, rate = timeline.tracks, sequence.frames, sequence.fps / exact_rate(speed)
+    whole, frames, rate = timeline.tracks, sequence.frames, sequence.fps / exact_factor(speed)
     before = sequence.new.start
     for item in (whole, *whole.find_children()):
         for marker in getattr(item, "markers", ()):

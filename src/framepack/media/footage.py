@@ -23,7 +23,7 @@ from framepack.media.source import Source, name_of
 from framepack.spec.finish import SOUNDING, FileFinish
 from framepack.spec.formats import FORMATS
 from framepack.spec.output import FileCoding
-from framepack.spec.rates import exact_rate, resampled_count
+from framepack.spec.rates import exact_factor, exact_rate, resampled_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def footage_of(file: Source, finish: FileFinish, output: FileCoding, again: Sour
     counts = [len(kept), *(count for _, count in others)]
     if fade and min(counts) < fade * (2 if len(counts) > 2 else 1):
         raise MediaError(f"a fade of {finish.fade:g} s is longer than one of the videos: shorten it")
-    played, fps = info.fps * exact_rate(output.speed), rate_of(info, output)
+    played, fps = info.fps * exact_factor(output.speed), rate_of(info, output)
 
     def read(wide: bool) -> Iterator[Any]:
         stop = None if kept.stop == info.frames else kept.stop  # only at its end a file is seen to be cut off

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, get_args
 
-from framepack.spec.rates import GIF_FPS
+from framepack.spec.rates import GIF_FPS, exact_rate
 
 Format = Literal["mp4", "mkv", "webm", "mov", "gif", "webp", "apng", "png", "tiff", "exr"]
 Codec = Literal["h264", "h265", "av1", "vp9", "ffv1", "ffv1-16", "prores", "prores4444"]
@@ -200,14 +200,10 @@ def check_size(size: tuple[int, int], name: str) -> tuple[int, int]:
 
 
 def check_fps(fps: Fraction | float, most: int = MAX_FPS) -> Fraction:
-    """`fps` as an exact fraction, so that 29.97 is 30000/1001. Raises ValueError outside 1..most."""
+    """`fps` as an exact fraction, see `exact_rate`. Raises ValueError outside 1..most."""
     if not 1 <= fps <= most:  # false for NaN too
         raise ValueError(f"fps must be 1..{most}, got {fps}")
-    exact = Fraction(fps).limit_denominator(1001)
-    if exact.denominator == 1:
-        return exact
-    ntsc = Fraction(round(fps * 1001 / 1000) * 1000, 1001)
-    return ntsc if abs(ntsc - Fraction(fps)) < Fraction(1, 200) else exact
+    return exact_rate(fps)
 
 
 def listed(names: Sequence[str]) -> str:

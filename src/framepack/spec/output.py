@@ -10,7 +10,7 @@ from framepack.spec import formats
 from framepack.spec.fields import option
 from framepack.spec.formats import CODECS, FORMATS, PRESETS, SUFFIXES, Codec, Coding, Format, FpsMode, Quality
 from framepack.spec.model import File, Model
-from framepack.spec.rates import GIF_FPS, exact_rate
+from framepack.spec.rates import GIF_FPS, exact_factor, exact_rate
 from framepack.spec.rules import shortened
 
 PICTURE = ".png"
@@ -156,7 +156,7 @@ class OutputSettings(Timing, Compression, NamedFile):
 
     def played(self, fps: Fraction | float) -> Fraction:
         """At how many frames a second the model's frames, made for `fps`, go by in the file."""
-        return exact_rate(fps) * exact_rate(self.speed)
+        return exact_rate(fps) * exact_factor(self.speed)
 
     @model_validator(mode="after")
     def _can_be_signed(self) -> Self:

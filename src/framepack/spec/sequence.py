@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from framepack.files.text import JOINERS
 from framepack.spec.picture import Picture, PictureFile, typed
-from framepack.spec.rates import exact_rate
+from framepack.spec.rates import exact_factor
 from framepack.spec.redo import made_in, said_of, section_times
 from framepack.spec.request import GenerationRequest
 from framepack.spec.tasks import TASKS
@@ -142,7 +142,7 @@ def border(request: GenerationRequest, tile: range, fps: Fraction) -> int:
 
 def rate_of(request: GenerationRequest, fps: Fraction) -> Fraction:
     """Frames of the file for each second of the model: a file that plays slowly has more of them."""
-    return fps / exact_rate(request.output.speed)
+    return fps / exact_factor(request.output.speed)
 
 
 def markers_of(request: GenerationRequest, fps: Fraction, new: range) -> Iterator[Marker]:
