@@ -13,7 +13,12 @@ from framepack.spec.rates import exact_rate, resampled_count
     ("typed", "exact"),
     [
         *((29.97, Fraction(30000, 1001)), (23.976, Fraction(24000, 1001)), (23.98, Fraction(24000, 1001))),
-        *((59.94, Fraction(60000, 1001)), (119.88, Fraction(120000, 1001)), (30, Fraction(30)), (12.5, Fraction(25, 2))),
+        *(
+            (59.94, Fraction(60000, 1001)),
+            (119.88, Fraction(120000, 1001)),
+            (30, Fraction(30)),
+            (12.5, Fraction(25, 2)),
+        ),
         (Fraction(2997, 100), Fraction(2997, 100)),
     ],
 )

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.pool import PoolConfig
+from framepack.media.video import VideoWriter
 
 HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -47,6 +49,17 @@ def sun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     file = tmp_path_factory.mktemp("pictures") / "sun.png"
     Image.fromarray(paint(0.3, (384, 256))).save(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine frames of a sunset."""
+    from fake_worker import paint
+
+    file = tmp_path_factory.mktemp("videos") / "walk.mkv"
+    with VideoWriter(file, size=(64, 64)) as writer:
+        writer.write(np.stack([paint(at / 9, (64, 64)) for at in range(9)]))
     return file
 
 

@@ -3,28 +3,16 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from fake_worker import paint
 from page_actions import ask, choose, drop, wait_for_status
 
 from framepack.media.read import probe, read_video
-from framepack.media.video import VideoWriter
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
 
 pytestmark = pytest.mark.timeout(600)
 MAKE = ".fp-finish .fp-make"
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine frames of a sunset."""
-    file = tmp_path_factory.mktemp("videos") / "walk.mkv"
-    with VideoWriter(file, size=(64, 48)) as writer:
-        writer.write(np.stack([paint(at / 9, (64, 48)) for at in range(9)]))
-    return file
 
 
 def fetched(page, folder: Path) -> Path:
@@ -60,7 +48,7 @@ def test_a_file_of_one_s_own_is_finished_with_files_beside_it(tab, site, clip, t
     file = fetched(page, tmp_path)
     assert file.name == "walk-finished.mkv", "the file's own format stays where none is chosen"
     facts = probe(file)
-    assert (facts.width, facts.height, len(list(read_video(file)))) == (96, 72, 27)
+    assert (facts.width, facts.height, len(list(read_video(file)))) == (96, 96, 27)
     (made,) = site[1].finishings.all()
     page.click(f'.fp-finish [aria-label="Delete {file.name}"]')
     page.wait_for_selector(".fp-finish li", state="detached")

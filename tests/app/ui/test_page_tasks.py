@@ -11,23 +11,12 @@ from fake_worker import paint
 from page_actions import choose, drop, settings, shows_settings, wait_for_status
 from PIL import Image
 
-from framepack.media.video import VideoWriter
-
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
 
 pytestmark = pytest.mark.timeout(900)
 NOTICE = "#fp-notice .fp-notice"
 SMALL = {"width": "64", "height": "64"}
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine frames of a sunset."""
-    file = tmp_path_factory.mktemp("videos") / "walk.mkv"
-    with VideoWriter(file, size=(64, 64)) as writer:
-        writer.write(np.stack([paint(at / 9, (64, 64)) for at in range(9)]))
-    return file
 
 
 @pytest.fixture(scope="session")
