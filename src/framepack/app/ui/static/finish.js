@@ -48,7 +48,8 @@ FP.kinds.finish = (root, part) => {
       FP.el("div", { class: "fp-line" }, source, FP.button("Choose a file", "plus", () => FP.chooseFiles("video/*,.mkv,.gif,.webp,.apng,.zip", false, ([file]) => choose(file))), use),
       drawn.map(group), problem, make),
     list);
-  let own = null, sending = null, pause = 0, rows = "";
+  const rows = new Map();
+  let own = null, sending = null, pause = 0;
 
   /* What would be sent: { file, name, body }, or an error. */
   const wanted = () => {
@@ -127,15 +128,38 @@ FP.kinds.finish = (root, part) => {
   };
   const state = ({ status, frames, total, error }) =>
     ({ waiting: "Waiting its turn", running: total ? `Frame ${frames} of ${total}` : "Being read", done: `${frames ? `${frames} frames` : "Ready"}`, failed: FP.sentence(error || "it failed") })[status];
-  const row = (one) => {
-    const ended = ["done", "failed"].includes(one.status), name = one.file || "New file";
-    return FP.el("li", { class: "fp-row", "data-status": one.status },
-      FP.el("div", { class: "fp-finish-said" }, FP.el("strong", {}, name), FP.el("small", { class: one.status === "failed" ? "fp-error" : null }, state(one)), one.notices.map((notice) => FP.el("small", {}, FP.sentence(notice)))),
-      FP.el("div", { class: "fp-tools" },
-        one.url ? FP.el("a", { class: "fp-button fp-icon-only", href: one.url, download: one.file, title: "Download", "aria-label": `Download ${name}` }, FP.icon("save")) : null,
-        one.credentials ? FP.el("a", { class: "fp-button fp-icon-only", href: one.credentials, download: true, title: "Download its content credentials", "aria-label": `Download the content credentials of ${name}` }, FP.icon("seal")) : null,
-        FP.button(ended ? `Delete ${name}` : "Cancel", ended ? "trash" : "close", () => remove(one), { quiet: true })),
-      FP.el("i", { class: "fp-thin", style: { width: `${one.total && !ended ? (100 * one.frames) / one.total : 0}%` } }));
+  /* A row keeps its elements while it is made, so that a button stays where it was pressed. */
+  const row = () => {
+    const title = FP.el("strong"), said = FP.el("small"), notices = FP.el("div"), tools = FP.el("div", { class: "fp-tools" }), thin = FP.el("i", { class: "fp-thin" });
+    const root = FP.el("li", { class: "fp-row" }, FP.el("div", { class: "fp-finish-said" }, title, said, notices), tools, thin);
+    const link = (href, icon, label) => FP.el("a", { class: "fp-button fp-icon-only", href, download: true, title: label, "aria-label": label }, FP.icon(icon));
+    let drawn = "";
+    const draw = (one) => {
+      const ended = ["done", "failed"].includes(one.status), name = one.file || "New file";
+      root.dataset.status = one.status;
+      title.textContent = name;
+      said.textContent = state(one);
+      said.classList.toggle("fp-error", one.status === "failed");
+      thin.style.width = `${one.total && !ended ? (100 * one.frames) / one.total : 0}%`;
+      if (drawn === `${one.status} ${one.notices}`) return;
+      drawn = `${one.status} ${one.notices}`;
+      notices.replaceChildren(...one.notices.map((notice) => FP.el("small", {}, FP.sentence(notice))));
+      tools.replaceChildren(...[
+        one.url ? link(one.url, "save", `Download ${name}`) : null,
+        one.credentials ? link(one.credentials, "seal", `Download the content credentials of ${name}`) : null,
+        FP.button(ended ? `Delete ${name}` : "Cancel", ended ? "trash" : "close", () => remove(one), { quiet: true }),
+      ].filter(Boolean));
+    };
+    return { root, draw };
+  };
+  const show = (all) => {
+    for (const id of rows.keys()) if (!all.some((one) => one.id === id)) rows.delete(id);
+    for (const one of all) {
+      if (!rows.has(one.id)) rows.set(one.id, row());
+      rows.get(one.id).draw(one);
+    }
+    const wanted = all.map((one) => rows.get(one.id).root).reverse();
+    if (wanted.length !== list.children.length || wanted.some((element, index) => list.children[index] !== element)) list.replaceChildren(...wanted);
   };
   /* Asks as long as one is being made and somebody looks. */
   const ask = async () => {
@@ -146,10 +170,7 @@ FP.kinds.finish = (root, part) => {
     } catch {
       all = null; /* the page says itself that the server is gone */
     }
-    if (all && rows !== JSON.stringify(all)) {
-      rows = JSON.stringify(all);
-      list.replaceChildren(...all.reverse().map(row));
-    }
+    if (all) show(all);
     if (!all || all.some(({ status }) => ["waiting", "running"].includes(status))) pause = setTimeout(ask, document.hidden ? 10 * EVERY : EVERY);
   };
 
