@@ -57,6 +57,17 @@ def test_index_seconds_and_context_have_an_effect(
     assert not torch.equal(latent(context=False), usual)
 
 
+def test_a_still_of_mini_is_to_the_bit_the_end_of_the_video_that_ends_there(framepacks: Models, picture: Path) -> None:
+    def latents(ending: str, **fields: object) -> torch.Tensor:
+        request = request_of(picture, Path(f"a.{ending}"), prompt="night", **fields)
+        (made,) = [event for event in framepacks["mini"].sections(request) if isinstance(event, SectionResult)]
+        return made.latents
+
+    whole = latents("mkv", seconds=0.4)
+    assert whole.shape[2] == 3
+    assert torch.equal(latents("png", still={}), whole[:, :, -1:])
+
+
 def test_without_a_still_a_plan_is_as_before(picture: Path, tmp_path: Path) -> None:
     request = request_of(picture, tmp_path / "v.mkv")
     assert request.still is None

@@ -245,6 +245,19 @@ def test_what_a_text_holds_for_is_an_inverted_video_of_its_own_from_the_moment_i
     assert stills(request.model_copy(update={"model": "framepack-f1"})) == ()
 
 
+def test_a_still_of_mini_is_the_last_latent_of_a_whole_section():
+    texts = [{"second": 1.2, "text": "run"}, {"second": 1.6, "text": "jump"}]
+    request = GenerationRequest(image="a.png", model="mini", prompt="walk", seconds=3.6, prompts=texts)
+    (alone,) = plan(GenerationRequest(image="a.png", model="mini", seconds=1.2))
+    first, second = stills(request)
+    assert first.at == alone.at
+    empty = tuple(replace(span, source="empty") if span.source == "history" else span for span in alone.context)
+    assert first.context == empty
+    assert (first.latents, first.made) == (range(9, 10), range(1, 10))
+    assert (second.latents, second.made) == (range(12, 13), range(10, 13)), "no farther than its text holds"
+    assert [len(one.at) for one in stills(request.model_copy(update={"model": "framepack"}))] == [1, 1]
+
+
 @given(requests(), st.lists(st.floats(0.0, 1.0), max_size=4))
 def test_whatever_sees_a_still_has_it_made_before(request_: GenerationRequest, shares: list[float]):
     prompts = tuple(TimedPrompt(second=share * request_.seconds, text=f"{share}") for share in shares)

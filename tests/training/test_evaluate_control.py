@@ -20,7 +20,7 @@ from framepack.training.evaluate.control.nag import fitted_pair, nag_goals
 from framepack.training.evaluate.control.parts import PARTS, Measured, chosen
 from framepack.training.evaluate.control.reference import nearness, reference_goals
 from framepack.training.evaluate.control.report import table, write_control
-from framepack.training.evaluate.control.takes import stills_goals, takes_goals
+from framepack.training.evaluate.control.takes import placed, stills_goals, takes_goals
 from framepack.training.evaluate.control.times import keyframes_goals, prompts_goals
 from framepack.training.evaluate.control.videos import beside, restyle_goals, within
 from framepack.training.evaluate.scenes import procedural_scenes, true_mix
@@ -90,16 +90,27 @@ def test_what_stands_still_beside_a_mask_is_told_from_what_moves() -> None:
 
 
 def test_goals_are_the_worst_of_all_rows() -> None:
-    changes = [row("a", off=0.1, largest_step=2), row("b", off=1.3, largest_step=1)]
-    assert [goal.met for goal in prompts_goals(changes)] == [False, True]
+    changes = [row("a", off=0.1, largest_step=3.6, true_step=4), row("b", off=1.3, largest_step=1.5, true_step=1)]
+    assert [goal.reached for goal in prompts_goals(changes)] == [1.3, 3.6, pytest.approx(0.9)]
     keyed = [row("middle", 10, 12, 14, **{"0": 10, "1": 24, "VAE alone": 24.5})]
     assert all(goal.met for goal in keyframes_goals(keyed))
     assert not next(keyframes_goals([replace(keyed[0], course=(10, 9, 14))])).met
     assert reached(restyle_goals([row("a", 3, 2, 1), row("b", 3, 3, 1)]), "fall with each") == 0.5
-    assert reached(stills_goals([row("a", there=1), row("b", there=0)]), "nearest") == 0.5
+    shown = [row("a", there=1, found=0), row("b", there=0, found=0)]
+    assert [goal.reached for goal in stills_goals(shown)] == [0.5, 0]
     borders = [row("a, before", step=1, sharpness=0.1, colour=1), row("a, redone", step=1.4, sharpness=0.1, colour=1)]
     assert reached(takes_goals(borders), "step at borders") == 1.4
     assert reached(takes_goals(borders), "median step") == pytest.approx(1.4)
+
+
+def test_a_still_is_looked_for_among_the_frames_and_a_frame_among_the_stills() -> None:
+    grey = np.array([0, 50, 60, 200], np.uint8)[:, None, None, None] * np.ones((4, 8, 8, 3), np.uint8)
+    first, second, third, last = placed(grey[[0, 2, 2, 3]], grey)
+    assert [one["nearest at"] for one in (first, second, third, last)] == [0, 2, 2, 3]
+    assert [one["there"] for one in (first, second, third, last)] == [1, 0, 1, 1]
+    assert [one["found"] for one in (first, second, third, last)] == [1, 1, 0, 1], "of two alike the first"
+    assert second["dB"] == second["between places"] == pytest.approx(28.1, abs=0.1)
+    assert last["between places"] < first["dB"] == 100
 
 
 def test_every_part_says_what_is_wanted_of_nothing_and_unknown_parts_are_refused() -> None:

@@ -100,7 +100,7 @@ class Engine:
         keep = max(request.geometry.history, *(section.decode_latents for section in sections))
         self.history = History(sections[0].direction, self.latents["start"], keep, history)
         self.joiner = ClipJoiner(sections[0].direction)
-        self.noise = NoiseSource([len(section.latents) for section in sections], start)
+        self.noise = NoiseSource([len(section.at) for section in sections], start)
         self.still_noise = NoiseSource([1], start)
         # while the VAE is still on the device
         self.preview = runner.run("encode", lambda vae, modes: vae.preview_map())
@@ -169,7 +169,7 @@ class Engine:
 
     def _make_still(self, still: Still) -> Generator[StageStarted]:
         """Put a moment's latent into the bank: as a section of it would begin, or of a keyframe with some noise."""
-        noise = to_device(self.still_noise.draw(still.noise, 1), self.runner.device)
+        noise = to_device(self.still_noise.draw(still.noise, len(still.at)), self.runner.device)
         if still.level < 1:
             start = still.level * noise + (1 - still.level) * self.latents[still.key]
             steps = self._steps(still, start, self.still_sigmas[still.key], self.still_tables[still.key])
@@ -177,7 +177,7 @@ class Engine:
             steps = self._begun(still, noise)
         for step in steps:
             yield StageStarted(stage="section", message=f"making a still, step {step.index + 1}")
-            self.latents[still.key] = step.denoised
+            self.latents[still.key] = step.denoised[:, :, -1:]
 
     def _see_neighbour(self, section: SectionPlan, given: Known) -> None:
         """Let a section that is made between two others see the one on its far side, which is given."""
@@ -188,11 +188,11 @@ class Engine:
         self.latents[NEIGHBOUR] = to_device(latents, self.runner.device)
 
     def _sample(self, section: SectionPlan) -> Generator[StepDone, None, Tensor]:
-        """Denoise one window: (1, C, T, h, w) float32."""
-        noise = to_device(self.noise.draw(section.noise, len(section.latents)), self.runner.device)
-        denoised = noise
+        """Denoise one window: (1, C, T, h, w) float32, what is kept of it."""
+        noise = to_device(self.noise.draw(section.noise, len(section.at)), self.runner.device)
+        denoised, kept = noise, slice(-len(section.latents), None)
         for step in self._begun(section, noise):
-            denoised = step.denoised
+            denoised = step.denoised[:, :, kept]
             yield StepDone(
                 section=section.index,
                 sections=len(self.sections),

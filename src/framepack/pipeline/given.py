@@ -51,13 +51,15 @@ class Given:
 
     def kept(self, section: Window, latents: Tensor) -> Tensor:
         """A section's latents that were changed since, with z outside the mask."""
-        return latents if self.mask is None else self.mask * latents + (1 - self.mask) * self.base(section)
+        if self.mask is None:
+            return latents
+        return self.mask * latents + (1 - self.mask) * self.base(section)[:, :, -latents.shape[2] :]
 
     def base(self, section: Window) -> Tensor:
-        """z, (1, C, T, h, w): the restyled video's latents, else the pictures standing still."""
+        """z of all the window makes, (1, C, T, h, w): of the restyled video, else of the pictures standing still."""
         if "source" in self.latents:
-            return to_device(self.latents["source"][:, :, list(section.latents)], self.device)
-        return torch.cat([self._still(latent) for latent in section.latents], dim=2)
+            return to_device(self.latents["source"][:, :, list(section.made)], self.device)
+        return torch.cat([self._still(latent) for latent in section.made], dim=2)
 
     def _still(self, latent: int) -> Tensor:
         """One latent of the start that stands still; between keyframes, which a mask does not hold, mixed by time."""

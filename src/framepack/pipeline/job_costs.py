@@ -55,7 +55,7 @@ def job_of(request: GenerationRequest, sections: tuple[SectionPlan, ...], size: 
 
 def tokens_of(section: SectionPlan) -> float:
     """The section's tokens, in latents of full detail."""
-    return len(section.latents) + sum(len(span.take) / span.scale**3 for span in section.context)
+    return len(section.at) + sum(len(span.take) / span.scale**3 for span in section.context)
 
 
 class JobCosts:

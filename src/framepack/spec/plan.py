@@ -84,7 +84,7 @@ def pictured(section: SectionPlan, request: GenerationRequest) -> SectionPlan:
 
 
 def one_frame(request: GenerationRequest, still: Still) -> SectionPlan:
-    """A window of one latent, so far from the start picture; the places of a video's other sections are empty.
+    """One latent, so far from the start picture; the places of a video's other sections are empty.
 
     In forward order the start picture is the newest of the history as well, as in a video's first section.
     """
@@ -95,13 +95,18 @@ def one_frame(request: GenerationRequest, still: Still) -> SectionPlan:
     context = tuple(seen(geometry, places)) if still.context else ()
     return SectionPlan(
         **vars(cuts(request)[0]),
-        at=range(at, at + 1),
+        at=range(at + 1 - still_width(request, index), at + 1),
         context=(single("start", 0), *context),
         noise=Noise(request.seed),
         prompt=request.prompt,
         still=index >= still_from(request),
         image=(("start", 1.0),),
     )
+
+
+def still_width(request: GenerationRequest, index: int) -> int:
+    """Latents of the window of which a still is the last; it lies `index` latents after the picture it begins from."""
+    return min(VARIANTS[request.model].still_window, request.window, index)
 
 
 def still_index(request: GenerationRequest, still: Still) -> int:

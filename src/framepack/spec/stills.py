@@ -1,14 +1,15 @@
 """Latents of single moments that are made before the sections, as some of these begin from them or pass through them.
 
-A still is a window of one latent, placed as in inverted order. Where the prompt changes, it is what the text before has
-come to, and the start picture of what follows: in inverted order sections, in both orders other stills. A keyframe of
-less than full strength is noised and made anew from there, without seeing itself: at strength 1 it is itself, towards 0
-it is what the model shows at that time anyway (SDEdit, arXiv 2108.01073). No tensors.
+A still is the last latent of a window (`Variant.still_window`), placed as in inverted order. Where the prompt changes,
+it is what the text before has come to, and the start picture of what follows: in inverted order sections, in both
+orders other stills. A keyframe of less than full strength is noised and made anew from there, without seeing itself, as
+a window of one latent: at strength 1 it is itself, towards 0 it is what the model shows at that time anyway (SDEdit,
+arXiv 2108.01073). No tensors.
 """
 
 from dataclasses import dataclass, replace
 
-from framepack.spec.plan import beyond, start_at
+from framepack.spec.plan import beyond, start_at, still_width
 from framepack.spec.request import GenerationRequest
 from framepack.spec.timeline import (
     REACH,
@@ -32,7 +33,7 @@ SEEDS = 1 << 63
 
 @dataclass(frozen=True, kw_only=True)
 class Still(Window):
-    """One latent, to be put into the latent bank under `key`.
+    """One latent, the last of its window, to be put into the latent bank under `key`.
 
     `level`: its share of noise at the begin, above 0 and at most 1; below 1 what the bank has under `key` is the rest.
     """
@@ -53,8 +54,9 @@ def stills(request: GenerationRequest) -> tuple[Still, ...]:
     for latent, (key, level) in sorted(wanted.items()):
         place = range(latent, latent + 1)
         origin, far = origin_of(changes, place), (REACH + 1) * request.window - 1
-        view = view_of(request, origin, latent, far)
-        at, context = beyond(view, 1, request.geometry, keyframes, origin)
+        width = still_width(request, latent - origin) if level == 1 else 1
+        view = view_of(request, origin, latent + 1 - width, far)
+        at, context = beyond(view, width, request.geometry, keyframes, origin)
         still = Still(
             key=key,
             level=level,

@@ -64,6 +64,9 @@ class Variant:
     models are led in the attention alone, as the paper does it."""
     shows_keyframes: bool = False
     """Whether a keyframe is itself the latent at its time. Else, as published, it is seen from both sides only."""
+    still_window: int = 1
+    """Latents that a still is made with, itself the last; the others are left out. Published models make single ones,
+    as their users do."""
     keyframes_ahead: bool = True
     """Whether the trained layout has a slot for frames that lie later than the window being made."""
 
@@ -124,6 +127,7 @@ MINI = Variant(
     few_words=True,
     pooled_nag=True,
     shows_keyframes=True,
+    still_window=HUNYUAN.window,  # has learnt whole sections only: docs/control.md, stills
 )
 VARIANTS = {
     "mini": MINI,

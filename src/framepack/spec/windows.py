@@ -70,7 +70,10 @@ class ContextSpan:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """What the sampler is given for `latents` of the timeline. `at` are the RoPE indices of the noisy window."""
+    """What the sampler is given for `latents` of the timeline. `at` are the RoPE indices of the noisy window.
+
+    A window may be wider than what is kept of it: then its first latents are left out.
+    """
 
     latents: range
     at: Sequence[float]
@@ -84,6 +87,11 @@ class Window:
     """Other prompts, near in time, and their shares."""
     image: tuple[tuple[str, float], ...]
     """Bank keys whose SigLIP features are mixed for this section, weights summing to 1."""
+
+    @property
+    def made(self) -> range:
+        """The latents of the timeline that are made, of which `latents` are the last ones."""
+        return range(self.latents.stop - len(self.at), self.latents.stop)
 
     @property
     def said(self) -> Said:

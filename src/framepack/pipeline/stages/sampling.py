@@ -87,7 +87,7 @@ class SampleStage(Stage):
 
 
 class StillStage(SampleStage):
-    """The same for the moments that are made before the sections, one latent each, in the memory of a section."""
+    """The same for the moments that are made before the sections, in the memory of a section."""
 
     name = "stills"
     title = "stills"
@@ -119,7 +119,7 @@ def window_inputs(job: Job, window: Window, transformer: Any) -> tuple[torch.Ten
         )
         for span in window.context
     ]
-    frames = len(window.latents)
+    frames = len(window.at)
     with torch.no_grad():
         return latents(frames), transformer.pack(spans, window.at, (frames, rows, columns))
 
@@ -140,11 +140,11 @@ def held_in_sections(job: Job, models: MetaModels, outputs: Outputs) -> int:
     config, (rows, columns) = transformer.config, job.latent_size
     latent_tokens = geometry.tokens(job.height, job.width)
     context = sum(len(span.take) * latent_tokens // span.scale**3 for span in job.section.context)
-    noisy = len(job.section.latents) * latent_tokens
+    noisy = len(job.section.at) * latent_tokens
     token = config.width * transformer.dtype.itemsize
     rotary = config.attention_head_dim // 2 * torch.complex64.itemsize
     latent = torch.float32.itemsize * config.in_channels * rows * columns
-    states = (geometry.history + BANK + STATES * len(job.section.latents)) * latent
+    states = (geometry.history + BANK + STATES * len(job.section.at)) * latent
     caches = job.branches * (context + 2 * noisy) * token if job.cached else 0
     tables_here = tables(job, outputs, job.branches, job.branches) + (outputs["prepare"].text.nbytes if job.nag else 0)
     return tables_here + context * token + (context + noisy) * rotary + states + caches

@@ -1,6 +1,7 @@
 """Takes and stills: seams on both sides of a section made anew alone, and stills against the frames of the long run.
 
-A still belongs to its place where, of the long run's frames at all places of the storyboard, its own is nearest.
+A still belongs to its place where, of the long run's frames at all places of the storyboard, its own is nearest; or,
+read the other way, where of all stills it is the nearest to that frame.
 Boundary: requests videos and measures them.
 """
 
@@ -17,7 +18,7 @@ from framepack.spec.variants import VARIANTS
 from framepack.training.evaluate.control.bench import SECTION, Bench, Row
 from framepack.training.evaluate.goals import Goal
 from framepack.training.evaluate.groups import mean
-from framepack.training.evaluate.metrics import psnr
+from framepack.training.evaluate.metrics import Video, psnr
 from framepack.training.evaluate.seams import MOST_COLOUR, MOST_SHARPNESS, MOST_STEP, seam
 
 MOTIONS = ("pan left", "zoom in")
@@ -70,21 +71,36 @@ def stills(bench: Bench) -> Iterator[Row]:
                 request = bench.request(model, scene, motion, seconds=SECTIONS * SECTION)
                 video, panels = bench.frames(request), storyboard(request)
                 places = [min(round(panel.second * HUNYUAN.fps), len(video) - 1) for panel in panels]
-                for own, panel in zip(places, panels, strict=True):
-                    still = bench.frames(panel.request)[:1]
-                    near = [psnr(still, video[place][None]) for place in places]
-                    best = places[int(np.argmax(near))]
-                    values = {
-                        "dB": near[places.index(own)],
-                        "nearest at": best / HUNYUAN.fps,
-                        "there": float(best == own),
-                    }
+                frames, made = video[places], np.concatenate([bench.frames(panel.request)[:1] for panel in panels])
+                for panel, values in zip(panels, placed(made, frames), strict=True):
+                    values["nearest at"] = places[int(values["nearest at"])] / HUNYUAN.fps
                     case = f"{motion}, still at {panel.second:g} s"
                     yield Row(part="stills", model=model, scene=scene.name, case=case, values=values)
 
 
+def placed(made: Video, frames: Video) -> Iterator[dict[str, float]]:
+    """For each still how near it is to the long run's frame of its place, and whether the two find one another.
+
+    Between places: dB from that frame to the most like of the others; where it is high, nothing tells them apart.
+    """
+    near = np.array([[psnr(still[None], frame[None]) for frame in frames] for still in made])
+    apart = np.array([[psnr(one[None], other[None]) for other in frames] for one in frames])
+    np.fill_diagonal(apart, 0)
+    for own in range(len(made)):
+        nearest = int(near[own].argmax())
+        yield {
+            "dB": float(near[own, own]),
+            "between places": float(apart[own].max()),
+            "nearest at": nearest,
+            "there": float(nearest == own),
+            "found": float(near[:, own].argmax() == own),
+        }
+
+
 def stills_goals(rows: Sequence[Row]) -> Iterator[Goal]:
-    """Whether each still is nearest to the frame of its own place."""
+    """Both ways to read it: of all frames a still's own is nearest to it, and of all stills a frame's own."""
     if rows:
-        share = mean(row.values["there"] for row in rows)
-        yield Goal(goal=f"stills: nearest to the long run at their place, of {len(rows)}", wanted=1.0, reached=share)
+        goal = f"stills: nearest to the long run at their place, of {len(rows)}"
+        yield Goal(goal=goal, wanted=1.0, reached=mean(row.values["there"] for row in rows))
+        goal = f"stills: of all stills, that of its place is nearest to the long run's frame, of {len(rows)}"
+        yield Goal(goal=goal, wanted=1.0, reached=mean(row.values["found"] for row in rows))
