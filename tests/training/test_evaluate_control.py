@@ -22,7 +22,7 @@ from framepack.training.evaluate.control.reference import nearness, reference_go
 from framepack.training.evaluate.control.report import table, write_control
 from framepack.training.evaluate.control.takes import placed, stills_goals, takes_goals
 from framepack.training.evaluate.control.times import keyframes_goals, prompts_goals
-from framepack.training.evaluate.control.videos import beside, restyle_goals, within
+from framepack.training.evaluate.control.videos import outside, restyle_goals, seam_goals, within
 from framepack.training.evaluate.scenes import procedural_scenes, true_mix
 
 (SCENE,) = procedural_scenes(1, (64, 64))
@@ -86,7 +86,7 @@ def test_what_stands_still_beside_a_mask_is_told_from_what_moves() -> None:
     video = np.repeat(SCENE.picture[None], 5, axis=0)
     video[1:, :, :32] = 0
     assert within(video, 64) < 20
-    assert beside(video, 64) == 100
+    assert outside(video, 64) == 100
 
 
 def test_goals_are_the_worst_of_all_rows() -> None:
@@ -119,6 +119,16 @@ def test_every_part_says_what_is_wanted_of_nothing_and_unknown_parts_are_refused
     assert chosen(()) == tuple(PARTS)
     with pytest.raises(ValueError, match="is one of nag, reference"):
         chosen(("nag", "beauty"))
+
+
+def test_a_goal_of_seams_says_what_a_true_video_has_and_does_not_count_it() -> None:
+    values = {"step": 1.0, "sharpness": 0.05, "colour": 0.5}
+    rows = [row("pan left", **values), row("pan left, a true video by the VAE", **(values | {"sharpness": 0.3}))]
+    (found,) = [goal for goal in seam_goals(rows) if "sharpness" in goal.goal]
+    assert (found.goal, found.reached) == ("x: sharpness, most of 1 (a true video by the VAE: 0.3)", 0.05)
+    borders = [row("pan, before", **values), row("pan, redone", **values), row("pan, a true video", **values)]
+    (found, _) = [goal for goal in takes_goals(borders) if "colour" in goal.goal]
+    assert found.goal == "takes: colour at borders, most of 1 (a true video: 0.5)"
 
 
 def test_tables_have_the_mean_over_scenes_and_files_are_written(tmp_path: Path) -> None:

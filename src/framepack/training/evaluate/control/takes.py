@@ -16,6 +16,7 @@ from framepack.spec.geometry import HUNYUAN
 from framepack.spec.storyboard import storyboard
 from framepack.spec.variants import VARIANTS
 from framepack.training.evaluate.control.bench import SECTION, Bench, Row
+from framepack.training.evaluate.control.yardstick import beside, yardsticks
 from framepack.training.evaluate.goals import Goal
 from framepack.training.evaluate.groups import mean
 from framepack.training.evaluate.metrics import Video, psnr
@@ -46,6 +47,7 @@ def takes(bench: Bench) -> Iterator[Row]:
                                 values = {name: getattr(found, name) for name in ("step", "sharpness", "colour")}
                                 case = f"{motion}, section {section}, border {border}, {kind}"
                                 yield Row(part="takes", model=model, scene=scene.name, case=case, values=values)
+                yield from yardsticks(bench, ("takes", model, scene), motion, seam)
 
 
 def takes_goals(rows: Sequence[Row]) -> Iterator[Goal]:
@@ -56,7 +58,10 @@ def takes_goals(rows: Sequence[Row]) -> Iterator[Goal]:
         if redone:
             found = max(values[name] for values in redone)
             yield Goal(
-                goal=f"takes: {name} at borders, most of {len(redone)}", wanted=most, reached=found, at_most=True
+                goal=f"takes: {name} at borders, most of {len(redone)}{beside(rows, name)}",
+                wanted=most,
+                reached=found,
+                at_most=True,
             )
             usual = float(np.median([values[name] for values in before]))
             ratio = float(np.median([values[name] for values in redone])) / max(usual, 1e-6)

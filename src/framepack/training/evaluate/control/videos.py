@@ -11,6 +11,7 @@ import numpy as np
 
 from framepack.spec.geometry import HUNYUAN
 from framepack.training.evaluate.control.bench import SECTION, Bench, Row
+from framepack.training.evaluate.control.yardstick import beside, generated, yardsticks
 from framepack.training.evaluate.goals import Goal
 from framepack.training.evaluate.groups import mean
 from framepack.training.evaluate.metrics import Video, psnr
@@ -56,6 +57,8 @@ def joined(bench: Bench, task: str, *, follows: bool) -> Iterator[Row]:
                     values |= {"speed off": share, "degrees off": turn}
                 part = task.replace("_", "-")
                 yield Row(part=part, model=model, scene=scene.name, case=motion, values=values)
+                if motion != "still":
+                    yield from yardsticks(bench, (part, model, scene), motion, crossing, (follows, not follows))
 
 
 def bridge(bench: Bench) -> Iterator[Row]:
@@ -71,6 +74,9 @@ def bridge(bench: Bench) -> Iterator[Row]:
                 for place, at in (("first", LENGTH), ("second", len(video) - LENGTH)):
                     case = f"{motion}, {place} seam"
                     yield Row(part="bridge", model=model, scene=scene.name, case=case, values=seam_values(video, at))
+                    if motion != "still":
+                        stays = (place == "first", place == "second")
+                        yield from yardsticks(bench, ("bridge", model, scene), motion, crossing, stays)
 
 
 def loop(bench: Bench) -> Iterator[Row]:
@@ -85,6 +91,7 @@ def loop(bench: Bench) -> Iterator[Row]:
                     values = seam_values(np.roll(video, half, axis=0), half)
                     case = f"{motion}, {sections} sections" if sections > 1 else f"{motion}, 1 section"
                     yield Row(part="loop", model=model, scene=scene.name, case=case, values=values)
+            yield from yardsticks(bench, ("loop", model, scene), "sway", crossing)
 
 
 def restyle(bench: Bench) -> Iterator[Row]:
@@ -110,11 +117,11 @@ def mask(bench: Bench) -> Iterator[Row]:
         for scene in bench.scenes():
             file = bench.save(white, "mask")
             video = bench.file(bench.request(model, scene, "pan left", motion_mask=file))
-            values = {"outside": beside(video, width), "inside": within(video, width)}
+            values = {"outside": outside(video, width), "inside": within(video, width)}
             yield Row(part="mask", model=model, scene=scene.name, case="left half", values=values)
 
 
-def beside(video: Video, width: int) -> float:
+def outside(video: Video, width: int) -> float:
     """dB to the video's own first frame outside the mask: what the VAE makes of the start."""
     part = video[:, :, width // 2 + EDGE :]
     return psnr(part, np.repeat(part[:1], len(part), 0))
@@ -133,12 +140,12 @@ def seam_values(video: Video, at: int) -> dict[str, float]:
 
 
 def seam_goals(rows: Sequence[Row]) -> Iterator[Goal]:
-    """Of one task: the worst of each, and how the motion goes on."""
+    """Of one task: the worst of each, what it is where nothing was generated, and how the motion goes on."""
     bounds = {"step": MOST_STEP, "sharpness": MOST_SHARPNESS, "colour": MOST_COLOUR}
     bounds |= {"speed off": FASTER, "degrees off": TURNED}
     for name, most in bounds.items():
-        if found := [row.values[name] for row in rows if name in row.values]:
-            goal = f"{rows[0].part}: {name}, most of {len(found)}"
+        if found := [row.values[name] for row in generated(rows) if name in row.values]:
+            goal = f"{rows[0].part}: {name}, most of {len(found)}{beside(rows, name)}"
             yield Goal(goal=goal, wanted=most, reached=max(found), at_most=True)
 
 
