@@ -50,13 +50,13 @@ class TrueChanges:
     def __init__(self, picture: Picture, before: str, after: str, latents: int) -> None:
         """Of latents 1 .. `latents`. before, after: keys of MOTIONS."""
         self._start = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-        self._motions, self._latents = (before, after), latents
+        self.motions, self._latents = (before, after), latents
         covered = torch.arange(1, latents + 1)[:, None] * HUNYUAN.temporal - torch.tensor([2.5, 0.5])
         self._frames = covered.flatten()
 
     def small(self, change: float, sizes: tuple[float, float] = NORMAL) -> Small:
         """The video in which the motion changes at a frame. sizes: of each motion, 1 as its prompt means it."""
-        first, second = (MOTIONS[motion].row() * size for motion, size in zip(self._motions, sizes, strict=True))
+        first, second = (MOTIONS[motion].row() * size for motion, size in zip(self.motions, sizes, strict=True))
         early, late = self._frames[self._frames <= change], self._frames[self._frames > change] - change
         moment = render(self._start, (change * first)[None, None])[:, :, 0]
         parts = [(self._start, early, first), (moment, late, second)]
@@ -80,7 +80,7 @@ class TrueChanges:
     def _tried(self) -> list[tuple[float, float, float]]:
         """A change at each latent, with all sizes of both motions; one that stands still has none."""
         frames = range(0, HUNYUAN.temporal * self._latents + 1, HUNYUAN.temporal)
-        before, after = ((1.0,) if motion == "still" else SIZES for motion in self._motions)
+        before, after = ((1.0,) if motion == "still" else SIZES for motion in self.motions)
         return list(product(frames, before, after))
 
     @cached_property

@@ -5,7 +5,6 @@ a pan. Boundary: requests videos and measures them.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from framepack.training.evaluate.goals import Goal
 from framepack.training.evaluate.groups import grouped, mean
 from framepack.training.evaluate.metrics import psnr
 from framepack.training.evaluate.over_time import TrueChanges, largest_step, latents_of
-from framepack.training.evaluate.scenes import prompt_for
+from framepack.training.evaluate.scenes import Scene, prompt_for
 
 PAIRS = (("still", "darken"), ("pan left", "pan right"), ("roll clockwise", "pan up"), ("brighten", "darken"))
 CHANGES = (*((second, 0.0) for second in (0.6, 1.2, 1.8, 2.0, 2.4, 3.0)), (2.4, 1.2))
@@ -32,30 +31,41 @@ PLACES = ("middle", "end")
 
 
 def prompts(bench: Bench) -> Iterator[Row]:
-    """A row for each model, scene, pair of prompts and time of the change."""
-    for model in bench.orders():
-        for scene in bench.scenes():
-            truth = cache(partial(TrueChanges, scene.picture))
-            for before, after in PAIRS:
+    """A row for each scene, pair of prompts, model and time of the change: a pair's true videos are made once."""
+    for scene in bench.scenes():
+        for pair in PAIRS:
+            truth = TrueChanges(scene.picture, *pair, round(LENGTH * HUNYUAN.fps) // HUNYUAN.temporal)
+            for model in bench.orders():
                 for second, blend in CHANGES:
-                    said = f"{prompt_for(before, 0)} [{second}s: {prompt_for(after, 0)}]"
-                    asked = bench.request(model, scene, prompt=said, seconds=LENGTH, length="exact", blend=blend)
-                    latents = latents_of(bench.model(model), asked)
-                    with bench.model(model).memory.lease("vae") as vae:
-                        video = np.asarray(vae.preview_map()(latents), np.float32)
-                    changes = truth(before, after, len(video))
-                    found = changes.nearest(video)
-                    moment = {"asked": second, "found": found.second, "off": abs(found.second - second)}
-                    sizes = {"size before": found.before, "size after": found.after}
-                    step, true = (largest_step(one, second) for one in (video, changes.small(second * HUNYUAN.fps)))
-                    steps = {"largest step": step.size, "it is at": step.second, "true step": true.size}
-                    yield Row(
-                        part="prompts",
-                        model=model,
-                        scene=scene.name,
-                        case=f"{before}, then {after} at {second:g} s" + (f", blend {blend:g}" if blend else ""),
-                        values=moment | sizes | steps,
-                    )
+                    yield changed(bench, model, scene, truth, second, blend)
+
+
+def changed(bench: Bench, model: str, scene: Scene, truth: TrueChanges, second: float, blend: float) -> Row:
+    """When one of a pair of motions took over from the other, and how abruptly."""
+    before, after = truth.motions
+    said = f"{prompt_for(before, 0)} [{second}s: {prompt_for(after, 0)}]"
+    asked = bench.request(model, scene, prompt=said, seconds=LENGTH, length="exact", blend=blend)
+    latents = latents_of(bench.model(model), asked)
+    with bench.model(model).memory.lease("vae") as vae:
+        video = np.asarray(vae.preview_map()(latents), np.float32)
+    found = truth.nearest(video)
+    step, true = (largest_step(one, second) for one in (video, truth.small(second * HUNYUAN.fps)))
+    return Row(
+        part="prompts",
+        model=model,
+        scene=scene.name,
+        case=f"{before}, then {after} at {second:g} s" + (f", blend {blend:g}" if blend else ""),
+        values={
+            "asked": second,
+            "found": found.second,
+            "off": abs(found.second - second),
+            "size before": found.before,
+            "size after": found.after,
+            "largest step": step.size,
+            "it is at": step.second,
+            "true step": true.size,
+        },
+    )
 
 
 def prompts_goals(rows: Sequence[Row]) -> Iterator[Goal]:
