@@ -76,7 +76,8 @@ def bridge(bench: Bench) -> Iterator[Row]:
                     yield Row(part="bridge", model=model, scene=scene.name, case=case, values=seam_values(video, at))
                     if motion != "still":
                         stays = (place == "first", place == "second")
-                        yield from yardsticks(bench, ("bridge", model, scene), motion, crossing, stays)
+                        where = ("bridge", model, scene)
+                        yield from yardsticks(bench, where, motion, crossing, stays, f", {place} seam")
 
 
 def loop(bench: Bench) -> Iterator[Row]:

@@ -27,10 +27,12 @@ def yardsticks(
     motion: str,
     measure: Callable[[Video, int], Seam | Crossing],
     stays: Sequence[bool] = (False, False),
+    seam: str = "",
 ) -> Iterator[Row]:
     """Two rows: the most of each measure over some places of a true video, and where the VAE has made it.
 
     place: part, model and scene. stays: whether what lies before and behind the seam is a source, untouched by the VAE.
+    seam: which one, where a part has two.
     """
     part, model, scene = place
     truth = scene.truth(motion, FRAMES)
@@ -40,7 +42,7 @@ def yardsticks(
     for case, earlier, later in ((TRUE, truth, truth), (CODED, before, after)):
         found = [measure(np.concatenate([earlier[:at], later[at:]]), at) for at in PLACES]
         values = {name: max(getattr(one, name) for one in found) for name in NAMES}
-        yield Row(part=part, model=model, scene=scene.name, case=f"{motion}, {case}", values=values)
+        yield Row(part=part, model=model, scene=scene.name, case=f"{motion}{seam}, {case}", values=values)
 
 
 def generated(rows: Sequence[Row]) -> list[Row]:
