@@ -58,8 +58,9 @@ def test_nag_counts_only_what_was_shown_without_it() -> None:
 
 
 def test_drift_is_that_of_the_last_third_and_the_guards_goal_is_its_share() -> None:
-    looks = [Look(colour=(c, 0, 0), contrast=k, sharpness=4, distance=None) for c, k in [(10, 20)] * 4 + [(40, 10)] * 2]
-    found = drifted(looks)
+    seen = {0: (10, 20), 1: (10, 20), 3: (90, 90), 4: (40, 10), 5: (40, 10)}
+    looks = {at: Look(colour=(c, 0, 0), contrast=k, sharpness=4, distance=None) for at, (c, k) in seen.items()}
+    found = drifted(looks, 6)
     assert found == {"colour": 30, "contrast": pytest.approx(np.log(2)), "sharpness": 0}
     held = {"colour": 9, "contrast": 0.0, "sharpness": 0.0}
     lit = [row("darken, guard 0", followed=0), row("darken, guard 1", followed=1)]

@@ -16,6 +16,7 @@ from framepack.media.video import VideoWriter
 from framepack.pipeline.engine import SectionResult
 from framepack.pipeline.framepack import FramePack
 from framepack.spec.events import Finished
+from framepack.spec.plan import plan
 from framepack.spec.request import GenerationRequest
 from framepack.spec.variants import VARIANTS
 from framepack.training.evaluate.metrics import Video
@@ -109,9 +110,10 @@ class Bench:
         assert isinstance(finished, Finished)
         return np.stack(list(read_video(finished.file)))
 
-    def sections(self, request: GenerationRequest) -> list[SectionResult]:
-        """In the order they are made."""
-        return [made for made in self.model(request.model).sections(request) if isinstance(made, SectionResult)]
+    def latents(self, request: GenerationRequest) -> list[SectionResult]:
+        """The sections in the order they are made, without frames."""
+        made = self.model(request.model).sections(request, frames_from=len(plan(request.resolved())))
+        return [one for one in made if isinstance(one, SectionResult)]
 
 
 Measure = Callable[[Bench], Iterable[Row]]

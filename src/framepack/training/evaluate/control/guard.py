@@ -1,16 +1,18 @@
 """The drift guard: how far a long video drifts with and without it, whether light still changes, what it costs.
 
 Colour: how far the mean colour of the last third of the sections, in the order they are made, lies from that of the
-first two. Contrast and sharpness: the logarithm of their ratio, either way. Light: a prompt for it, over four sections.
+first two; some of them are decoded, each in its middle. Contrast and sharpness: the logarithm of their ratio, either
+way. Light: a prompt for it, over four sections.
 """
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import torch
 
-from framepack.pipeline.drift import DriftGuard
+from framepack.pipeline.drift import DriftGuard, DriftMeter
 from framepack.pipeline.engine import SectionResult
 from framepack.spec.events import Look
 from framepack.training.evaluate.control.bench import SECTION, Bench, Row
@@ -23,6 +25,12 @@ STRENGTHS = (0.0, 0.5, 1.0)
 LIGHT = ("darken", "warmer")
 LIGHT_SECTIONS = 4
 """Two more than the guard lets pass."""
+FIRST = range(2)
+"""Sections that others are compared with: those that the guard lets pass."""
+EVERY = 5
+"""Of the others every so many are looked at, from the last one back."""
+SEEN = 3
+"""Latents in a section's middle that are decoded to look at it: the VAE takes nearly all of a section's time."""
 TIMED = 200
 """How often the guard is called to be timed."""
 
@@ -34,10 +42,10 @@ def guard(bench: Bench) -> Iterator[Row]:
         for scene in bench.scenes():
             for strength in STRENGTHS:
                 long = bench.request(model, scene, "pan left", seconds=SECTION * sections, guard=strength)
-                made = bench.sections(long)
-                looks = [one.look for one in made if one.look]
-                values = drifted(looks) | ({"cost": cost(made, strength)} if strength else {})
-                course = tuple(float(np.linalg.norm(np.subtract(a.colour, looks[0].colour))) for a in looks)
+                made = bench.latents(long)
+                looks, seconds = looked_at(bench, model, made)
+                values = drifted(looks, len(made)) | ({"cost": cost(made, strength, seconds)} if strength else {})
+                course = tuple(float(np.linalg.norm(np.subtract(a.colour, looks[0].colour))) for a in looks.values())
                 yield Row(
                     part="guard",
                     model=model,
@@ -59,9 +67,24 @@ def guard(bench: Bench) -> Iterator[Row]:
             scene.clear_cache()
 
 
-def drifted(looks: Sequence[Look]) -> dict[str, float]:
-    """How far the last third of the sections lies from the first two."""
-    first, last = looks[:2], looks[-max(len(looks) // 3, 1) :]
+def looked_at(bench: Bench, model: str, made: Sequence[SectionResult]) -> tuple[dict[int, Look], float]:
+    """What some sections look like, by their index, and the seconds that a latent takes to be decoded."""
+    places = sorted(set(range(len(made))[::-EVERY]) | set(FIRST) & set(range(len(made))))
+    meter, looks, took = DriftMeter(None), {}, []
+    with torch.inference_mode(), bench.model(model).memory.lease("vae") as vae:
+        for place in places:
+            middle = (made[place].latents.shape[2] - SEEN) // 2
+            latents = made[place].latents[:, :, max(middle, 0) :][:, :, :SEEN]
+            began = time.perf_counter()
+            looks[place] = meter.look(vae.decode_float(latents))
+            took.append((time.perf_counter() - began) / latents.shape[2])
+    return looks, float(np.median(took))
+
+
+def drifted(looks: Mapping[int, Look], sections: int) -> dict[str, float]:
+    """How far the last third of so many sections lies from the first two. looks: by the sections' index."""
+    first = [look for at, look in looks.items() if at in FIRST]
+    last = [look for at, look in looks.items() if at >= sections - max(sections // 3, 1)]
 
     def ratio(name: str) -> float:
         after, before = (mean(getattr(look, name) for look in part) for part in (last, first))
@@ -75,15 +98,16 @@ def drifted(looks: Sequence[Look]) -> dict[str, float]:
     }
 
 
-def cost(made: Sequence[SectionResult], strength: float) -> float:
-    """The guard's share of a section's time."""
+def cost(made: Sequence[SectionResult], strength: float, seconds: float) -> float:
+    """The guard's share of a section's time. seconds: what a latent takes to be decoded, which was not done here."""
     guard = DriftGuard(strength)
     for one in made[:2]:
         guard.note(one.section, one.latents)
     began = time.perf_counter()
     for _ in range(TIMED):
         guard.held(made[-1].section, made[-1].latents)
-    return (time.perf_counter() - began) / TIMED / float(np.median([one.seconds for one in made]))
+    whole = float(np.median([one.seconds + seconds * one.section.decode_latents for one in made]))
+    return (time.perf_counter() - began) / TIMED / whole
 
 
 def guard_goals(rows: Sequence[Row]) -> Iterator[Goal]:

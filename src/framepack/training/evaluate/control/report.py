@@ -103,7 +103,7 @@ def courses(figure: Any, rows: Sequence[Row]) -> None:
         for (case,), found in grouped(part, lambda row: (row.case,)):
             lines = zip(*(row.course for row in found), strict=True)
             axes.plot([mean(values) for values in lines], label=case)
-        axes.set(xlabel="section, as made", ylabel="colour moved, levels")
+        axes.set(xlabel="sections looked at, as made", ylabel="colour moved, levels")
         axes.legend()
 
 
