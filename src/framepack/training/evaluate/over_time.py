@@ -68,7 +68,7 @@ class TrueChanges:
         """The moment and the sizes whose true video is nearest, by least squares over all of them together.
 
         Sizes of one motion are tried with all of the other, as a motion that is too small looks like one that begins
-        late: with both at 1 the moment found in a true video of other sizes is off by a second (docs/control.md).
+        late: with both at 1 it is off by up to two seconds in true videos of other sizes (docs/control.md).
         """
         errors = self._videos.square().sum(1) - 2 * self._videos @ torch.from_numpy(video).flatten()
         frame, before, after = self._tried[int(errors.argmin())]
