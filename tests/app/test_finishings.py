@@ -29,6 +29,7 @@ from framepack.media.sound import has_sound
 from framepack.media.video import VideoWriter
 from framepack.pipeline.finishing import convert as converted
 from framepack.pipeline.finishing import finish
+from framepack.spec.output import FileCoding
 
 REQUEST = json.dumps({"framepack": "0.1.0", "request": {"image": "a.png", "seed": 7, "schema": 2}})
 LUT = "LUT_3D_SIZE 2\n" + "".join(f"{1 - r} {g} {b}\n" for b in (0, 1) for g in (0, 1) for r in (0, 1))
@@ -191,10 +192,29 @@ def test_what_is_cancelled_ends_at_once_and_leaves_nothing(client, service, tmp_
         assert client.delete(f"/api/finishings/{name}").status_code == 204
         assert client.get(f"/api/finishings/{name}").status_code == 404
     until = time.monotonic() + 20
-    while list(service.finishings.home.iterdir()) or service.conversions._child:
+    while list(service.finishings.home.iterdir()) or service.conversions._children:
         assert time.monotonic() < until
         time.sleep(0.05)
     assert client.delete(f"/api/finishings/{first}").status_code == 404
+
+
+def test_the_next_name_is_known_at_once_and_a_video_s_formats_do_not_wait_for_files(client, service, tmp_path):
+    long = sent(client, film(tmp_path / "v.mkv", 600, 128), {"enlarge": 4, "denoise": 1, "format": "mp4"}).json()
+    assert (long["file"], long["status"]) == ("v-finished.mp4", "waiting")
+    source = film(tmp_path / "own.mp4")
+    made = service.conversions.file("job", source, FileCoding(format="webm"))
+    assert probe(made).frames == 20
+    assert client.get(f"/api/finishings/{long['id']}").json()["status"] in ("waiting", "running")
+    client.delete(f"/api/finishings/{long['id']}")
+
+
+def test_a_form_that_is_cut_off_is_refused_and_leaves_nothing(client, service, tmp_path):
+    file = film(tmp_path / "v.mp4")
+    request = client.build_request("POST", "/api/finishings", files={"file": ("v.mp4", file.read_bytes())})
+    kind = {"content-type": request.headers["content-type"]}
+    answer = client.post("/api/finishings", content=request.read()[:-30], headers=kind)
+    assert (answer.status_code, answer.json()["error"]) == (400, "the form is cut off: send it again")
+    assert list(service.finishings.home.iterdir()) == []
 
 
 def test_a_service_ends_at_once_while_another_conversion_holds_the_turn(tmp_path):
@@ -387,7 +407,7 @@ def test_a_network_at_work_is_cancelled_like_all_else(client, service, tmp_path)
         time.sleep(0.05)
     assert client.delete(f"/api/finishings/{name}").status_code == 204
     until = time.monotonic() + 20
-    while list(service.finishings.home.iterdir()) or service.conversions._child:
+    while list(service.finishings.home.iterdir()) or service.conversions._children:
         assert time.monotonic() < until
         time.sleep(0.05)
 

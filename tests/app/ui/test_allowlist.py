@@ -69,6 +69,7 @@ def test_the_page_its_files_and_its_calls_are_there(client: TestClient) -> None:
     assert page.status_code == 200
     for address in ("/?job=12&__theme=dark", "/theme.css?v=1", "/favicon.ico", "/assets/" + asset(page.text)):
         assert client.get(address).status_code == 200, address
+    assert client.get("/gradio_api/app_id").json()["app_id"], "by it a page sees that its server is another one"
     number, handler = next((n, f) for n, f in handlers(client).items() if f.name == "mode_update")
     answer = client.post(CALL, json=call(fn_index=number, data=["custom", "mini"][: len(handler.inputs)]))
     assert answer.status_code == 200, answer.text
@@ -80,7 +81,7 @@ def asset(page: str) -> str:
 
 def test_every_other_route_of_gradio_is_not_there(client: TestClient) -> None:
     """All of its routes, with what an address may have put in, by all methods it knows."""
-    needed = {"/", "/theme.css", "/favicon.ico", "/assets/{path:path}", "/static/{path:path}"}
+    needed = {"/", "/gradio_api/app_id", "/theme.css", "/favicon.ico", "/assets/{path:path}", "/static/{path:path}"}
     asked = 0
     for route in routes_of(gradio_of(client)):
         for method in sorted(getattr(route, "methods", None) or {"GET"}):

@@ -149,7 +149,7 @@ class FormReader(Generic[T]):
         self._header, self._value = b"", b""
         self._name = ""
         self._file: Arriving[T] | None = None
-        self._parts = 0
+        self._parts, self._ended = 0, False
         self.texts: dict[str, bytes] = {}
         self.files: list[tuple[str, Arriving[T]]] = []
 
@@ -164,6 +164,7 @@ class FormReader(Generic[T]):
                 "on_header_end": self._on_header_end,
                 "on_headers_finished": self._open,
                 "on_part_data": self._data,
+                "on_end": self._end,
             },
         )
         try:
@@ -172,12 +173,17 @@ class FormReader(Generic[T]):
             parser.finalize()
         except FormParserError as error:
             raise ValueError(f"the form cannot be read: {error}") from error
+        if not self._ended:
+            raise ValueError("the form is cut off: send it again")
 
     def _begin(self) -> None:
         self._parts += 1
         if self._parts > PARTS_LIMIT:
             raise TooLarge(f"a form may have {PARTS_LIMIT} parts")
         self._headers, self._header, self._value, self._file = {}, b"", b"", None
+
+    def _end(self) -> None:
+        self._ended = True
 
     def _on_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]

@@ -1,7 +1,8 @@
 """A finished video in another format, made when someone asks for it and kept beside the queue.
 
-One at a time, in a child process with limits and a low priority (`convert_child`): a long video or a damaged file can
-slow nothing down and take nothing along. What was made is kept until its job is deleted or a day has passed.
+One at a time, and beside it one of the files that are handed in, in child processes with limits and a low priority
+(`convert_child`): a long video or a damaged file can slow nothing down and take nothing along. What was made is kept
+until its job is deleted or a day has passed.
 """
 
 import json
@@ -65,14 +66,13 @@ class TooMany(ValueError):  # noqa: N818 - reads as the sentence it is
 
 
 class Conversions:
-    """Of the videos of one service. `close` ends the one being made."""
+    """Of the videos of one service. `close` ends those being made."""
 
     def __init__(self, folders: Folders, limits: Limits = DEFAULT) -> None:
         self._folders, self._limits = folders, limits
-        self._turn, self._counting = threading.Lock(), threading.Lock()
+        self._turn, self._turn_of_files, self._counting = threading.Lock(), threading.Lock(), threading.Lock()
         self._asked: list[str] = []
-        self._child: Child | None = None
-        self._target = Path()
+        self._children: dict[Path, Child] = {}
         self._closing = False
 
     def file(self, job: str, source: Path, output: FileCoding, steps: FileFinish = NO_STEPS, *, crf: int = CRF) -> Path:
@@ -110,7 +110,7 @@ class Conversions:
         frames. heard: is told how far it is, and raises to end the work, before which nothing is begun.
         Raises as `file` does.
         """
-        with self._turn:
+        with self._turn_of_files:
             heard({})
             answer = self._make(source, target, output, steps, heard)
             drop_sidecar(target)
@@ -151,14 +151,14 @@ class Conversions:
 
     def stop(self, folder: Path) -> None:
         """End what is being made in a folder, or below."""
-        child = self._child
-        if child and folder in self._target.parents:
-            child.kill()
+        for target, child in list(self._children.items()):
+            if folder in target.parents:
+                child.kill()
 
     def close(self) -> None:
         """Make no more."""
         self._closing = True
-        if child := self._child:
+        for child in list(self._children.values()):
             child.kill()
 
     def _make(self, source: Path, target: Path, output: FileCoding, steps: FileFinish, heard: Heard) -> dict[str, Any]:
@@ -215,7 +215,8 @@ class Conversions:
             child = stack.enter_context(
                 start([*command, said], stdin=file, stdout=PIPE, stderr=NOTHING, env=own, keep=(again.fileno(),))
             )
-            self._child, self._target = child, Path(order["target"])  # one at a time has the turn
+            target = Path(order["target"])
+            self._children[target] = child
             timer = threading.Timer(self._limits.seconds, child.kill)
             timer.start()
             try:
@@ -223,7 +224,7 @@ class Conversions:
             finally:
                 timer.cancel()
                 child.kill()
-                self._child = None
+                del self._children[target]
 
     def _heard(self, child: Child, heard: Heard) -> dict[str, Any]:
         """The last line a child says; those before it are handed on."""

@@ -52,6 +52,12 @@ class FileWork(FileFinish, FileCoding):
         """The steps alone."""
         return FileFinish.model_validate(self.model_dump(include={*FileFinish.model_fields}, exclude_unset=True))
 
+    @property
+    def result(self) -> str:
+        """The new file's name."""
+        stem = f"{Path(self.file).stem[:LONGEST]}{'-finished' if self.steps().changes else ''}"
+        return f"{stem}{FORMATS[self.format].suffix}"
+
     def output(self) -> FileCoding:
         """The new file alone."""
         return FileCoding.model_validate(self.model_dump(include={*FileCoding.model_fields}, exclude_unset=True))
@@ -107,7 +113,7 @@ class Finishings:
         """Put a folder's work in the queue, with notices of its own; its files, `work.file` too, lie in it."""
         with atomic_write(folder / ORDER) as temporary:
             temporary.write_text(work.model_dump_json(exclude_unset=True), "utf-8")
-        return self._set(Finishing(id=folder.name, notices=tuple(notices)))
+        return self._set(Finishing(id=folder.name, file=work.result, notices=tuple(notices)))
 
     def drop(self, folder: Path) -> None:
         """Nothing came of it."""
@@ -222,8 +228,8 @@ class Finishings:
         try:
             work = FileWork.model_validate_json((folder / ORDER).read_text("utf-8"))
             source, output, steps = Path(work.file), work.output(), work.steps()
-            stem = f"{source.stem[:LONGEST]}{'-finished' if steps.changes else ''}"
-            target = folder / MADE / f"{stem}{FORMATS[output.format].suffix}"
+            target = folder / MADE / work.result
+            now = replace(now, file=target.name)
 
             def heard(said: dict[str, Any]) -> None:
                 nonlocal now

@@ -19,7 +19,8 @@ from framepack.app.api.guard import App, Receive, Scope, Send, answer
 from framepack.files.text import json_of
 
 CALL = "/gradio_api/run/predict"
-FILES = re.compile(r"/(theme\.css|favicon\.ico|(assets|static)/[\w./-]+)")
+FILES = re.compile(r"/(theme\.css|favicon\.ico|gradio_api/app_id|(assets|static)/[\w./-]+)")
+"""By `app_id` a page whose server was gone sees that there is another one, and loads itself anew."""
 QUERY = {"/": {"job", "__theme"}, "/theme.css": {"v"}}
 """Query parameters that Gradio gets. It never sees others (a `deep_link`, for one, names a file of Gradio's)."""
 STALE = "this call is not one of the current page: reload the page"

@@ -29,7 +29,12 @@ LABELS = {
     "join": "Videos that follow",
     "fade": "Cross-fade seconds",
 }
-ACCEPTED = {"network": ".safetensors", "lut": ".cube", "audio": "audio/*,video/*,.mkv,.flac", "join": "video/*,.mkv"}
+ACCEPTED = {
+    "network": ".safetensors",
+    "lut": ".cube",
+    "audio": "audio/*,video/*,.mkv,.flac",
+    "join": "video/*,.mkv,.gif,.webp,.apng,.zip",
+}
 """What a file chooser offers for a field."""
 CHOICES = {
     "format": {"": "as the video", **{name: f"{name}: {FORMATS[name].description}" for name in get_args(Format)}},

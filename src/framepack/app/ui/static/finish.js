@@ -24,10 +24,23 @@ const widgets = {
     FP.el("input", { id, type: "text", inputmode: "decimal", autocomplete: "off", placeholder: field.placeholder, "aria-describedby": help }),
   file: (field, id, help) => FP.el("input", { id, type: "file", accept: field.accept, multiple: field.many, "aria-describedby": help }),
 };
+/* Takes a file out again that was chosen. */
+const clearOf = (field, input) => {
+  const clear = FP.button(`Remove ${field.label}`, "close", () => {
+    input.value = "";
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+    input.focus();
+  }, { quiet: true });
+  const follow = () => (clear.hidden = !input.files.length);
+  input.addEventListener("change", follow);
+  follow();
+  return clear;
+};
 const fieldOf = (field) => {
   const id = `fp-finish-${field.name}`;
   const input = widgets[field.kind](field, id, `${id}-help`);
-  const root = FP.el("div", { class: "fp-finish-field" }, FP.el("label", { for: id }, field.label), input, FP.el("p", { class: "fp-help", id: `${id}-help` }, field.help));
+  const shown = field.kind === "file" ? FP.el("div", { class: "fp-finish-file" }, input, clearOf(field, input)) : input;
+  const root = FP.el("div", { class: "fp-finish-field" }, FP.el("label", { for: id }, field.label), shown, FP.el("p", { class: "fp-help", id: `${id}-help` }, field.help));
   return { ...field, input, root };
 };
 
@@ -39,6 +52,8 @@ FP.kinds.finish = (root, part) => {
   const source = FP.el("p", { class: "fp-finish-source", "aria-live": "polite" });
   const use = FP.button("Use the video shown", "film", () => choose(null));
   const make = FP.el("button", { type: "button", class: "fp-button fp-primary fp-make" });
+  const stop = FP.button("Stop sending", "close", () => sent && sent.stop());
+  const news = FP.el("p", { class: "fp-unseen", role: "status" });
   const list = FP.el("ul", { class: "fp-list", "aria-label": "Videos being finished" });
   const group = ({ title, fields }) =>
     FP.el("fieldset", {}, FP.el("legend", {}, title), FP.el("div", { class: "fp-finish-fields" }, fields.map((field) => field.root)));
@@ -46,10 +61,10 @@ FP.kinds.finish = (root, part) => {
   root.append(
     FP.el("details", {}, FP.el("summary", {}, "Convert or finish a video"),
       FP.el("div", { class: "fp-line" }, source, FP.button("Choose a file", "plus", () => FP.chooseFiles("video/*,.mkv,.gif,.webp,.apng,.zip", false, ([file]) => choose(file))), use),
-      drawn.map(group), problem, make),
-    list);
+      drawn.map(group), problem, FP.el("div", { class: "fp-line" }, make, stop)),
+    news, list);
   const rows = new Map();
-  let own = null, sending = null, pause = 0;
+  let own = null, sending = null, sent = null, pause = 0;
 
   /* What would be sent: { file, name, body }, or an error. */
   const wanted = () => {
@@ -88,6 +103,7 @@ FP.kinds.finish = (root, part) => {
   const update = () => {
     source.textContent = own ? own.name : shown ? `The video shown: ${shown.name}` : "No video yet.";
     use.hidden = !own || !shown;
+    stop.hidden = !sending;
     make.disabled = Boolean(sending);
     make.textContent = sending || "Make the new file";
   };
@@ -96,35 +112,43 @@ FP.kinds.finish = (root, part) => {
     problem.textContent = "";
     update();
   };
+  /* An error names a field as the API does; here it has its label. */
+  const labelled = (message) => message.replace(/^\w+/, (name) => fields[name.toLowerCase()]?.label || name);
   const go = async () => {
+    if (sending) return;
     problem.textContent = "";
     try {
       const { work, files } = wanted();
       const form = new FormData();
       form.append("request", JSON.stringify(work));
       for (const [name, file] of files) form.append(name, file, file.name);
+      const name = own ? own.name : "the files";
       const progress = (share) => {
-        sending = files.length && share < 1 ? `Sending the file: ${Math.round(share * 100)} %` : "Being queued …";
+        sending = files.length && share < 1 ? `Sending ${name}: ${Math.round(share * 100)} %` : "Being queued …";
         update();
       };
       progress(0);
-      await FP.send(form, { address: "/api/finishings", progress, waits: false }).answer;
+      sent = FP.send(form, { address: "/api/finishings", progress, waits: false });
+      await sent.answer;
       ask();
     } catch (error) {
-      problem.textContent = error.message;
+      problem.textContent = labelled(error.message);
     }
-    sending = null;
+    sending = sent = null;
     update();
   };
 
   const remove = async ({ id, status }) => {
     if (status === "done" && !confirm("Delete this file here? What you have downloaded stays.")) return;
+    const before = list.querySelector(":focus-within");
     try {
       await FP.fetchJson(`/api/finishings/${id}`, "DELETE");
+      await ask();
     } catch (error) {
-      problem.textContent = error.message;
+      await ask();
+      if (rows.has(id)) problem.textContent = error.message; /* else another tab has deleted it */
     }
-    ask();
+    if (before && !before.isConnected) (list.querySelector("button") || make).focus();
   };
   const state = ({ status, frames, total, error }) =>
     ({ waiting: "Waiting its turn", running: total ? `Frame ${frames} of ${total}` : "Being read", done: `${frames ? `${frames} frames` : "Ready"}`, failed: FP.sentence(error || "it failed") })[status];
@@ -142,12 +166,13 @@ FP.kinds.finish = (root, part) => {
       said.classList.toggle("fp-error", one.status === "failed");
       thin.style.width = `${one.total && !ended ? (100 * one.frames) / one.total : 0}%`;
       if (drawn === `${one.status} ${one.notices}`) return;
+      if (drawn && ended) news.textContent = `${name}: ${state(one)}`;
       drawn = `${one.status} ${one.notices}`;
       notices.replaceChildren(...one.notices.map((notice) => FP.el("small", {}, FP.sentence(notice))));
       tools.replaceChildren(...[
         one.url ? link(one.url, "save", `Download ${name}`) : null,
         one.credentials ? link(one.credentials, "seal", `Download the content credentials of ${name}`) : null,
-        FP.button(ended ? `Delete ${name}` : "Cancel", ended ? "trash" : "close", () => remove(one), { quiet: true }),
+        FP.button(`${ended ? "Delete" : "Cancel"} ${name}`, ended ? "trash" : "close", () => remove(one), { quiet: true }),
       ].filter(Boolean));
     };
     return { root, draw };
@@ -176,12 +201,26 @@ FP.kinds.finish = (root, part) => {
 
   for (const [name, value] of Object.entries(savedFields())) if (fields[name]) fields[name].input.value = value;
   root.addEventListener("change", () => (follow(), save()));
+  root.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.ctrlKey || event.metaKey || event.target.type !== "text") return;
+    event.preventDefault();
+    go();
+  });
   root.addEventListener("drop", (event) => {
-    const [file] = event.dataTransfer.files;
-    if (file && event.target.type !== "file") choose(file);
+    const files = [...event.dataTransfer.files], input = event.target;
+    if (!files.length) return;
+    if (input.type === "file") {
+      const taken = new DataTransfer();
+      for (const file of input.multiple ? files : files.slice(0, 1)) taken.items.add(file);
+      input.files = taken.files;
+      return input.dispatchEvent(new Event("change", { bubbles: true }));
+    }
+    choose(files[0]);
+    if (files.length > 1) problem.textContent = `${files[0].name} is the video now. The others belong into Videos that follow.`;
   });
   make.addEventListener("click", go);
   document.addEventListener("fp-finished-shown", update);
+  document.addEventListener("visibilitychange", () => document.hidden || ask());
   follow();
   update();
   ask();

@@ -2,6 +2,8 @@
 
 /* What the form still waits for: { field, share(), stop() } each. Without a field, all of the form may change. */
 FP.uploads = new Set();
+/* What is being sent, so that nobody leaves the page without being asked. */
+const leaving = new Set();
 /* After a video was dropped, the form waits for the server's next answer. */
 let answers = [];
 FP.awaitAnswer = () => {
@@ -34,10 +36,11 @@ FP.send = (body, { address, field, progress = () => {}, waits = true }) => {
       let found = {};
       try { found = JSON.parse(request.responseText); } catch { /* not from our server, but a proxy's page, for example */ }
       if (request.status < 300 && typeof found === "object") resolve({ found, text: request.responseText });
-      else reject(new Error(FP.sentence(found.error)));
+      else reject(new Error(FP.sentence(found.error || (request.status >= 500 ? "The server ended while it received the file. Send it again." : ""))));
     };
     request.send(body);
-  }).finally(() => setTimeout(() => FP.uploads.delete(one)));
+  }).finally(() => (leaving.delete(one), setTimeout(() => FP.uploads.delete(one))));
+  leaving.add(one);
   if (waits) FP.uploads.add(one);
   return { answer, stop: one.stop };
 };
@@ -55,7 +58,7 @@ FP.upload = (files, { field, progress, address = "/api/uploads" }) => {
   return { answer: answer.then(entries), stop };
 };
 
-addEventListener("beforeunload", (event) => FP.uploads.size && event.preventDefault());
+addEventListener("beforeunload", (event) => leaving.size && event.preventDefault());
 
 /* Generate: once for a double click, and not before all uploads have arrived. After an error it works again at once. */
 const AGAIN = 800;
