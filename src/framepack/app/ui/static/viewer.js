@@ -53,8 +53,8 @@ FP.formatButtons = (view) => {
   const named = (name) => (["png", "tiff", "exr"].includes(name) ? `${name} images` : name);
   const one = (make, name, text, label) => FP.el("button", { type: "button", class: "fp-chip", "aria-label": label, onclick: press(make, name) }, text);
   return FP.el("div", { class: "fp-formats" },
-    FP.el("span", {}, "Also as"), view.formats.map((name) => one(converted, name, named(name), `Download as ${named(name)}`)),
-    FP.el("span", {}, "For editors"), Object.keys(view.timelines).map((name) => one(timeline, name, name, `Download a timeline as ${name}`)),
+    FP.el("div", { class: "fp-line" }, FP.el("span", {}, "Also as"), view.formats.map((name) => one(converted, name, named(name), `Download as ${named(name)}`))),
+    FP.el("div", { class: "fp-line" }, FP.el("span", {}, "For editors"), Object.keys(view.timelines).map((name) => one(timeline, name, name, `Download a timeline as ${name}`))),
     problem, said);
 };
 
