@@ -27,9 +27,10 @@ WHOLE = (24, 25, 30, 48, 50, 60)
 
 @dataclass(frozen=True, kw_only=True)
 class Editor:
-    """A format of timelines. adapter: OpenTimelineIO's name of it."""
+    """A format of timelines. adapter: OpenTimelineIO's name of it; title: what people call it."""
 
     suffix: str
+    title: str
     adapter: str
     mime: str
     rates: tuple[int, ...] = ()
@@ -43,6 +44,7 @@ class Editor:
 EDITORS: dict[str, Editor] = {
     "otio": Editor(
         suffix=".otio",
+        title="an OpenTimelineIO timeline (otio)",
         adapter="otio_json",
         mime="application/json",
         keeps_settings=True,
@@ -50,6 +52,7 @@ EDITORS: dict[str, Editor] = {
     ),
     "otioz": Editor(
         suffix=".otioz",
+        title="a zipped OpenTimelineIO timeline (otioz)",
         adapter="otioz",
         mime="application/zip",
         keeps_settings=True,
@@ -58,6 +61,7 @@ EDITORS: dict[str, Editor] = {
     ),
     "edl": Editor(
         suffix=".edl",
+        title="an EDL",
         adapter="cmx_3600",
         mime="text/plain; charset=utf-8",
         rates=WHOLE,
@@ -65,6 +69,7 @@ EDITORS: dict[str, Editor] = {
     ),
     "fcp7": Editor(
         suffix=".xml",
+        title="a timeline in Final Cut Pro 7 XML (fcp7)",
         adapter="fcp_xml",
         mime="application/xml",
         rates=WHOLE,
@@ -72,6 +77,7 @@ EDITORS: dict[str, Editor] = {
     ),
     "fcpxml": Editor(
         suffix=".fcpxml",
+        title="a timeline in Final Cut Pro X XML (fcpxml)",
         adapter="fcpx_xml",
         mime="application/xml",
         rates=tuple(rate for rate in WHOLE if rate != 48),

@@ -3,7 +3,6 @@
 A file of a stranger's: bounded, and whatever its parser says becomes one sentence.
 """
 
-import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,18 +11,25 @@ from typing import Any, BinaryIO
 
 from framepack.files.errors import MediaError
 from framepack.media.editors import COLOURS, EDITORS, OURS, library
+from framepack.media.editors_text import MAGIC, kind_in, prepared
 from framepack.media.source import Source, name_of, open_source
 from framepack.spec.picture import Picture
-from framepack.spec.rates import exact_factor
+from framepack.spec.rates import exact_factor, exact_rate
+from framepack.spec.rules import shortened
 from framepack.spec.sequence import Clip, Marker, VideoSequence, as_object, frame_at, read_marker, speed_in
 
 MOST = 32 << 20
 """Bytes of a timeline that are read; one of an hour has two megabytes."""
-SECONDS = re.compile(r'\b(start|offset|duration|tcStart)="(\d+)/(\d+)s"')
-"""Times in an fcpxml. Its adapter cuts them to whole frames by `int`, so that 41/10 s at 30 frames a second, which is
-frame 123, is read as 122; what it writes is right."""
+LONGEST = 4 * 36000
+"""Seconds of a timeline that are read: those of the longest video, played four times as slowly."""
+RATES = (1, 1000)
+"""Frames a second that a timeline may have."""
+DEEP = 40
+"""Levels of our metadata; what we write has a quarter of them."""
 PLAYLIST = "content.otio"
 """The timeline in an otioz."""
+KINDS = "timelines are read from otio, otioz, fcp7 (.xml) and fcpxml"
+NO_RATE = "an EDL says no frame rate and has all in capital letters"
 
 
 def read_timeline(source: Source, suffix: str) -> VideoSequence:
@@ -32,36 +38,50 @@ def read_timeline(source: Source, suffix: str) -> VideoSequence:
     MediaError for a file that is damaged, too large, of another format or without a video track.
     """
     name = name_of(source)
-    row = next((row for row in EDITORS.values() if row.suffix == suffix.lower()), None)
-    if row is None or row.adapter == "cmx_3600":
-        others = "an EDL says no frame rate and has all in capital letters" if row else f"{name} is none"
-        raise MediaError(f"timelines are read from .otio, .otioz, .xml and .fcpxml, and {others}: export one of these")
+    kind = next((key for key, row in EDITORS.items() if row.suffix == suffix.lower()), "")
+    if kind in ("", "edl"):
+        raise MediaError(f"{KINDS}, and {NO_RATE if kind else f'{name} is none'}: export one of these")
     otio = library()
     with open_source(source) as file:
         try:
-            content = playlist(file, name) if row.holds_video else file.read(MOST + 1)
+            content = file.read(len(MAGIC)) if EDITORS[kind].holds_video else file.read(MOST + 1)
+            check_kind(content, kind, name)
+            if EDITORS[kind].holds_video:
+                content, kind = playlist(file), "otio"
             if len(content) > MOST:
                 raise MediaError(f"{name} has more than {MOST >> 20} MB: it is no timeline")
-            text = SECONDS.sub(nudged, content.decode()) if row.suffix == ".fcpxml" else content.decode()
-            adapter = "otio_json" if row.holds_video else row.adapter
-            return sequence_in(found_timeline(otio.adapters.read_from_string(text, adapter_name=adapter)))
+            text, rate = prepared(content, kind)
+            read = otio.adapters.read_from_string(text, adapter_name=EDITORS[kind].adapter)
+            return sequence_in(found_timeline(read), rate)
         except MediaError:
             raise
         except Exception as error:  # what a parser says of a stranger's file may be anything
-            raise MediaError(f"{name} is no timeline that can be read ({error}): export it again") from error
+            raise MediaError(
+                f"{name} cannot be read as {EDITORS[kind].title}, it is damaged or something else: "
+                "export the timeline again as otio, fcp7 or fcpxml"
+            ) from error
 
 
-def nudged(found: re.Match[str]) -> str:
-    """A time of an fcpxml, a millionth of a second later."""
-    attribute, numerator, denominator = found.groups()
-    return f'{attribute}="{int(numerator) + int(denominator) * 1e-6}/{denominator}s"'
+def check_kind(content: bytes, kind: str, name: str) -> None:
+    """MediaError for a file that begins as another kind does."""
+    found = kind_in(content)
+    if found == "edl":
+        raise MediaError(f"{name} is an EDL; {KINDS}, and {NO_RATE}: export one of these")
+    if found not in ("", kind):
+        row = EDITORS[found]
+        raise MediaError(
+            f"{name} is {row.title} and not {EDITORS[kind].title}: say format={found} over HTTP, or give it a name "
+            f"that ends in {row.suffix}"
+        )
 
 
-def playlist(file: BinaryIO, name: str) -> bytes:
-    """The timeline in an otioz."""
+def playlist(file: BinaryIO) -> bytes:
+    """The timeline in an otioz; nothing else in it is opened."""
     with zipfile.ZipFile(file) as archive:
+        if PLAYLIST not in archive.namelist():
+            raise MediaError(f"there is no {PLAYLIST} in the zip, which an otioz has: export it again as otio")
         if archive.getinfo(PLAYLIST).file_size > MOST:
-            raise MediaError(f"the timeline in {name} has more than {MOST >> 20} MB")
+            raise MediaError(f"the timeline in the otioz has more than {MOST >> 20} MB: it is no timeline")
         return archive.read(PLAYLIST)
 
 
@@ -72,27 +92,49 @@ def found_timeline(read: Any) -> Any:
         return read
     inside = [one for one in read if isinstance(one, schema.Timeline)] if hasattr(read, "__iter__") else []
     if not inside:
-        raise MediaError("it has no timeline in it")
+        raise MediaError("there is no timeline in the file: export the timeline itself, not a clip or a bin")
     return inside[0]
 
 
-def sequence_in(timeline: Any) -> VideoSequence:
-    """A timeline as ours: clips of its first video track, and the markers of all tracks that are on screen."""
+def sequence_in(timeline: Any, rate: Fraction | None = None) -> VideoSequence:
+    """A timeline as ours: clips of its first video track, and the markers of all tracks that are on screen.
+
+    rate: its frames a second, where the timeline has them rounded.
+    """
     tracks = timeline.video_tracks()
     if not tracks:
-        raise MediaError("it has no video track")
+        raise MediaError("the timeline has no video track: put the video on one and export it again")
     length = timeline.tracks.duration()
-    fps = Fraction(length.rate).limit_denominator(1001)
-    frames = max(round(length.value), 1)
-    found = plain(timeline.metadata).get(OURS)
+    frames = frames_in(length)
+    fps, most = rate or exact_rate(length.rate), LONGEST * length.rate
+    found = inner(timeline.metadata)
     settings = found if isinstance(found, dict) else None
     clips = []
     for clip in tracks[0].find_clips(shallow_search=True):
         place = clip.range_in_parent()
         start, count = (round(time.rescaled_to(length.rate).value) for time in (place.start_time, place.duration))
+        if not (abs(start) <= most and 0 <= count <= most):
+            raise MediaError(f"the clip {shortened(clip.name)} has no time that can be: remove it, or export it again")
         clips.append(Clip(name=clip.name, start=start, frames=count, **told(ours(clip))))
     found = VideoSequence(name=timeline.name, fps=fps, frames=frames, clips=tuple(clips), settings=settings)
     return replace(found, markers=tuple(markers_in(timeline, found, speed_in(settings))))
+
+
+def frames_in(length: Any) -> int:
+    """A timeline's frames. MediaError for a length or a rate that none can have."""
+    least, most = RATES
+    if not length.value > 0:
+        raise MediaError("the timeline has nothing in it: put the video on its first video track and export it again")
+    if not least <= length.rate <= most:
+        raise MediaError(
+            f"the timeline has {length.rate:g} frames a second, and {least} to {most} can be: export it with a rate "
+            "such as 24, 25 or 30"
+        )
+    if not length.to_seconds() <= LONGEST:
+        raise MediaError(
+            f"the timeline is {length.to_seconds():.3g} s long, and one of {LONGEST} s at most is read: shorten it"
+        )
+    return max(round(length.value), 1)
 
 
 def told(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,27 +150,51 @@ def markers_in(timeline: Any, sequence: VideoSequence, speed: float) -> Iterator
     """
     seen: set[tuple[str, int]] = set()
     whole, frames, rate = timeline.tracks, sequence.frames, sequence.fps / exact_factor(speed)
-    before = sequence.new.start
+    before, after = sequence.new.start, sequence.new.stop
+    unit = whole.duration().rate
+    exactly = Fraction(unit) != sequence.fps and Fraction(unit).denominator == 1  # counted in frames of another rate
     for item in (whole, *whole.find_children()):
         for marker in getattr(item, "markers", ()):
             start = marker.marked_range.start_time
             if item is not whole and not item.trimmed_range().contains(start):
                 continue
-            second = item.transformed_time(start, whole).to_seconds() * speed
+            seen_at = from_timecode(timeline, start) if item is whole else item.transformed_time(start, whole)
+            place = seen_at.rescaled_to(unit).value
+            if not -0.5 <= place <= after:
+                continue
+            second = float(round(place) / sequence.fps) * speed if exactly else seen_at.to_seconds() * speed
             frame, own = frame_at(second, rate, frames), max(second - float(before / rate), 0.0) if before else second
-            found = exact(ours(marker), marker.name, own, frame, frames)
-            found = found or read_marker(marker.name, getattr(marker, "comment", ""), max(own, 0.0), frame)
-            if found and (found.name, found.frame) not in seen:
+            found = said_by(marker, max(own, 0.0), frame, frames)
+            if found and (found.name, found.frame) not in seen and (place < after or found.kind == "end"):
                 seen.add((found.name, found.frame))
                 yield found
 
 
+def from_timecode(timeline: Any, start: Any) -> Any:
+    """The time of a marker on the timeline itself from its beginning: some count it from the timecode there."""
+    begin = timeline.global_start_time
+    beyond = begin is not None and start >= begin and start >= timeline.tracks.duration()
+    return start - begin if beyond else start
+
+
+def said_by(marker: Any, second: float, frame: int, frames: int) -> Marker | None:
+    """What a marker of OpenTimelineIO says. MediaError for one that says what no request may have."""
+    try:
+        found = exact(ours(marker), marker.name, second, frame, frames)
+        return found or read_marker(marker.name, getattr(marker, "comment", ""), second, frame)
+    except ValueError as error:
+        raise MediaError(f"the marker {shortened(marker.name)} at {second:.2f} s cannot be used: {error}") from error
+
+
 def exact(said: Mapping[str, Any], name: str, second: float, frame: int, frames: int) -> Marker | None:
     """The marker we have written, as it was; at its new second where it was moved. None for one that was renamed."""
-    if said.get("name") != name or said.get("kind") not in COLOURS:
+    numbers = said.get("second"), said.get("strength", 1.0)
+    if said.get("name") != name or said.get("kind") not in COLOURS or not all(map(is_number, numbers)):
         return None
     kind = said["kind"]
     picture = Picture.model_validate(as_object(said["picture"])) if "picture" in said else None
+    if picture is None and kind in ("start", "keyframe", "end"):
+        return None
     marker = Marker(
         kind=kind,
         frame=frame,
@@ -141,16 +207,28 @@ def exact(said: Mapping[str, Any], name: str, second: float, frame: int, frames:
     return marker if was == frame else replace(marker, second=second)
 
 
+def is_number(value: object) -> bool:
+    """Whether it is one that a float can be."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
 def ours(item: Any) -> dict[str, Any]:
     """Our metadata of a clip or marker; empty where there is none."""
-    said = plain(item.metadata).get(OURS)
+    said = inner(item.metadata)
     return said if isinstance(said, dict) else {}
 
 
-def plain(value: Any) -> Any:
-    """Dictionaries and lists of OpenTimelineIO as Python's own."""
+def inner(metadata: Any) -> Any:
+    """What is ours of the metadata of a part of a timeline."""
+    return plain(metadata[OURS]) if OURS in metadata else None
+
+
+def plain(value: Any, level: int = 0) -> Any:
+    """Dictionaries and lists of OpenTimelineIO as Python's own. MediaError for what is nested too deeply."""
+    if level > DEEP:
+        raise MediaError("the settings in the timeline are damaged: export the video as a timeline once more")
     if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
+        return {str(key): plain(part, level + 1) for key, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(inner) for inner in value]
+        return [plain(part, level + 1) for part in value]
     return value

@@ -22,9 +22,14 @@ from framepack.pipeline.like import CONTENTS, found_again
 from framepack.spec.formats import FORMATS
 from framepack.spec.model import RequestError
 from framepack.spec.output import FileCoding
+from framepack.spec.parts import Keyframe, TimedPrompt
 from framepack.spec.request import GenerationRequest
-from framepack.spec.sequence import VideoSequence, fields_of_markers, sequence_of, speed_in
+from framepack.spec.rules import shortened
+from framepack.spec.sequence import Marker, VideoSequence, fields_of_markers, sequence_of, speed_in
 from framepack.spec.stored import LATEST, SCHEMA
+
+FRAMES_MOST = 10**8
+"""Frames that a video may have that a timeline tells of."""
 
 
 def export_timeline(
@@ -111,11 +116,23 @@ def request_from_timeline(file: Path | str, *pictures: Path | str, **changes: An
     return found_again(stored, file, settings.get(CONTENTS), [Path(one) for one in pictures], changes)
 
 
+def valid_fields_from(sequence: VideoSequence) -> dict[str, Any]:
+    """As `fields_from`, and a request with these fields can be made, whatever picture it starts from.
+
+    RequestError for what no request may have.
+    """
+    fields = fields_from(sequence)
+    GenerationRequest.stored({**fields, "image": fields.get("image") or "-"})
+    return fields
+
+
 def fields_from(sequence: VideoSequence) -> dict[str, Any]:
     """A request's fields as JSON has them, with the settings that the timeline was exported with, where there are any.
 
-    ValueError for markers that contradict each other.
+    ValueError for markers that contradict each other, or that no request may have.
     """
+    for marker in sequence.markers:
+        check_marker(marker)
     settings = sequence.settings or {}
     stored = request_in(settings)
     fields: dict[str, Any] = {SCHEMA: LATEST} if stored is None else dict(stored)
@@ -123,9 +140,22 @@ def fields_from(sequence: VideoSequence) -> dict[str, Any]:
         fields["seconds"] = float(len(sequence.new) / sequence.fps) * speed_in(settings)
     if stored is not None:
         request = GenerationRequest.stored(stored).resolved()
-        before = sequence_of(
-            "", sequence.fps, int(settings.get("frames") or sequence.frames), request, settings
-        ).markers
+        said = settings.get("frames")
+        count = said if isinstance(said, int) and 0 < said <= FRAMES_MOST else sequence.frames
+        before = sequence_of("", sequence.fps, count, request, settings).markers
         if sorted(before, key=repr) == sorted(sequence.markers, key=repr):
             return fields
     return fields | fields_of_markers(sequence.markers)
+
+
+def check_marker(marker: Marker) -> None:
+    """ValueError for one that no request may have."""
+    try:
+        if marker.kind == "prompt":
+            TimedPrompt(second=marker.second, text=marker.text)
+        elif marker.picture is not None:
+            Keyframe(image=marker.picture, second=marker.second, strength=marker.strength)
+    except RequestError as error:
+        raise ValueError(
+            f"the marker {shortened(marker.name)} at {marker.second:.4g} s cannot be used: {error}"
+        ) from error

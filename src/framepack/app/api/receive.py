@@ -26,6 +26,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 TEXT_LIMIT = 2**20
 """Bytes of JSON a request may have."""
+JSON_REFUSAL = f"a request may have {TEXT_LIMIT} bytes of JSON"
 DECODING = CapacityLimiter(4)
 """Threads that may wait for decoders; the others stay free for quick answers."""
 PARTS_LIMIT = 64
@@ -44,13 +45,13 @@ class Arriving(AbstractContextManager[Any], Protocol[T_co]):
         ...
 
 
-async def text_of(request: Request) -> bytes:
-    """The whole body; TooLarge beyond the limit."""
+async def text_of(request: Request, most: int = TEXT_LIMIT, refusal: str = JSON_REFUSAL) -> bytes:
+    """The whole body; TooLarge beyond so many bytes, which the refusal says."""
     body = bytearray()
     async for block in request.stream():
         body += block
-        if len(body) > TEXT_LIMIT:
-            raise TooLarge(f"a request may have {TEXT_LIMIT} bytes of JSON")
+        if len(body) > most:
+            raise TooLarge(refusal)
     return bytes(body)
 
 

@@ -12,14 +12,19 @@ from framepack.app.service.job_service import Service
 from framepack.app.service.playable import playable
 from framepack.app.service.timelines import exported
 from framepack.app.service.uploads import AT_ONCE, checked
-from framepack.files.errors import MediaError
 from framepack.media.editors import EDITORS
 from framepack.media.sandbox import read_untrusted_timeline
-from framepack.pipeline.timelines import fields_from
+from framepack.pipeline.timelines import valid_fields_from
 from framepack.spec.stored import SCHEMA
 
 To = Literal["otio", "otioz", "edl", "fcp7", "fcpxml"]
-Read = Literal["otio", "fcp7", "fcpxml"]
+Read = Literal["otio", "otioz", "fcp7", "fcpxml"]
+MOST = 8 << 20
+"""Bytes of a timeline; one of an hour has two megabytes."""
+TOO_LARGE = (
+    f"a timeline may have {MOST >> 20} MB here: take fewer clips and markers; of an otioz send the content.otio inside, "
+    "or use `framepack generate --from-timeline` on the command line"
+)
 BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
 
 
@@ -50,12 +55,12 @@ def timeline_routes(service: Service) -> APIRouter:
 
         Pictures have the names they had there: put ids of uploads in their place, and send the whole to `/api/jobs`.
         """
-        content = await text_of(request)
+        content = await text_of(request, MOST, TOO_LARGE)
 
         def read() -> dict[str, Any]:
             with AT_ONCE:
                 sequence = read_untrusted_timeline(content, EDITORS[format].suffix)
-            fields = fields_from(sequence)
+            fields = valid_fields_from(sequence)
             output = fields.get("output")
             kept = {key: value for key, value in output.items() if key != "path"} if isinstance(output, dict) else {}
             said = {key: value for key, value in fields.items() if key not in (SCHEMA, "output")}
@@ -63,7 +68,7 @@ def timeline_routes(service: Service) -> APIRouter:
 
         try:
             return await to_thread.run_sync(read, limiter=DECODING)
-        except MediaError as error:
+        except ValueError as error:
             raise HTTPException(422, str(error)) from error
 
     return routes

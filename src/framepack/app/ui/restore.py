@@ -16,6 +16,8 @@ RESTORED = "The form now has these settings."
 FROM_TIMELINE = "The form now has the length, keyframes and prompts of this timeline."
 OF_A_STILL = "They made one frame: Look first makes it again, Generate makes a video with them."
 OF_A_TAKE = "They are those of its first take: what was made anew since is not among them."
+OF_MARKERS = {"image", "prompt", "prompts", "frames", "end_frame", "seconds"}
+"""Settings that are in a timeline's markers and length; one that was exported here has all others too."""
 
 
 def restore_values(
@@ -54,12 +56,14 @@ def restore_values(
 def timeline_values(said: dict[str, Any], folders: Folders) -> tuple[dict[str, Any], list[str]]:
     """The same for what a timeline says, and what to tell the user first.
 
-    One without the settings of a video says keyframes, prompts and length; the form keeps the rest.
+    One without the settings of a video says pictures, prompts and length; the form keeps the rest, and its prompt and
+    image where there are none in it.
     """
     said = for_client(said)
     values, missing = restore_values({SCHEMA: LATEST, **said}, folders)
-    if said.get("image"):
+    if said.keys() - OF_MARKERS:
         return values, [RESTORED, *missing]
+    said = {field: value for field, value in said.items() if value or field not in ("prompt", "image")}
     return {field: value for field, value in values.items() if field.partition(".")[0] in said}, [
         FROM_TIMELINE,
         *missing,
