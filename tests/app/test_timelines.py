@@ -11,6 +11,8 @@ from PIL import Image
 
 from framepack.app.cli import main as cli
 from framepack.app.cli.request import request_of
+from framepack.app.ui.restore import FROM_TIMELINE, RESTORED, timeline_values
+from framepack.jobs.folders import Folders
 from framepack.media.editors import EDITORS
 from framepack.media.editors_read import read_timeline
 from framepack.media.video import VideoWriter
@@ -140,6 +142,39 @@ def test_what_cannot_be_is_a_sentence_over_http(client, service):
     answer = client.post("/api/timelines", content=deep)  # the parser may not survive that; the service does
     assert answer.status_code == 422, answer.text
     assert client.get("/api/health").status_code == 200
+    answer = client.post("/api/timelines", content=b"x" * (8 * 2**20 + 1))
+    assert (answer.status_code, "a timeline may have 8 MB" in answer.json()["error"]) == (413, True)
+    answer = client.post("/api/timelines", params={"format": "edl"}, content=b"TITLE: x")
+    assert (answer.status_code, answer.json()["error"]) == (
+        422,
+        "format must be one of otio, otioz, fcp7, fcpxml, got 'edl'",
+    )
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04", b"TITLE: x", b"<xmeml/>", b"[" * 200_000])
+def test_a_body_that_is_something_else_is_refused_with_422(client, content):
+    answer = client.post("/api/timelines", content=content)
+    assert (answer.status_code, list(answer.json())) == (422, ["error"])
+
+
+def test_more_than_a_request_may_have_is_refused_with_422(client, tmp_path):
+    file, _ = made(tmp_path / "video")
+    timeline = otio.adapters.read_from_file(str(export_timeline(file, "otio")))
+    next(iter(timeline.find_clips())).markers[0].name = "x" * 50_000
+    answer = client.post("/api/timelines", content=timeline.to_json_string().encode())
+    assert (answer.status_code, "cannot be used: text may have 10000" in answer.json()["error"]) == (422, True)
+
+
+def test_a_timeline_without_a_first_prompt_leaves_the_forms_prompt_and_other_settings(tmp_path):
+    folders = Folders(tmp_path / "outputs", tmp_path / "home", reserve=0)
+    said = {"prompt": "", "prompts": [{"second": 1.0, "text": "it rains"}], "frames": [], "end_frame": None}
+    values, messages = timeline_values({**said, "seconds": 3.0}, folders)
+    assert values.keys() == {"prompts", "frames", "end_frame", "seconds"}
+    assert messages == [FROM_TIMELINE]
+    values, _ = timeline_values({**said, "image": "a.png", "prompt": "zoom in", "seconds": 3.0}, folders)
+    assert (values["prompt"], "seed" in values) == ("zoom in", False)
+    values, (first, *_) = timeline_values({**said, "image": "a.png", "seed": 5}, folders)
+    assert (values["prompt"], values["seed"], first) == ("", 5, RESTORED)
 
 
 def test_a_rate_that_a_format_cannot_say_is_refused_over_http(client, service):

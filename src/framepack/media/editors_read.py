@@ -124,16 +124,16 @@ def frames_in(length: Any) -> int:
     """A timeline's frames. MediaError for a length or a rate that none can have."""
     least, most = RATES
     if not length.value > 0:
-        raise MediaError("the timeline has nothing in it: put the video on its first video track and export it again")
+        raise MediaError(
+            "the timeline has nothing in it that lasts: put the video on its first video track and export it again"
+        )
     if not least <= length.rate <= most:
         raise MediaError(
             f"the timeline has {length.rate:g} frames a second, and {least} to {most} can be: export it with a rate "
             "such as 24, 25 or 30"
         )
     if not length.to_seconds() <= LONGEST:
-        raise MediaError(
-            f"the timeline is {length.to_seconds():.3g} s long, and one of {LONGEST} s at most is read: shorten it"
-        )
+        raise MediaError(f"the timeline has {length.to_seconds():.3g} s, and {LONGEST} at most are read: shorten it")
     return max(round(length.value), 1)
 
 

@@ -70,10 +70,14 @@ def in_frames(root: ElementTree.Element) -> tuple[ElementTree.Element, Fraction]
     project = next((found for place in PROJECTS if (found := root.find(place)) is not None), None)
     sequence = None if project is None else project.find("./sequence")
     if project is None or sequence is None:
-        raise MediaError("there is no timeline in the fcpxml, which has no project with a sequence: export the project, not only clips")
+        raise MediaError(
+            "there is no timeline, a project with a sequence, in the fcpxml: export the project, not only clips"
+        )
     resources = root.find("./resources")
     formats = [] if resources is None else resources.findall("./format")
-    frame = next((seconds_in(one.get("frameDuration")) for one in formats if one.get("id") == sequence.get("format")), 0)
+    frame = next(
+        (seconds_in(one.get("frameDuration")) for one in formats if one.get("id") == sequence.get("format")), 0
+    )
     if frame <= 0:
         raise MediaError("the fcpxml does not say its frames a second: export it with a rate such as 24, 25 or 30")
     whole = max(round(1 / frame), 1)

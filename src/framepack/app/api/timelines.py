@@ -22,8 +22,8 @@ Read = Literal["otio", "otioz", "fcp7", "fcpxml"]
 MOST = 8 << 20
 """Bytes of a timeline; one of an hour has two megabytes."""
 TOO_LARGE = (
-    f"a timeline may have {MOST >> 20} MB here: take fewer clips and markers; of an otioz send the content.otio inside, "
-    "or use `framepack generate --from-timeline` on the command line"
+    f"a timeline may have {MOST >> 20} MB here: take fewer clips and markers, of an otioz send the content.otio "
+    "in it, or use `framepack generate --from-timeline` on the command line"
 )
 BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string"}}}}}
 
