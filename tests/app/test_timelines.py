@@ -143,7 +143,7 @@ def test_what_cannot_be_is_a_sentence_over_http(client, service):
     assert answer.status_code == 422, answer.text
     assert client.get("/api/health").status_code == 200
     answer = client.post("/api/timelines", content=b"x" * (8 * 2**20 + 1))
-    assert (answer.status_code, "a timeline may have 8 MB" in answer.json()["error"]) == (413, True)
+    assert (answer.status_code, answer.json()["error"][:25]) == (413, "a timeline may have 8 MB ")
     answer = client.post("/api/timelines", params={"format": "edl"}, content=b"TITLE: x")
     assert (answer.status_code, answer.json()["error"]) == (
         422,
@@ -174,7 +174,7 @@ def test_a_timeline_without_a_first_prompt_leaves_the_forms_prompt_and_other_set
     values, _ = timeline_values({**said, "image": "a.png", "prompt": "zoom in", "seconds": 3.0}, folders)
     assert (values["prompt"], "seed" in values) == ("zoom in", False)
     values, (first, *_) = timeline_values({**said, "image": "a.png", "seed": 5}, folders)
-    assert (values["prompt"], values["seed"], first) == ("", 5, RESTORED)
+    assert (values["prompt"], values["seed"], first) == ("", "5", RESTORED)
 
 
 def test_a_rate_that_a_format_cannot_say_is_refused_over_http(client, service):

@@ -21,15 +21,14 @@ def fcpxml(clip: str, frame: str = "100/3000s", sequence: str = "") -> bytes:
     ).encode()
 
 
-def times(content: bytes) -> tuple[list[Fraction], Fraction | None]:
+def times(content: bytes) -> tuple[list[float], Fraction]:
     """All times in the text for the adapter, in frames of its rate, and the true rate."""
     text, rate = prepared(content, "fcpxml")
+    assert rate is not None
     root = ElementTree.fromstring(text)
-    whole = Fraction(1) / Fraction(root.find(".//format").get("frameDuration")[:-1])
-    found = [one.get(name) for one in root.iter() for name in TIMES if name in one.attrib]
-    return [
-        round(float(said.split("/")[0]) / int(said[:-1].split("/")[1]) * whole) if "/" in said else 0 for said in found
-    ], rate
+    said = [element.attrib[name] for element in root.iter() for name in TIMES if name in element.attrib]
+    assert {one.split("/")[1] for one in said if "/" in one} <= {f"{round(rate)}s"}
+    return [int(float(one.removesuffix("s").split("/")[0])) for one in said], rate
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def in_frames(root: ElementTree.Element) -> tuple[ElementTree.Element, Fraction]
     for element, name in timed(alone):
         count = round(seconds_in(element.get(name)) / frame)
         element.set(name, f"{count + (ROUNDED if count > 0 else -ROUNDED)}/{whole}s" if count else "0s")
-    return alone, 1 / frame
+    return alone, Fraction(1) / frame
 
 
 def from_zero(sequence: ElementTree.Element) -> None:
