@@ -27,6 +27,8 @@ BODY_MOST = 2**22
 """Bytes of a body that is no form with files: the page's own, with its presets, have some 100 kB."""
 FOR_FILES = ("/api/uploads", "/api/loras", "/api/jobs", "/api/storyboards", "/api/finishings")
 """Where forms with files go, which are written to disk as they come."""
+OWN_LIMIT = ("/api/timelines",)
+"""Whose bodies are no JSON and counted where they are read, to a limit of their own."""
 SHOWN = re.compile("/api/files/[^/]+|/api/jobs/[^/]+/video")
 POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 """For answers that say none of their own: they are data, which a browser need not load anything for."""
@@ -73,10 +75,11 @@ class Guard:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        files = scope.get("path", "") in FOR_FILES and headers.get("content-type", "").lower().startswith("multipart/")
-        refusal = self._refusal(scope, headers) or (None if files else too_large(headers))
+        path, form = scope.get("path", ""), headers.get("content-type", "").lower().startswith("multipart/")
+        counted = path in OWN_LIMIT or (form and path in FOR_FILES)
+        refusal = self._refusal(scope, headers) or (None if counted else too_large(headers))
         if refusal is None:
-            return await self._app(scope, receive if files else counting(receive), with_headers(send))
+            return await self._app(scope, receive if counted else counting(receive), with_headers(send))
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence})
         return await answer(send, *refusal)
