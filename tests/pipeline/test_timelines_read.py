@@ -50,9 +50,9 @@ LONG, RATE = "and 144000 at most are read", "frames a second, and 1 to 1000 can 
     [
         (lambda: timeline(frames=1e25), LONG),
         (lambda: timeline(frames=1e300), LONG),
-        (lambda: timeline(frames=float("inf")), LONG),
+        (lambda: timeline(frames=float("inf")), "says no length or no rate"),
         (lambda: timeline(rate=1e300), RATE),
-        (lambda: timeline(rate=1e-300), "."),
+        (lambda: timeline(rate=1e-300), LONG),
         (lambda: timeline(frames=float("nan")), "nothing in it that lasts"),
         (lambda: timeline(frames=0), "nothing in it that lasts"),
         (lambda: otio.schema.Timeline("x"), "no video track"),

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import isfinite
 from typing import Any, BinaryIO
 
 from framepack.files.errors import MediaError
@@ -132,7 +133,9 @@ def frames_in(length: Any) -> int:
             f"the timeline has {length.rate:g} frames a second, and {least} to {most} can be: export it with a rate "
             "such as 24, 25 or 30"
         )
-    if not length.to_seconds() <= LONGEST:
+    if not isfinite(length.to_seconds()):
+        raise MediaError("the timeline says no length or no rate: export it again with a rate such as 24, 25 or 30")
+    if length.to_seconds() > LONGEST:
         raise MediaError(f"the timeline has {length.to_seconds():.3g} s, and {LONGEST} at most are read: shorten it")
     return max(round(length.value), 1)
 
