@@ -160,6 +160,20 @@ def test_an_fcpxml_at_the_rates_of_television_has_its_true_times(frame: str, sec
     assert (said["seconds"], said["prompts"]) == (2 * second, [{"second": second, "text": "rain"}])
 
 
+def test_markers_of_a_clip_that_hangs_on_another_in_an_fcpxml_are_its_own() -> None:
+    xml = (
+        '<fcpxml version="1.9"><resources><format id="r1" frameDuration="1/30s"/><asset id="r2" '
+        'src="a.mov" format="r1" start="0s" '
+        'duration="99s" hasVideo="1"/></resources><project name="p"><sequence format="r1"><spine><asset-clip '
+        'ref="r2" offset="0s" start="10s" duration="5s"><asset-clip ref="r2" lane="1" offset="12s" start="10s" '
+        'duration="2s"><marker start="11s" duration="1/30s" value="rain"/></asset-clip><marker start="11s" '
+        'duration="1/30s" value="snow"/></asset-clip></spine></sequence></project></fcpxml>'
+    )
+    said = valid_fields_from(read_timeline(xml.encode(), ".fcpxml"))
+    assert [(one["second"], one["text"]) for one in said["prompts"]] == [(1, "snow"), (3, "rain")]
+    assert said["seconds"] == 5
+
+
 def test_settings_of_a_stranger_in_a_timeline_are_used_only_where_they_can_be() -> None:
     made = timeline(marker("prompt: x", 0, kind="prompt", name="prompt: x", second="abc"))
     for frames in ("x", 10**12, -1, None):

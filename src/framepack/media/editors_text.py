@@ -19,6 +19,7 @@ MAGIC = b"PK\x03\x04"
 TIME = re.compile(r"\s*(-?\d{1,18})(\.\d{1,9})?(?:/(\d{1,18}))?s\s*")
 """A time of an fcpxml: whole seconds, or a fraction of them."""
 TIMES = ("start", "offset", "duration")
+CLIPS = ("clip", "asset-clip", "ref-clip")
 PROJECTS = ("./library/event/project", "./event/project", "./project")
 """Where an fcpxml may have its timelines."""
 ROUNDED = 0.25
@@ -82,10 +83,13 @@ def in_frames(root: ElementTree.Element) -> tuple[ElementTree.Element, Fraction]
         raise MediaError("the fcpxml does not say its frames a second: export it with a rate such as 24, 25 or 30")
     whole = max(round(1 / frame), 1)
     from_zero(sequence)
+    side_by_side(sequence)
     for one in formats:
         one.set("frameDuration", f"1/{whole}s")
     alone = ElementTree.Element("fcpxml", root.attrib)
     alone.extend(part for part in (resources, project) if part is not None)
+    for clip in (element for element in alone.iter() if element.tag in CLIPS):
+        clip.attrib.setdefault("name", "")  # which the adapter takes for granted
     for element, name in timed(alone):
         count = round(seconds_in(element.get(name)) / frame)
         element.set(name, f"{count + (ROUNDED if count > 0 else -ROUNDED)}/{whole}s" if count else "0s")
@@ -99,6 +103,20 @@ def from_zero(sequence: ElementTree.Element) -> None:
     if begin > 0 and offsets and min(offsets) >= begin:
         for part, offset in zip(parts, offsets, strict=True):
             part.set("offset", f"{(offset - begin).numerator}/{(offset - begin).denominator}s")
+
+
+def side_by_side(sequence: ElementTree.Element) -> None:
+    """Clips that hang on others beside them, at their own times: the adapter gives a clip the markers of all in it."""
+    spine = sequence.find("./spine")
+    waiting = [] if spine is None else list(spine)
+    while spine is not None and waiting:
+        above = waiting.pop()
+        for clip in [part for part in above if part.tag in CLIPS and "lane" in part.attrib]:
+            offset = seconds_in(clip.get("offset")) - seconds_in(above.get("start")) + seconds_in(above.get("offset"))
+            clip.set("offset", f"{offset.numerator}/{offset.denominator}s")
+            above.remove(clip)
+            spine.append(clip)
+            waiting.append(clip)
 
 
 def timed(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, str]]:
