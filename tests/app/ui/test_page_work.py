@@ -192,7 +192,7 @@ def test_the_video_stays_in_sight_and_a_message_leaves_and_covers_no_button(tab,
     page.evaluate("scrollTo(0, 600)")
     at = page.locator("#fp-viewer").bounding_box()
     assert 0 <= at["y"] < 100, at
-    assert page.locator(".fp-primary").bounding_box()["y"] < 800 - 30
+    assert page.locator(".fp-viewer .fp-primary").bounding_box()["y"] < 800 - 30
     never_covered(page)
     page.clock.fast_forward(60_000)
     assert page.is_visible(NOTICE), "an error stays"
