@@ -17,7 +17,8 @@ from starlette.testclient import TestClient
 
 from framepack.app.service import convert
 from framepack.app.service.convert_child import require_time
-from framepack.app.service.finishings import DONE, FILES, MADE, FileWork, taken_in
+from framepack.app.service.finishings import DONE, MADE, FileWork
+from framepack.app.service.incoming import FILES, taken_in
 from framepack.app.service.job_service import Service, folders_at
 from framepack.files.child import start
 from framepack.files.landlock import version
@@ -247,7 +248,8 @@ def test_old_ones_are_dropped_and_unsent_ones_too(client, service, tmp_path):
 SERVICE = """
 import sys, time
 from pathlib import Path
-from framepack.app.service.finishings import FileWork, taken_in
+from framepack.app.service.finishings import FileWork
+from framepack.app.service.incoming import taken_in
 from framepack.app.service.job_service import Service, folders_at
 from framepack.jobs.pool import PoolConfig
 with Service(folders_at(Path(sys.argv[1]), reserve=0), PoolConfig(target="none:none", workers=[])) as service:

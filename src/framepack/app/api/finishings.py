@@ -19,7 +19,8 @@ from framepack.app.api.events import EventStream
 from framepack.app.api.files import send_file
 from framepack.app.api.receive import Form, LimitedRoute, form_of, text_of
 from framepack.app.api.submit import PART, object_of, require_numbers
-from framepack.app.service.finishings import FileWork, Finishing, IncomingFile, State, taken_in
+from framepack.app.service.finishings import FileWork, Finishing, State
+from framepack.app.service.incoming import IncomingFile, taken_in
 from framepack.app.service.job_service import Service
 from framepack.app.service.paths import find_file, find_finishing, without_folders
 from framepack.jobs.folders import Folders
@@ -88,7 +89,7 @@ def adding(routes: APIRouter, service: Service) -> None:
         """
         folder = await run_in_threadpool(finishings.begin)
         try:
-            form = await form_in(request, lambda name: IncomingFile(finishings, folder, name))
+            form = await form_in(request, lambda name: IncomingFile(finishings.require_room, folder, name))
             return view(await run_in_threadpool(queued, service, folder, form), service.folders)
         except BaseException:
             await run_in_threadpool(finishings.drop, folder)

@@ -19,9 +19,9 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from framepack.app.service.convert import Conversions, TooMany
-from framepack.app.service.paths import is_name
-from framepack.app.service.uploads import LOOK_EVERY, UNUSED_MOST, VIDEO_LIMIT, NoRoom, TooLarge
-from framepack.files.atomic import atomic_write, same_file
+from framepack.app.service.incoming import FILES
+from framepack.app.service.uploads import UNUSED_MOST, NoRoom
+from framepack.files.atomic import atomic_write
 from framepack.files.errors import MediaError
 from framepack.jobs.folders import Folders
 from framepack.jobs.job import UnknownJob, WrongState
@@ -36,9 +36,9 @@ KEPT = 24 * 3600.0
 """Seconds after which one that has ended is dropped."""
 LONGEST = 60
 """Letters of the file's name that the result's name has."""
-ORDER, FILES, DONE, MADE = "order.json", "files", "done.json", "made"
-"""In a finishing's folder: what is to be done, what came in, what came of it, and the result, alone in a folder, as a
-decoder that was taken over could change all beside it."""
+ORDER, DONE, MADE = "order.json", "done.json", "made"
+"""In a finishing's folder: what is to be done, what came of it, and the result, alone in a folder, as a decoder that
+was taken over could change all beside it."""
 State = Literal["waiting", "running", "done", "failed"]
 
 
@@ -248,57 +248,6 @@ class Finishings:
             self._set(done, known=True)
         except (ValueError, MediaError, OSError) as error:
             self._set(replace(now, status="failed", error=str(error)), known=True)
-
-
-class IncomingFile:
-    """A file on its way into a finishing's folder, as it came: only the child that does the work opens it."""
-
-    def __init__(self, finishings: Finishings, folder: Path, name: str) -> None:
-        if not is_name(name):
-            raise ValueError(f"{name[:80]!r} is no name for a file here: send it under another")
-        self._finishings, self._size, self._look_at = finishings, 0, LOOK_EVERY
-        self.file = unused(folder / FILES, name)
-        self._out = self.file.open("xb")
-
-    def __enter__(self) -> "IncomingFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._out.close()
-
-    def write(self, block: bytes) -> None:
-        """Take the next bytes; TooLarge or NoRoom before any are written that should not be."""
-        self._size += len(block)
-        if self._size > VIDEO_LIMIT:
-            raise TooLarge(f"a file may have {VIDEO_LIMIT // 2**20} MB; use a smaller one")
-        if self._size > self._look_at:
-            self._look_at += LOOK_EVERY
-            self._finishings.require_room()
-        self._out.write(block)
-
-    def accept(self) -> Path:
-        """It is all there."""
-        self._out.close()
-        return self.file
-
-
-def taken_in(folder: Path, file: Path) -> Path:
-    """A second name of a file of the service, in a finishing's folder: so that it stays what it is now.
-
-    The credentials beside it, which are found by its name, come along.
-    """
-    name = unused(folder / FILES, file.name)
-    same_file(file, name)
-    if (aside := file.with_suffix(SIDECAR)).is_file() and file.suffix.lower() in BESIDE:
-        same_file(aside, name.with_suffix(SIDECAR))
-    return name
-
-
-def unused(folder: Path, name: str) -> Path:
-    """A place for a file of that name; its content decides nothing."""
-    place = folder / str(len(list(folder.iterdir())))
-    place.mkdir()
-    return place / name
 
 
 def files_below(folder: Path) -> Iterator[Path]:
