@@ -35,6 +35,11 @@ class DiskFullError(OSError):
         return str(self.strerror)
 
 
+def reason(error: Exception) -> str:
+    """What an error says, without the number and the descriptor that the system puts around it."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def megabytes(size: int) -> str:
     """`size` bytes for a person, as 12.3 MB."""
     return f"{size / 1e6:.1f} MB"

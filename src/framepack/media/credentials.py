@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from framepack.files.atomic import atomic_write
-from framepack.files.errors import MediaError
+from framepack.files.errors import MediaError, reason
 from framepack.media.marks import SOURCE_TYPE, is_made_by_ai
 from framepack.media.parts import APPLICATION, boxes, gif_parts, png_chunks, webp_chunks
 from framepack.media.signing_key import identity
@@ -92,7 +92,7 @@ def sign_file(file: Path | str, source: Path | str | None = None, *, folder: Pat
                     builder.set_no_embed()
                     temporary.write_bytes(builder.sign(signer, mime, before, Discarded()))
     except c2pa.C2paError as error:
-        raise MediaError(f"'{file}' cannot be signed ({error}): it may be damaged, so make it again") from error
+        raise MediaError(f"'{file}' cannot be signed ({reason(error)}): it may be damaged, so make it again") from error
     return place
 
 
@@ -201,7 +201,7 @@ def read_credentials(file: Path | str) -> dict[str, Any] | None:
         except c2pa.C2paError as error:
             if "ManifestNotFound" in f"{type(error).__name__} {error}":
                 return None
-            raise MediaError(f"the credentials of '{file}' cannot be read ({error})") from error
+            raise MediaError(f"the credentials of '{file}' cannot be read ({reason(error)})") from error
 
 
 def mime_of(file: Path) -> str:

@@ -16,7 +16,7 @@ from av.error import BlockingIOError as Starving
 from av.error import EOFError as Ended
 from av.error import FFmpegError
 
-from framepack.files.errors import MediaError
+from framepack.files.errors import MediaError, reason
 from framepack.media.sinks import Frame
 from framepack.media.source import open_source
 from framepack.spec.finish import Finish
@@ -176,7 +176,9 @@ class Chain:
             graph.configure()
         except (FFmpegError, ValueError) as error:
             names = ", ".join(name for name, _ in filters if name != "format")
-            raise MediaError(f"the steps {names} cannot be done ({error}): check their values and files") from error
+            raise MediaError(
+                f"the steps {names} cannot be done ({reason(error)}): check their values and files"
+            ) from error
         self.sink = steps[-1]
 
     def ready(self) -> Iterator[Frame]:

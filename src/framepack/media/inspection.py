@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from av.error import FFmpegError
 
-from framepack.files.errors import MediaError
+from framepack.files.errors import MediaError, reason
 from framepack.media.archive import FolderArchive, FolderFile
 from framepack.media.image import load_image
 from framepack.media.marks import is_marked, request_in
@@ -91,7 +91,7 @@ def size_of_picture(source: Source, kind: str) -> tuple[int, int]:
         try:
             return decoded_picture(file.read(), kind).shape[:2]
         except FFmpegError as error:
-            raise MediaError(f"{name_of(source)} is damaged or cut off ({error}): copy it again") from error
+            raise MediaError(f"{name_of(source)} is damaged or cut off ({reason(error)}): copy it again") from error
 
 
 def size_of(file: BinaryIO) -> int:

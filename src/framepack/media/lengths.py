@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -35,17 +35,20 @@ def shown_seconds(shown: Sequence[tuple[int, int]], fixed: Fraction | None, tick
     return float(even if seconds <= 0 or (fixed and abs(seconds - even) <= slack) else seconds)
 
 
-def announced_seconds(container: InputContainer, stream: Any) -> Fraction:
-    """How long the picture is by what the file says, whose sound may be longer; 0 where that is not known."""
+def announced_end(container: InputContainer, stream: Any) -> Fraction:
+    """When the picture ends by what the file says, on the clock of its frames; 0 where that is not known.
+
+    Sound may end later. Matroska says ends, others how long a stream is from its start, which need not be 0.
+    """
     if stream.duration is not None:
-        return stream.duration * Fraction(stream.time_base)
+        return (stream.duration + (stream.start_time or 0)) * Fraction(stream.time_base)
     if said := DURATION.fullmatch(stream.metadata.get("DURATION", "")):  # Matroska
         hours, minutes, seconds = said.groups()
         return (int(hours) * 60 + int(minutes)) * 60 + Fraction(seconds)
     return Fraction(container.duration or 0, av.time_base) if len(container.streams) == 1 else Fraction(0)
 
 
-def lacks_its_end(file: BinaryIO) -> bool:
-    """Whether a GIF has no trailer; its length is nowhere announced."""
-    file.seek(-1, 2)
-    return file.read(1) != b";"
+def shown_packets(container: InputContainer, stream: Any) -> list[tuple[int, int]]:
+    """Begin and length in ticks of all frames in the order they are shown; those before an edit's start are not."""
+    packets = ((packet.pts, packet.duration or 0) for packet in container.demux(stream) if not packet.is_discard)
+    return sorted((pts, lasts) for pts, lasts in packets if pts is not None)

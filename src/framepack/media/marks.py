@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import av
 
-from framepack.files.errors import MediaError
+from framepack.files.errors import MediaError, reason
 from framepack.media.archive import open_archive
 from framepack.media.metadata import AV_FORMATS, read_metadata
 from framepack.media.parts import APPLICATION, PNG_START, boxes, colours, gif_parts, png_chunks, webp_chunks
@@ -125,7 +125,7 @@ def is_marked(source: Source) -> bool:
             return BY_AI.search(find(file)) is not None
         except Exception as error:  # a damaged file may raise anything
             name = name_of(source)
-            raise MediaError(f"{name} is damaged or cut off ({error}): copy or download it again") from error
+            raise MediaError(f"{name} is damaged or cut off ({reason(error)}): copy or download it again") from error
 
 
 def _mark_mp4(file: BinaryIO) -> None:

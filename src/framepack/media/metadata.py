@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import av
 
-from framepack.files.errors import MediaError
+from framepack.files.errors import MediaError, reason
 from framepack.media.archive import open_archive
 from framepack.media.parts import COMMENT, PNG_START, colours, gif_blocks, gif_parts, png_chunks, webp_chunks
 from framepack.media.source import Source, kind_of, name_of, open_source
@@ -90,7 +90,7 @@ def _read_text(file: BinaryIO, name: str) -> str | None:
     try:
         data = reader(file)
     except Exception as error:  # a damaged file may raise anything
-        raise MediaError(f"{name} is damaged or cut off ({error}): copy or download it again") from error
+        raise MediaError(f"{name} is damaged or cut off ({reason(error)}): copy or download it again") from error
     if data is None:
         return None
     if len(data) > MAX_BYTES:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import ceil
 from statistics import median
 
-from framepack.media.lengths import ROUNDING, whole_rate
+from framepack.media.lengths import ROUNDING, shown_packets, whole_rate
 from framepack.media.read import VideoInfo, open_container, reading, timed_frames
 from framepack.media.source import Source
 
@@ -44,4 +44,4 @@ def times_of(source: Source) -> list[float]:
             return [time for time, _ in timed_frames(file, kind)]
         with open_container(file) as (container, stream):
             tick = Fraction(stream.time_base or 1)
-            return sorted(float(packet.pts * tick) for packet in container.demux(stream) if packet.pts is not None)
+            return [float(begin * tick) for begin, _ in shown_packets(container, stream)]

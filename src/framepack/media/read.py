@@ -16,14 +16,15 @@ import numpy as np
 from av.container import InputContainer
 from PIL import Image
 
-from framepack.files.errors import MediaError
+from framepack.files.errors import MediaError, reason
 from framepack.media.archive import Archive, kind_of_picture, open_archive, pictures_of
 from framepack.media.image import load_image
-from framepack.media.lengths import ROUNDING, announced_seconds, lacks_its_end, shown_seconds, whole_rate
+from framepack.media.lengths import ROUNDING, announced_end, shown_packets, shown_seconds, whole_rate
 from framepack.media.metadata import AV_FORMATS, read_metadata
 from framepack.media.pixels import MAX_FRAME_PIXELS, Pending, check_size, either, pending, turns_of
 from framepack.media.sinks import Frame
 from framepack.media.source import VIDEO_KINDS, Source, kind_of, name_of, open_source
+from framepack.media.whole import has_a_hole, is_cut_off
 
 DEMUXERS = AV_FORMATS | {"gif": "gif", "apng": "apng"}
 READABLE = (
@@ -142,7 +143,8 @@ def reading(source: Source) -> Iterator[tuple[BinaryIO, str]]:
         try:
             yield file, kind
         except Exception as error:  # a decoder fed a damaged file may raise anything
-            raise MediaError(f"{name} is damaged or cannot be decoded ({error}): copy or download it again") from error
+            why = reason(error) if isinstance(error, MediaError) or not is_cut_off(file, kind) else "it is cut off"
+            raise MediaError(f"{name} is damaged or cannot be decoded ({why}): copy or download it again") from error
 
 
 Probed = tuple[int, float, Fraction | None, tuple[int, int], str]
@@ -151,9 +153,7 @@ Probed = tuple[int, float, Fraction | None, tuple[int, int], str]
 
 def _probe_container(file: BinaryIO) -> Probed:
     with open_container(file) as (container, stream):
-        shown = sorted(
-            (packet.pts, packet.duration or 0) for packet in container.demux(stream) if packet.pts is not None
-        )
+        shown = shown_packets(container, stream)
         fixed = stream.average_rate if container.format.name != "gif" else None
         tick = Fraction(stream.time_base or 1)
         # FFmpeg rounds each frame of an animated PNG to its own ticks
@@ -188,17 +188,21 @@ def _probe_sequence(file: BinaryIO) -> Probed:
 
 def _container_frames(file: BinaryIO, *, whole: bool = False) -> Iterator[tuple[float, Pending]]:
     with open_container(file) as (container, stream):
-        rate, shown, count = stream.average_rate or Fraction(30), 0.0, 0
+        period, shown, ends = float(1 / (stream.average_rate or 30)), 0.0, 0.0
         if whole:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         for picture in container.decode(stream):
             if whole and picture.is_corrupt:
                 raise MediaError("one of its frames is damaged")
-            shown, count = shown + float(1 / rate) if picture.time is None else picture.time, count + 1
+            shown = shown + period if picture.time is None else picture.time
+            ends = max(ends, shown + max(period, float((picture.duration or 0) * stream.time_base)))
             yield shown, pending(picture)
-        announced = round(announced_seconds(container, stream) * rate)
-    if whole and (lacks_its_end(file) if kind_of(file) == "gif" else count < announced):
+        missing = announced_end(container, stream) - ends
+    kind = kind_of(file)
+    if whole and (is_cut_off(file, kind) or (kind != "mp4" and missing > period / 2)):  # an mp4's bytes say it exactly
         raise MediaError("it is cut off")
+    if whole and kind == "mkv" and has_a_hole(file):
+        raise MediaError("a part of it is damaged")
 
 
 def _webp_frames(file: BinaryIO) -> Iterator[tuple[float, Pending]]:

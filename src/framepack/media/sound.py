@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 
-from framepack.files.errors import MediaError
+from framepack.files.errors import MediaError, reason
 from framepack.media.source import Source, head_of, name_of, open_source
 
 RATE = 48_000
@@ -76,7 +76,9 @@ class opened:  # noqa: N801 - used as a function
             self.stack.close()
             if isinstance(error, MediaError):
                 raise
-            raise MediaError(f"the sound of {name_of(self.file)} is damaged ({error}): copy it again") from error
+            raise MediaError(
+                f"the sound of {name_of(self.file)} is damaged ({reason(error)}): copy it again"
+            ) from error
 
     def __exit__(self, *_: object) -> None:
         self.stack.close()
@@ -136,7 +138,7 @@ class SoundTrack:
                         yield fifo.read(self.size)
             except FFmpegError as error:
                 raise MediaError(
-                    f"the sound of {name_of(self.sound.file)} is damaged ({error}): copy it again"
+                    f"the sound of {name_of(self.sound.file)} is damaged ({reason(error)}): copy it again"
                 ) from error
             if fifo.samples:
                 yield fifo.read(self.size, partial=True)

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from framepack.media.parts import boxes, gif_parts, png_chunks
 
-EBML, SEGMENT, DOC_TYPE = 0x1A45DFA3, 0x18538067, 0x4282
+EBML, SEGMENT, CLUSTER, DOC_TYPE = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x4282
 """Elements of Matroska (RFC 8794, RFC 9559)."""
 HEADER_MOST = 4096
 """Bytes of a Matroska header that are looked at; real ones have some 40."""
@@ -20,6 +20,20 @@ def is_cut_off(file: BinaryIO, kind: str) -> bool:
     looks = {"mp4": _mp4_ends, "mkv": _mkv_ends, "avi": _avi_ends, "gif": _gif_ends, "apng": _png_ends}
     end = looks[kind](file) if kind in looks else None
     return end is not None and end > size
+
+
+def has_a_hole(file: BinaryIO) -> bool:
+    """Whether the elements of a Matroska file, down to its blocks, do not follow each other without a gap."""
+    end = _mkv_ends(file) or file.seek(0, 2)
+    file.seek(0)
+    while file.tell() < end:
+        kind, length = _element(file)
+        if kind in (SEGMENT, CLUSTER):
+            continue
+        if not kind or length is None:
+            return True
+        file.seek(length, 1)
+    return file.tell() > end
 
 
 def is_quicktime(file: BinaryIO) -> bool:
