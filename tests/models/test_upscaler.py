@@ -101,3 +101,24 @@ def test_another_file_is_refused_in_a_sentence(tmp_path) -> None:
         network_of(file, MemoryManager("cpu"))
     with pytest.raises(MediaError, match="no such file"):
         network_of(tmp_path / "none.safetensors", MemoryManager("cpu"))
+
+
+@pytest.mark.parametrize(
+    "name", ["body.99999999.a", "body.3.a", "body.01.a", f"body.{'9' * 5000}.a", "body.²", "body."]
+)
+def test_a_blocks_number_builds_no_blocks(name: str) -> None:
+    with pytest.raises(ValueError, match="its blocks are not numbered 0 to 2"):
+        RRDBNet.of({**small().state_dict(), name: torch.zeros(1)})
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.complex64, torch.bool])
+def test_weights_that_are_no_floats_are_refused(kind: torch.dtype) -> None:
+    with pytest.raises(ValueError, match="not quantized"):
+        RRDBNet.of({name: weights.to(kind) for name, weights in small().state_dict().items()})
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    weights = small().state_dict()
+    weights["conv_hr.bias"][0] = float("nan")
+    with pytest.raises(ValueError, match="no finite numbers"):
+        RRDBNet.of(weights)

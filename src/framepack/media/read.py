@@ -143,7 +143,8 @@ def reading(source: Source) -> Iterator[tuple[BinaryIO, str]]:
         try:
             yield file, kind
         except Exception as error:  # a decoder fed a damaged file may raise anything
-            why = reason(error) if isinstance(error, MediaError) or not is_cut_off(file, kind) else "it is cut off"
+            known = isinstance(error, MediaError) or kind not in ("mp4", "mkv")
+            why = "it is cut off" if not known and is_cut_off(file, kind) else reason(error)
             raise MediaError(f"{name} is damaged or cannot be decoded ({why}): copy or download it again") from error
 
 

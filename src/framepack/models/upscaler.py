@@ -67,14 +67,18 @@ class RRDBNet(nn.Module):
     def of(cls, weights: Mapping[str, Tensor]) -> "RRDBNet":
         """The network that these weights are of, holding them in float32. ValueError where they are of another one."""
         own = {name.removeprefix("params_ema.").removeprefix("params."): tensor for name, tensor in weights.items()}
-        numbers = [int(name.split(".")[1]) for name in own if name.startswith("body.") and name.split(".")[1].isdigit()]
+        numbers = {name.split(".")[1] for name in own if name.startswith("body.")}
         first, inner = own.get("conv_first.weight"), own.get("body.0.rdb1.conv1.weight")
         folds = {3: 1, 12: 2, 48: 4}
         if first is None or inner is None or first.ndim != 4 or inner.ndim != 4 or first.shape[1] not in folds:
             raise ValueError("its weights are of another kind of network: RRDB (ESRGAN, Real-ESRGAN x4plus) is read")
+        if numbers != {str(number) for number in range(len(numbers))}:  # before as many are made as a name says
+            raise ValueError(f"its blocks are not numbered 0 to {len(numbers) - 1}: get the file again")
+        if not all(tensor.is_floating_point() for tensor in own.values()):
+            raise ValueError("its weights are no floating-point numbers: get the file that is not quantized")
         with torch.device("meta"):
             network = cls(
-                channels=first.shape[0], growth=inner.shape[0], blocks=max(numbers) + 1, fold=folds[first.shape[1]]
+                channels=first.shape[0], growth=inner.shape[0], blocks=len(numbers), fold=folds[first.shape[1]]
             )
         expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         found = {name: tuple(tensor.shape) for name, tensor in own.items()}
@@ -82,6 +86,8 @@ class RRDBNet(nn.Module):
             wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
             raise ValueError(f"its weights do not fit together, such as {wrong[0]}: get the file again")
         network.load_state_dict({name: tensor.float() for name, tensor in own.items()}, assign=True)
+        if not all(weights.is_meta or bool(weights.isfinite().all()) for weights in network.parameters()):
+            raise ValueError("some of its weights are no finite numbers: get the file again")
         return network.eval()
 
     def forward(self, x: Tensor) -> Tensor:

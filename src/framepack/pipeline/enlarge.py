@@ -24,6 +24,15 @@ from framepack.pipeline.stages import Modes
 from framepack.pipeline.stages.upscale import MARGIN, NAME, TILE, UpscaleStage, tiles
 
 STAGE, WHOLE = UpscaleStage(), Modes()
+KINDS = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+"""What safetensors calls numbers that are read."""
 MOST = 1 << 30
 """Bytes a network's file may have; Real-ESRGAN x4plus has 67 MB."""
 
@@ -50,8 +59,11 @@ def meta_network(file: Path) -> RRDBNet:
 
     def shapes(path: Path) -> dict[str, Tensor]:
         with safe_open(path, "pt") as opened:
-            sizes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118 - no mapping
-        return {name: torch.empty(size, device="meta") for name, size in sizes.items()}
+            weights = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+        return {
+            name: torch.empty(weight.get_shape(), dtype=KINDS.get(weight.get_dtype(), torch.int8), device="meta")
+            for name, weight in weights.items()
+        }
 
     return read_network(file, shapes)
 
