@@ -137,7 +137,7 @@ def test_what_is_made_of_a_signed_video_is_signed_anew(client, service, tmp_path
         if found:
             (ingredient,) = found["manifests"][found["active_manifest"]]["ingredients"]
             assert (found["validation_state"], ingredient["title"]) == ("Valid", "v.mp4")
-    assert notes[0].startswith("the content credentials of v.mp4 do not go along: a mkv has them in a file beside it")
+    assert notes[0].startswith("the content credentials of v.mp4 do not go along: those of mkv are in a file beside it")
 
 
 def test_a_key_that_cannot_sign_is_said_without_its_folder(client, service, tmp_path, monkeypatch):

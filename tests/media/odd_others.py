@@ -74,8 +74,8 @@ PLAIN |= {
     "bmp 32 of version 5": bmp(32, way=3, header=124, masks=(*BLUE_LAST, ALPHA)),
 }
 REFUSED |= {
-    "bmp 16 as 444": (bmp(16, way=3, masks=(0xF00, 0xF0, 0xF)), "is a BMP of a kind that cannot be read"),
-    "bmp of a JPEG": (bmp(0, way=4, data=JPEG), "is a BMP of a kind that cannot be read"),
+    "bmp 16 as 444": (bmp(16, way=3, masks=(0xF00, 0xF0, 0xF)), "is of a kind of BMP that cannot be read"),
+    "bmp of a JPEG": (bmp(0, way=4, data=JPEG), "is of a kind of BMP that cannot be read"),
     "bmp cut off": (bmp(24)[:-30], "cut off"),
 }
 

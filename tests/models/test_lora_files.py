@@ -233,11 +233,17 @@ ONES = torch.ones(WIDTH)
 REFUSED: dict[str, tuple[Tensors | bytes, str]] = {
     "DoRA": (
         named(DOWN, UP, f"lora_transformer_{FLAT}", "kohya") | {f"lora_transformer_{FLAT}.dora_scale": ONES},
-        r"dora_scale is not a tensor of a plain LoRA but of a DoRA",
+        r"dora_scale is not a tensor of a plain LoRA but of the kind DoRA",
     ),
-    "DoRA of peft": (GOOD | {f"{PLACE}.lora_magnitude_vector.weight": ONES}, "lora_magnitude_vector.* of a DoRA"),
-    "LoKr": ({f"lycoris_{FLAT}.lokr_w1": DOWN, f"lycoris_{FLAT}.lokr_w2": UP}, "lokr_w1 is not .* but of a LoKr"),
-    "LoHa": ({f"lycoris_{FLAT}.hada_w1_a": DOWN}, "hada_w1_a is not .* but of a LoHa"),
+    "DoRA of peft": (
+        GOOD | {f"{PLACE}.lora_magnitude_vector.weight": ONES},
+        "lora_magnitude_vector.* of the kind DoRA",
+    ),
+    "LoKr": (
+        {f"lycoris_{FLAT}.lokr_w1": DOWN, f"lycoris_{FLAT}.lokr_w2": UP},
+        "lokr_w1 is not .* but of the kind LoKr",
+    ),
+    "LoHa": ({f"lycoris_{FLAT}.hada_w1_a": DOWN}, "hada_w1_a is not .* but of the kind LoHa"),
     "a whole difference": (GOOD | {f"{PLACE}.diff": torch.ones(WIDTH, WIDTH)}, "diff is not a tensor of a plain LoRA"),
     "a bias without a place": (GOOD | {f"{PLACE}.bias": ONES}, r"to_q\.bias is not a tensor of a plain LoRA"),
     "a bias in the first half": (GOOD | {f"{PLACE}.lora_A.bias": torch.ones(RANK)}, "lora_A.bias is not a tensor"),

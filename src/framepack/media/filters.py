@@ -17,8 +17,8 @@ from av.error import EOFError as Ended
 from av.error import FFmpegError
 
 from framepack.files.errors import MediaError, reason
+from framepack.media.cube import check_cube
 from framepack.media.sinks import Frame
-from framepack.media.source import open_source
 from framepack.spec.finish import Finish
 
 Filters = list[tuple[str, dict[str, str]]]
@@ -33,8 +33,6 @@ STILL, MOVING = 0.16, 0.32
 """At a denoise of 1: how much of full scale a pixel may differ from its neighbour in time, and all of them together."""
 REACH = 9
 """Frames over which noise is averaged."""
-LUT_MOST = 64 << 20
-"""Bytes of a colour table that are read."""
 
 
 def filters_before(finish: Finish) -> Filters:
@@ -72,9 +70,7 @@ def colours(finish: Finish) -> Filters:
     if finish.saturation != 1:
         steps += [("format", {"pix_fmts": "gbrp"}), ("colorchannelmixer", mixed(finish.saturation))]
     if finish.lut is not None:
-        with open_source(finish.lut) as file:
-            if len(file.read(LUT_MOST + 1)) > LUT_MOST:
-                raise MediaError(f"'{finish.lut}' has more than {LUT_MOST >> 20} MB: it is no colour table")
+        check_cube(finish.lut)
         steps += [("format", {"pix_fmts": "gbrp"}), ("lut3d", {"file": str(finish.lut.absolute())})]
     return steps
 
@@ -175,7 +171,8 @@ class Chain:
                 before.link_to(after)
             graph.configure()
         except (FFmpegError, ValueError) as error:
-            names = ", ".join(name for name, _ in filters if name != "format")
+            files = {name: f"{name} of '{options['file']}'" for name, options in filters if "file" in options}
+            names = ", ".join(files.get(name, name) for name, _ in filters if name != "format")
             raise MediaError(
                 f"the steps {names} cannot be done ({reason(error)}): check their values and files"
             ) from error

@@ -73,6 +73,11 @@ def footage_of(file: Source, finish: FileFinish, output: FileCoding, again: Sour
         notices.append(
             f"the frames of {name_of(file)} last unequally long: {float(info.fps):.5g} of them are read a second"
         )
+    if output.fps is None and fps != info.fps:
+        notices.append(
+            f"{name_of(file)} has {float(info.fps):.5g} frames a second: the new file gets {float(fps):.5g}, "
+            f"as {output.format} has 1 to {FORMATS[output.format].most_fps}"
+        )
     total = resampled_count(sum(counts) - fade * len(others), played, fps)
     size = info.width, info.height
     return Footage(frames=total, size=size, fps=fps, read=read, sound=sound, notices=tuple(notices))
@@ -86,9 +91,9 @@ def paced(file: Source) -> tuple[VideoInfo, bool]:
 
 
 def rate_of(info: VideoInfo, output: FileCoding) -> Fraction:
-    """Frames a second of the new file."""
+    """Frames a second of the new file: the one that is asked for, else the source's as far as the format has it."""
     most = Fraction(FORMATS[output.format].most_fps)
-    return min(info.fps, most) if output.fps is None else exact_rate(output.fps)
+    return max(min(info.fps, most), Fraction(1)) if output.fps is None else exact_rate(output.fps)
 
 
 def joined_info(other: Path, file: Source, info: VideoInfo) -> tuple[Path, int]:

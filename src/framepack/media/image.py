@@ -123,7 +123,9 @@ def _trouble(file: BinaryIO, kind: str, name: str, error: Exception) -> str:
         return f"{name} is not an image that can be read: use {READABLE}"
     reason = "" if isinstance(error, Image.UnidentifiedImageError) else f" ({' '.join(str(error).split())[:80]})"
     if "nsupported" in reason:
-        return f"{name} is a {known} of a kind that cannot be read{reason}: save it as PNG with a program that shows it"
+        return (
+            f"{name} is of a kind of {known} that cannot be read{reason}: save it as PNG with a program that shows it"
+        )
     if "truncated" in reason.lower() or known in ("PNG", "JPEG", "GIF", "WEBP"):
         return f"{name} is damaged or cut off{reason}: copy or download it again"
     return (

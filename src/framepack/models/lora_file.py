@@ -178,7 +178,9 @@ def _no_place(path: Path, key: str, *, known: bool) -> str:
     """Why a tensor cannot be used. known: the model has the module it names."""
     kind = next((kind for kind, marks in OTHER_KINDS.items() if any(mark in key for mark in marks)), "")
     if kind:
-        return f"{path}: {_short(key)} is not a tensor of a plain LoRA but of a {kind}: use the file's plain LoRA"
+        return (
+            f"{path}: {_short(key)} is not a tensor of a plain LoRA but of the kind {kind}: use the file's plain LoRA"
+        )
     if known or not _split(key)[1]:
         return (
             f"{path}: {_short(key)} is not a tensor of a plain LoRA; known are lora_A/lora_B, lora_down/lora_up, alpha "

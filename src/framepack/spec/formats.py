@@ -73,10 +73,10 @@ class FormatRow:
 CODECS: dict[str, CodecRow] = {
     "h264": CodecRow(title="H.264", crf=True, bitrate=True, even=True, joins=True),
     "h265": CodecRow(title="H.265", crf=True, bitrate=True, lossless="asked", even=True, least=64),
-    "av1": CodecRow(title="AV1", crf=True, bitrate=True, even=True),
+    "av1": CodecRow(title="AV1", crf=True, bitrate=True, even=True, least=4),
     "vp9": CodecRow(title="VP9", crf=True, bitrate=True, lossless="asked", even=True, joins=True),
-    "ffv1": CodecRow(title="FFV1", lossless="always", joins=True),
-    "ffv1-16": CodecRow(title="FFV1, 16 bits", lossless="always", wide=True, joins=True),
+    "ffv1": CodecRow(title="FFV1", lossless="always", joins=True, least=2),
+    "ffv1-16": CodecRow(title="FFV1, 16 bits", lossless="always", wide=True, joins=True, least=2),
     "prores": CodecRow(title="ProRes 422 HQ, 10 bits", wide=True, even=True),
     "prores4444": CodecRow(title="ProRes 4444, 10 bits", wide=True),
     "gif": CodecRow(title="256 colours a frame"),
@@ -195,7 +195,10 @@ def check_size(size: tuple[int, int], name: str) -> tuple[int, int]:
             f"use {width + width % 2}x{height + height % 2}, or mkv"
         )
     if min(width, height) < row.least:
-        raise ValueError(f"{name} needs {row.least} pixels a side, got {width}x{height}: make it larger, or use h264")
+        other = "h264" if row.even else "apng"
+        raise ValueError(
+            f"{name} needs {row.least} pixels a side, got {width}x{height}: make it larger, or use {other}"
+        )
     return width, height
 
 

@@ -194,7 +194,7 @@ class Conversions:
         beside: whether a file beside it may have the credentials.
         """
         if target.suffix in BESIDE and not beside:
-            why = f"a {target.suffix[1:]} has them in a file beside it: use another format, or POST /api/finishings"
+            why = f"those of {target.suffix[1:]} are in a file beside it: use another format, or POST /api/finishings"
             return [lost(source, why)]
         try:
             require_signing(None)  # makes the key, where there is none yet
