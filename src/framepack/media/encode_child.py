@@ -41,7 +41,7 @@ def encode(order: dict[str, Any], source: BinaryIO) -> int:
     metadata = source.read(length).decode() if length else None
     order |= {"fps": Fraction(order["fps"]), "coding": Coding(**order["coding"]), "metadata": metadata, "alone": True}
     if sound := order["sound"]:
-        order["sound"] = Sound(file=Path(sound["file"]), start=sound["start"])
+        order["sound"] = Sound(**{**sound, "file": Path(sound["file"])})
     spec = SinkSpec(**order)
     sink = WRITERS[spec.form, codec_of(spec.form, spec.coding.codec)](path, spec)
     shape, frames = (spec.height, spec.width, 3), 0

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from framepack.files.errors import MediaError
+from framepack.media.losses import losses
 from framepack.media.pace import pace_of
 from framepack.media.read import VideoInfo, probe, read_video
 from framepack.media.retime import retimed
 from framepack.media.sinks import Frame, WideFrame
-from framepack.media.sound import Sound, has_sound, opened
+from framepack.media.sound import Sound, has_sound, opened, picture_begins
 from framepack.media.source import Source, name_of
 from framepack.spec.finish import SOUNDING, FileFinish
 from framepack.spec.formats import FORMATS
@@ -69,6 +70,7 @@ def footage_of(file: Source, finish: FileFinish, output: FileCoding, again: Sour
         return retimed(joined(parts, fade), played, fps, output.fps_mode)
 
     sound, notices = sound_of(file if again is None else again, finish, float(kept.start / info.fps), output)
+    notices += [sentence for other in (file, *finish.join) for sentence in losses(other)]
     if uneven:
         notices.append(
             f"the frames of {name_of(file)} last unequally long: {float(info.fps):.5g} of them are read a second"
@@ -124,7 +126,7 @@ def sound_of(file: Source, finish: FileFinish, start: float, output: FileCoding)
         lost = "the picture plays at another speed: give one with audio"
     if lost:
         return None, [f"the sound of {name_of(file)} is left out, as {lost}"]
-    return Sound(file=file, start=start), []
+    return Sound(file=file, start=start, origin=picture_begins(file)), []
 
 
 def joined(parts: list[Iterator[Any]], fade: int) -> Iterator[Any]:

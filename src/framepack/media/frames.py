@@ -19,7 +19,7 @@ from framepack.files.errors import MediaError
 from framepack.media.image import ImageRGB
 from framepack.media.marks import is_made_by_ai
 from framepack.media.metadata import read_metadata
-from framepack.media.pixels import pending
+from framepack.media.pixels import pending, squared
 from framepack.media.read import open_container, pending_frames, reading, timed_frames
 from framepack.media.sheet import save_png
 from framepack.media.source import Source, name_of
@@ -199,7 +199,7 @@ def _sought(file: BinaryIO, stamp: int) -> ImageRGB | None:
         # what is shown before the key frame may need frames that were passed over
         for picture in dropwhile(lambda picture: not picture.key_frame, container.decode(stream)):
             if picture.pts == stamp:
-                return pending(picture)()
+                return pending(picture, squared(stream))()
             if picture.pts is None or picture.pts > stamp:
                 return None
     return None

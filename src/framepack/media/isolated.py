@@ -26,7 +26,11 @@ class IsolatedSink:
         order = {**asdict(spec), "fps": str(spec.fps), "path": str(path.absolute())}
         if spec.sound:
             assert isinstance(spec.sound.file, str | Path), "the child opens it by its name"
-            order["sound"] = {"file": str(Path(spec.sound.file).absolute()), "start": spec.sound.start}
+            order["sound"] = {
+                "file": str(Path(spec.sound.file).absolute()),
+                "start": spec.sound.start,
+                "origin": spec.sound.origin,
+            }
         metadata = (order.pop("metadata") or "").encode()  # too long for a command line
         order["metadata_bytes"] = len(metadata)
         command = [sys.executable, "-P", "-s", "-m", "framepack.media.encode_child", json.dumps(order)]

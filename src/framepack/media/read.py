@@ -21,7 +21,7 @@ from framepack.media.archive import Archive, kind_of_picture, open_archive, pict
 from framepack.media.image import load_image
 from framepack.media.lengths import ROUNDING, announced_end, shown_packets, shown_seconds, whole_rate
 from framepack.media.metadata import AV_FORMATS, read_metadata
-from framepack.media.pixels import MAX_FRAME_PIXELS, Pending, check_size, either, pending, turns_of
+from framepack.media.pixels import MAX_FRAME_PIXELS, Pending, check_size, either, pending, squared, turns_of
 from framepack.media.sinks import Frame
 from framepack.media.source import VIDEO_KINDS, Source, kind_of, name_of, open_source
 from framepack.media.whole import has_a_hole, is_cut_off
@@ -164,7 +164,8 @@ def _probe_container(file: BinaryIO) -> Probed:
     with open_container(file) as (container, stream):
         stream.codec_context.thread_count = 1  # threads would decode ahead
         picture = next(container.decode(stream))  # only a frame knows which way is up
-        upright = (picture.height, picture.width) if turns_of(picture) % 2 else (picture.width, picture.height)
+        width, height = squared(stream) or (picture.width, picture.height)
+        upright = (height, width) if turns_of(picture) % 2 else (width, height)
     return frames, duration, fixed, upright, codec
 
 
@@ -189,7 +190,7 @@ def _probe_sequence(file: BinaryIO) -> Probed:
 
 def _container_frames(file: BinaryIO, *, whole: bool = False) -> Iterator[tuple[float, Pending]]:
     with open_container(file) as (container, stream):
-        period, shown, ends = float(1 / (stream.average_rate or 30)), 0.0, 0.0
+        period, square, shown, ends = float(1 / (stream.average_rate or 30)), squared(stream), 0.0, 0.0
         if whole:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         for picture in container.decode(stream):
@@ -197,7 +198,7 @@ def _container_frames(file: BinaryIO, *, whole: bool = False) -> Iterator[tuple[
                 raise MediaError("one of its frames is damaged")
             shown = shown + period if picture.time is None else picture.time
             ends = max(ends, shown + max(period, float((picture.duration or 0) * stream.time_base)))
-            yield shown, pending(picture)
+            yield shown, pending(picture, square)
         missing = announced_end(container, stream) - ends
     kind = kind_of(file)
     if whole and (is_cut_off(file, kind) or (kind != "mp4" and missing > period / 2)):  # an mp4's bytes say it exactly

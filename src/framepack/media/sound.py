@@ -36,10 +36,14 @@ LOUDEST = "192k"
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """The sound of `file` from a second on."""
+    """The sound of `file` from a second on: of the sound itself, or, where `origin` is said, from it on.
+
+    origin: a second on the clock of `file`, where a picture begins; sound that begins later is preceded by silence.
+    """
 
     file: Source
     start: float = 0.0
+    origin: float | None = None
 
 
 def has_sound(file: Source) -> bool:
@@ -49,6 +53,13 @@ def has_sound(file: Source) -> bool:
             return True
     except MediaError:
         return False
+
+
+def picture_begins(file: Source) -> float | None:
+    """The second at which the picture beside a file's sound begins; None where there is none."""
+    with opened(file) as (container, _):
+        video = next(iter(container.streams.video), None)
+        return None if video is None or video.start_time is None else float(video.start_time * (video.time_base or 1))
 
 
 class opened:  # noqa: N801 - used as a function
@@ -123,10 +134,16 @@ class SoundTrack:
     def decoded(self) -> Iterator[Any]:
         """Blocks of `size` samples from the start on. MediaError for damage."""
         resampler = av.AudioResampler(format=self.form, layout="stereo", rate=RATE)
-        fifo, passed = av.AudioFifo(), round(self.sound.start * RATE)
+        fifo, passed = av.AudioFifo(), None
         with opened(self.sound.file) as (container, stream):
             try:
                 for frame in container.decode(stream):
+                    if passed is None:
+                        ahead = self.ahead(frame)
+                        passed = max(ahead, 0)
+                        yield from (self.silence(self.size) for _ in range(-ahead // self.size))
+                        if ahead < 0 and (rest := -ahead % self.size):
+                            fifo.write(self.silence(rest))
                     frame.pts = None
                     for part in resampler.resample(frame):
                         part.pts = None
@@ -142,3 +159,17 @@ class SoundTrack:
                 ) from error
             if fifo.samples:
                 yield fifo.read(self.size, partial=True)
+
+    def ahead(self, first: Any) -> int:
+        """Samples of the sound that are not heard, by its first frame; below 0 there are so many silent ones before."""
+        origin = self.sound.origin
+        later = 0.0 if origin is None or first.time is None else origin - first.time
+        return round((self.sound.start + later) * RATE)
+
+    def silence(self, samples: int) -> Any:
+        """A silent block."""
+        block = av.AudioFrame(format=self.form, layout="stereo", samples=samples)
+        for plane in block.planes:
+            plane.update(bytes(plane.buffer_size))
+        block.sample_rate = RATE
+        return block

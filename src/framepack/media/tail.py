@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from framepack.media.pixels import Pending, pending
+from framepack.media.pixels import Pending, pending, squared
 from framepack.media.read import alike, open_container, pending_frames, reading
 from framepack.media.source import Source
 
@@ -42,5 +42,6 @@ def sought(file: BinaryIO, count: int) -> deque[Pending] | None:
             return None
         # what is shown before the key frame may need frames that were passed over
         shown = dropwhile(lambda picture: not picture.key_frame, container.decode(stream))
-        tail = deque((pending(picture) for picture in shown), maxlen=count)
+        square = squared(stream)
+        tail = deque((pending(picture, square) for picture in shown), maxlen=count)
     return tail if len(tail) == count else None
