@@ -147,6 +147,15 @@ def test_what_is_made_of_a_signed_file_is_signed_with_it_as_ingredient(tmp_path:
         assert "active_manifest" in ingredient
 
 
+def test_credentials_of_a_joined_video_are_said_to_end(tmp_path: Path) -> None:
+    plain, signed = film(tmp_path / "a.mp4"), film(tmp_path / "b.mp4")
+    sign_file(signed)
+    said = [one for one in finish_video(plain, {"join": [signed]}, tmp_path / "c.mp4") if isinstance(one, str)]
+    assert len(said) == 1
+    assert said[0].startswith("the content credentials of b.mp4 do not go along: only those of the first video do")
+    assert [one for one in finish_video(plain, {"join": [plain]}, tmp_path / "d.mp4") if isinstance(one, str)] == []
+
+
 def test_credentials_that_do_not_go_along_are_said(tmp_path: Path, monkeypatch) -> None:
     signed = sign_file(film(tmp_path / "v.mp4"))
     said = list(convert_video(signed, tmp_path / "pictures", format="png"))

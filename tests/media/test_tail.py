@@ -64,9 +64,9 @@ def test_only_the_frames_that_are_kept_become_rgb(made, name, converted):
 def test_decoding_begins_at_a_key_frame_near_the_end(made, name, monkeypatch):
     decoded, pending = [], tail.pending
 
-    def counted(picture):
+    def counted(picture, square):
         decoded.append(picture)
-        return pending(picture)
+        return pending(picture, square)
 
     monkeypatch.setattr(tail, "pending", counted)
     read_tail(made(name), 1)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from framepack.files.errors import MediaError
+from framepack.media.credentials import has_credentials, lost
 from framepack.media.losses import losses
 from framepack.media.pace import pace_of
 from framepack.media.read import VideoInfo, probe, read_video
@@ -71,6 +72,11 @@ def footage_of(file: Source, finish: FileFinish, output: FileCoding, again: Sour
 
     sound, notices = sound_of(file if again is None else again, finish, float(kept.start / info.fps), output)
     notices += [sentence for other in (file, *finish.join) for sentence in losses(other)]
+    notices += [
+        lost(other, "only those of the first video do; begin with it, or run framepack sign on the new file")
+        for other in finish.join
+        if has_credentials(other)
+    ]
     if uneven:
         notices.append(
             f"the frames of {name_of(file)} last unequally long: {float(info.fps):.5g} of them are read a second"
