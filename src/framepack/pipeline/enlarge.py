@@ -19,20 +19,12 @@ from framepack.media.sinks import Frame
 from framepack.media.source import open_source
 from framepack.memory import MemoryManager
 from framepack.memory.estimate import estimate
+from framepack.memory.mapped import DTYPES
 from framepack.models.upscaler import RRDBNet
 from framepack.pipeline.stages import Modes
 from framepack.pipeline.stages.upscale import MARGIN, NAME, TILE, UpscaleStage, tiles
 
 STAGE, WHOLE = UpscaleStage(), Modes()
-KINDS = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-}
-"""What safetensors calls numbers that are read."""
 MOST = 1 << 30
 """Bytes a network's file may have; Real-ESRGAN x4plus has 67 MB."""
 
@@ -61,7 +53,7 @@ def meta_network(file: Path) -> RRDBNet:
         with safe_open(path, "pt") as opened:
             weights = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
         return {
-            name: torch.empty(weight.get_shape(), dtype=KINDS.get(weight.get_dtype(), torch.int8), device="meta")
+            name: torch.empty(weight.get_shape(), dtype=DTYPES.get(weight.get_dtype(), torch.int8), device="meta")
             for name, weight in weights.items()
         }
 
