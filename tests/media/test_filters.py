@@ -119,7 +119,7 @@ def test_a_colour_table_does_what_it_says_and_another_file_is_refused(tmp_path) 
     frames = as_bytes(scene(2))
     assert np.abs(after(frames, Finish(lut=table))[0].astype(int) - (255 - frames[0].astype(int))).max() <= 1
     (tmp_path / "bad.cube").write_text("no table")
-    with pytest.raises(MediaError, match="does not say a LUT_3D_SIZE"):
+    with pytest.raises(MediaError, match="begins with LUT_3D_SIZE"):
         after(frames, Finish(lut=tmp_path / "bad.cube"))
     with pytest.raises(MediaError, match="no such file"):
         after(frames, Finish(lut=tmp_path / "none.cube"))

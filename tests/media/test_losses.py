@@ -11,6 +11,7 @@ import pytest
 from framepack.media.footage import footage_of
 from framepack.media.losses import losses
 from framepack.media.read import probe, read_video
+from framepack.media.sound import has_sound
 from framepack.pipeline.finishing import convert_video, finish_video
 from framepack.spec.finish import FileFinish
 from framepack.spec.output import FileCoding
@@ -91,6 +92,39 @@ def test_sound_stays_with_its_picture_where_one_begins_later(
         heard = [(frame.time, np.abs(frame.to_ndarray().astype(int)).max()) for frame in container.decode(audio=0)]
     loud = [time for time, level in heard if level > 5000]
     assert loud[0] == pytest.approx(1 - start, abs=0.11)  # a block lasts 0.1 s
+
+
+def test_a_gap_in_the_sound_is_silence_and_the_sound_lasts_as_long_as_the_picture(tmp_path: Path) -> None:
+    whole, holed = foreign(tmp_path / "a.mkv", begins=(0.0, 0.0)), tmp_path / "holed.mkv"
+    with av.open(str(whole)) as container, av.open(str(holed), "w") as made:
+        video, audio = (
+            made.add_stream_from_template(stream) for stream in (container.streams[0], container.streams[1])
+        )
+        for packet in container.demux():
+            if packet.dts is None or (
+                packet.stream.type == "audio" and 0.2 <= float(packet.pts * packet.time_base) < 0.6
+            ):
+                continue
+            packet.stream = video if packet.stream.type == "video" else audio
+            made.mux(packet)
+    for source in (whole, holed):
+        assert list(convert_video(source, tmp_path / "b.mkv", overwrite=True))
+        with av.open(str(tmp_path / "b.mkv")) as container:
+            heard = [(frame.time, frame.samples, frame.to_ndarray()) for frame in container.decode(audio=0)]
+        loud = [time for time, _, samples in heard if np.abs(samples.astype(int)).max() > 5000]
+        assert loud[0] == pytest.approx(1, abs=0.11)
+        assert heard[-1][0] + heard[-1][1] / 48000 == pytest.approx(2, abs=0.002)
+
+
+def test_what_an_avi_and_a_mov_that_begins_otherwise_have_of_sound_goes_along(tmp_path: Path) -> None:
+    whole = foreign(tmp_path / "a.mkv", begins=(0.0, 0.0))
+    assert list(convert_video(whole, tmp_path / "b.mov"))
+    (tmp_path / "free.mov").write_bytes((tmp_path / "b.mov").read_bytes().replace(b"ftyp", b"free", 1))
+    foreign(tmp_path / "a.avi", begins=(0.0, 0.0))
+    for name in ("free.mov", "a.avi"):
+        assert has_sound(tmp_path / name), name
+        assert [one for one in convert_video(tmp_path / name, tmp_path / f"{name}.mkv") if isinstance(one, str)] == []
+        assert has_sound(tmp_path / f"{name}.mkv")
 
 
 @pytest.mark.parametrize(("rate", "fps"), [(1000, 240), (250, 240)])

@@ -85,3 +85,15 @@ def test_a_hole_in_a_matroska_file_is_found_though_its_end_is_there(tmp_path: Pa
     assert len(list(read_video(bytes(data)))) < COUNT
     with pytest.raises(MediaError, match="a part of it is damaged"):
         list(read_video(bytes(data), whole=True))
+
+
+def test_what_follows_an_mp4_and_an_avi_that_was_streamed_are_no_cuts(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.mp4", PLAIN, [index / 30 for index in range(COUNT)])
+    with file.open("ab") as end:
+        end.write(b"abcdefgh and more")
+    assert len(list(read_video(file, whole=True))) == COUNT
+    streamed = written(tmp_path / "a.avi", ("mpeg4", "mp3", {}), [index / 30 for index in range(COUNT)])
+    content = bytearray(streamed.read_bytes())
+    content[4:8] = b"\xff" * 4
+    streamed.write_bytes(content)
+    assert len(list(read_video(streamed, whole=True))) == COUNT

@@ -10,6 +10,12 @@ from framepack.media.parts import boxes, gif_parts, png_chunks
 
 EBML, SEGMENT, CLUSTER, DOC_TYPE = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x4282
 """Elements of Matroska (RFC 8794, RFC 9559)."""
+BOXES = frozenset(
+    b"ftyp styp moov moof mdat mfra free skip wide uuid meta udta pdin sidx ssix prft emsg pnot junk imda".split()
+)
+"""What an mp4 or mov has side by side (ISO 14496-12, QuickTime)."""
+STREAMED = (0, 0xFFFFFFFF)
+"""Sizes of a RIFF list that was written as it was sent."""
 HEADER_MOST = 4096
 """Bytes of a Matroska header that are looked at; real ones have some 40."""
 
@@ -58,9 +64,14 @@ def is_webm(file: BinaryIO) -> bool:
 
 
 def _mp4_ends(file: BinaryIO) -> int | None:
-    """Where the last box ends; of one whose size is that of the rest, that is the file's end."""
+    """Where the last box ends; of one whose size is that of the rest, that is the file's end.
+
+    What follows and is none, as some programs leave it, has no size.
+    """
     end = None
-    for _, length in boxes(file):
+    for kind, length in boxes(file):
+        if kind not in BOXES:
+            break
         end = file.tell() + length
     return end
 
@@ -92,11 +103,12 @@ def _number(file: BinaryIO, *, marked: bool) -> tuple[int, bool]:
     return (value if marked else value & whole), value & whole == whole
 
 
-def _avi_ends(file: BinaryIO) -> int:
-    """Where the first RIFF list ends."""
+def _avi_ends(file: BinaryIO) -> int | None:
+    """Where the first RIFF list ends, where its size is known."""
     file.seek(4)
     head = file.read(4)
-    return 8 + struct.unpack("<I", head)[0] if len(head) == 4 else 8
+    size = struct.unpack("<I", head)[0] if len(head) == 4 else 4
+    return None if size in STREAMED else 8 + size
 
 
 def _gif_ends(file: BinaryIO) -> int | None:
