@@ -174,6 +174,25 @@ def test_markers_of_a_clip_that_hangs_on_another_in_an_fcpxml_are_its_own() -> N
     assert said["seconds"] == 5
 
 
+def test_an_fcp7_of_several_rates_has_the_rate_of_its_timeline_and_the_length_of_its_picture() -> None:
+    def clip(start: int, end: int, base: int, marker: str = "") -> str:
+        rate = f"<rate><timebase>{base}</timebase><ntsc>FALSE</ntsc></rate>"
+        file = f"<file id='f{start}{base}'><name>a.mov</name>{rate}<duration>900</duration></file>"
+        times = f"<start>{start}</start><end>{end}</end><in>0</in><out>{(end - start) * base // 30}</out>"
+        return f"<clipitem><name>c{start}</name>{rate}{times}{file}{marker}</clipitem>"
+
+    comment = "<marker><name>Marker 1</name><comment>she sits</comment><in>12</in><out>-1</out></marker>"
+    xml = (
+        "<xmeml version='5'><sequence><name>s</name><rate><timebase>30</timebase><ntsc>FALSE</ntsc></rate><media>"
+        f"<video><track>{clip(0, 60, 24, comment)}{clip(60, 120, 60)}</track></video>"
+        f"<audio><track>{clip(0, 300, 30)}</track></audio></media></sequence></xmeml>"
+    )
+    found = read_timeline(xml.encode(), ".xml")
+    assert (found.fps, found.frames) == (30, 120)
+    assert [(one.start, one.frames) for one in found.clips] == [(0, 60), (60, 60)]
+    assert valid_fields_from(found)["prompts"] == [{"second": 0.5, "text": "she sits"}]
+
+
 def test_settings_of_a_stranger_in_a_timeline_are_used_only_where_they_can_be() -> None:
     made = timeline(marker("prompt: x", 0, kind="prompt", name="prompt: x", second="abc"))
     for frames in ("x", 10**12, -1, None):

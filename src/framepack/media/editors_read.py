@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from framepack.files.errors import MediaError
 from framepack.media.editors import COLOURS, EDITORS, OURS, library
 from framepack.media.editors_text import MAGIC, kind_in, prepared
+from framepack.media.fcpxml import timeline_in
 from framepack.media.source import Source, name_of, open_source
 from framepack.spec.picture import Picture
 from framepack.spec.rates import exact_factor, exact_rate
@@ -27,6 +28,8 @@ RATES = (1, 1000)
 """Frames a second that a timeline may have."""
 DEEP = 40
 """Levels of our metadata; what we write has a quarter of them."""
+ROUNDED = 1e-6
+"""Of a frame: what floats lose of times at 29.97 frames a second."""
 PLAYLIST = "content.otio"
 """The timeline in an otioz."""
 KINDS = "timelines are read from otio, otioz, fcp7 (.xml) and fcpxml"
@@ -51,6 +54,8 @@ def read_timeline(source: Source, suffix: str) -> VideoSequence:
                 content, kind = playlist(file), "otio"
             if len(content) > MOST:
                 raise MediaError(f"{name} has more than {MOST >> 20} MB: it is no timeline")
+            if kind == "fcpxml":
+                return sequence_in(timeline_in(content))
             text, rate = prepared(content, kind)
             read = otio.adapters.read_from_string(text, adapter_name=EDITORS[kind].adapter)
             return sequence_in(found_timeline(read), rate)
@@ -100,14 +105,19 @@ def found_timeline(read: Any) -> Any:
 def sequence_in(timeline: Any, rate: Fraction | None = None) -> VideoSequence:
     """A timeline as ours: clips of its first video track, and the markers of all tracks that are on screen.
 
-    rate: its frames a second, where the timeline has them rounded.
+    rate: its frames a second, where its clips have others. A sound that lasts longer than the picture adds nothing.
     """
     tracks = timeline.video_tracks()
     if not tracks:
         raise MediaError("the timeline has no video track: put the video on one and export it again")
-    length = timeline.tracks.duration()
+    length = (
+        max(track.duration() for track in tracks)
+        if timeline.tracks.source_range is None
+        else timeline.tracks.duration()
+    )
+    length = length.rescaled_to(float(rate)) if rate else length
     frames = frames_in(length)
-    fps, most = rate or exact_rate(length.rate), LONGEST * length.rate
+    fps, most = exact_rate(length.rate), LONGEST * length.rate
     found = inner(timeline.metadata)
     settings = found if isinstance(found, dict) else None
     clips = []
@@ -154,18 +164,17 @@ def markers_in(timeline: Any, sequence: VideoSequence, speed: float) -> Iterator
     seen: set[tuple[str, int]] = set()
     whole, frames, rate = timeline.tracks, sequence.frames, sequence.fps / exact_factor(speed)
     before, after = sequence.new.start, sequence.new.stop
-    unit = whole.duration().rate
-    exactly = Fraction(unit) != sequence.fps and Fraction(unit).denominator == 1  # counted in frames of another rate
     for item in (whole, *whole.find_children()):
         for marker in getattr(item, "markers", ()):
             start = marker.marked_range.start_time
             if item is not whole and not item.trimmed_range().contains(start):
                 continue
             seen_at = from_timecode(timeline, start) if item is whole else item.transformed_time(start, whole)
-            place = seen_at.rescaled_to(unit).value
+            place = seen_at.rescaled_to(float(sequence.fps)).value
             if not -0.5 <= place <= after:
                 continue
-            second = float(round(place) / sequence.fps) * speed if exactly else seen_at.to_seconds() * speed
+            on_frame = abs(place - round(place)) < ROUNDED
+            second = (float(round(place) / sequence.fps) if on_frame else seen_at.to_seconds()) * speed
             frame, own = frame_at(second, rate, frames), max(second - float(before / rate), 0.0) if before else second
             found = said_by(marker, max(own, 0.0), frame, frames)
             if found and (found.name, found.frame) not in seen and (place < after or found.kind == "end"):
@@ -184,9 +193,15 @@ def said_by(marker: Any, second: float, frame: int, frames: int) -> Marker | Non
     """What a marker of OpenTimelineIO says. MediaError for one that says what no request may have."""
     try:
         found = exact(ours(marker), marker.name, second, frame, frames)
-        return found or read_marker(marker.name, getattr(marker, "comment", ""), second, frame)
+        return found or read_marker(marker.name, comment_of(marker), second, frame)
     except ValueError as error:
         raise MediaError(f"the marker {shortened(marker.name)} at {second:.2f} s cannot be used: {error}") from error
+
+
+def comment_of(marker: Any) -> str:
+    """What is written to a marker beside its name; the adapter of fcp7 leaves it where it was."""
+    kept = marker.metadata.get("fcp_xml", {})
+    return marker.comment or str(kept.get("comment", ""))
 
 
 def exact(said: Mapping[str, Any], name: str, second: float, frame: int, frames: int) -> Marker | None:
