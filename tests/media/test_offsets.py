@@ -97,3 +97,13 @@ def test_what_follows_an_mp4_and_an_avi_that_was_streamed_are_no_cuts(tmp_path: 
     content[4:8] = b"\xff" * 4
     streamed.write_bytes(content)
     assert len(list(read_video(streamed, whole=True))) == COUNT
+
+
+def test_frames_of_an_avi_are_in_order_though_it_says_only_when_they_are_decoded(tmp_path: Path) -> None:
+    coders = ("libx264", "mp3", {"bf": "3", "b_strategy": "0"})
+    source, file = (written(tmp_path / name, coders, EVEN) for name in ("a.mp4", "a.avi"))
+    assert len(list(read_video(file, whole=True))) == probe(file).frames == COUNT
+    expected = list(read_video(source, fps=probe(source).fps, whole=True))
+    found = list(read_video(file, fps=probe(source).fps, whole=True))
+    assert len(found) == COUNT
+    assert all((one == other).all() for one, other in zip(found, expected, strict=True))

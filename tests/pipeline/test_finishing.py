@@ -67,6 +67,25 @@ def test_a_second_finish_adds_to_the_first_and_the_request_is_still_found(tmp_pa
     assert request_like(twice).seed == 7
 
 
+@pytest.mark.parametrize(
+    ("steps", "width", "height"), [({}, 48, 34), ({"grain": 0.1}, 48, 34), ({"enlarge": 2}, 94, 66)]
+)
+def test_a_video_of_odd_sides_is_given_even_ones_where_the_codec_needs_them(
+    tmp_path: Path, steps: dict[str, object], width: int, height: int
+) -> None:
+    file = film(tmp_path / "v.mkv", size=(47, 33))
+    said = [now for now in finish_video(file, steps, tmp_path / "o.mp4") if isinstance(now, str)]
+    assert said == (
+        ["h264 needs even sides: 47x33 becomes 48x34, the last column or row shown twice; mkv keeps the size"]
+        if (width, height) == (48, 34)
+        else []
+    )
+    info = probe(tmp_path / "o.mp4")
+    assert (info.width, info.height, info.frames) == (width, height, 20)
+    list(finish_video(file, steps, tmp_path / "o.gif"))
+    assert probe(tmp_path / "o.gif").width == (94 if width == 94 else 47)
+
+
 def test_steps_that_say_nothing_change_no_frame(tmp_path: Path) -> None:
     file = film(tmp_path / "v.mkv")
     assert FileFinish() == FileFinish.model_validate({})

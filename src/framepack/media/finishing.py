@@ -61,6 +61,30 @@ def final_size(finish: Finish, size: tuple[int, int], codec: str) -> tuple[int, 
     return width, height
 
 
+def even_size(size: tuple[int, int], codec: str) -> tuple[int, int]:
+    """(width, height), each a pixel more where the codec, a key of CODECS, needs it even."""
+    width, height = size
+    return (width + width % 2, height + height % 2) if CODECS[codec].even else size
+
+
+def said_before(source: Footage, finish: Finish, output: Compression) -> Iterator[str]:
+    """What whoever has a file finished is told before: what its frames lose, and that they grow by a pixel."""
+    yield from source.notices
+    width, height = size = final_size(finish, source.size, output.codec_name)
+    if (shown := even_size(size, output.codec_name)) != size:
+        yield (
+            f"{output.codec_name} needs even sides: {width}x{height} becomes {shown[0]}x{shown[1]}, the last column "
+            "or row shown twice; mkv keeps the size"
+        )
+
+
+def on_even_sides(frame: Frame, size: tuple[int, int]) -> Frame:
+    """A frame with its last column and row once more, where (width, height) is a pixel more than it has."""
+    height, width = frame.shape[:2]
+    grown = ((0, size[1] - height), (0, size[0] - width), (0, 0))
+    return frame if (width, height) == size else np.pad(frame, grown, mode="edge")
+
+
 def finished(
     frames: Iterable[Frame],
     finish: Finish,
@@ -115,9 +139,10 @@ def write_finished(
     """
     check_sound(finish, output.format)
     sizes = source.size, final_size(finish, source.size, output.codec_name)
+    shown = even_size(sizes[1], output.codec_name)
     with VideoWriter(
         path,
-        size=sizes[1],
+        size=shown,
         fps=source.fps,
         format=output.format,
         quality=output.coding,
@@ -127,7 +152,7 @@ def write_finished(
     ) as writer:
         frames = source.read(output.wide and not touches(finish))
         for number, frame in enumerate(finished(frames, finish, source.fps, sizes, enlarge), 1):
-            writer.write(frame)
+            writer.write(on_even_sides(frame, shown))
             yield Progress(frames=number, total=source.frames)
         if writer.frames_encoded != source.frames:
             raise MediaError(f"{writer.frames_encoded} frames were finished of {source.frames}, so nothing is kept")
@@ -166,5 +191,5 @@ def finish_open_file(
 ) -> Generator[Progress | str]:
     """Finish an open file; yields notices, and how far it is. again: the same, opened once more, for its sound."""
     footage, metadata = footage_of(file, finish, output, again), metadata_after(file, finish, output)
-    yield from footage.notices
+    yield from said_before(footage, finish, output)
     yield from write_finished(footage, finish, target, output=output, metadata=metadata, enlarge=enlarge, alone=True)

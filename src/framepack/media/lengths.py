@@ -1,7 +1,8 @@
 """How long a video is, at how many frames a second, and whether its end is there, by what its file says."""
 
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -50,5 +51,25 @@ def announced_end(container: InputContainer, stream: Any) -> Fraction:
 
 def shown_packets(container: InputContainer, stream: Any) -> list[tuple[int, int]]:
     """Begin and length in ticks of all frames in the order they are shown; those before an edit's start are not."""
-    packets = ((packet.pts, packet.duration or 0) for packet in container.demux(stream) if not packet.is_discard)
-    return sorted((pts, lasts) for pts, lasts in packets if pts is not None)
+    packets = [packet for packet in container.demux(stream) if not packet.is_discard]
+    if says_order(container):
+        return sorted((packet.dts, 0) for packet in packets if packet.dts is not None)
+    return sorted((packet.pts, packet.duration or 0) for packet in packets if packet.pts is not None)
+
+
+def says_order(container: InputContainer) -> bool:
+    """Whether a file says only when each frame is decoded, as AVI: neither when it is shown nor how long."""
+    return container.format.name == "avi"
+
+
+def decoded(container: InputContainer, stream: Any) -> Iterator[tuple[Any, float | None]]:
+    """Each frame, and the second at which it is shown, as `shown_packets` has it; None where the file says neither."""
+    if not says_order(container):
+        yield from ((picture, picture.time) for picture in container.decode(stream))
+        return
+    waiting: deque[int] = deque()
+    for packet in container.demux(stream):
+        if packet.dts is not None:
+            waiting.append(packet.dts)
+        for picture in packet.decode():
+            yield picture, float(waiting.popleft() * stream.time_base) if waiting else None

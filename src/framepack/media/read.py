@@ -19,7 +19,15 @@ from PIL import Image
 from framepack.files.errors import MediaError, reason
 from framepack.media.archive import Archive, kind_of_picture, open_archive, pictures_of
 from framepack.media.image import load_image
-from framepack.media.lengths import ROUNDING, announced_end, shown_packets, shown_seconds, whole_rate
+from framepack.media.lengths import (
+    ROUNDING,
+    announced_end,
+    decoded,
+    says_order,
+    shown_packets,
+    shown_seconds,
+    whole_rate,
+)
 from framepack.media.metadata import AV_FORMATS, read_metadata
 from framepack.media.pixels import MAX_FRAME_PIXELS, Pending, check_size, either, pending, squared, turns_of
 from framepack.media.sinks import Frame
@@ -193,11 +201,12 @@ def _container_frames(file: BinaryIO, *, whole: bool = False) -> Iterator[tuple[
         period, square, shown, ends = float(1 / (stream.average_rate or 30)), squared(stream), 0.0, 0.0
         if whole:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
-        for picture in container.decode(stream):
+        for picture, time in decoded(container, stream):
             if whole and picture.is_corrupt:
                 raise MediaError("one of its frames is damaged")
-            shown = shown + period if picture.time is None else picture.time
-            ends = max(ends, shown + max(period, float((picture.duration or 0) * stream.time_base)))
+            before, shown = shown, shown + period if time is None else time
+            lasts = shown - before if says_order(container) else float((picture.duration or 0) * stream.time_base)
+            ends = max(ends, shown + max(period, lasts))
             yield shown, pending(picture, square)
         missing = announced_end(container, stream) - ends
     kind = kind_of(file)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from framepack.files.atomic import make_folder, require_new, require_writable, sweep_parts
 from framepack.media.credentials import carry_over, drop_sidecar
-from framepack.media.finishing import Enlarge, Progress, metadata_after, write_finished
+from framepack.media.finishing import Enlarge, Progress, metadata_after, said_before, write_finished
 from framepack.media.footage import footage_of
 from framepack.media.read import reading
 from framepack.media.video import format_of
@@ -82,7 +82,7 @@ def written_anew(file: Path, finish: FileFinish, output: FileOutput, device: str
     footage = footage_of(file, finish, output)
     enlarge = enlarger(finish, device)
     sweep_parts(path.parent, unwritten=OTHERS_WRITE, names={path.name})
-    yield from footage.notices
+    yield from said_before(footage, finish, output)
     yield from ignored(finish, output)
     metadata = metadata_after(file, finish, output)
     yield from write_finished(footage, finish, path, output=output, metadata=metadata, enlarge=enlarge)
