@@ -107,3 +107,22 @@ def test_frames_of_an_avi_are_in_order_though_it_says_only_when_they_are_decoded
     found = list(read_video(file, fps=probe(source).fps, whole=True))
     assert len(found) == COUNT
     assert all((one == other).all() for one, other in zip(found, expected, strict=True))
+
+
+def test_a_hole_in_an_mp4_of_fragments_is_found_and_what_follows_one_is_none(tmp_path: Path) -> None:
+    source = written(tmp_path / "a.mp4", PLAIN, EVEN)
+    with (
+        av.open(str(source)) as given,
+        av.open(str(tmp_path / "b.mp4"), "w", options={"movflags": "+frag_keyframe"}) as made,
+    ):
+        stream = made.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(given.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                made.mux(packet)
+    data = (tmp_path / "b.mp4").read_bytes()
+    assert data.count(b"moof") > 2
+    assert len(list(read_video(data + b"a tail", whole=True))) == COUNT
+    second = data.index(b"moof", data.index(b"moof") + 4)
+    with pytest.raises(MediaError, match="a part of it is damaged"):
+        list(read_video(data[: second - 4] + bytes(32) + data[second + 28 :], whole=True))

@@ -212,7 +212,7 @@ def _container_frames(file: BinaryIO, *, whole: bool = False) -> Iterator[tuple[
     kind = kind_of(file)
     if whole and (is_cut_off(file, kind) or (kind != "mp4" and missing > period / 2)):  # an mp4's bytes say it exactly
         raise MediaError("it is cut off")
-    if whole and kind == "mkv" and has_a_hole(file):
+    if whole and has_a_hole(file, kind):
         raise MediaError("a part of it is damaged")
 
 

@@ -14,6 +14,9 @@ BOXES = frozenset(
     b"ftyp styp moov moof mdat mfra free skip wide uuid meta udta pdin sidx ssix prft emsg pnot junk imda".split()
 )
 """What an mp4 or mov has side by side (ISO 14496-12, QuickTime)."""
+FRAGMENT = b"moof"
+"""What each part of an mp4 that is written as it is filmed begins with."""
+BLOCK = 1 << 20
 STREAMED = (0, 0xFFFFFFFF)
 """Sizes of a RIFF list that was written as it was sent."""
 HEADER_MOST = 4096
@@ -28,8 +31,14 @@ def is_cut_off(file: BinaryIO, kind: str) -> bool:
     return end is not None and end > size
 
 
-def has_a_hole(file: BinaryIO) -> bool:
-    """Whether the elements of a Matroska file, down to its blocks, do not follow each other without a gap."""
+def has_a_hole(file: BinaryIO, kind: str) -> bool:
+    """Whether the parts of a file of this kind do not follow each other without a gap, as far as that can be seen."""
+    looks = {"mkv": _mkv_has_a_hole, "mp4": _mp4_has_a_hole}
+    return kind in looks and looks[kind](file)
+
+
+def _mkv_has_a_hole(file: BinaryIO) -> bool:
+    """Whether an element is missing, down to blocks."""
     end = _mkv_ends(file) or file.seek(0, 2)
     file.seek(0)
     while file.tell() < end:
@@ -40,6 +49,17 @@ def has_a_hole(file: BinaryIO) -> bool:
             return True
         file.seek(length, 1)
     return file.tell() > end
+
+
+def _mp4_has_a_hole(file: BinaryIO) -> bool:
+    """Whether another fragment lies behind the last box that can be reached."""
+    file.seek(_mp4_ends(file) or 0)
+    before = b""
+    while block := file.read(BLOCK):
+        if FRAGMENT in before + block:
+            return True
+        before = block[1 - len(FRAGMENT) :]
+    return False
 
 
 def is_quicktime(file: BinaryIO) -> bool:

@@ -29,8 +29,8 @@ TEXT_LIMIT = 2**20
 JSON_REFUSAL = f"a request may have {TEXT_LIMIT} bytes of JSON"
 DECODING = CapacityLimiter(4)
 """Threads that may wait for decoders; the others stay free for quick answers."""
-PARTS_LIMIT = 64
-"""Parts a form may have: a picture, a good many keyframes, the request."""
+PARTS_LIMIT = 128
+"""Parts a form may have: a good many keyframes or joined videos, and the request."""
 
 
 class Arriving(AbstractContextManager[Any], Protocol[T_co]):
