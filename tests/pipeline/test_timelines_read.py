@@ -182,9 +182,10 @@ def test_an_fcp7_of_several_rates_has_the_rate_of_its_timeline_and_the_length_of
         return f"<clipitem><name>c{start}</name>{rate}{times}{file}{marker}</clipitem>"
 
     comment = "<marker><name>Marker 1</name><comment>she sits</comment><in>12</in><out>-1</out></marker>"
+    empty = "<marker><name></name><comment></comment><in>9</in><out>-1</out></marker>"
     xml = (
         "<xmeml version='5'><sequence><name>s</name><rate><timebase>30</timebase><ntsc>FALSE</ntsc></rate><media>"
-        f"<video><track>{clip(0, 60, 24, comment)}{clip(60, 120, 60)}</track></video>"
+        f"<video><track>{clip(0, 60, 24, comment)}{clip(60, 120, 60, empty)}</track></video>"
         f"<audio><track>{clip(0, 300, 30)}</track></audio></media></sequence></xmeml>"
     )
     found = read_timeline(xml.encode(), ".xml")

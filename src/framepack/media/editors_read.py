@@ -200,8 +200,9 @@ def said_by(marker: Any, second: float, frame: int, frames: int) -> Marker | Non
 
 def comment_of(marker: Any) -> str:
     """What is written to a marker beside its name; the adapter of fcp7 leaves it where it was."""
-    kept = marker.metadata.get("fcp_xml", {})
-    return marker.comment or str(kept.get("comment", ""))
+    kept = marker.metadata.get("fcp_xml")
+    comment = kept.get("comment") if isinstance(kept, Mapping) else None
+    return marker.comment or (comment if isinstance(comment, str) else "")
 
 
 def exact(said: Mapping[str, Any], name: str, second: float, frame: int, frames: int) -> Marker | None:
