@@ -120,9 +120,9 @@ def sequence_in(timeline: Any, rate: Fraction | None = None) -> VideoSequence:
     fps, most = exact_rate(length.rate), LONGEST * length.rate
     found = inner(timeline.metadata)
     settings = found if isinstance(found, dict) else None
-    clips = []
+    clips, places = [], tracks[0].range_of_all_children()
     for clip in tracks[0].find_clips(shallow_search=True):
-        place = clip.range_in_parent()
+        place = places[clip]
         start, count = (round(time.rescaled_to(length.rate).value) for time in (place.start_time, place.duration))
         if not (abs(start) <= most and 0 <= count <= most):
             raise MediaError(f"the clip {shortened(clip.name)} has no time that can be: remove it, or export it again")
