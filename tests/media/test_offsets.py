@@ -126,3 +126,6 @@ def test_a_hole_in_an_mp4_of_fragments_is_found_and_what_follows_one_is_none(tmp
     second = data.index(b"moof", data.index(b"moof") + 4)
     with pytest.raises(MediaError, match="a part of it is damaged"):
         list(read_video(data[: second - 4] + bytes(32) + data[second + 28 :], whole=True))
+    last = data.rindex(b"moof", 0, data.rindex(b"mdat"))
+    with pytest.raises(MediaError, match="damaged"):
+        list(read_video(data[: last - 40] + data[last - 30 :], whole=True))

@@ -153,7 +153,7 @@ def frames_in(length: Any) -> int:
 def told(said: Mapping[str, Any]) -> dict[str, Any]:
     """What our metadata of a clip says: its prompt, and the take that made it."""
     take = said.get("take")
-    return {"text": str(said.get("prompt", "")), "take": take if isinstance(take, int) else 1}
+    return {"text": str(said.get("prompt") or ""), "take": take if isinstance(take, int) else 1}
 
 
 def markers_in(timeline: Any, sequence: VideoSequence, speed: float) -> Iterator[Marker]:
@@ -220,7 +220,7 @@ def exact(said: Mapping[str, Any], name: str, second: float, frame: int, frames:
         second=float(said["second"]),
         picture=picture,
         strength=float(said.get("strength", 1.0)),
-        text=str(said.get("text", "")),
+        text=str(said.get("text") or ""),
     )
     was = said.get("frame", frames - 1 if kind == "end" else frame)
     return marker if was == frame else replace(marker, second=second)

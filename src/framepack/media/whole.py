@@ -52,8 +52,11 @@ def _mkv_has_a_hole(file: BinaryIO) -> bool:
 
 
 def _mp4_has_a_hole(file: BinaryIO) -> bool:
-    """Whether another fragment lies behind the last box that can be reached."""
-    file.seek(_mp4_ends(file) or 0)
+    """Whether the boxes end before the file does, and another fragment lies behind, or in the last one's bytes."""
+    begin, end = _mp4_last(file)
+    if end == file.seek(0, 2):
+        return False
+    file.seek(begin)
     before = b""
     while block := file.read(BLOCK):
         if FRAGMENT in before + block:
@@ -83,17 +86,22 @@ def is_webm(file: BinaryIO) -> bool:
     return False
 
 
-def _mp4_ends(file: BinaryIO) -> int | None:
-    """Where the last box ends; of one whose size is that of the rest, that is the file's end.
+def _mp4_last(file: BinaryIO) -> tuple[int, int]:
+    """Where the content of the last box begins and ends; of one whose size is that of the rest, at the file's end.
 
     What follows and is none, as some programs leave it, has no size.
     """
-    end = None
+    begin = end = 0
     for kind, length in boxes(file):
         if kind not in BOXES:
             break
-        end = file.tell() + length
-    return end
+        begin, end = file.tell(), file.tell() + length
+    return begin, end
+
+
+def _mp4_ends(file: BinaryIO) -> int:
+    """Where the last box ends."""
+    return _mp4_last(file)[1]
 
 
 def _mkv_ends(file: BinaryIO) -> int | None:
